@@ -14,7 +14,7 @@ use quotagate::domain::values::ids::{AppId, EventName, IdempotencyKey, Mode, Pla
 use quotagate::domain::values::{document, glob};
 use quotagate::domain::webhooks::webhook::WebhookBody;
 use quotagate::http::wire::cursor;
-use quotagate::service::access::keys::is_plausible;
+use quotagate::service::access::key_record::is_plausible;
 use quotagate::service::reporting::events::id::EventId;
 use quotagate::store::keys::{Bucket, decode, encode};
 use quotagate::store::metering::record::Record;
@@ -186,7 +186,7 @@ pub fn ledger_entries(data: &[u8]) {
 pub fn cursors(data: &[u8]) {
     let text = text(data);
     if let Some(place) = cursor::place(text) {
-        assert!(place.1 <= i64::MAX as usize / 2);
+        assert!(place.offset <= i64::MAX as usize / 2);
         assert_eq!(cursor::place(&cursor::place_text(place)), Some(place));
     }
     assert!(cursor::offset(text).is_none_or(|offset| offset <= i64::MAX as usize / 2));

@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 use crate::infra::embedded_redis::{AppendFsync, EmbeddedOptions, maxmemory};
 use crate::infra::journal::JournalOptions;
 use crate::service::reporting::byte_bounds::ByteBounds;
-use crate::service::reporting::rollup::RollupOptions;
+use crate::service::reporting::retention::Retention;
 use crate::workers::deliveries::DeliverOptions;
 use crate::workers::rollup::RollUpOptions;
 
@@ -275,8 +275,8 @@ pub struct RollupArgs {
 }
 
 impl RollupArgs {
-    pub fn options(&self) -> RollupOptions {
-        RollupOptions { days: self.rollup_days, user_days: self.rollup_user_days }
+    pub fn options(&self) -> Retention {
+        Retention { days: self.rollup_days, user_days: self.rollup_user_days }
     }
 }
 

@@ -16,18 +16,18 @@ use crate::http::middleware::limits::Limits;
 use crate::http::{self, Listen, Served};
 use crate::infra::journal::{Journal, JournalOptions};
 use crate::infra::supervise::Parts;
-use crate::service::access::apps::DEFAULT_APP;
+use crate::service::access::known_apps::DEFAULT_APP;
 use crate::service::configuration::apply::{Configuration, Wanted};
 use crate::service::configuration::plans::IfMatch;
-use crate::service::degraded::Degraded;
+use crate::service::degraded::state::Degraded;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
 use crate::store::Store;
-use crate::store::client::identity::Claim;
+use crate::store::client::claim::Claim;
 use crate::store::client::migrate::{MigrateOptions, is_convertible};
-use crate::store::client::server::LAYOUT_VERSION;
 use crate::store::error::StoreError;
+use crate::store::keys::LAYOUT_VERSION;
 use crate::workers::catch_up::CatchUp;
 use crate::workers::deliveries::{DeliverOptions, Deliverer};
 use crate::workers::rollup::{RollUp, RollUpOptions};
@@ -358,77 +358,6 @@ pub fn install_metrics() -> Result<PrometheusHandle, StartError> {
     let buckets = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
     let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &buckets)?;
     let handle = builder.install_recorder()?;
-    metrics::describe_counter!("quotagate_decisions_total", "Decisions by call and outcome.");
-    metrics::describe_histogram!("quotagate_request_seconds", metrics::Unit::Seconds, "Latency by call.");
-    metrics::describe_counter!("quotagate_requests_total", "Answers by call and status.");
-    metrics::describe_histogram!(
-        "quotagate_redis_round_trip_seconds",
-        metrics::Unit::Seconds,
-        "Redis round trips by script."
-    );
-    metrics::describe_counter!("quotagate_retries_total", "Retries because of a stale fact, by fact.");
-    metrics::describe_counter!("quotagate_webhook_attempts_total", "Attempts to deliver to webhooks, by outcome.");
-    metrics::describe_counter!(
-        "quotagate_crowded_scopes_total",
-        "Counters that a call skipped or was denied for, because the scope has its maximum number of values."
-    );
-    metrics::describe_counter!(
-        "quotagate_degraded_decisions_total",
-        "Reserves that were decided while Redis was unavailable, by outcome."
-    );
-    metrics::describe_counter!(
-        "quotagate_degraded_counted_total",
-        "Degraded reserves that were counted later, by outcome."
-    );
-    metrics::describe_gauge!("quotagate_degraded_waiting", "Degraded reserves of this node that are not counted yet.");
-    metrics::describe_gauge!("quotagate_leases_held", "Parts of the background work that this node does, by work.");
-    metrics::describe_gauge!("quotagate_rollup_lag_entries", "Entries that reports do not count yet, by app.");
-    metrics::describe_gauge!("quotagate_stream_bytes", "Memory of a stream in Redis, by app and stream.");
-    metrics::describe_counter!(
-        "quotagate_dropped_entries_total",
-        "Entries that were dropped because of a limit in bytes before reports or webhooks processed them, by stream."
-    );
-    metrics::describe_counter!(
-        "quotagate_refused_reads_total",
-        "Reads that were rejected with 429, by code and limit."
-    );
-    metrics::describe_gauge!("quotagate_ledger_entries", "Entries of the ledger, by app.");
-    metrics::describe_gauge!(
-        "quotagate_ledger_oldest_seconds",
-        metrics::Unit::Seconds,
-        "Age of the oldest entry of the ledger, by app."
-    );
-    metrics::describe_gauge!("quotagate_verify_drifts", "Drifts that the last `quotagate verify` found, by app.");
-    metrics::describe_gauge!(
-        "quotagate_verify_damaged_entries",
-        "Entries of the ledger that the last `quotagate verify` could not read, by app."
-    );
-    metrics::describe_counter!(
-        "quotagate_damaged_entries_total",
-        "Unreadable entries that this node skipped in reports, by stream."
-    );
-    metrics::describe_gauge!("quotagate_verify_time_seconds", "When the last `quotagate verify` ended (Unix time).");
-    metrics::describe_counter!(
-        "quotagate_unreplicated_calls_total",
-        "Script calls that too few replicas acknowledged in time, by script."
-    );
-    metrics::describe_counter!("quotagate_refused_keys_total", "Calls with an invalid key, by reason.");
-    metrics::describe_counter!("quotagate_reclaimed_holds_total", "Expired holds removed from counters.");
-    describe_health();
+    crate::infra::metrics::describe();
     Ok(handle)
-}
-
-fn describe_health() {
-    metrics::describe_counter!("quotagate_log_lines_lost_total", "Log lines that could not be written.");
-    metrics::describe_counter!("quotagate_task_restarts_total", "Background tasks that ended, by task.");
-    metrics::describe_gauge!(
-        "quotagate_store_identity_matches",
-        "1 while Redis has the data that this node started with, else 0."
-    );
-    metrics::describe_gauge!("quotagate_redis_memory_used_bytes", metrics::Unit::Bytes, "Memory that Redis uses.");
-    metrics::describe_gauge!(
-        "quotagate_redis_memory_max_bytes",
-        metrics::Unit::Bytes,
-        "Memory limit of Redis (maxmemory); 0: no limit."
-    );
 }

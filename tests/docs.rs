@@ -178,23 +178,6 @@ fn words(text: &str, prefix: &str, is_letter: impl Fn(char) -> bool + Copy) -> B
 }
 
 #[test]
-fn the_page_of_metrics_names_every_metric_and_no_other() {
-    let is_letter = |letter: char| letter.is_ascii_lowercase() || letter == '_';
-    let mut named = BTreeSet::new();
-    for (_, text) in files("src", ".rs") {
-        for literal in text.split('"').skip(1).step_by(2).filter(|literal| literal.starts_with("quotagate_")) {
-            named.extend(words(literal, "quotagate_", is_letter).into_iter().filter(|word| word == literal));
-        }
-    }
-    // A cookie, and how a container marks a library.
-    named.remove("quotagate_session");
-
-    let documented = words(&read("docs/reference/metrics.md"), "quotagate_", is_letter);
-
-    assert_eq!(documented, named);
-}
-
-#[test]
 fn the_page_of_the_configuration_lists_every_variable_and_no_other() {
     let is_letter = |letter: char| letter.is_ascii_uppercase() || letter == '_';
     let settings = read("src/config.rs");
@@ -219,7 +202,7 @@ fn the_page_of_errors_lists_every_code_and_reason_and_no_other_code() {
         .filter(|code| !code.contains(' '))
         .collect();
     let is_letter = |letter: char| letter.is_ascii_lowercase() || letter == '_';
-    codes.extend(words(&read("src/http/middleware/readers.rs"), "too_many_", is_letter));
+    codes.extend(words(&read("src/http/middleware/limits.rs"), "too_many_", is_letter));
 
     let page = read("docs/reference/errors.md");
     let rows = |heading: &str| -> BTreeSet<String> {

@@ -9,10 +9,10 @@ use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
 use crate::store::Store;
-use crate::store::client::identity::Claim;
+use crate::store::client::claim::Claim;
 use crate::store::client::migrate::is_convertible;
-use crate::store::client::server::LAYOUT_VERSION;
 use crate::store::error::StoreError;
+use crate::store::keys::LAYOUT_VERSION;
 
 /// Where a gateway's data is.
 #[derive(Clone, Debug, clap::Args)]

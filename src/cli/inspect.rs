@@ -11,7 +11,7 @@ use crate::domain::values::ids::{GroupId, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::metering::reserve::Asker;
+use crate::service::metering::call::Asker;
 use crate::service::tenant::Tenant;
 use crate::store::metering::account::{ACCOUNT, Account, BLOCK, CounterText, EXTENDED, LIMITS, SUBSCRIPTION};
 

@@ -14,7 +14,7 @@ use crate::infra::supervise::Parts;
 use crate::service::gateway::Gateway;
 use crate::store::Store;
 use crate::store::client::migrate::{FROM, Kind, MigrateOptions, Migrated, is_convertible};
-use crate::store::client::server::LAYOUT_VERSION;
+use crate::store::keys::LAYOUT_VERSION;
 
 /// Convert the data of the previous release to the layout of this one
 ///

@@ -25,10 +25,10 @@ pub use gateway::{AddressError, CallError};
 pub use prices::PriceError;
 use prices::PriceTable;
 pub use report::{Fault, Percentiles, Report};
-use tally::Tally;
+use tally::TraceSums;
 pub use trace::{Row, TraceError, read as read_trace};
 use usage::Usage;
-pub use verdict::{GroupSum, Standing, TokenCheck};
+pub use verdict::{GroupSum, QuotaUse, TokenCheck};
 
 /// Replay a trace of LLM calls through a running gateway and check that its quotas held.
 ///
@@ -158,7 +158,7 @@ pub async fn replay(args: &ReplayArgs) -> Result<Report, ReplayError> {
         drive.subscribe(plan_id).await?;
     }
     let before = read_usage(&gateway, &users, concurrency).await?;
-    let tally = drive.calls(&rows, Tally::new(price)?).await?;
+    let tally = drive.calls(&rows, TraceSums::new(price)?).await?;
     let after = read_usage(&gateway, &users, concurrency).await?;
     let soft_groups = usage::soft_groups(&gateway, &after)
         .await

@@ -8,12 +8,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::direct::{Direct, DirectError};
 use crate::cli::print;
+use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::proof::Figure;
 use crate::domain::time::window::rfc3339;
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::UserId;
 use crate::service::reporting::verify::{Found, Verified};
-use crate::store::access::audit::EntryId;
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(about = None, long_about = None)]

@@ -25,7 +25,7 @@ pub use crate::service::simulation::report::{Agreement, GroupSum, Report, Side, 
 pub use crate::service::simulation::tally::{Changed, Example, LackView};
 use crate::service::simulation::whatif::units;
 pub use crate::service::simulation::whole::Rehearsed;
-use crate::service::simulation::whole::{Replayed, Whole, Work};
+use crate::service::simulation::whole::{Replayed, Source, Whole, Work};
 use crate::store::error::StoreError;
 use draft::Draft;
 
@@ -164,7 +164,12 @@ async fn recorded(args: &WhatifArgs, draft: &Draft) -> Result<Rehearsed, WhatifE
     }
     bar.finish_and_clear();
     let source = format!("the ledger of {}, {}", tenant.app, tenant.mode);
-    Ok(whole.rehearsed(draft.title(), source, (extent.entries, extent.whole), &units, began))
+    Ok(whole.rehearsed(
+        draft.title(),
+        Source { name: source, entries: extent.entries, whole: extent.whole },
+        &units,
+        began,
+    ))
 }
 
 /// Replays with a progress bar.

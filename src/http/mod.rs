@@ -28,7 +28,7 @@ use access::{apps, audit, keys, sessions};
 use accounts::{approvals, counters, grants, subscriptions, users};
 use configuration::{apply, plans, policies, settings, test_clock};
 use metering::usage::Draining;
-use metering::{batch, reserve, settle, usage};
+use metering::{batch, can_use, commit, extend, release, reserve, track, usage};
 use middleware::limits::Limits;
 use middleware::readers::Readers;
 use middleware::refused::Refusals;
@@ -150,13 +150,13 @@ const API: &str = "/api/v1";
 fn routes(config: &mut web::ServiceConfig) {
     let api = web::scope(API)
         .service(resource("/reserve").route(web::post().to(reserve::reserve)))
-        .service(resource("/commit").route(web::post().to(settle::commit)))
-        .service(resource("/release").route(web::post().to(settle::release)))
-        .service(resource("/extend").route(web::post().to(reserve::extend)))
-        .service(resource("/reservations/{id}/outcome").route(web::post().to(settle::outcome)))
-        .service(resource("/reservations/{id}/release").route(web::post().to(settle::release_by_hand)))
-        .service(resource("/track").route(web::post().to(settle::track)))
-        .service(resource("/can-use").route(web::post().to(reserve::can_use)))
+        .service(resource("/commit").route(web::post().to(commit::commit)))
+        .service(resource("/release").route(web::post().to(release::release)))
+        .service(resource("/extend").route(web::post().to(extend::extend)))
+        .service(resource("/reservations/{id}/outcome").route(web::post().to(release::outcome)))
+        .service(resource("/reservations/{id}/release").route(web::post().to(release::release_by_hand)))
+        .service(resource("/track").route(web::post().to(track::track)))
+        .service(resource("/can-use").route(web::post().to(can_use::can_use)))
         .service(
             resource("/batch").app_data(body::MostBytes(body::MOST_BATCH_BYTES)).route(web::post().to(batch::batch)),
         )

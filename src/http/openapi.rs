@@ -12,7 +12,7 @@ use utoipa::openapi::{Ref, RefOr, Required, Response};
 use crate::http::access::{apps, audit, keys, sessions};
 use crate::http::accounts::{approvals, counters, grants, subscriptions, users};
 use crate::http::configuration::{apply, plans, policies, settings, test_clock};
-use crate::http::metering::{batch, reserve, settle, usage};
+use crate::http::metering::{batch, can_use, commit, extend, release, reserve, track, usage};
 use crate::http::nodes::{health, registry};
 use crate::http::reporting::{events, explain, history, reports};
 use crate::http::simulation::whatif;
@@ -24,7 +24,7 @@ use crate::http::webhooks::{alerts, endpoints};
     security(("key" = []), ("apiKey" = [])),
     modifiers(&Key, &Names, &Bodies, &Operators, &Everywhere),
     paths(
-        reserve::reserve, settle::commit, settle::release, settle::outcome, settle::release_by_hand, reserve::extend, settle::track, reserve::can_use, batch::batch,
+        reserve::reserve, commit::commit, release::release, release::outcome, release::release_by_hand, extend::extend, track::track, can_use::can_use, batch::batch,
         usage::get_usage, usage::stream_usage, history::history, explain::explain, explain::draft::explain_draft,
         events::list, events::stream,
         subscriptions::subscribe, subscriptions::cancel,

@@ -150,8 +150,9 @@ impl EmbeddedRedis {
         let url = server.url();
         tracing::info!(data_dir = %server.data_dir.display(), maxmemory, "embedded {program} {version} is running");
 
-        let watched = (Arc::clone(&server), Arc::clone(&child));
-        let watch = parts.start("embedded_redis", STALLED_AFTER, move |pulse| watch(watched.clone(), pulse));
+        let (watched, kept) = (Arc::clone(&server), Arc::clone(&child));
+        let watch = parts
+            .start("embedded_redis", STALLED_AFTER, move |pulse| watch(Arc::clone(&watched), Arc::clone(&kept), pulse));
         let version = format!("{program} {version}");
         Ok(EmbeddedRedis { url, version, server, child, watch, _data_dir_lock: lock })
     }
@@ -177,7 +178,7 @@ impl EmbeddedRedis {
     }
 }
 
-async fn watch((server, child): (Arc<Server>, Arc<Mutex<Option<Child>>>), pulse: Pulse) {
+async fn watch(server: Arc<Server>, child: Arc<Mutex<Option<Child>>>, pulse: Pulse) {
     server.keep_alive(&mut *child.lock().await, &pulse).await;
 }
 

@@ -4,5 +4,6 @@
 pub mod embedded_redis;
 pub mod http_client;
 pub mod journal;
+pub mod metrics;
 pub mod supervise;
 pub mod telemetry;

@@ -2,7 +2,7 @@
 
 use crate::domain::values::field_error::FieldError;
 use crate::domain::values::number::Number;
-use crate::store::error::StoreError;
+use crate::store::error::{StoreError, is_forbidden};
 
 use super::metering::decision::Decision;
 
@@ -45,6 +45,11 @@ pub enum ServiceError {
 impl ServiceError {
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError::new(field, message)])
+    }
+
+    /// Whether Redis rejects the gateway's user, or does not permit a command.
+    pub fn is_forbidden_by_store(&self) -> bool {
+        matches!(self, Self::StoreUnavailable(what) | Self::Internal(what) if is_forbidden(what))
     }
 }
 

@@ -5,13 +5,13 @@ use std::sync::atomic::AtomicUsize;
 
 use quick_cache::sync::Cache;
 
-use super::access::apps::KnownApps;
+use super::access::key_record::random_text;
 use super::access::key_ring::KeyRing;
-use super::access::keys::random_text;
+use super::access::known_apps::KnownApps;
 use super::configuration::cache::Configs;
-use super::degraded::Degraded;
+use super::degraded::state::Degraded;
 use super::metering::clocks::Clocks;
-use super::reporting::rollup::RollupOptions;
+use super::reporting::retention::Retention;
 use super::tenant::Placement;
 use crate::domain::accounts::subscription::Subscribed;
 use crate::domain::configuration::plan::Plan;
@@ -42,7 +42,7 @@ pub struct Gateway {
     /// Whether webhooks may be sent to private addresses.
     pub webhooks_may_be_private: bool,
     /// How long rows of reports are stored.
-    pub rollup: RollupOptions,
+    pub rollup: Retention,
     /// What is needed while Redis is unavailable.
     pub degraded: Degraded,
     pub(crate) clocks: Clocks,
@@ -69,7 +69,7 @@ impl Gateway {
             parts: Parts::default(),
             keys: KeyRing::new(root_key),
             webhooks_may_be_private: false,
-            rollup: RollupOptions::default(),
+            rollup: Retention::default(),
             degraded: Degraded::default(),
             clocks: Clocks::default(),
             configs: Configs::default(),

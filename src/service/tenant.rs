@@ -58,3 +58,12 @@ impl Tenant {
         }
     }
 }
+
+/// The start of a page, for lists of all buckets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BucketCursor {
+    /// Index of the bucket.
+    pub bucket: usize,
+    /// Entries of the bucket on earlier pages.
+    pub offset: usize,
+}

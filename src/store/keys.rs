@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use super::reporting::rollup::{Place, stream_name};
+use super::reporting::stream::{Place, Stream};
 use crate::domain::configuration::scope::{OwnerName, Scope};
 use crate::domain::metering::reservation::OperationName;
 use crate::domain::values::ids::{AppId, EventName, KeyId, Mode, PlanId, PolicyId, UserId, WebhookId};
@@ -229,6 +229,14 @@ impl Bucket {
         self.key("denials")
     }
 
+    /// One of the two streams.
+    pub fn stream(&self, stream: Stream) -> String {
+        match stream {
+            Stream::Ledger => self.ledger(),
+            Stream::Denials => self.denials(),
+        }
+    }
+
     /// The result of the last complete run of `quotagate verify`.
     pub fn verified(&self) -> String {
         self.key("verified")
@@ -284,8 +292,8 @@ impl Bucket {
     }
 
     /// The progress of folding a stream into rows.
-    pub fn rollup_cursor(&self, stream: &str) -> String {
-        self.key(&format!("rollup:cursor:{stream}"))
+    pub fn rollup_cursor(&self, stream: Stream) -> String {
+        self.key(&format!("rollup:cursor:{}", stream.as_str()))
     }
 
     /// Matches every key of this bucket and no other. Tags have no characters with a meaning in patterns.
@@ -296,7 +304,7 @@ impl Bucket {
 
 /// `<cube>:<stream>:<day>`
 fn place_name(place: Place) -> String {
-    format!("{}:{}:{}", place.cube.as_str(), stream_name(place.stream), place.day)
+    format!("{}:{}:{}", place.cube.as_str(), place.stream.as_str(), place.day)
 }
 
 /// The keys of one owner.
@@ -406,6 +414,9 @@ pub fn session(name: &str) -> String {
 pub fn lease(work: &str, part: u8) -> String {
     format!("qg:{{quotagate}}:lease:{work}:{part}")
 }
+
+/// Version of the key layout that this build reads and writes.
+pub const LAYOUT_VERSION: &str = "7";
 
 /// The change count of configurations, which nodes poll.
 pub const CONFIGURED_CHANGES: &str = "qg:{quotagate}:configured:changes";

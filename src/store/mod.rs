@@ -23,9 +23,8 @@ use redis::{Cmd, Value};
 
 use crate::domain::values::digits::push_digits;
 use client::connection::Links;
-use client::headroom::WhenFull;
 use client::identity::Identity;
-use client::library::{Function, Library};
+use client::library::{Function, Library, WhenFull, round_trips};
 use client::waiting::Waiting;
 use error::StoreError;
 use reply::Fields;
@@ -241,10 +240,6 @@ impl Store {
         load.arg("LOAD").arg("REPLACE").arg(&self.library.source);
         self.links.own()?.run_at(key, &load).await.map(|_| ())
     }
-}
-
-fn round_trips(script: &'static str) -> Histogram {
-    metrics::histogram!("quotagate_redis_round_trip_seconds", "script" => script)
 }
 
 fn bad_url(error: redis::RedisError) -> StoreError {

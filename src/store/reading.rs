@@ -5,7 +5,7 @@ use redis::Value;
 use super::accounts::{change_user, grants, users};
 use super::error::StoreError;
 use super::keys::Bucket;
-use super::metering::{reserve, settle, track, usage};
+use super::metering::{extend, reserve, settle, track, usage};
 use super::reply::Fields;
 use super::reporting::{ledger, rollup_text, survey};
 
@@ -27,7 +27,7 @@ pub fn reply(function: &str, count: usize, bucket: &Bucket, fields: &[&[u8]]) ->
         "reserve" => format!("{:?}", reserve::read(told()?, 60_000)?),
         "track" | "kept" => format!("{:?}", track::read(told()?)?),
         "settle" => format!("{:?}", settle::read(bucket, told()?)?),
-        "extend" => format!("{:?}", settle::read_extend(told()?)?),
+        "extend" => format!("{:?}", extend::read(told()?)?),
         "grant" => format!("{:?}", grants::read(told()?)?),
         "change_user" => format!("{:?}", change_user::read(told()?)?),
         "usage" => format!("{:?}", usage::read(told()?)?),

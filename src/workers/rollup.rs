@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::ids::{AppId, Mode};
 use crate::infra::supervise::Pulse;
@@ -15,16 +16,16 @@ use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::nodes::leases::{Leases, Work};
 use crate::service::reporting::byte_bounds::ByteBounds;
-use crate::service::reporting::rollup::RollupOptions;
+use crate::service::reporting::retention::Retention;
 use crate::service::tenant::Tenant;
-use crate::store::access::audit::EntryId;
 use crate::store::keys::Bucket;
-use crate::store::reporting::ledger::{Stream, StreamInfo};
+use crate::store::reporting::ledger::StreamInfo;
+use crate::store::reporting::stream::Stream;
 
 /// How long rows and entries are stored.
 #[derive(Clone, Copy, Debug)]
 pub struct RollUpOptions {
-    pub rollup: RollupOptions,
+    pub rollup: Retention,
     /// Days for which entries of the ledger and denials are stored, 1 to 3660.
     pub ledger_days: u16,
     /// The memory that streams may use in Redis.
@@ -33,7 +34,7 @@ pub struct RollUpOptions {
 
 impl Default for RollUpOptions {
     fn default() -> Self {
-        Self { rollup: RollupOptions::default(), ledger_days: 35, bytes: ByteBounds::default() }
+        Self { rollup: Retention::default(), ledger_days: 35, bytes: ByteBounds::default() }
     }
 }
 

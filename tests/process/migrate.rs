@@ -12,7 +12,7 @@ use quotagate::infra::embedded_redis::{AppendFsync, EmbeddedOptions, EmbeddedRed
 use quotagate::infra::supervise::Parts;
 use quotagate::store::Store;
 use quotagate::store::client::migrate::{BETWEEN, FROM, MigrateOptions};
-use quotagate::store::client::server::LAYOUT_VERSION;
+use quotagate::store::keys::LAYOUT_VERSION;
 use serde_json::{Value, json};
 
 use crate::gateway::{ADMIN_KEY, Process, one_clear_line, run};

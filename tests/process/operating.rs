@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use quotagate::store::client::server::LAYOUT_VERSION;
+use quotagate::store::keys::LAYOUT_VERSION;
 use serde_json::{Value, json};
 
 use crate::gateway::{ADMIN_KEY, Process, one_clear_line, run};

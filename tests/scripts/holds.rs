@@ -1,11 +1,11 @@
 //! Hard cases of holds and amounts.
 
 use quotagate::domain::values::ids::UserId;
+use quotagate::store::metering::extend::ExtendReply;
 use quotagate::store::metering::reserve::ReserveReply;
-use quotagate::store::metering::settle::ExtendReply;
 use quotagate::store::metering::usage::UsageReply;
 
-use crate::table::{ALL, BELIEF, DAY_1, How, MOST, NOON, Table, counted, harmless, keyed, ms, settled, tally};
+use crate::table::{ALL, BELIEF, DAY_1, How, MOST, NOON, Table, counted, full, harmless, keyed, ms, settled, tally};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_expired_hold_stops_counting_at_that_instant_and_none_earlier() {
@@ -63,7 +63,7 @@ async fn settling_a_hold_that_expired_unseen_takes_no_other_room() {
     table.clock(ms(NOON) + 2000).await;
     let settlement = settled(table.commit(&late).await);
     assert!(settlement.late);
-    assert_eq!(settlement.accounts[0].tally, tally(4, 5));
+    assert_eq!(settlement.accounts[0].state, tally(4, 5));
     assert_eq!(table.stands("g", DAY_1).await, (4, 5));
     settled(table.commit(&late).await);
     assert_eq!(table.stands("g", DAY_1).await, (4, 5), "a repetition changes nothing");
@@ -75,13 +75,13 @@ async fn an_answer_never_shows_an_expired_hold() {
     let (committed, released) = (table.hold(&[("g", DAY_1, 1, 9)]).await, table.hold(&[("g", DAY_1, 1, 9)]).await);
     table.hold_for(1000, &[("g", DAY_1, 3, 9)]).await;
     table.clock(ms(NOON) + 2000).await;
-    assert_eq!(settled(table.commit(&committed).await).accounts[0].tally, tally(1, 1));
+    assert_eq!(settled(table.commit(&committed).await).accounts[0].state, tally(1, 1));
     table.hold_for(1000, &[("g", DAY_1, 3, 9)]).await;
     table.clock(ms(NOON) + 4000).await;
-    assert_eq!(settled(table.release(&released).await).accounts[0].tally, tally(1, 0));
+    assert_eq!(settled(table.release(&released).await).accounts[0].state, tally(1, 0));
     table.hold_for(1000, &[("g", DAY_1, 3, 9)]).await;
     table.clock(ms(NOON) + 6000).await;
-    assert_eq!(settled(table.refund(&committed, &[("g", 1)]).await).accounts[0].tally, tally(0, 0));
+    assert_eq!(settled(table.refund(&committed, &[("g", 1)]).await).accounts[0].state, tally(0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,7 +95,7 @@ async fn more_than_64_expired_holds_are_taken_in_batches() {
     assert!(matches!(usage, UsageReply::Reclaim(_)), "{usage:?}");
     // It fits although 236 expired holds still count: allowed at once.
     match table.reserve(&[("g", DAY_1, 1, 600)]).await {
-        ReserveReply::Held { ran, tallies, .. } => assert_eq!((ran.reclaimed, tallies[0]), (64, tally(0, 237))),
+        ReserveReply::Held { ran, states, .. } => assert_eq!((ran.reclaimed, states[0]), (64, tally(0, 237))),
         other => panic!("{other:?}"),
     }
     // It does not fit while some count; nothing is denied before all of them are gone.
@@ -106,7 +106,7 @@ async fn more_than_64_expired_holds_are_taken_in_batches() {
         }
     }
     match table.reserve(&[("g", DAY_1, 560, 600)]).await {
-        ReserveReply::Held { ran, tallies, .. } => assert_eq!((ran.reclaimed, tallies[0]), (44, tally(0, 561))),
+        ReserveReply::Held { ran, states, .. } => assert_eq!((ran.reclaimed, states[0]), (44, tally(0, 561))),
         other => panic!("{other:?}"),
     }
     let held: u64 = table.redis.run(&["ZCARD", &table.owner("u", &[]).keys.holds]).await;
@@ -123,8 +123,8 @@ async fn all_owners_of_a_call_share_one_batch() {
     let settling = table.hold_of(60_000, &owners(1)).await;
     table.clock(ms(NOON) + 1000).await;
     match table.reserve_as(&harmless(), BELIEF, 60_000, &owners(1)).await {
-        ReserveReply::Held { ran, tallies, .. } => {
-            assert_eq!((ran.reclaimed, &tallies[..]), (64, &[tally(0, 2), tally(0, 38)][..]));
+        ReserveReply::Held { ran, states, .. } => {
+            assert_eq!((ran.reclaimed, &states[..]), (64, &[tally(0, 2), tally(0, 38)][..]));
         }
         other => panic!("{other:?}"),
     }
@@ -151,7 +151,7 @@ async fn a_repeated_call_gets_its_first_answer_and_changes_nothing() {
     match table.reserve_as(&denied, BELIEF, 60_000, &owner).await {
         ReserveReply::Before(first) => match *first {
             ReserveReply::Denied(_, denied) => {
-                assert_eq!(denied.tallies, [(tally(0, 3), true)]);
+                assert_eq!(denied.states, [full(0, 3)]);
                 assert_eq!(denied.groups, owner[0].groups, "with the groups as they were proposed");
             }
             other => panic!("{other:?}"),
@@ -178,8 +178,8 @@ async fn amounts_up_to_2_pow_53_are_exact_in_and_out() {
             .reserve_as(&keyed("k", "x"), BELIEF, 60_000, &[table.owner("u", &[("g", DAY_1, steps, MOST)])])
             .await
         {
-            ReserveReply::Held { ran, tallies, .. } => {
-                assert_eq!(tallies, [tally(0, steps)]);
+            ReserveReply::Held { ran, states, .. } => {
+                assert_eq!(states, [tally(0, steps)]);
                 quotagate::domain::metering::reservation::ReservationId {
                     name: keyed("k", "x").name,
                     created_at_ms: ran.now_ms,
@@ -195,7 +195,7 @@ async fn amounts_up_to_2_pow_53_are_exact_in_and_out() {
         settled(table.commit_as(&counted(), &id, How { is_final: false, figures: &[("g", steps - 1)], ..ALL }).await);
         assert_eq!(table.stands("g", DAY_1).await, (steps - 1, 1));
         no_exponent(&table).await;
-        assert_eq!(settled(table.commit(&id).await).accounts[0].tally, tally(steps, 0));
+        assert_eq!(settled(table.commit(&id).await).accounts[0].state, tally(steps, 0));
         table.track_as(&keyed("t", "x"), BELIEF, (false, false), &[("h", DAY_1, steps, MOST)]).await;
         table.track_as(&keyed("over", "x"), BELIEF, (false, false), &[("h", DAY_1, MOST, MOST)]).await;
         assert_eq!(table.stands("h", DAY_1).await, (steps, 0));

@@ -1,20 +1,20 @@
 //! What scripts keep between calls so as not to make it anew: nothing of one call shows in another.
 
-use quotagate::store::metering::admission::Tally;
+use quotagate::domain::metering::counter::CounterState;
 use quotagate::store::metering::reserve::ReserveReply;
 
-use crate::table::{BELIEF, DAY_1, Table, amount, harmless, settled, tally};
+use crate::table::{BELIEF, DAY_1, Table, amount, full, harmless, settled, tally};
 
 /// Together more groups than are known at the same time by the texts of their terms (lua/lib/terms.lua: 4,000).
 const TERMS: u64 = 90;
 const GROUPS_OF_TERMS: usize = 50;
 const GROUPS: usize = 10_000 + 500;
 
-async fn tallies(table: &Table, name: &str, limit: u64) -> Result<Tally, Tally> {
+async fn tallies(table: &Table, name: &str, limit: u64) -> Result<CounterState, CounterState> {
     let owners = [table.owner(name, &[("a", DAY_1, 1, limit)])];
     match table.reserve_as(&harmless(), BELIEF, 60_000, &owners).await {
-        ReserveReply::Held { tallies, .. } => Ok(tallies[0]),
-        ReserveReply::Denied(_, denied) => Err(denied.tallies[0].0),
+        ReserveReply::Held { states, .. } => Ok(states[0]),
+        ReserveReply::Denied(_, denied) => Err(denied.states[0]),
         other => panic!("{other:?}"),
     }
 }
@@ -26,13 +26,13 @@ async fn two_owners_under_the_same_terms_in_one_call_have_each_their_own_counter
     for _ in 0..2 {
         let id = table.hold_of(60_000, &both(1, 3)).await;
         let settlement = settled(table.commit(&id).await);
-        let used: Vec<_> = settlement.accounts.iter().map(|account| account.tally.used.steps()).collect();
+        let used: Vec<_> = settlement.accounts.iter().map(|account| account.state.used.steps()).collect();
         assert_eq!(used[1], 3 * used[0]);
     }
     assert_eq!(table.stands_of("u", "a", DAY_1).await, (2, 0));
     assert_eq!(table.stands_of("team", "a", DAY_1).await, (6, 0));
     match table.reserve_as(&harmless(), BELIEF, 60_000, &both(7, 4)).await {
-        ReserveReply::Denied(_, denied) => assert_eq!(denied.tallies, [(tally(2, 0), false), (tally(6, 0), true)]),
+        ReserveReply::Denied(_, denied) => assert_eq!(denied.states, [tally(2, 0), full(6, 0)]),
         other => panic!("{other:?}"),
     }
 }
@@ -40,7 +40,7 @@ async fn two_owners_under_the_same_terms_in_one_call_have_each_their_own_counter
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_user_is_granted_or_lacks_is_not_told_of_the_next() {
     let table = Table::new().await;
-    let granted = Tally { granted: amount(5), ..tally(0, 1) };
+    let granted = CounterState { granted: amount(5), ..tally(0, 1) };
     for (name, grants) in [("u", "g:5:*:*"), ("v", "")] {
         let counters = table.owner(name, &[]).keys.account;
         if !grants.is_empty() {
@@ -51,14 +51,14 @@ async fn what_one_user_is_granted_or_lacks_is_not_told_of_the_next() {
         }
     }
     for _ in 0..2 {
-        assert_eq!(tallies(&table, "v", 0).await, Err(tally(0, 0)));
+        assert_eq!(tallies(&table, "v", 0).await, Err(full(0, 0)));
         assert_eq!(tallies(&table, "u", 0).await.map(|tally| tally.granted), Ok(amount(5)));
-        assert_eq!(tallies(&table, "w", 0).await, Err(tally(0, 0)), "whose window is not stored yet");
+        assert_eq!(tallies(&table, "w", 0).await, Err(full(0, 0)), "whose window is not stored yet");
     }
     let of_u = table.hold(&[("a", DAY_1, 1, 0)]).await;
     let of_x = table.hold_of(60_000, &[table.owner("x", &[("a", DAY_1, 1, 9)])]).await;
-    let told = async |id| settled(table.commit(id).await).accounts[0].tally;
-    assert_eq!(told(&of_u).await, Tally { used: amount(1), ..Tally { held: amount(2), ..granted } });
+    let told = async |id| settled(table.commit(id).await).accounts[0].state;
+    assert_eq!(told(&of_u).await, CounterState { used: amount(1), ..CounterState { held: amount(2), ..granted } });
     assert_eq!(told(&of_x).await, tally(1, 0));
 }
 
@@ -77,7 +77,7 @@ async fn of_a_long_call_nothing_is_written_or_told_by_the_short_one_behind_it() 
         assert!(members.len() == 1 && members[0].contains(" a:1:1 "), "{members:?}");
         assert_eq!(settled(table.release(&of_u).await).accounts.len(), 12);
         let of_v = settled(table.commit(&of_v).await).accounts;
-        assert!(of_v.len() == 1 && of_v[0].tally == tally(used, 0), "{of_v:?}");
+        assert!(of_v.len() == 1 && of_v[0].state == tally(used, 0), "{of_v:?}");
         let mut fields: Vec<String> = table.redis.run(&["HKEYS", &owner.keys.account]).await;
         fields.sort();
         assert_eq!(fields, [".account", "a"]);

@@ -1,6 +1,6 @@
 //! The streams of entries are bounded.
 
-use quotagate::store::reporting::ledger::Stream;
+use quotagate::store::reporting::stream::Stream;
 
 use crate::table::{BELIEF, DAY_1, Table, counted, harmless};
 

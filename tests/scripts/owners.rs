@@ -1,8 +1,9 @@
 //! Several owners in one call: all or nothing, and they settle together.
 
+use quotagate::domain::metering::counter::CounterState;
 use quotagate::store::metering::admission::Owner;
 use quotagate::store::metering::reserve::ReserveReply;
-use quotagate::store::reporting::ledger::Stream;
+use quotagate::store::reporting::stream::Stream;
 
 use crate::table::{ALL, BELIEF, DAY_1, DAY_2, How, NOON, Table, counted, harmless, keyed, ms, settled, tally};
 
@@ -20,14 +21,14 @@ async fn two_owners_hold_together_or_not_at_all() {
     {
         match table.reserve_as(&harmless(), BELIEF, 60_000, &both(&table, DAY_1, user, team)).await {
             ReserveReply::Denied(_, denied) => {
-                assert_eq!(denied.tallies, [(tally(0, 2), lacks[0]), (tally(0, 2), lacks[1])]);
+                assert_eq!(denied.states, lacks.map(|over_limit| CounterState { over_limit, ..tally(0, 2) }));
             }
             other => panic!("{other:?}"),
         }
         assert_eq!(table.dump().await, before, "a denied call changes nothing of either owner");
     }
     match table.reserve_as(&harmless(), BELIEF, 60_000, &both(&table, DAY_1, (8, 10), (3, 5))).await {
-        ReserveReply::Held { tallies, .. } => assert_eq!(tallies, [tally(0, 10), tally(0, 5)]),
+        ReserveReply::Held { states, .. } => assert_eq!(states, [tally(0, 10), tally(0, 5)]),
         other => panic!("{other:?}"),
     }
 }
@@ -45,7 +46,7 @@ async fn commit_release_refund_and_extend_settle_both_owners() {
     let settlement = settled(
         table.commit_as(&harmless(), &id, How { changes: 2, figures: &[("own", 9), ("shared", 3)], ..ALL }).await,
     );
-    assert_eq!(settlement.accounts.iter().map(|account| account.tally).collect::<Vec<_>>(), [tally(9, 0), tally(3, 0)]);
+    assert_eq!(settlement.accounts.iter().map(|account| account.state).collect::<Vec<_>>(), [tally(9, 0), tally(3, 0)]);
     assert_eq!(stands().await, ((9, 0), (3, 0)));
     settled(table.refund(&id, &[("own", 5), ("shared", 1)]).await);
     assert_eq!(stands().await, ((4, 0), (2, 0)));
@@ -63,8 +64,8 @@ async fn each_owner_reclaims_its_own_and_turns_its_own_windows() {
     let id = table.hold_of(1000, &both(&table, DAY_1, (4, 5), (6, 7))).await;
     table.clock(ms(NOON) + 1000).await;
     match table.reserve_as(&harmless(), BELIEF, 60_000, &both(&table, DAY_1, (5, 5), (7, 7))).await {
-        ReserveReply::Held { ran, tallies, .. } => {
-            assert_eq!((ran.reclaimed, tallies), (2, vec![tally(0, 5), tally(0, 7)]));
+        ReserveReply::Held { ran, states, .. } => {
+            assert_eq!((ran.reclaimed, states), (2, vec![tally(0, 5), tally(0, 7)]));
         }
         other => panic!("{other:?}"),
     }

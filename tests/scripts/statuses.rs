@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use quotagate::domain::access::audit::Trail;
 use quotagate::domain::metering::reservation::ReservationId;
 use quotagate::domain::values::ids::{AppId, PlanId};
-use quotagate::store::access::audit::Trail;
-use quotagate::store::access::register::{RegisterChange, RegisterReply};
+use quotagate::store::access::register::{RegisterArgs, RegisterChange, RegisterReply};
 use quotagate::store::configuration::configure::{ConfigureArgs, ConfigureReply};
 use quotagate::store::configuration::test_clock::SetClockReply;
 use quotagate::store::keys::{self, Register, Versioned, configuration_audit};
 use quotagate::store::metering::admission::{Stale, UNKNOWN_VERSION};
+use quotagate::store::metering::extend::ExtendReply;
 use quotagate::store::metering::operation::Operation;
 use quotagate::store::metering::reserve::ReserveReply;
-use quotagate::store::metering::settle::{ExtendReply, SettleReply};
+use quotagate::store::metering::settle::SettleReply;
 use quotagate::store::metering::track::TrackReply;
 use quotagate::store::metering::usage::UsageReply;
 
@@ -89,7 +90,7 @@ fn extend_word(reply: &ExtendReply) -> &'static str {
     }
 }
 
-/// Stamp 5, 172 expired holds of 1 in `g`, and one live hold: every fault is possible.
+/// Stamp 5, 108 expired holds of 1 in `g`, and one live hold: every fault is possible.
 async fn troubled() -> Table {
     let table = Table::new().await;
     for _ in 0..108 {
@@ -142,7 +143,7 @@ async fn reserve_answers_in_its_documented_order() {
     let refused = Belief { verdict: "unmatched_event", ..right };
     match table.reserve_as(&harmless(), refused, 60_000, &[table.owner("u", &[("g", DAY_1, 1, 200)])]).await {
         quotagate::store::metering::reserve::ReserveReply::Denied(_, denied) => {
-            assert_eq!((denied.verdict.as_str(), denied.tallies[0]), ("unmatched_event", (tally(0, 0), false)));
+            assert_eq!((denied.verdict.as_str(), denied.states[0]), ("unmatched_event", tally(0, 0)));
         }
         other => panic!("{other:?}"),
     }
@@ -188,7 +189,7 @@ impl Table {
     async fn stands_with(&self, revision: u64, id: &str) -> (u64, u64) {
         let facts = self.facts(&Belief { revision, ..BELIEF });
         match self.store.usage(&self.bucket, facts, &[self.owner("u", &[(id, DAY_1, 0, MOST)])]).await.unwrap() {
-            UsageReply::Usage(_, standing) => (standing.tallies[0].0.used.steps(), standing.tallies[0].0.held.steps()),
+            UsageReply::Usage { states, .. } => (states[0].used.steps(), states[0].held.steps()),
             other => panic!("{other:?}"),
         }
     }
@@ -203,7 +204,7 @@ async fn usage_answers_in_its_documented_order_and_never_writes() {
         let told = match table.store.usage(&table.bucket, table.facts(&belief), &owner).await.unwrap() {
             UsageReply::Stale(stale, _) => stale_word(&stale),
             UsageReply::Reclaim(_) => "again",
-            UsageReply::Usage(..) => "usage",
+            UsageReply::Usage { .. } => "usage",
         };
         assert_eq!(told, word);
     }
@@ -434,7 +435,10 @@ async fn configure_register_and_set_clock_answer_in_their_documented_order() {
         (&harmless(), delete, RegisterReply::Missing),
     ] {
         assert_eq!(
-            table.store.register(Register::Keys, operation, change, "told", (&app, &Trail::default())).await.unwrap(),
+            {
+                let args = RegisterArgs { operation, change, answer: "told", app: &app, trail: &Trail::default() };
+                table.store.register(Register::Keys, args).await.unwrap()
+            },
             reply
         );
     }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use quotagate::domain::configuration::scope::OwnerName;
 use quotagate::domain::metering::admission::Validity;
+use quotagate::domain::metering::counter::CounterState;
+use quotagate::domain::metering::idempotency::Idempotency;
 use quotagate::domain::metering::reservation::{Item, Memo, ONE, ReservationId, Total};
 use quotagate::domain::reporting::ledger::Told;
 use quotagate::domain::time::window::{TimeMs, Window, parse_rfc3339};
@@ -12,11 +14,12 @@ use quotagate::domain::values::ids::{AppId, EventName, GroupId, IdempotencyKey, 
 use quotagate::store::Store;
 use quotagate::store::configuration::test_clock::SetClockReply;
 use quotagate::store::keys::Bucket;
-use quotagate::store::metering::admission::{Facts, OwnedGroup, Owner, Tally};
+use quotagate::store::metering::admission::{Facts, OwnedGroup, Owner};
+use quotagate::store::metering::extend::{ExtendArgs, ExtendReply};
 use quotagate::store::metering::memo::memo_text;
-use quotagate::store::metering::operation::{Idempotency, Operation};
+use quotagate::store::metering::operation::Operation;
 use quotagate::store::metering::reserve::{ReserveArgs, ReserveReply};
-use quotagate::store::metering::settle::{ExtendArgs, ExtendReply, Measured, SettleReply, Settled, Target};
+use quotagate::store::metering::settle::{Measured, SettleReply, Settled, Target};
 use quotagate::store::metering::track::{TrackArgs, TrackReply};
 use quotagate::store::metering::usage::UsageReply;
 
@@ -43,8 +46,13 @@ pub fn group(id: &str) -> GroupId {
     GroupId::parse(id).unwrap()
 }
 
-pub fn tally(used: u64, held: u64) -> Tally {
-    Tally { used: amount(used), held: amount(held), ..Tally::default() }
+pub fn tally(used: u64, held: u64) -> CounterState {
+    CounterState { used: amount(used), held: amount(held), ..CounterState::default() }
+}
+
+/// The same, with no room for the call.
+pub fn full(used: u64, held: u64) -> CounterState {
+    CounterState { over_limit: true, ..tally(used, held) }
 }
 
 /// Group id, window, amount, limit.
@@ -297,7 +305,7 @@ impl Table {
 
     pub async fn stands_of(&self, name: &str, id: &str, window: &str) -> (u64, u64) {
         match self.usage_of(name, &[(id, window, 0, MOST)]).await {
-            UsageReply::Usage(_, standing) => (standing.tallies[0].0.used.steps(), standing.tallies[0].0.held.steps()),
+            UsageReply::Usage { states, .. } => (states[0].used.steps(), states[0].held.steps()),
             other => panic!("{other:?}"),
         }
     }

@@ -1,15 +1,15 @@
 //! What is true of a user, and how its counters come over to another plan, at the scripts.
 
+use quotagate::domain::access::audit::Trail;
 use quotagate::domain::accounts::subscription::Subscription;
 use quotagate::domain::configuration::limit_group::OnPlanChange;
 use quotagate::domain::configuration::scope::OwnerName;
 use quotagate::domain::time::window::Window;
 use quotagate::domain::values::amount::Amount;
 use quotagate::domain::values::ids::{GroupId, PlanId, UserId};
-use quotagate::store::access::audit::Trail;
 use quotagate::store::accounts::change_user::{ChangeUserArgs, ChangeUserReply, MovedGroup, Reset, UserChange};
-use quotagate::store::accounts::grants::{GrantArgs, GrantReply, RevokeReply};
-use quotagate::store::client::headroom::WhenFull;
+use quotagate::store::accounts::grants::{GrantArgs, GrantReply, RevokeArgs, RevokeReply};
+use quotagate::store::client::library::WhenFull;
 use quotagate::store::metering::admission::{Forget, OwnedGroup, Owner, Stale};
 use quotagate::store::metering::memo::memo_text;
 use quotagate::store::metering::operation::Operation;
@@ -264,8 +264,9 @@ async fn a_counter_has_at_most_eight_live_grants_within_what_it_can_hold() {
     assert_eq!(known.len(), 8, "what is known of the one that has ended is gone: {known:?}");
     let group = GroupId::parse("g").unwrap();
     let revoke = async |id: &str| {
-        let (owner, told) = (OwnerName::of_user(&user()), (&harmless(), &Trail::default()));
-        table.store.revoke(&table.bucket, &owner, &group, id, told).await.unwrap() == RevokeReply::Revoked
+        let (owner, operation, trail) = (OwnerName::of_user(&user()), harmless(), Trail::default());
+        let args = RevokeArgs { owner: &owner, group: &group, grant: id, operation: &operation, trail: &trail };
+        table.store.revoke(&table.bucket, args).await.unwrap() == RevokeReply::Revoked
     };
     assert!(fits(&table, DAY_1, 8, 0).await);
     assert!(revoke("more").await);

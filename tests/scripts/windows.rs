@@ -3,8 +3,8 @@
 use quotagate::domain::metering::admission::Validity;
 use quotagate::domain::time::window::{Window, WindowKind};
 use quotagate::store::metering::admission::Stale;
+use quotagate::store::metering::extend::ExtendReply;
 use quotagate::store::metering::reserve::ReserveReply;
-use quotagate::store::metering::settle::ExtendReply;
 use quotagate::store::metering::usage::UsageReply;
 
 use crate::table::{
@@ -79,9 +79,9 @@ async fn a_clock_that_stepped_back_reopens_no_window_and_refuses_nobody_for_ever
     // With the truth the call is decided in the window that has begun, beside a group that was never seen.
     let today = [table.owner("u", &[("g", DAY_2, 1, 3), ("new", DAY_2, 1, 3)])];
     match table.reserve_as(&harmless(), BELIEF.within(DAY_2), 60_000, &today).await {
-        ReserveReply::Held { ran, expires_at_ms, tallies } => {
+        ReserveReply::Held { ran, expires_at_ms, states } => {
             assert_eq!((ran.now_ms, expires_at_ms), (ms("2027-02-01T00:00:00Z"), ms("2027-02-01T00:01:00Z")));
-            assert_eq!(tallies, [tally(0, 3), tally(0, 1)]);
+            assert_eq!(states, [tally(0, 3), tally(0, 1)]);
         }
         other => panic!("{other:?}"),
     }
@@ -123,7 +123,7 @@ async fn a_hold_of_an_earlier_window_settles_in_the_past() {
     let settlement = settled(table.commit(&charged).await);
     assert_eq!(settlement.accounts.len(), 1);
     assert_eq!(
-        (settlement.accounts[0].tally, settlement.accounts[0].window.unwrap().to_text()),
+        (settlement.accounts[0].state, settlement.accounts[0].window.unwrap().to_text()),
         (tally(3, 0), DAY_1.to_owned())
     );
     settled(table.release(&released).await);
@@ -154,8 +154,8 @@ async fn more_amount_after_the_turn_is_held_and_charged_in_the_present_window() 
     assert_eq!(table.stands("g", DAY_2).await, (0, 4));
     // 9 in all: 3 where 3 were held, the rest, overage too, in the present window.
     let settlement = settled(table.commit_as(&harmless(), &id, How { changes: 1, figures: &[("g", 9)], ..ALL }).await);
-    let tallies: Vec<_> = settlement.accounts.iter().map(|account| account.tally).collect();
-    assert_eq!(tallies, [tally(3, 0), tally(6, 0)]);
+    let states: Vec<_> = settlement.accounts.iter().map(|account| account.state).collect();
+    assert_eq!(states, [tally(3, 0), tally(6, 0)]);
     assert_eq!(table.stands("g", DAY_2).await, (6, 0));
     assert!(table.past().await["g.1"].starts_with("3 "));
     // Refunds go the other way round.
@@ -172,7 +172,7 @@ async fn what_is_in_flight_has_one_window_for_ever_and_is_never_charged() {
     match table.reserve(&asks(DAY_1)).await {
         ReserveReply::Denied(_, denied) => {
             assert_eq!(denied.free_at_ms, Some(ms(NOON) + 60_000), "when the first hold ends");
-            assert_eq!(denied.tallies.iter().map(|(_, lacks)| *lacks).collect::<Vec<_>>(), [true, false]);
+            assert_eq!(denied.states.iter().map(|state| state.over_limit).collect::<Vec<_>>(), [true, false]);
         }
         other => panic!("{other:?}"),
     }
@@ -236,7 +236,7 @@ async fn a_closed_window_stays_while_a_hold_of_it_may_still_settle() {
         table.commit(&id).await;
     }
     let settlement = settled(table.commit(&slow).await);
-    assert_eq!((settlement.late, settlement.accounts[0].tally), (false, tally(5, 0)));
+    assert_eq!((settlement.late, settlement.accounts[0].state), (false, tally(5, 0)));
     assert_eq!(settlement.accounts[0].window.unwrap().to_text(), window);
     assert!(table.past().await["g.1"].starts_with(&format!("5 - {window} ")));
     // Two days later nothing can settle there any more, and turns clear what has piled up.
@@ -266,7 +266,7 @@ async fn a_closed_window_stays_until_the_expiry_and_grace_of_a_hold_that_is_draw
     }
     settled(table.refund(&refunded, &[("g", 4)]).await);
     let over = How { changes: 1, figures: &[("g", 5)], ..ALL };
-    assert_eq!(settled(table.commit_as(&harmless(), &drawn, over).await).accounts[0].tally, tally(5, 0));
+    assert_eq!(settled(table.commit_as(&harmless(), &drawn, over).await).accounts[0].state, tally(5, 0));
     assert!(table.past().await["g.1"].starts_with(&format!("5 - {window} ")), "{:?}", table.past().await.get("g.1"));
 }
 
@@ -294,7 +294,7 @@ async fn a_window_in_which_nothing_is_held_any_more_is_final_the_grace_after_its
                 settled(table.commit_as(&counted(), &id, crate::table::How { is_final: false, ..ALL }).await);
                 let extended = table.extend(&id, 2 * hour, 1, &[]).await;
                 assert!(
-                    matches!(extended, quotagate::store::metering::settle::ExtendReply::Extended { .. }),
+                    matches!(extended, quotagate::store::metering::extend::ExtendReply::Extended { .. }),
                     "{extended:?}"
                 );
             }
@@ -326,7 +326,7 @@ async fn a_closed_window_stays_until_a_reservation_that_held_nothing_in_it_can_b
     let next = table.hold(&[("g", "daily/20270201/20270202", 1, 100)]).await;
     settled(table.commit(&next).await);
     let over = How { figures: &[("g", 5)], ..ALL };
-    assert_eq!(settled(table.commit_as(&harmless(), &id, over).await).accounts[0].tally, tally(5, 0));
+    assert_eq!(settled(table.commit_as(&harmless(), &id, over).await).accounts[0].state, tally(5, 0));
     // The longest life is an hour.
     assert_eq!(kept_until(&table, "2027-02-01T01:00:00Z").await, 15 * 60 * 1000);
 }
@@ -359,10 +359,10 @@ async fn a_closed_window_stays_for_a_reservation_that_was_extended_after_it_clos
         }
         if closes == "before" {
             let drawn = settled(table.commit_as(&counted(), &id, draw(&[("g", 5)], 1)).await);
-            assert_eq!(drawn.accounts[0].tally, tally(5, 0), "of the window that it was held in");
+            assert_eq!(drawn.accounts[0].state, tally(5, 0), "of the window that it was held in");
         } else {
             // What is over falls on the newest window; what was drawn in the first one is still there.
-            assert_eq!(settled(table.commit(&id).await).accounts[0].tally, tally(3, 0));
+            assert_eq!(settled(table.commit(&id).await).accounts[0].state, tally(3, 0));
         }
     }
 }

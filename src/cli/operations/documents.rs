@@ -207,7 +207,9 @@ async fn any(kind: Kind, api: &Api, verb: Verb) -> Result<(), RemoteError> {
             let columns = [("version", "/version"), ("written", "/createdAt"), ("by", "/createdBy")];
             print_list(List { data, more: false }, &columns, json, "No versions.")
         }
-        Verb::Rollback { id, version, dry_run, yes } => roll_back(kind, api, (&id, version), dry_run, yes).await,
+        Verb::Rollback { id, version, dry_run, yes } => {
+            roll_back(kind, api, Rollback { id: &id, version, dry_run, yes }).await
+        }
     }
 }
 
@@ -318,13 +320,17 @@ fn faults(draft: &Draft<'_>, problem: &Problem) -> String {
     lines(draft.name, draft.file, faults).join("\n")
 }
 
-async fn roll_back(
-    kind: Kind,
-    api: &Api,
-    (id, version): (&str, Option<u64>),
+/// What to roll back, and how.
+struct Rollback<'a> {
+    id: &'a str,
+    /// None for the previous one.
+    version: Option<u64>,
     dry_run: bool,
     yes: bool,
-) -> Result<(), RemoteError> {
+}
+
+async fn roll_back(kind: Kind, api: &Api, rollback: Rollback<'_>) -> Result<(), RemoteError> {
+    let Rollback { id, version, dry_run, yes } = rollback;
     let path = [kind.path, id];
     let versions = api.get(&[kind.path, id, "versions"], &[]).await?;
     let known = versions["data"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::ReplayError;
 use super::exact::Exact;
 use super::gateway::{Answer, Gateway};
-use super::tally::{Denial, Outcome, Tally};
+use super::tally::{Denial, Outcome, TraceSums};
 use super::trace::Row;
 
 /// The lifetime of a hold: longer than a reserve and a commit with all their retries, so that a commit is never late,
@@ -102,7 +102,7 @@ impl Drive<'_> {
     }
 
     /// Makes all calls. The first call without an answer ends the run.
-    pub async fn calls(&self, rows: &[Row], tally: Tally) -> Result<Tally, ReplayError> {
+    pub async fn calls(&self, rows: &[Row], tally: TraceSums) -> Result<TraceSums, ReplayError> {
         let bar = progress_bar(rows.len());
         let began = Instant::now();
         let first_at = rows.first().map(|row| row.at).unwrap_or_default();

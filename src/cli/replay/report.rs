@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::exact::Exact;
 use super::tally::Latency;
-use super::verdict::{GroupSum, Standing, TokenCheck};
+use super::verdict::{GroupSum, QuotaUse, TokenCheck};
 
 /// The results of one run.
 #[derive(Debug, Clone, Serialize)]
@@ -38,8 +38,8 @@ pub struct Report {
     pub commit_ms: Option<Percentiles>,
     /// The groups' counters summed over all users after the run.
     pub groups: Vec<GroupSum>,
-    pub nearest_to_quota: Vec<Standing>,
-    pub above_quota: Vec<Standing>,
+    pub nearest_to_quota: Vec<QuotaUse>,
+    pub above_quota: Vec<QuotaUse>,
     pub token_check: TokenCheck,
 }
 
@@ -57,7 +57,7 @@ pub enum Fault {
         "{counters} counters are above their quota, first {} in {}: {} used and {} held of {}",
         .first.user_id, .first.group_id, .first.used, .first.held, .first.quota
     )]
-    AboveQuota { counters: usize, first: Box<Standing> },
+    AboveQuota { counters: usize, first: Box<QuotaUse> },
     #[error("{denials} calls were denied although the limit had room")]
     UndueDenials { denials: u64 },
     #[error("the users' {group_id} counters rose by {rose}, but {committed} tokens were committed")]
@@ -94,7 +94,7 @@ pub mod tests {
 
     /// A run without any wrong result.
     pub fn sound() -> Report {
-        let standing = Standing {
+        let standing = QuotaUse {
             user_id: "replay_3".into(),
             group_id: "tokens".into(),
             unit: "tokens".into(),

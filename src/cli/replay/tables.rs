@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, Table};
 use super::drive::NO_ROOM;
 use super::exact::Exact;
 use super::report::{Percentiles, Report};
-use super::verdict::{GroupSum, Standing, TokenCheck};
+use super::verdict::{GroupSum, QuotaUse, TokenCheck};
 
 /// The report as tables and a line per check.
 impl fmt::Display for Report {
@@ -82,7 +82,7 @@ fn group_sums(groups: &[GroupSum]) -> Table {
     table
 }
 
-fn nearest(standings: &[Standing]) -> Table {
+fn nearest(standings: &[QuotaUse]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_header(["user", "group", "used / quota", "percent"]);
     for standing in standings {

@@ -28,7 +28,7 @@ pub struct Denial {
 }
 
 /// Sums over all calls.
-pub struct Tally {
+pub struct TraceSums {
     price: Price,
     pub committed: u64,
     pub unmetered: u64,
@@ -46,7 +46,7 @@ pub struct Tally {
     pub commit: Latency,
 }
 
-impl Tally {
+impl TraceSums {
     pub fn new(price: Price) -> Result<Self, CreationError> {
         Ok(Self {
             price,
@@ -149,8 +149,8 @@ mod tests {
         Row { line: 2, at: chrono::NaiveDateTime::default(), context_tokens, generated_tokens }
     }
 
-    fn tally() -> Tally {
-        Tally::new(PriceTable::default().price("chat-large").unwrap()).unwrap()
+    fn tally() -> TraceSums {
+        TraceSums::new(PriceTable::default().price("chat-large").unwrap()).unwrap()
     }
 
     fn ms(ms: u64) -> Duration {

@@ -15,7 +15,7 @@ const TOKENS: &str = "tokens";
 /// A user's counter with its quota.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Standing {
+pub struct QuotaUse {
     pub user_id: String,
     pub group_id: String,
     pub unit: String,
@@ -27,7 +27,7 @@ pub struct Standing {
     pub percent: Option<Exact>,
 }
 
-impl Standing {
+impl QuotaUse {
     /// The exact used share of the quota.
     fn share(&self) -> Option<Decimal> {
         self.used.0.checked_div(self.quota.0)
@@ -57,19 +57,19 @@ pub enum TokenCheck {
 }
 
 /// The users closest to a quota, each with its closest group.
-pub fn nearest_to_quota(usages: &[Usage]) -> Vec<Standing> {
-    let mut nearest: Vec<Standing> = usages
+pub fn nearest_to_quota(usages: &[Usage]) -> Vec<QuotaUse> {
+    let mut nearest: Vec<QuotaUse> = usages
         .iter()
         .filter_map(|usage| {
             let own = usage.counters.iter().filter(|it| it.is_per_user());
             own.filter_map(|counter| standing(usage, counter))
                 .filter(|standing| standing.percent.is_some())
-                .max_by_key(Standing::share)
+                .max_by_key(QuotaUse::share)
         })
         .collect();
     nearest.sort_by(|a, b| {
         // Sorts names that end in numbers by the number.
-        let by_name = |it: &Standing| (it.user_id.len(), it.user_id.clone());
+        let by_name = |it: &QuotaUse| (it.user_id.len(), it.user_id.clone());
         b.share().cmp(&a.share()).then_with(|| by_name(a).cmp(&by_name(b)))
     });
     nearest.truncate(NEAREST);
@@ -81,7 +81,7 @@ pub fn above_quota(
     before: &[Usage],
     after: &[Usage],
     soft_groups: &BTreeMap<String, BTreeSet<String>>,
-) -> Vec<Standing> {
+) -> Vec<QuotaUse> {
     let id = |usage: &Usage, counter: &Counter| (usage.user_id.clone(), counter.group_id.clone());
     let above_before: BTreeSet<(String, String)> = counters(before)
         .filter(|(_, counter)| counter.is_above_quota())
@@ -172,13 +172,13 @@ fn counters(usages: &[Usage]) -> impl Iterator<Item = (&Usage, &Counter)> {
 }
 
 /// `None` without a quota.
-fn standing(usage: &Usage, counter: &Counter) -> Option<Standing> {
+fn standing(usage: &Usage, counter: &Counter) -> Option<QuotaUse> {
     let quota = counter.limit()?;
     let percent = counter.used.0.checked_div(quota).map(|share| {
         // Rounded down, so that 100 means that nothing is left.
         (share * Decimal::ONE_HUNDRED).round_dp_with_strategy(2, RoundingStrategy::ToZero)
     });
-    Some(Standing {
+    Some(QuotaUse {
         user_id: usage.user_id.clone(),
         group_id: counter.group_id.clone(),
         unit: counter.unit.clone(),

@@ -11,7 +11,7 @@ use crate::service::simulation::past::{Past, PastBuilder};
 use crate::service::simulation::relevant::Relevant;
 use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
-use crate::store::reporting::ledger::Stream;
+use crate::store::reporting::stream::Stream;
 
 /// Entries per read.
 const PAGE: usize = 1_000;

@@ -14,8 +14,9 @@ use crate::domain::time::window::TimeMs;
 use crate::domain::values::ids::{AppId, EventName, PlanId, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::domain::values::number::Number;
-use crate::service::access::apps::DEFAULT_APP;
+use crate::service::access::known_apps::DEFAULT_APP;
 use crate::service::simulation::past::{Deed, PastBuilder};
+use crate::service::simulation::whole::Source;
 
 /// Every user has the draft's plan from the first row on. Each row is a reserve of the upper bound and, at once, a
 /// commit of the actual figures. For comparison, the same is replayed without denials.
@@ -53,7 +54,7 @@ pub fn rehearse(args: &WhatifArgs, draft: &Draft, path: &Path) -> Result<Rehears
     let mut whole = Whole::default();
     whole.add(&past, under_draft, None, Some(free.sums), TimeMs::MIN);
     let source = format!("{} as {} users", path.display(), past.users.len());
-    Ok(whole.rehearsed(draft.title(), source, (rows.len() as u64, true), &units, began))
+    Ok(whole.rehearsed(draft.title(), Source { name: source, entries: rows.len() as u64, whole: true }, &units, began))
 }
 
 fn on(plan: Option<PlanId>, started_at_ms: TimeMs) -> Subscribed {

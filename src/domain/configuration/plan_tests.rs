@@ -62,7 +62,7 @@ fn types_and_unknown_fields_are_refused_by_name() {
         (json!({"measure": "calls"}), "calls"),
         (json!({"measure": {"pre": {}}}), "pre"),
         (json!({"quota": true}), "number"),
-        (json!({"quota": "1e400"}), "larger"),
+        (json!({"quota": "1e400"}), "exceed"),
         (json!({"timezone": "Mars/Base"}), "Mars"),
         (json!({"enforcement": "gentle"}), "approval"),
         (json!({"onPlanChange": "keep"}), "block"),

@@ -117,7 +117,7 @@ pub struct Admission {
 
 /// The rules in effect for a user at an instant.
 #[derive(Clone, Copy, Debug)]
-pub struct Standing<'a> {
+pub struct EffectiveLimits<'a> {
     /// The plan with the user's custom limits; None without a subscription and a default plan.
     pub plan: Option<&'a Plan>,
     /// Policies apply with every plan.
@@ -128,7 +128,7 @@ pub struct Standing<'a> {
     pub blocked: bool,
 }
 
-impl<'a> Standing<'a> {
+impl<'a> EffectiveLimits<'a> {
     /// The groups of the plan, then those of the policies.
     pub fn groups(self) -> impl Iterator<Item = &'a Arc<LimitGroup>> {
         let policies = self.policies.iter().flat_map(|policy| &policy.groups);
@@ -149,7 +149,7 @@ struct Refusing {
 /// # Errors
 /// Figures that cannot be measured, naming group and field.
 pub fn prepare(
-    standing: Standing<'_>,
+    standing: EffectiveLimits<'_>,
     caller: Caller<'_>,
     requests: &[Request<'_>],
     now: TimeMs,
@@ -164,7 +164,7 @@ pub fn prepare(
     }
     let mut refusing = Refusing::default();
     for (place, request) in requests.iter().enumerate() {
-        let asked = admission.ask(standing, caller, *request, (now, purpose), &mut refusing);
+        let asked = admission.ask(standing, Asked { caller, request: *request, now, purpose }, &mut refusing);
         asked.map_err(|fault| match requests.len() {
             1 => fault,
             _ => fault.within(&format!("items[{place}]")),
@@ -187,6 +187,15 @@ pub fn prepare(
         Some((_, reason, groups)) => Ok(admission.refused(reason, groups)),
         None => Ok(admission),
     }
+}
+
+/// One request of a call.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    caller: Caller<'a>,
+    request: Request<'a>,
+    now: TimeMs,
+    purpose: Purpose,
 }
 
 /// How one group treats a request.
@@ -260,12 +269,11 @@ impl Admission {
     /// Adds the amounts of one request to the groups that it matches.
     fn ask(
         &mut self,
-        standing: Standing<'_>,
-        caller: Caller<'_>,
-        request: Request<'_>,
-        (now, purpose): (TimeMs, Purpose),
+        standing: EffectiveLimits<'_>,
+        asked: Asked<'_>,
         refusing: &mut Refusing,
     ) -> Result<(), FieldError> {
+        let Asked { caller, request, now, purpose } = asked;
         let plans = standing.plan.map_or(0, |plan| plan.groups.len());
         let (mut matches, mut in_plan) = (0, false);
         for (place, group) in standing.groups().enumerate() {
@@ -282,7 +290,7 @@ impl Admission {
                 }
                 Considered::Counts { amount, .. } => {
                     let Some(owner) = self.owner(&group.scope, caller, request.metadata) else { continue };
-                    self.place(group, owner, amount, (standing.anchor, now))?;
+                    self.place(group, owner, amount, standing.anchor, now)?;
                     matches += 1;
                 }
             }
@@ -321,7 +329,8 @@ impl Admission {
         group: &Arc<LimitGroup>,
         owner: usize,
         amount: Amount,
-        (anchor, now): (SubscriptionAnchor, TimeMs),
+        anchor: SubscriptionAnchor,
+        now: TimeMs,
     ) -> Result<(), FieldError> {
         let is_same = |known: (usize, &Arc<LimitGroup>)| known.0 == owner && known.1.id == group.id;
         let matched = self.matched.iter_mut().find(|known| is_same((known.owner, &known.group)));
@@ -357,7 +366,7 @@ impl Admission {
     }
 
     /// An evaluation without requests; `first` is the user whose facts are checked.
-    pub fn empty(standing: Standing<'_>, first: OwnerName) -> Self {
+    pub fn empty(standing: EffectiveLimits<'_>, first: OwnerName) -> Self {
         let validity = Validity { from_ms: TimeMs::MIN, until_ms: standing.until_ms };
         Self {
             owners: vec![Arc::new(first)],
@@ -373,7 +382,7 @@ impl Admission {
 
 /// Every group at `now` whose owner is known from the caller and metadata, with amounts of 0: for reading usage.
 pub fn overview(
-    standing: Standing<'_>,
+    standing: EffectiveLimits<'_>,
     caller: Caller<'_>,
     metadata: &Metadata,
     now: TimeMs,
@@ -383,7 +392,7 @@ pub fn overview(
     for group in standing.groups().filter(|group| wanted(group)) {
         if let Some(owner) = admission.owner(&group.scope, caller, metadata) {
             // Amounts cannot add up here, since each group has one owner.
-            let _ = admission.place(group, owner, Amount::ZERO, (standing.anchor, now));
+            let _ = admission.place(group, owner, Amount::ZERO, standing.anchor, now);
         }
     }
     admission.matched.sort_by_key(|matched| matched.owner);

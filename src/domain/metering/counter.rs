@@ -7,6 +7,7 @@ use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::GroupId;
 
 /// `used` and `held` of a group in a window; the window is None while a fixed period is not running.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,4 +85,22 @@ impl Counter {
             }
         }
     }
+}
+
+/// An alert threshold that a call reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passed {
+    pub group: GroupId,
+    pub percent: u64,
+}
+
+/// The amounts of a counter after the call, or without it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CounterState {
+    pub used: Amount,
+    pub held: Amount,
+    pub granted: Amount,
+    pub blocked: Amount,
+    /// The call's amount does not fit.
+    pub over_limit: bool,
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::admission::{Admission, Caller, Closed, Considered, Purpose, Request, Standing, consider};
+use super::admission::{Admission, Caller, Closed, Considered, EffectiveLimits, Purpose, Request, consider};
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::match_rule;
 use crate::domain::configuration::scope::OwnerName;
@@ -96,7 +96,7 @@ pub struct Traced {
 /// How every group of the plan and of the policies treats a request, whether or not the user is blocked, and the
 /// amounts that counting groups would check.
 pub fn trace(
-    standing: Standing<'_>,
+    standing: EffectiveLimits<'_>,
     caller: Caller<'_>,
     request: Request<'_>,
     now: TimeMs,
@@ -111,7 +111,7 @@ pub fn trace(
     });
     let mut traced: Vec<Traced> = Vec::new();
     for (group, origin) in of_plan.chain(of_policies) {
-        let outcome = outcome(group, (standing, caller, request), now, &mut admission);
+        let outcome = outcome(group, Asked { limits: standing, caller, request, now }, &mut admission);
         traced.push(Traced { group: Arc::clone(group), origin, tried: tried(group, request), outcome });
     }
     admission.matched.sort_by_key(|matched| matched.owner);
@@ -130,12 +130,17 @@ fn tried(group: &LimitGroup, request: Request<'_>) -> Vec<Tried> {
     tried
 }
 
-fn outcome(
-    group: &Arc<LimitGroup>,
-    (standing, caller, request): (Standing<'_>, Caller<'_>, Request<'_>),
+/// The request to explain.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    limits: EffectiveLimits<'a>,
+    caller: Caller<'a>,
+    request: Request<'a>,
     now: TimeMs,
-    admission: &mut Admission,
-) -> Outcome {
+}
+
+fn outcome(group: &Arc<LimitGroup>, asked: Asked<'_>, admission: &mut Admission) -> Outcome {
+    let Asked { limits, caller, request, now } = asked;
     let rule_of = || group.matching_rule(request.event.as_str(), request.metadata).unwrap_or_default();
     let (rule, amount, too_large) = match consider(group, caller, request, Purpose::Ask) {
         Ok(Considered::Unmatched { covers }) => return Outcome::Unmatched { covers },
@@ -150,7 +155,7 @@ fn outcome(
     let Some(owner) = admission.owner(&group.scope, caller, request.metadata) else {
         return Outcome::Unmatched { covers: false };
     };
-    if let Err(fault) = admission.place(group, owner, amount, (standing.anchor, now)) {
+    if let Err(fault) = admission.place(group, owner, amount, limits.anchor, now) {
         return Outcome::Unmeasured { rule, fault };
     }
     let same = |known: &Arc<LimitGroup>| Arc::ptr_eq(known, group);

@@ -3,5 +3,6 @@
 pub mod admission;
 pub mod counter;
 pub mod explain;
+pub mod idempotency;
 pub mod reason;
 pub mod reservation;

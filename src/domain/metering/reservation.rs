@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::admission::{Caller, Request, Standing};
+use super::admission::{Caller, EffectiveLimits, Request};
 use crate::domain::configuration::limit_group::{Enforcement, LimitGroup};
 use crate::domain::configuration::measure::{Figures, Measure, Missing};
 use crate::domain::configuration::plan::Plan;
@@ -185,7 +185,7 @@ fn add(totals: &mut Vec<Total>, total: Total) -> Result<(), FieldError> {
 
 impl Memo {
     /// `own_rules`: the user has a custom plan, whose rules must be stored.
-    pub fn new(caller: Caller<'_>, standing: Standing<'_>, own_rules: bool, requests: &[Request<'_>]) -> Self {
+    pub fn new(caller: Caller<'_>, standing: EffectiveLimits<'_>, own_rules: bool, requests: &[Request<'_>]) -> Self {
         let plan = standing.plan;
         let matches = |group: &LimitGroup| {
             requests.iter().any(|request| group.matching_rule(request.event.as_str(), request.metadata).is_some())
@@ -264,7 +264,8 @@ impl Memo {
         for (item, actual) in self.each(actuals)? {
             let metadata = item.metadata.clone().merged(&actual.metadata);
             let figures = Figures { quantity: Some(actual.quantity.unwrap_or(item.quantity).0), metadata: &metadata };
-            self.totals(app, rules, item, &metadata, (figures, Missing::Estimate), &mut totals)?;
+            let measured = Remeasured { labels: &metadata, figures, missing: Missing::Estimate };
+            self.totals(app, rules, item, measured, &mut totals)?;
         }
         Ok(totals)
     }
@@ -284,7 +285,8 @@ impl Memo {
             }
             let labels = item.metadata.clone().merged(&actual.metadata);
             let figures = Figures { quantity: drawn.quantity.map(|sum| sum.0), metadata: &sums };
-            self.totals(app, rules, item, &labels, (figures, Missing::Zero), &mut totals)?;
+            let measured = Remeasured { labels: &labels, figures, missing: Missing::Zero };
+            self.totals(app, rules, item, measured, &mut totals)?;
             items.push(Item { drawn: Some(drawn), ..item.clone() });
         }
         Ok((Self { items, ..self.clone() }, totals))
@@ -364,10 +366,10 @@ impl Memo {
         app: &AppId,
         rules: &Rules,
         item: &Item,
-        labels: &Metadata,
-        (figures, missing): (Figures<'_>, Missing),
+        measured: Remeasured<'_>,
         totals: &mut Vec<Total>,
     ) -> Result<(), FieldError> {
+        let Remeasured { labels, figures, missing } = measured;
         for (owner, group, reserved_by) in self.held(app, rules, item).filter(|(_, group, _)| !group.is_concurrent()) {
             let rule = group.matching_rule(item.event.as_str(), labels).unwrap_or(reserved_by);
             let amount = amount(group, group.measure_of(rule), figures, missing)?;
@@ -390,6 +392,15 @@ impl Memo {
     pub fn is_drawn(&self) -> bool {
         self.items.iter().any(|item| item.drawn.is_some())
     }
+}
+
+/// The input of a new measurement when a reservation is settled.
+#[derive(Clone, Copy)]
+struct Remeasured<'a> {
+    /// The metadata that chooses the rule.
+    labels: &'a Metadata,
+    figures: Figures<'a>,
+    missing: Missing,
 }
 
 fn amount(group: &LimitGroup, measure: &Measure, figures: Figures<'_>, missing: Missing) -> Result<Amount, FieldError> {

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::{Item, Memo, OperationName};
+use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{EventName, GroupId, KeyId, UserId};
@@ -248,4 +249,11 @@ impl Entry {
     pub fn metadata(&self) -> Metadata {
         self.happened().into_iter().next().map(|happened| happened.metadata).unwrap_or_default()
     }
+}
+
+/// An entry with its ID in the stream. The ID has Redis time even if a test clock is frozen.
+#[derive(Clone, Debug)]
+pub struct StoredEntry {
+    pub id: EntryId,
+    pub entry: Entry,
 }

@@ -1,5 +1,6 @@
 //! The ledger, its verification, rollups and reports.
 
+pub mod entry_id;
 pub mod ledger;
 pub mod proof;
 pub mod report;

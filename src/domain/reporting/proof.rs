@@ -49,7 +49,7 @@ pub struct StoredCounter {
 
 /// An owner's counters as they are stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct StoredCounters {
     pub counters: Vec<StoredCounter>,
     /// `used` of closed windows.
     pub closed: BTreeMap<Account, Amount>,
@@ -147,7 +147,7 @@ impl<I: Clone> Proof<I> {
     }
 
     /// All differences of an owner's stored counters.
-    pub fn compare(&self, owner: &OwnerName, stored: &Standing) -> Vec<Drift<I>> {
+    pub fn compare(&self, owner: &OwnerName, stored: &StoredCounters) -> Vec<Drift<I>> {
         let nothing = BTreeMap::new();
         let chains = self.owners.get(owner).unwrap_or(&nothing);
         let mut drifts = Vec::new();
@@ -200,7 +200,7 @@ impl<I: Clone> Proof<I> {
     }
 }
 
-impl Standing {
+impl StoredCounters {
     /// Whether a window of the ledger should exist but does not.
     fn misses(&self, group: &GroupId, serial: &str) -> bool {
         let current = self.counters.iter().find(|counter| counter.group == *group);
@@ -250,10 +250,10 @@ mod tests {
         }
     }
 
-    fn standing(serial: &str, used: u64, held: u64, holds: u64) -> Standing {
+    fn standing(serial: &str, used: u64, held: u64, holds: u64) -> StoredCounters {
         let (used, held, holds) = (amount(used), amount(held), Some(amount(holds)));
         let counter = StoredCounter { group: group(), serial: serial.to_owned(), used, held, holds };
-        Standing { counters: vec![counter], ..Standing::default() }
+        StoredCounters { counters: vec![counter], ..StoredCounters::default() }
     }
 
     fn figures(drifts: &[Drift<u64>]) -> Vec<(Figure, i64, i64, Vec<u64>)> {
@@ -261,7 +261,7 @@ mod tests {
     }
 
     /// Name, whether the ledger is complete, changes and balances, the stored counter, the differences.
-    type Case = (&'static str, bool, &'static [(i64, u64)], Standing, &'static [Told]);
+    type Case = (&'static str, bool, &'static [(i64, u64)], StoredCounters, &'static [Told]);
     type Told = (Figure, i64, i64, &'static [u64]);
 
     #[test]
@@ -312,9 +312,9 @@ mod tests {
         stored.closed = closed(&[("3", 8)]);
         let expected = [(Figure::Closed, 8, 7, vec![2]), (Figure::Gone, 0, 7, vec![1])];
         assert_eq!(figures(&proof.compare(&owner(), &stored)), expected);
-        let gone = Standing { lost: true, ..Standing::default() };
+        let gone = StoredCounters { lost: true, ..StoredCounters::default() };
         assert_eq!(proof.compare(&owner(), &gone).len(), 4);
-        assert_eq!(proof.compare(&owner(), &Standing::default()), [], "an owner that may be forgotten was");
+        assert_eq!(proof.compare(&owner(), &StoredCounters::default()), [], "an owner that may be forgotten was");
     }
 
     #[test]

@@ -12,68 +12,59 @@ pub const EARLIEST_MS: TimeMs = -62_135_596_800_000;
 /// 9999-12-31T23:59:59Z: no window ends later; texts use it for "never ends".
 pub const LATEST_MS: TimeMs = 253_402_300_799_000;
 
-/// The kind of a window; also the `periodType` of a plan or group (SPEC section 3).
-///
-/// The default is `lifetime`, which never renews its quota.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum WindowKind {
+/// Declares the kinds with their names, which are the same in the API, in Redis and in window texts.
+macro_rules! window_kinds {
+    ($($(#[$note:meta])* $kind:ident: $name:literal,)*) => {
+        /// The kind of a window; also the `periodType` of a plan or group (SPEC section 3).
+        ///
+        /// The default is `lifetime`, which never renews its quota.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+        #[serde(rename_all = "lowercase")]
+        pub enum WindowKind {
+            $($(#[$note])* $kind,)*
+        }
+
+        impl WindowKind {
+            pub const ALL: &[Self] = &[$(Self::$kind,)*];
+
+            /// The name used in the API, in Redis and in window texts.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+        }
+    };
+}
+
+window_kinds! {
     /// 60 seconds, or a minute of the wall clock.
-    Minute,
+    Minute: "minute",
     /// 3,600 seconds, or an hour of the wall clock.
-    Hourly,
+    Hourly: "hourly",
     /// A day.
-    Daily,
+    Daily: "daily",
     /// Seven days.
-    Weekly,
+    Weekly: "weekly",
     /// A month, clamped to the month's last day.
-    Monthly,
+    Monthly: "monthly",
     /// Twelve months, clamped to the month's last day.
-    Yearly,
+    Yearly: "yearly",
     /// One window without an end.
     #[default]
-    Lifetime,
+    Lifetime: "lifetime",
     /// Windows of an ISO 8601 duration, one after the other.
-    Every,
+    Every: "every",
     /// One window with a given start and end.
-    Fixed,
+    Fixed: "fixed",
     /// Limits open holds; one window without an end.
-    Concurrent,
+    Concurrent: "concurrent",
 }
 
 impl WindowKind {
-    const ALL: [WindowKind; 10] = [
-        WindowKind::Minute,
-        WindowKind::Hourly,
-        WindowKind::Daily,
-        WindowKind::Weekly,
-        WindowKind::Monthly,
-        WindowKind::Yearly,
-        WindowKind::Lifetime,
-        WindowKind::Every,
-        WindowKind::Fixed,
-        WindowKind::Concurrent,
-    ];
-
-    /// The name used in the API, in Redis and in window texts.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            WindowKind::Minute => "minute",
-            WindowKind::Hourly => "hourly",
-            WindowKind::Daily => "daily",
-            WindowKind::Weekly => "weekly",
-            WindowKind::Monthly => "monthly",
-            WindowKind::Yearly => "yearly",
-            WindowKind::Lifetime => "lifetime",
-            WindowKind::Every => "every",
-            WindowKind::Fixed => "fixed",
-            WindowKind::Concurrent => "concurrent",
-        }
-    }
-
     /// The kind with that name, as [`as_str`](Self::as_str) writes it.
     pub fn parse(name: &str) -> Option<WindowKind> {
-        WindowKind::ALL.into_iter().find(|kind| kind.as_str() == name)
+        WindowKind::ALL.iter().copied().find(|kind| kind.as_str() == name)
     }
 
     /// Whether the only window has no end: `lifetime` and `concurrent`.
@@ -267,12 +258,24 @@ mod tests {
 
     #[test]
     fn kinds_have_one_name_in_text_and_json() {
-        for kind in WindowKind::ALL {
+        for kind in WindowKind::ALL.iter().copied() {
             assert_eq!(WindowKind::parse(kind.as_str()), Some(kind));
             let json = serde_json::to_string(&kind).unwrap();
             assert_eq!(json, format!("\"{}\"", kind.as_str()));
         }
         assert_eq!(WindowKind::parse("Monthly"), None);
+    }
+
+    /// Redis stores short fields of an account in one piece of memory.
+    #[test]
+    fn no_window_text_is_longer_than_promised() {
+        for kind in WindowKind::ALL.iter().copied() {
+            let end_ms = (!kind.is_endless()).then_some(LATEST_MS - 1_000);
+            let window = Window { kind, start_ms: EARLIEST_MS + 1_000, end_ms };
+            let text = window.to_text();
+            assert!(text.len() <= TEXT_BYTES, "{text}");
+            assert_eq!(Window::parse(&text), Some(window));
+        }
     }
 
     #[test]

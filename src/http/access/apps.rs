@@ -9,7 +9,7 @@ use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::{Body, Given, idempotency_without_body};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
-use crate::service::access::apps::AppView;
+use crate::service::access::known_apps::AppView;
 use crate::service::error::ServiceError;
 use crate::service::tenant::Placement;
 

@@ -6,14 +6,14 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::time::window::{TimeMs, rfc3339};
-use crate::http::middleware::readers::{Reader, SharedReaders};
+use crate::http::middleware::limits::Reader;
+use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::{Query, page_size};
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
-use crate::service::access::audit::{AuditCursor, AuditFilter, audited};
-use crate::store::access::audit::AuditEntry;
+use crate::service::access::audit::{AuditFilter, ListedEntry, audited};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -50,7 +50,8 @@ pub struct AuditView {
     note: Option<String>,
 }
 
-fn view((cursor, entry): (AuditCursor, AuditEntry)) -> AuditView {
+fn view(listed: ListedEntry) -> AuditView {
+    let ListedEntry { cursor, entry } = listed;
     let trail = entry.trail;
     AuditView {
         id: cursor::audit_text(cursor),

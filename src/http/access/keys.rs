@@ -10,7 +10,8 @@ use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::{Body, Given, idempotency_without_body};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
-use crate::service::access::keys::{KeyKind, KeyMode, KeyView, NewKey, Role};
+use crate::service::access::key_record::{KeyKind, KeyMode, Role};
+use crate::service::access::keys::{KeyView, NewKey};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

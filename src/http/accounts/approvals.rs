@@ -6,13 +6,14 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::subscriptions::time;
 use crate::domain::values::number::{Number, NumberOrText};
-use crate::http::middleware::readers::{Reader, SharedReaders};
+use crate::http::middleware::limits::Reader;
+use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::{Body, Given, Query, check_note, page_size};
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
-use crate::service::accounts::approvals::{ApprovalStatus, ApprovalView, Approve};
+use crate::service::accounts::approvals::{ApprovalDecision, ApprovalStatus, ApprovalView, Approve};
 use crate::service::accounts::grants::Grant;
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -136,7 +137,8 @@ async fn decide(
     principal.require(Access::Approve)?;
     let Given { value, idempotency } = body.read().await?;
     check_note(value.note.as_deref())?;
-    let (gateway, by, how) = (&principal.gateway, &principal.key.id, (status, value.note.as_deref()));
-    let decided = gateway.decide_approval(&principal.tenant, id, how, by, idempotency.as_ref()).await?;
+    let (gateway, by) = (&principal.gateway, &principal.key.id);
+    let decision = ApprovalDecision { status, note: value.note.as_deref() };
+    let decided = gateway.decide_approval(&principal.tenant, id, decision, by, idempotency.as_ref()).await?;
     Ok(HttpResponse::Ok().json(decided))
 }

@@ -5,7 +5,8 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::domain::values::ids::GroupId;
-use crate::http::middleware::readers::{Reader, SharedReaders};
+use crate::http::middleware::limits::Reader;
+use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::{Query, page_size};
 use crate::http::wire::cursor;

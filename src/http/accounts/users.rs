@@ -4,12 +4,12 @@ use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::domain::metering::reservation::ReservationId;
 use crate::domain::time::window::rfc3339;
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::ids::{GroupId, UserId};
 use crate::domain::values::number::Number;
-use crate::http::middleware::readers::{Reader, SharedReaders};
+use crate::http::middleware::limits::Reader;
+use crate::http::middleware::readers::SharedReaders;
 use crate::http::reporting::history::WindowView;
 use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::{Body, Given, Query, check_note, page_size};
@@ -18,9 +18,8 @@ use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::{CounterView, ListView, PeriodView, number};
 use crate::service::accounts::grants::Grant;
 use crate::service::accounts::subscriptions::{SubscriptionView, view_of};
-use crate::service::accounts::users::{ListedUser, UserChanged, UserDetail, UserSearch};
+use crate::service::accounts::users::{ListedUser, OpenReservation, UserChanged, UserDetail, UserSearch};
 use crate::service::configuration::app_config::AppConfig;
-use crate::store::accounts::users::OpenHold;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -130,17 +129,17 @@ pub struct HeldView {
     amount: Number,
 }
 
-fn open(config: &AppConfig, (id, hold): &(ReservationId, OpenHold)) -> OpenReservationView {
+fn open(config: &AppConfig, open: &OpenReservation) -> OpenReservationView {
     let held = |(group, amount): &(GroupId, Amount)| {
         let unit = config.unit_of(group);
         HeldView { group_id: group.to_string(), unit, amount: number(*amount, unit) }
     };
     OpenReservationView {
-        reservation_id: id.to_string(),
-        event: hold.reservation.memo.event().map_or_else(String::new, ToString::to_string),
-        created_at: rfc3339(hold.reservation.created_at_ms),
-        expires_at: rfc3339(hold.reservation.expires_at_ms),
-        held: hold.amounts.iter().map(held).collect(),
+        reservation_id: open.id.to_string(),
+        event: open.event.as_ref().map_or_else(String::new, ToString::to_string),
+        created_at: rfc3339(open.id.created_at_ms),
+        expires_at: rfc3339(open.expires_at_ms),
+        held: open.amounts.iter().map(held).collect(),
     }
 }
 

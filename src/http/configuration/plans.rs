@@ -7,7 +7,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::PlanBody;
-use crate::http::middleware::readers::{Reader, SharedReaders};
+use crate::http::middleware::limits::Reader;
+use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::{Body, Given, Query, idempotency_without_body};
 use crate::http::wire::header::{Header, single};

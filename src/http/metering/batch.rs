@@ -13,11 +13,19 @@ use utoipa::ToSchema;
 
 use operation_body::OperationBody;
 
-use super::reserve::{self, CanUseView, ExtendBody, ReserveBody};
-use super::settle::{self, CommitBody, ReleaseBody, SettlementView, TrackBody, TrackedView};
+use super::call::ReserveBody;
+use super::can_use::{self, CanUseView};
+use super::commit::{self, CommitBody};
+use super::extend::{self, ExtendBody};
+use super::release::{self, ReleaseBody};
+use super::reserve;
+use super::settlement::SettlementView;
+use super::track::{self, TrackBody, TrackedView};
+use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::values::document;
 use crate::domain::values::ids::{IdempotencyKey, UserId};
-use crate::http::middleware::readers::{Reader, SharedReaders};
+use crate::http::middleware::limits::Reader;
+use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::{Body, Given, repeatable};
 use crate::http::wire::header::Header;
@@ -26,7 +34,6 @@ use crate::http::wire::views::DecisionView;
 use crate::service::error::ServiceError;
 use crate::service::metering::decision::Decision;
 use crate::service::metering::settle::Settlement;
-use crate::store::metering::operation::Idempotency;
 
 /// The maximum number of operations in one batch.
 const MOST_OPERATIONS: usize = 100;
@@ -180,15 +187,15 @@ impl Call {
     async fn run(self, principal: &Principal, idempotency: Option<&Idempotency>) -> Result<ResultView, ApiError> {
         Ok(match self {
             Self::Reserve(body) => ResultView::decided(&reserve::decide_reserve(principal, body, idempotency).await?),
-            Self::Extend(body) => ResultView::decided(&reserve::decide_extend(principal, body, idempotency).await?),
+            Self::Extend(body) => ResultView::decided(&extend::decide_extend(principal, body, idempotency).await?),
             Self::CanUse(body) => {
-                let decision = reserve::decide_can_use(principal, body).await?;
+                let decision = can_use::decide_can_use(principal, body).await?;
                 ResultView::done(AnswerView::CanUse(CanUseView::new(&decision)), false)
             }
-            Self::Commit(body) => ResultView::settled(&settle::settle_commit(principal, body, idempotency).await?),
-            Self::Release(body) => ResultView::settled(&settle::settle_release(principal, body, idempotency).await?),
+            Self::Commit(body) => ResultView::settled(&commit::settle_commit(principal, body, idempotency).await?),
+            Self::Release(body) => ResultView::settled(&release::settle_release(principal, body, idempotency).await?),
             Self::Track(body) => {
-                let tracked = settle::count_event(principal, body, idempotency).await?;
+                let tracked = track::count_event(principal, body, idempotency).await?;
                 ResultView::done(AnswerView::Tracked(TrackedView::new(&tracked)), tracked.replayed)
             }
         })

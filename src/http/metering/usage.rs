@@ -14,16 +14,16 @@ use crate::domain::metering::counter::Counter;
 use crate::domain::values::glob;
 use crate::domain::values::ids::{EventName, KeyId, NameError, UserId};
 use crate::domain::values::metadata::Metadata;
-use crate::http::middleware::limits::Limits;
-use crate::http::middleware::readers::{Permit, Reader, SharedReaders};
+use crate::http::middleware::limits::{Limits, Reader};
+use crate::http::middleware::readers::{Permit, SharedReaders};
 use crate::http::middleware::watchers::{Changes, LOOK, Watched, Watchers};
 use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::Query;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::{CounterView, PeriodView};
-use crate::service::access::keys::KeyKind;
+use crate::service::access::key_record::KeyKind;
 use crate::service::error::ServiceError;
-use crate::service::metering::reserve::Asker;
+use crate::service::metering::call::Asker;
 use crate::service::metering::usage::Usage;
 
 #[derive(Debug, Deserialize)]

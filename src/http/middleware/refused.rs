@@ -16,10 +16,10 @@ use actix_web::{HttpRequest, ResponseError, web};
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 
-use crate::http::access::sessions;
 use crate::http::wire::header::presented_key;
 use crate::http::wire::problem::ApiError;
-use crate::service::access::keys::is_plausible;
+use crate::http::wire::session_cookie;
+use crate::service::access::key_record::is_plausible;
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Refusals per minute that are answered at once: a mistyped key, or a caller whose key has just been revoked.
@@ -49,7 +49,7 @@ impl Reason {
             Some(key) if is_plausible(key) => Self::Unknown,
             Some(_) => Self::Malformed,
             None if request.method() == Method::POST && request.path() == "/api/v1/session" => Self::SignIn,
-            None if sessions::is_presented(request) => Self::Session,
+            None if session_cookie::is_presented(request) => Self::Session,
             None => Self::Missing,
         }
     }

@@ -5,7 +5,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::ServiceResponse;
 use actix_web::http::header::{HeaderName, HeaderValue};
 
-use crate::store::metering::operation::Replayed;
+use crate::domain::metering::idempotency::Replayed;
 
 pub const HEADER: HeaderName = HeaderName::from_static("idempotent-replayed");
 

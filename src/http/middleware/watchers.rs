@@ -10,13 +10,14 @@ use futures::stream::{self, StreamExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::readers::{Reader, Readers};
+use super::limits::Reader;
+use super::readers::Readers;
 use crate::domain::metering::admission::Caller;
 use crate::domain::values::ids::{KeyId, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::http::wire::problem::ApiError;
 use crate::service::gateway::Gateway;
-use crate::service::metering::reserve::Asker;
+use crate::service::metering::call::Asker;
 use crate::service::metering::usage::Usage;
 use crate::service::tenant::Tenant;
 

@@ -15,7 +15,6 @@ use utoipa::ToSchema;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::nodes::readiness::PartView;
-use crate::store::error::is_forbidden;
 
 /// Check that the process answers
 #[utoipa::path(get, path = "/healthz", tag = "Health", security(()), responses((status = 200, body = String)))]
@@ -59,7 +58,7 @@ fn unready(error: &ServiceError) -> String {
     match error {
         // The ids of two data sets, which are no secret.
         ServiceError::StoreRefused(what) if what.starts_with("Redis holds ") => return what.clone(),
-        ServiceError::StoreUnavailable(what) | ServiceError::Internal(what) if is_forbidden(what) => {
+        error if error.is_forbidden_by_store() => {
             "Redis can be reached but rejects the login or a required command; the log has the details"
         }
         ServiceError::StoreUnavailable(_) => "Redis cannot be reached",

@@ -12,14 +12,15 @@ use crate::domain::values::amount::Unit;
 use crate::domain::values::ids::{GroupId, UserId};
 use crate::domain::values::number::Number;
 use crate::http::metering::usage::scope_values;
-use crate::http::middleware::readers::{Reader, SharedReaders};
+use crate::http::middleware::limits::Reader;
+use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::Query;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::{ListView, PeriodView, number};
-use crate::service::access::keys::KeyKind;
+use crate::service::access::key_record::KeyKind;
 use crate::service::configuration::app_config::GroupKind;
-use crate::service::metering::reserve::Asker;
+use crate::service::metering::call::Asker;
 use crate::service::reporting::history::PastWindow;
 
 #[derive(Debug, Deserialize)]

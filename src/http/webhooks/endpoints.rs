@@ -7,7 +7,8 @@ use utoipa::IntoParams;
 
 use crate::domain::webhooks::webhook::WebhookBody;
 use crate::http::configuration::plans::{etag, if_match};
-use crate::http::middleware::readers::{Reader, SharedReaders};
+use crate::http::middleware::limits::Reader;
+use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::{Body, Given, Query, idempotency_without_body, page_size};
 use crate::http::wire::cursor;

@@ -9,10 +9,10 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
 use super::header::{Header, presented_key, single};
 use super::problem::ApiError;
+use super::session_cookie;
 use crate::domain::values::ids::{AppId, Mode, UserId};
-use crate::http::access::sessions;
 use crate::http::middleware::cors::AllowedOrigin;
-use crate::service::access::keys::{KeyKind, KeyRecord, Role};
+use crate::service::access::key_record::{KeyKind, KeyRecord, Role};
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
@@ -130,7 +130,7 @@ impl FromRequest for Principal {
             let gateway = gateway.ok_or_else(|| ServiceError::Internal("no gateway".to_owned()))?;
             let key = match presented_key(&request)? {
                 Some(key) => gateway.authenticate(key).await?,
-                None => sessions::of(&request, &gateway).await?.key,
+                None => session_cookie::of(&request, &gateway).await?.key,
             };
             let (app, mode) = (single(&request, Header::App)?, single(&request, Header::Mode)?);
             // These headers are validated on every call with a key, even where the call does not use them.

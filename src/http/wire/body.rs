@@ -12,12 +12,12 @@ use serde::de::DeserializeOwned;
 use super::header::{Header, single};
 use super::payload;
 use super::problem::ApiError;
+use crate::domain::metering::idempotency::{Idempotency, Replayed};
 use crate::domain::values::document;
 use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::IdempotencyKey;
 use crate::http::middleware::limits::Limits;
 use crate::service::error::ServiceError;
-use crate::store::metering::operation::{Idempotency, Replayed};
 
 /// 64 KiB, after decompression.
 pub const MOST_BYTES: usize = 64 * 1024;

@@ -5,9 +5,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::problem::ApiError;
+use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::time::day::Day;
 use crate::service::access::audit::AuditCursor;
-use crate::store::access::audit::EntryId;
+use crate::service::tenant::BucketCursor;
 
 /// No list is longer.
 const MOST_OFFSET: usize = u32::MAX as usize;
@@ -20,13 +21,13 @@ pub(in crate::http) fn read<T>(text: Option<&str>, parse: impl Fn(&str) -> Optio
 }
 
 /// A cursor of bucket and offset.
-pub fn place(text: &str) -> Option<(usize, usize)> {
+pub fn place(text: &str) -> Option<BucketCursor> {
     let (bucket, rest) = text.split_once('-')?;
-    Some((usize::from(bucket.parse::<u8>().ok()?), offset(rest)?))
+    Some(BucketCursor { bucket: usize::from(bucket.parse::<u8>().ok()?), offset: offset(rest)? })
 }
 
-pub fn place_text((bucket, offset): (usize, usize)) -> String {
-    format!("{bucket}-{offset}")
+pub fn place_text(cursor: BucketCursor) -> String {
+    format!("{}-{}", cursor.bucket, cursor.offset)
 }
 
 /// A cursor of an offset only.

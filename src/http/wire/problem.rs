@@ -14,7 +14,7 @@ use super::rate_limit;
 use super::views::DecisionView;
 use crate::domain::metering::reason::Reason;
 use crate::domain::values::field_error::FieldError;
-use crate::http::middleware::readers::Reader;
+use crate::http::middleware::limits::Reader;
 use crate::http::middleware::request_id;
 use crate::service::configuration::apply::Applied;
 use crate::service::error::ServiceError;

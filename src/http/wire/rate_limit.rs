@@ -19,7 +19,7 @@ const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 const SOON_MS: TimeMs = 60_000;
 
 pub fn insert(response: &mut HttpResponseBuilder, decision: &Decision) {
-    insert_counters(response, &decision.counters, decision.now_ms);
+    insert_counters(response, &decision.counters, decision.counters_at_ms);
     if let Some(wait_ms) = decision.retry_after_ms.filter(|_| !decision.allowed) {
         response.insert_header((RETRY_AFTER, seconds_up(wait_ms)));
     }

@@ -2,42 +2,19 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
-use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-use super::problem::ApiError;
 use crate::domain::configuration::plan_body::OnLimitBody;
 use crate::domain::configuration::policy_body::BackoffBody;
 use crate::domain::configuration::scope::OwnerName;
-use crate::domain::metering::counter::{ClosedUntil, Counter};
+use crate::domain::metering::counter::{ClosedUntil, Counter, Passed};
 use crate::domain::metering::reason::Reason;
 use crate::domain::time::window::{TimeMs, TimeText, Window};
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::ids::GroupId;
 use crate::domain::values::number::Number;
-use crate::service::error::ServiceError;
 use crate::service::metering::decision::{Decision, DeniedBy, Retry};
-use crate::store::metering::admission::Passed;
-
-/// Answers with the JSON of the view, or with `plain` if it is given ([`super::plain_json`]).
-///
-/// # Errors
-/// The view cannot be serialized; never in practice.
-pub fn answer<V: Serialize>(
-    mut response: HttpResponseBuilder,
-    plain: Option<String>,
-    view: impl FnOnce() -> V,
-) -> Result<HttpResponse, ApiError> {
-    let text = match plain {
-        Some(text) => text,
-        None => serde_json::to_string(&view()).map_err(|error| ServiceError::Internal(error.to_string()))?,
-    };
-    Ok(response.insert_header((CONTENT_TYPE, JSON)).body(text))
-}
-
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// An amount in its unit.
 pub fn number(amount: Amount, unit: Unit) -> Number {

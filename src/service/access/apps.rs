@@ -1,56 +1,23 @@
 //! Apps: products of the operator, isolated from each other.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
+use super::known_apps::{AppView, DEFAULT_APP};
+use crate::domain::access::audit::Trail;
+use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::ids::{AppId, KeyId, Mode};
-use crate::service::configuration::cache::Change;
+use crate::service::configuration::app_config::Change;
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
 use crate::service::tenant::{Placement, Tenant};
-use crate::store::access::audit::Trail;
-use crate::store::access::register::{RegisterChange, RegisterReply};
+use crate::store::access::register::{RegisterArgs, RegisterChange, RegisterReply};
 use crate::store::keys::{Register, SHARED};
-use crate::store::metering::operation::{Idempotency, Operation};
+use crate::store::metering::operation::Operation;
 
 /// Within this time, all nodes know of revoked keys and deleted apps.
 const REVOKED_AFTER: Duration = Duration::from_secs(1);
-
-/// The app that the root admin key works on unless it names another one.
-pub const DEFAULT_APP: &str = "default";
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AppView {
-    pub id: String,
-    pub placement: Placement,
-    /// RFC 3339, UTC.
-    pub created_at: String,
-}
-
-/// The apps that a node knows, loaded on first use.
-#[derive(Default)]
-pub struct KnownApps(Mutex<Option<Known>>);
-
-struct Known {
-    /// The register's change count when it was loaded.
-    changes: String,
-    apps: Arc<Vec<AppView>>,
-}
-
-impl KnownApps {
-    fn known(&self) -> MutexGuard<'_, Option<Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn at_hand(&self) -> Option<Arc<Vec<AppView>>> {
-        self.known().as_ref().map(|known| Arc::clone(&known.apps))
-    }
-}
 
 impl Gateway {
     /// # Errors
@@ -71,7 +38,8 @@ impl Gateway {
         let operation = Operation::new("apps", idempotency, false);
         let change = RegisterChange::Create { name: id.as_str(), value: &text };
         let trail = trail(id, "app.create", by);
-        match self.store.register(Register::Apps, &operation, change, &text, (id, &trail)).await? {
+        let args = RegisterArgs { operation: &operation, change, answer: &text, app: id, trail: &trail };
+        match self.store.register(Register::Apps, args).await? {
             RegisterReply::Registered => {
                 // Stamped from its first moment, so that no node uses the configuration of a deleted app with the same
                 // name.
@@ -136,7 +104,8 @@ impl Gateway {
     /// Removes an app from the register. If it does not exist, only a repeated call may succeed.
     async fn drop_app(&self, id: &AppId, by: &KeyId, operation: &Operation) -> Result<(), ServiceError> {
         let change = RegisterChange::Delete { name: id.as_str() };
-        match self.store.register(Register::Apps, operation, change, "", (id, &trail(id, "app.delete", by))).await? {
+        let args = RegisterArgs { operation, change, answer: "", app: id, trail: &trail(id, "app.delete", by) };
+        match self.store.register(Register::Apps, args).await? {
             RegisterReply::Registered | RegisterReply::Before(_) => Ok(()),
             RegisterReply::Reused => Err(ServiceError::IdempotencyKeyReused),
             RegisterReply::Missing | RegisterReply::Exists => {
@@ -164,12 +133,11 @@ impl Gateway {
     /// [`ServiceError`]
     /// [`ServiceError`]
     pub(crate) async fn follow_apps(&self, changes: String) -> Result<(), ServiceError> {
-        if self.apps.known().as_ref().is_some_and(|known| known.changes == changes) {
+        if self.apps.is_as_of(&changes) {
             return Ok(());
         }
         let apps = Arc::new(self.apps().await?);
-        let before = self.apps.known().replace(Known { changes, apps: Arc::clone(&apps) });
-        let before = before.map(|known| known.apps).unwrap_or_default();
+        let before = self.apps.replace(changes, Arc::clone(&apps));
         let is_there = |app: &AppView| {
             let place = apps.binary_search_by(|known| known.id.cmp(&app.id));
             place.is_ok_and(|place| apps.get(place) == Some(app))

@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 
+use crate::domain::access::audit::AuditEntry;
+use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::webhooks::webhook::masked_url;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
-use crate::store::access::audit::{AuditEntry, EntryId};
 use crate::store::client::pace::Pace;
 use crate::store::keys;
 
@@ -34,7 +35,7 @@ pub struct AuditCursor {
 
 /// A page, and the cursor of the next one.
 pub struct AuditPage {
-    pub entries: Vec<(AuditCursor, AuditEntry)>,
+    pub entries: Vec<ListedEntry>,
     pub next: Option<AuditCursor>,
 }
 
@@ -45,6 +46,12 @@ impl AuditFilter {
             && self.target.as_ref().is_none_or(|target| *target == trail.target)
             && self.action.as_ref().is_none_or(|action| trail.action.starts_with(action.as_str()))
     }
+}
+
+/// An entry with its position in the list.
+pub struct ListedEntry {
+    pub cursor: AuditCursor,
+    pub entry: AuditEntry,
 }
 
 impl AuditCursor {
@@ -78,18 +85,18 @@ impl Gateway {
                 pace.rest().await;
                 let from = position.map(|position| (position.id, log > position.log));
                 for entry in self.store.audit_entries(key, from, BATCH).await? {
-                    batch.push((AuditCursor { id: entry.id, log }, entry));
+                    batch.push(ListedEntry { cursor: AuditCursor { id: entry.id, log }, entry });
                 }
             }
-            batch.sort_by_key(|(cursor, _)| cursor.order());
+            batch.sort_by_key(|listed| listed.cursor.order());
             // Beyond this number, the batches of some logs may have ended too early.
             batch.truncate(BATCH);
             let whole = batch.len() < BATCH;
-            for (cursor, entry) in batch {
-                position = Some(cursor);
+            for listed in batch {
+                position = Some(listed.cursor);
                 looked_at += 1;
-                if filter.wants(&entry) {
-                    entries.push((cursor, entry));
+                if filter.wants(&listed.entry) {
+                    entries.push(listed);
                     if entries.len() == count {
                         return Ok(AuditPage { entries, next: position });
                     }

@@ -1,84 +1,21 @@
 //! API keys: stored as SHA-256, valid and revoked on every node within one second.
 
-use std::sync::Arc;
-
-use hmac::{Hmac, KeyInit, Mac};
-use rand::RngExt;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 use utoipa::ToSchema;
 
-use super::apps::DEFAULT_APP;
+use super::key_record::{KeyKind, KeyMode, KeyRecord, Role, admin_record, hash, parse_record, random_text};
+use super::known_apps::DEFAULT_APP;
+use crate::domain::access::audit::Trail;
+use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::time::window::{TimeMs, rfc3339};
-use crate::domain::values::digits::hex_text;
-use crate::domain::values::ids::{AppId, KeyId, Mode, Sandbox, UserId};
+use crate::domain::values::ids::{AppId, KeyId, Sandbox};
 use crate::domain::values::metadata::Metadata;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
-use crate::store::access::audit::Trail;
-use crate::store::access::register::{RegisterChange, RegisterReply};
+use crate::store::access::register::{RegisterArgs, RegisterChange, RegisterReply};
 use crate::store::keys::Register;
-use crate::store::metering::operation::{Idempotency, Operation};
-
-/// The kind of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum KeyKind {
-    /// `sk_`: the app's back end.
-    Secret,
-    /// `pk_`: browsers.
-    Publishable,
-    /// `ak_`: operators.
-    Admin,
-}
-
-/// The permissions of an operator; each role includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    Viewer,
-    Support,
-    Approver,
-    Admin,
-}
-
-/// Live or test, also part of a key's prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum KeyMode {
-    Live,
-    Test,
-}
-
-/// A key as stored, without the key itself.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct KeyRecord {
-    pub id: KeyId,
-    pub kind: KeyKind,
-    /// None for the root admin key, which may work on every app.
-    pub app: Option<AppId>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mode: Option<KeyMode>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sandbox: Option<Sandbox>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub role: Option<Role>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
-    pub metadata: Metadata,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub origins: Vec<String>,
-    /// If set, reading usage requires the HMAC of the user ID with this secret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user_token_secret: Option<String>,
-    /// The first characters of the key.
-    pub prefix: String,
-    pub created_at: String,
-}
+use crate::store::metering::operation::Operation;
 
 /// A key as clients see it. `key` and `userTokenSecret` are shown once, at creation.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -124,29 +61,6 @@ pub struct NewKey {
 }
 
 impl KeyRecord {
-    /// The mode of a secret or publishable key; None for an admin key, which works in every mode.
-    pub fn fixed_mode(&self) -> Option<Mode> {
-        match (self.kind, self.mode, &self.sandbox) {
-            (KeyKind::Admin, ..) | (_, None, _) => None,
-            (_, Some(KeyMode::Live), _) => Some(Mode::Live),
-            (_, Some(KeyMode::Test), Some(sandbox)) => Some(Mode::Test(sandbox.clone())),
-            (_, Some(KeyMode::Test), None) => Mode::parse("test").ok(),
-        }
-    }
-
-    /// Whether this is the token of that user. Compared in constant time.
-    pub fn accepts_user_token(&self, user: &UserId, token: Option<&str>) -> bool {
-        let Some(secret) = &self.user_token_secret else {
-            return true;
-        };
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else {
-            return false;
-        };
-        mac.update(user.as_str().as_bytes());
-        let expected = hex::encode(mac.finalize().into_bytes());
-        token.is_some_and(|token| token.as_bytes().ct_eq(expected.as_bytes()).into())
-    }
-
     fn view(&self) -> KeyView {
         KeyView {
             id: self.id.clone(),
@@ -166,44 +80,9 @@ impl KeyRecord {
     }
 }
 
-pub(in crate::service) fn hash(key: &str) -> String {
-    hex_text(&Sha256::digest(key.as_bytes()))
-}
-
-pub(in crate::service) fn admin_record(id: KeyId, app: Option<AppId>, prefix: String, created_at: String) -> KeyRecord {
-    KeyRecord {
-        id,
-        kind: KeyKind::Admin,
-        app,
-        mode: None,
-        sandbox: None,
-        role: Some(Role::Admin),
-        name: None,
-        metadata: Metadata::default(),
-        origins: Vec::new(),
-        user_token_secret: None,
-        prefix,
-        created_at,
-    }
-}
-
 fn trail(record: &KeyRecord, action: &str, by: &KeyId) -> Trail {
     let target = format!("key:{}", record.id);
     Trail { actor: by.to_string(), action: action.to_owned(), target, ..Trail::default() }
-}
-
-/// Whether this can be a key. Other texts are never looked up in Redis.
-pub fn is_plausible(key: &str) -> bool {
-    ["sk_", "pk_", "ak_"].iter().any(|prefix| key.starts_with(prefix)) && key.len() <= 256
-}
-
-/// 32 letters and digits: 190 bits.
-pub(in crate::service) fn random_text() -> String {
-    rand::rng().sample_iter(rand::distr::Alphanumeric).take(32).map(char::from).collect()
-}
-
-pub(in crate::service) fn parse_record(text: &str) -> Result<Arc<KeyRecord>, ServiceError> {
-    serde_json::from_str(text).map(Arc::new).map_err(|error| ServiceError::Internal(format!("a stored key: {error}")))
 }
 
 impl Gateway {
@@ -291,7 +170,8 @@ impl Gateway {
         let answer = serde_json::to_string(&record.view()).map_err(fault)?;
         let change = RegisterChange::Create { name: &hash(key), value: &value };
         let trail = Trail { after: Some(answer.clone()), ..trail(record, "key.create", by) };
-        Ok(self.store.register(Register::Keys, operation, change, &answer, (app, &trail)).await?)
+        let args = RegisterArgs { operation, change, answer: &answer, app, trail: &trail };
+        Ok(self.store.register(Register::Keys, args).await?)
     }
 
     /// Revokes a key: on this node at once, on all nodes within one second.
@@ -316,7 +196,8 @@ impl Gateway {
         // If it does not exist, only a repeated call may succeed.
         let (hash, trail) = found.unwrap_or_default();
         let change = RegisterChange::Delete { name: &hash };
-        match self.store.register(Register::Keys, &operation, change, "", (app, &trail)).await? {
+        let args = RegisterArgs { operation: &operation, change, answer: "", app, trail: &trail };
+        match self.store.register(Register::Keys, args).await? {
             RegisterReply::Registered => {
                 self.keys.forget(&hash);
                 Ok(())

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use super::keys::{KeyKind, KeyRecord, hash, random_text};
+use super::key_record::{KeyKind, KeyRecord, hash, random_text};
+use crate::domain::access::audit::Trail;
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
-use crate::store::access::audit::Trail;
 use crate::store::keys;
 
 /// A working day.
@@ -78,7 +78,7 @@ impl Gateway {
         let expires_at = rfc3339(now_ms + TimeMs::try_from(LIFETIME_MS).unwrap_or(0));
         let kept = json(&Kept { key_hash: hash(key), expires_at: expires_at.clone() })?;
         let (log, trail) = self.session_trail(&record, "session.open", Some(&expires_at))?;
-        self.store.keep_session(&hash(&id), &kept, LIFETIME_MS, (&log, &trail)).await?;
+        self.store.keep_session(&hash(&id), &kept, LIFETIME_MS, &log, &trail).await?;
         Ok(Session { id, key: record, expires_at })
     }
 
@@ -101,7 +101,7 @@ impl Gateway {
     /// [`ServiceError`]
     pub async fn end_session(&self, session: &Session) -> Result<(), ServiceError> {
         let (log, trail) = self.session_trail(&session.key, "session.end", None)?;
-        Ok(self.store.end_session(&hash(&session.id), (&log, &trail)).await?)
+        Ok(self.store.end_session(&hash(&session.id), &log, &trail).await?)
     }
 
     /// Sign-ins and sign-outs are in the audit log of the key's app; those of the root key in the default app's.

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::grants::{Grant, NewGrant, trail_of};
+use crate::domain::access::audit::Trail;
 use crate::domain::configuration::policy_body::ApprovalBody;
+use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::ids::KeyId;
@@ -14,12 +16,11 @@ use crate::domain::values::number::Number;
 use crate::service::configuration::app_config::AppConfig;
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
-use crate::service::metering::reserve::Asking;
-use crate::service::tenant::Tenant;
-use crate::store::access::audit::Trail;
-use crate::store::accounts::approvals::{DecideReply, StoredApproval};
+use crate::service::metering::admit::Asking;
+use crate::service::tenant::{BucketCursor, Tenant};
+use crate::store::accounts::approvals::{DecideArgs, DecideReply, StoredApproval};
 use crate::store::keys::Bucket;
-use crate::store::metering::operation::{Idempotency, Operation};
+use crate::store::metering::operation::Operation;
 
 /// The status of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -104,6 +105,13 @@ pub struct Approve {
     pub rollback_owner: Option<String>,
 }
 
+/// An operator's decision.
+#[derive(Clone, Copy, Debug)]
+pub struct ApprovalDecision<'a> {
+    pub status: ApprovalStatus,
+    pub note: Option<&'a str>,
+}
+
 impl Gateway {
     /// Requests with one status, newest first, by bucket. Returns a page and the cursor of the next one.
     ///
@@ -113,9 +121,10 @@ impl Gateway {
         &self,
         tenant: &Tenant,
         open: bool,
-        (mut place, mut offset): (usize, usize),
+        from: BucketCursor,
         count: usize,
-    ) -> Result<(Vec<ApprovalView>, Option<(usize, usize)>), ServiceError> {
+    ) -> Result<(Vec<ApprovalView>, Option<BucketCursor>), ServiceError> {
+        let BucketCursor { bucket: mut place, mut offset } = from;
         let config = self.load_config(&tenant.app).await?;
         let buckets = tenant.buckets();
         let mut found = Vec::new();
@@ -129,7 +138,7 @@ impl Gateway {
                 }
             }
             if more {
-                return Ok((found, Some((place, offset + wanted))));
+                return Ok((found, Some(BucketCursor { bucket: place, offset: offset + wanted })));
             }
             (place, offset) = (place + 1, 0);
         }
@@ -196,10 +205,11 @@ impl Gateway {
         &self,
         tenant: &Tenant,
         id: &str,
-        (status, note): (ApprovalStatus, Option<&str>),
+        decision: ApprovalDecision<'_>,
         by: &KeyId,
         idempotency: Option<&Idempotency>,
     ) -> Result<ApprovalView, ServiceError> {
+        let ApprovalDecision { status, note } = decision;
         let (bucket, stored) = self.stored_approval(tenant, id).await?;
         let (word, action) = match status {
             ApprovalStatus::Open => ("open", "approval.reopen"),
@@ -221,7 +231,8 @@ impl Gateway {
         };
         let operation = Operation::new(id, idempotency, false);
         let how = json(&decided)?;
-        match self.store.decide(&bucket, &operation, (id, &stored), (word, &how), &trail).await? {
+        let args = DecideArgs { id, approval: &stored, status: word, how: &how, trail: &trail };
+        match self.store.decide(&bucket, &operation, args).await? {
             DecideReply::Changed => self.approval(tenant, id).await,
             DecideReply::Decided => Err(ServiceError::AlreadyDecided),
             DecideReply::Missing => Err(ServiceError::NotFound(format!("Approval request `{id}` not found."))),

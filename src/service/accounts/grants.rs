@@ -7,9 +7,11 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::domain::access::audit::Trail;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::Admission;
+use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::time::window::{TimeMs, parse_rfc3339, rfc3339};
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::ids::{GroupId, KeyId, UserId};
@@ -17,12 +19,11 @@ use crate::domain::values::number::Number;
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
 use crate::service::metering::facts::{Round, View, rounded_up};
-use crate::service::tenant::Tenant;
-use crate::store::access::audit::Trail;
-use crate::store::accounts::grants::{GrantArgs, GrantReply, RevokeReply};
+use crate::service::tenant::{BucketCursor, Tenant};
+use crate::store::accounts::grants::{GrantArgs, GrantReply, RevokeArgs, RevokeReply};
 use crate::store::keys::Bucket;
 use crate::store::metering::admission::{Facts, NO_USER};
-use crate::store::metering::operation::{Idempotency, Operation};
+use crate::store::metering::operation::Operation;
 
 /// Grants that are read concurrently.
 const PARALLEL: usize = 64;
@@ -194,7 +195,9 @@ impl Gateway {
         let grant = read(&about)?;
         let owner = OwnerName::from_map(&grant.scope).map_err(ServiceError::Internal)?;
         let trail = Trail { action: "grant.revoke".to_owned(), before: Some(about), ..trail_of(&owner, None, by) };
-        answer(self.store.revoke(&bucket, &owner, &grant.group_id, id, (&operation, &trail)).await?)
+        let args =
+            RevokeArgs { owner: &owner, group: &grant.group_id, grant: id, operation: &operation, trail: &trail };
+        answer(self.store.revoke(&bucket, args).await?)
     }
 
     /// A user's active grants, those that end first at the top.
@@ -217,9 +220,10 @@ impl Gateway {
     pub async fn grants(
         &self,
         tenant: &Tenant,
-        (mut place, mut offset): (usize, usize),
+        from: BucketCursor,
         count: usize,
-    ) -> Result<(Vec<Grant>, Option<(usize, usize)>), ServiceError> {
+    ) -> Result<(Vec<Grant>, Option<BucketCursor>), ServiceError> {
+        let BucketCursor { bucket: mut place, mut offset } = from;
         let buckets = tenant.buckets();
         let mut grants = Vec::new();
         while let Some(bucket) = buckets.get(place) {
@@ -233,7 +237,7 @@ impl Gateway {
             if !more {
                 (place, offset) = (place + 1, 0);
             } else if grants.len() == count {
-                return Ok((sorted(grants), Some((place, offset))));
+                return Ok((sorted(grants), Some(BucketCursor { bucket: place, offset })));
             }
         }
         Ok((sorted(grants), None))
@@ -284,9 +288,9 @@ fn drafted(
     if new.expires_at_ms.is_some_and(|end| end <= view.now_ms) {
         return Err(ServiceError::invalid("expiresAt", "must be in the future"));
     }
-    let standing = view.standing();
+    let standing = view.effective_limits();
     let mut admission = Admission::empty(standing, new.owner.clone());
-    admission.place(&group, 0, Amount::ZERO, (standing.anchor, view.now_ms))?;
+    admission.place(&group, 0, Amount::ZERO, standing.anchor, view.now_ms)?;
     let window = admission.matched.first().map(|matched| matched.window);
     if window.is_none() && new.expires_at_ms.is_none() {
         return Err(ServiceError::invalid("expiresAt", "is required, because the group's period is not running now"));
@@ -310,7 +314,7 @@ fn drafted(
 
 /// The group in the user's plan, otherwise in the policies; for a shared counter in any plan.
 fn group_for(view: &View, new: &NewGrant) -> Result<Arc<LimitGroup>, ServiceError> {
-    let of_user = view.standing().groups().find(|group| group.id == new.group).cloned();
+    let of_user = view.effective_limits().groups().find(|group| group.id == new.group).cloned();
     let shared = || view.config.group(&new.group).filter(|group| !group.scope.contains_user()).cloned();
     let Some(group) = of_user.or_else(shared) else {
         return Err(match (new.owner.user(), view.plan()) {

@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 use super::subscriptions::{SubscriptionView, Wanted, view_of};
 use crate::domain::accounts::subscription::{Move, Upsert};
 use crate::domain::configuration::limit_group::{LimitGroup, OnPlanChange};
-use crate::domain::metering::admission::{Admission, Caller, Matched, Standing, overview};
-use crate::domain::metering::counter::Counter;
+use crate::domain::metering::admission::{Admission, Caller, EffectiveLimits, Matched, overview};
+use crate::domain::metering::counter::{Counter, CounterState};
 use crate::domain::time::window::{TimeMs, WindowKind};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{GroupId, UserId};
@@ -18,7 +18,6 @@ use crate::service::gateway::Gateway;
 use crate::service::metering::facts::{Round, View};
 use crate::service::tenant::Tenant;
 use crate::store::accounts::users::Stored;
-use crate::store::metering::admission::Tally;
 use crate::store::metering::usage::UsageReply;
 
 /// The effect on a counter.
@@ -71,7 +70,7 @@ impl Gateway {
             let own = wanted.subscription.custom_limits.as_ref();
             let own = own.map(|limits| counted_plan(&view.config, limits, plan));
             let plan = own.as_ref().unwrap_or(plan);
-            let standing = Standing {
+            let standing = EffectiveLimits {
                 plan: Some(plan),
                 policies: &[],
                 anchor: wanted.subscription.anchor(),
@@ -85,14 +84,13 @@ impl Gateway {
             Ok(match self.store.usage(&view.bucket, view.facts(admission.validity), &owners).await? {
                 UsageReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
                 UsageReply::Reclaim(now_ms) => self.reclaim_round(view, &owners, now_ms).await?,
-                UsageReply::Usage(now_ms, standing) => {
+                UsageReply::Usage { now_ms, states, .. } => {
                     self.clocks.hear(&view.bucket, now_ms);
                     let stored = self.store.stored_users(&view.bucket, std::slice::from_ref(user)).await?;
                     let before = Before { stored: stored.first(), now_ms };
-                    let tallies = standing.tallies.iter().map(|(tally, _)| tally);
                     Round::Done(SubscriptionPreview {
                         subscription: view_of(user, &wanted.subscription, Some(wanted.changed)),
-                        counters: counters(&admission, tallies, &before, &wanted),
+                        counters: counters(&admission, &states, &before, &wanted),
                         ended: ended(view, |id| plan.group(id).is_some()),
                     })
                 }
@@ -109,26 +107,26 @@ struct Before<'a> {
 }
 
 fn ended(view: &View, has: impl Fn(&GroupId) -> bool) -> Vec<GroupId> {
-    let groups = view.standing().plan.into_iter().flat_map(|plan| plan.groups.iter());
+    let groups = view.effective_limits().plan.into_iter().flat_map(|plan| plan.groups.iter());
     groups.filter(|group| group.scope.is_user() && !has(&group.id)).map(|group| group.id.clone()).collect()
 }
 
-fn counters<'a>(
+fn counters(
     admission: &Admission,
-    tallies: impl Iterator<Item = &'a Tally>,
+    states: &[CounterState],
     before: &Before<'_>,
     wanted: &Wanted,
 ) -> Vec<(Effect, Counter)> {
-    let open = admission.matched.iter().zip(tallies).map(|(matched, tally)| {
-        let (effect, tally) = before.becomes(matched, tally, wanted);
+    let open = admission.matched.iter().zip(states).map(|(matched, state)| {
+        let (effect, state) = before.becomes(matched, state, wanted);
         let counter = Counter {
             group: matched.group.clone(),
             owner: admission.owners[matched.owner].clone(),
             window: Some(matched.window),
-            used: tally.used,
-            held: tally.held,
-            granted: tally.granted,
-            blocked: tally.blocked,
+            used: state.used,
+            held: state.held,
+            granted: state.granted,
+            blocked: state.blocked,
             closed: None,
         };
         (effect, counter)
@@ -138,15 +136,15 @@ fn counters<'a>(
 }
 
 impl Before<'_> {
-    /// Computes how `lua/change_user.lua` moves a counter. `tally` is the counter in the window of the new plan, by
+    /// Computes how `lua/change_user.lua` moves a counter. `state` is the counter in the window of the new plan, by
     /// the rule for overlapping windows.
-    fn becomes(&self, matched: &Matched, tally: &Tally, wanted: &Wanted) -> (Effect, Tally) {
+    fn becomes(&self, matched: &Matched, state: &CounterState, wanted: &Wanted) -> (Effect, CounterState) {
         let group = &matched.group;
         let known = self.stored.and_then(|stored| stored.windows.iter().find(|counter| counter.group == group.id));
         let turned = known.is_some_and(|known| known.window.end_ms.is_some_and(|end| end <= matched.window.start_ms));
         let carried = known.is_some() && !turned;
         if group.is_concurrent() {
-            return (if carried { Effect::Carried } else { Effect::New }, *tally);
+            return (if carried { Effect::Carried } else { Effect::New }, *state);
         }
         // Its window was over before the change, so nothing is carried over.
         let is_over = |known: &crate::store::accounts::users::StoredCounter| {
@@ -160,14 +158,14 @@ impl Before<'_> {
             Some(Move::Over) => group.on_plan_change,
             Some(Move::Along) | None => OnPlanChange::Carry,
         };
-        let from_0 = |granted: Amount| Tally { used: Amount::ZERO, held: Amount::ZERO, granted, blocked: Amount::ZERO };
+        let from_0 = |granted: Amount| CounterState { granted, ..CounterState::default() };
         if wanted.reset && carried {
-            return (Effect::Reset, from_0(tally.granted));
+            return (Effect::Reset, from_0(state.granted));
         }
         let lasting =
             || self.stored.map_or(Amount::ZERO, |stored| stored.granted_in_any_window(&group.id, self.now_ms));
         let anew = over || (carried && action == OnPlanChange::Reset);
-        let mut after = if anew { from_0(lasting()) } else { *tally };
+        let mut after = if anew { from_0(lasting()) } else { *state };
         let effect = match (action, group.quota) {
             (OnPlanChange::Block, Some(quota)) if !wanted.reset => {
                 after.blocked = quota.saturating_sub(after.used);

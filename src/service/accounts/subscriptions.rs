@@ -5,25 +5,25 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::domain::access::audit::Trail;
 use crate::domain::accounts::custom_limits::CustomLimits;
 use crate::domain::accounts::subscription::{Move, Subscribed, Subscription, Upsert};
 use crate::domain::configuration::limit_group::{LimitGroup, OnPlanChange};
-use crate::domain::metering::admission::{Caller, Standing, Validity, overview};
+use crate::domain::metering::admission::{Caller, EffectiveLimits, Validity, overview};
+use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::ids::{KeyId, PlanId, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::domain::webhooks::webhook::WebhookEvent;
-use crate::service::configuration::app_config::AppConfig;
-use crate::service::configuration::cache::Change;
+use crate::service::configuration::app_config::{AppConfig, Change};
 use crate::service::configuration::clashes::{counted_plan, own_plan};
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
 use crate::service::metering::facts::{Round, View};
 use crate::service::tenant::Tenant;
-use crate::store::access::audit::Trail;
 use crate::store::accounts::change_user::{ChangeUserArgs, ChangeUserReply, MovedGroup, Reset, UserChange};
-use crate::store::client::headroom::WhenFull;
-use crate::store::metering::operation::{Idempotency, Operation};
+use crate::store::client::library::WhenFull;
+use crate::store::metering::operation::Operation;
 
 /// Of a longer subscription, the audit log only records the length.
 const MOST_AUDITED: usize = 4_096;
@@ -107,7 +107,8 @@ impl Gateway {
         &self,
         tenant: &Tenant,
         user: &UserId,
-        (from, to): (&PlanId, &PlanId),
+        from: &PlanId,
+        to: &PlanId,
         by: &KeyId,
     ) -> Result<(), ServiceError> {
         let operation = Operation::new("", None, false);
@@ -254,7 +255,7 @@ impl Gateway {
         let own = wanted.subscription.custom_limits.as_ref();
         let own = own.map(|limits| limits.apply(plan).map(|_| counted_plan(&view.config, limits, plan))).transpose();
         let own = own.map_err(ServiceError::Invalid)?;
-        let standing = Standing {
+        let standing = EffectiveLimits {
             plan: Some(own.as_ref().unwrap_or(plan)),
             policies: &[],
             anchor: wanted.subscription.anchor(),

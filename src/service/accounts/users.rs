@@ -7,24 +7,26 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::grants::Grant;
+use crate::domain::access::audit::Trail;
 use crate::domain::accounts::subscription::{Subscribed, Subscription};
 use crate::domain::metering::admission::{Caller, Validity};
+use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::metering::reservation::ReservationId;
 use crate::domain::time::window::TimeMs;
-use crate::domain::values::ids::{GroupId, KeyId, Mode, PlanId, UserId};
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::{EventName, GroupId, KeyId, Mode, PlanId, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
+use crate::service::metering::call::Asker;
 use crate::service::metering::facts::Round;
-use crate::service::metering::reserve::Asker;
 use crate::service::metering::usage::Usage;
 use crate::service::reporting::history::PastWindow;
 use crate::service::tenant::Tenant;
-use crate::store::access::audit::Trail;
 use crate::store::accounts::change_user::{ChangeUserArgs, ChangeUserReply, Reset, UserChange};
 use crate::store::accounts::users::OpenHold;
-use crate::store::client::headroom::WhenFull;
-use crate::store::metering::operation::{Idempotency, Operation};
+use crate::store::client::library::WhenFull;
+use crate::store::metering::operation::Operation;
 
 /// Names read at a time when all users are iterated.
 const PAGE: usize = 1_000;
@@ -68,12 +70,21 @@ pub struct UserPage {
     pub next: Option<String>,
 }
 
+/// A pending reservation.
+pub struct OpenReservation {
+    pub id: ReservationId,
+    /// The event of its first item.
+    pub event: Option<EventName>,
+    pub expires_at_ms: TimeMs,
+    /// Held now, per group; a group may appear once per window.
+    pub amounts: Vec<(GroupId, Amount)>,
+}
+
 /// Everything about one user.
 pub struct UserDetail {
     pub subscribed: Subscribed,
     pub usage: Usage,
-    /// With their public IDs.
-    pub open: Vec<(ReservationId, OpenHold)>,
+    pub open: Vec<OpenReservation>,
     pub grants: Vec<Grant>,
     /// Closed windows of the user's own counters, newest first.
     pub history: Vec<PastWindow>,
@@ -187,9 +198,15 @@ impl Gateway {
         let mut history = self.history(tenant, asker, |_, kind| kind.scope.is_user()).await?;
         history.retain(|window| window.is_over);
         let open = self.store.open_holds(&bucket, user, usage.now_ms, OPEN_SHOWN).await?;
-        let public = |hold: OpenHold| {
-            let (name, created_at_ms) = (hold.operation.clone(), hold.reservation.created_at_ms);
-            (ReservationId { name, created_at_ms, bucket: bucket.number() }, hold)
+        let public = |hold: OpenHold| OpenReservation {
+            id: ReservationId {
+                name: hold.operation,
+                created_at_ms: hold.reservation.created_at_ms,
+                bucket: bucket.number(),
+            },
+            event: hold.reservation.memo.event().cloned(),
+            expires_at_ms: hold.reservation.expires_at_ms,
+            amounts: hold.amounts,
         };
         Ok(UserDetail {
             subscribed,
@@ -324,7 +341,7 @@ impl Gateway {
         self.walk_subscribers(tenant, from, async |tenant, users| {
             stream::iter(users.into_iter().map(Ok))
                 .try_for_each_concurrent(MOVED_AT_ONCE, async |(user, _)| {
-                    self.move_user(&tenant, &user, (from, to), by).await
+                    self.move_user(&tenant, &user, from, to, by).await
                 })
                 .await?;
             Ok(ControlFlow::Continue(()))

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::domain::access::audit::Trail;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::PlanBody;
@@ -20,6 +21,7 @@ use crate::domain::values::amount::Unit;
 use crate::domain::values::ids::{GroupId, PlanId, PolicyId, Sandbox, WebhookId};
 use crate::domain::webhooks::webhook::{WebhookBody, WebhookEvent};
 use crate::service::error::{ServiceError, json};
+use crate::store::keys::Versioned;
 
 /// How reserve answers while Redis is unavailable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -314,4 +316,19 @@ impl VersionDocument<PlanBody> {
         Plan::validate(id, version, self.body)
             .map_err(|_| ServiceError::Internal(format!("version {version} of plan {id}")))
     }
+}
+
+/// The changes of a configuration write.
+#[derive(Debug, Default)]
+pub struct Change {
+    pub set: Vec<(String, String)>,
+    pub delete: Vec<String>,
+    /// Plans and policies with their document at the new revision; None if deleted.
+    pub versions: Vec<(Versioned, Option<String>)>,
+    /// Entries for the audit log.
+    pub trails: Vec<Trail>,
+    /// The answer, also stored for the idempotency key.
+    pub answer: String,
+    /// Nothing differs: return the answer without a write.
+    pub unchanged: bool,
 }

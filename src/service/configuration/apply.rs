@@ -6,8 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::app_config::{AppConfig, Settings, StoredWebhook};
-use super::cache::Change;
+use super::app_config::{AppConfig, Change, Settings, StoredWebhook};
 use super::draft::{Changed, Draft};
 use super::plans::{IfMatch, still_closed};
 use super::preview::Preview;
@@ -15,15 +14,16 @@ use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::PlanBody;
 use crate::domain::configuration::policy::Policy;
 use crate::domain::configuration::policy_body::PolicyBody;
+use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::{KeyId, NameError, PlanId, PolicyId, WebhookId};
 use crate::domain::webhooks::webhook::WebhookBody;
-use crate::service::access::keys::random_text;
+use crate::service::access::key_record::random_text;
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
 use crate::service::tenant::{Placement, Tenant};
 use crate::store::configuration::configure::ConfigureReply;
-use crate::store::metering::operation::{Idempotency, Operation};
+use crate::store::metering::operation::Operation;
 
 /// The configuration of an app. A section that is left out stays unchanged; in a section that is present, entries that
 /// the document does not list are deleted, or with `prune=false` stay unchanged.
@@ -190,8 +190,9 @@ impl Wanted<'_> {
     }
 }
 
-/// The secrets of new webhooks on their way to the one call that made them, as of one webhook in [`super::webhooks`]. What
-/// is kept for repetitions of the call has none: it names the attempt that made them, and only that attempt adds them.
+/// The secrets of new webhooks on their way to the one call that made them, as of one webhook in
+/// [`crate::service::webhooks::endpoints`]. What is kept for repetitions of the call has none: it names the attempt that
+/// made them, and only that attempt adds them.
 struct NewSecrets {
     attempt: String,
     secrets: Mutex<BTreeMap<String, String>>,
@@ -245,6 +246,14 @@ impl NewSecrets {
 
 fn read(kept: &str) -> Result<KeptAnswer, ServiceError> {
     serde_json::from_str(kept).map_err(|_| ServiceError::IdempotencyKeyReused)
+}
+
+/// A draft whose deleted plans accept no new users any more.
+struct ClosedDraft<'a> {
+    draft: &'a Draft,
+    applied: &'a Applied,
+    /// The changes that the caller has confirmed.
+    expected: Option<Vec<Changed>>,
 }
 
 impl Gateway {
@@ -314,7 +323,9 @@ impl Gateway {
         let applied = Applied { applied: false, preview, unlisted, webhook_secrets: BTreeMap::new() };
         // Plans to delete take no new users, on any node; then those on them are counted.
         self.close_plans(tenant, &draft.delete).await?;
-        let written = self.write_closed(tenant, wanted, (&draft, &applied, expected), by, &operation).await;
+        let written = self
+            .write_closed(tenant, wanted, ClosedDraft { draft: &draft, applied: &applied, expected }, by, &operation)
+            .await;
         // Not after a failure only: a parallel call with the same key may have been first.
         self.reopen_plans(tenant, &draft.delete).await?;
         written
@@ -324,10 +335,11 @@ impl Gateway {
         &self,
         tenant: &Tenant,
         wanted: &Wanted<'_>,
-        (draft, applied, expected): (&Draft, &Applied, Option<Vec<Changed>>),
+        closed: ClosedDraft<'_>,
         by: &KeyId,
         operation: &Operation,
     ) -> Result<Applied, ServiceError> {
+        let ClosedDraft { draft, applied, expected } = closed;
         self.nobody_on(tenant, &draft.delete).await?;
         let new = NewSecrets::new();
         let kept = self

@@ -1,27 +1,44 @@
 //! Consistency between plans, policies and custom plans of users, since they count at the same time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::app_config::AppConfig;
-use super::draft::{Groups, within};
+use super::app_config::{AppConfig, GroupKind};
 use crate::domain::accounts::custom_limits::CustomLimits;
 use crate::domain::configuration::group_check::{ambiguous, ambiguous_rules};
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::measure::Measure;
 use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::{GroupBody, MeasureBody, MeasureWord};
+use crate::domain::configuration::policy::Policy;
+use crate::domain::configuration::scope::Scope;
 use crate::domain::values::amount::Unit;
 use crate::domain::values::field_error::FieldError;
+use crate::domain::values::ids::GroupId;
 use crate::service::tenant::Placement;
 
-/// (Whether it is a policy, its ID, its groups.)
-pub(in crate::service) type Side<'a> = (bool, &'a str, &'a Vec<Arc<LimitGroup>>);
+/// A plan or policy with its groups.
+#[derive(Clone, Copy)]
+pub(in crate::service) struct Side<'a> {
+    pub is_policy: bool,
+    pub id: &'a str,
+    pub groups: &'a [Arc<LimitGroup>],
+}
+
+impl<'a> Side<'a> {
+    pub fn plan(plan: &'a Plan) -> Self {
+        Self { is_policy: false, id: plan.id.as_str(), groups: &plan.groups }
+    }
+
+    pub fn policy(policy: &'a Policy) -> Self {
+        Self { is_policy: true, id: policy.id.as_str(), groups: &policy.groups }
+    }
+}
 
 /// Where a drafted plan or policy contradicts another one.
 pub(in crate::service) fn clashes(path: &str, one: Side<'_>, other: Side<'_>) -> Vec<FieldError> {
-    let (by_policy, _, groups) = one;
-    let (other_policy, other_id, others) = other;
+    let Side { is_policy: by_policy, groups, .. } = one;
+    let Side { is_policy: other_policy, id: other_id, groups: others } = other;
     let mut faults = Vec::new();
     for (place, group) in groups.iter().enumerate() {
         let mut tell = |fault: FieldError| faults.push(within(path, fault.within(&format!("groups[{place}]"))));
@@ -63,12 +80,12 @@ pub(in crate::service) fn own_plan(
     let own = limits.apply(plan).map_err(|errors| faults.extend(errors)).ok();
     if let Some(own) = own.as_ref().filter(|_| limits.is_whole_plan()) {
         faults.extend(groups.take(&own.body.groups, PATH));
-        let one = (false, own.id.as_str(), &own.groups);
+        let one = Side::plan(own);
         for plan in config.plans.values().map(|entry| &entry.plan) {
-            faults.extend(clashes(PATH, one, (false, plan.id.as_str(), &plan.groups)));
+            faults.extend(clashes(PATH, one, Side::plan(plan)));
         }
         for policy in &config.policies {
-            faults.extend(clashes(PATH, one, (true, policy.id.as_str(), &policy.groups)));
+            faults.extend(clashes(PATH, one, Side::policy(policy)));
         }
     }
     own.filter(|_| faults.is_empty()).map(|own| (own, groups)).ok_or(faults)
@@ -114,5 +131,66 @@ fn give_way(group: &mut LimitGroup, body: &mut GroupBody, rules: &BTreeSet<usize
             group.matches.remove(*place);
             body.matches.remove(*place);
         }
+    }
+}
+
+pub(in crate::service) fn within(path: &str, fault: FieldError) -> FieldError {
+    if path.is_empty() { fault } else { fault.within(path) }
+}
+
+/// The register of group IDs while a draft is checked.
+pub struct Groups {
+    known: HashMap<GroupId, GroupKind>,
+    pub new: Vec<(GroupId, GroupKind)>,
+    placement: Placement,
+}
+
+impl Groups {
+    pub fn of(config: &AppConfig, placement: Placement) -> Self {
+        Self { known: config.groups.clone(), new: Vec::new(), placement }
+    }
+
+    /// Registers the groups of a body. The unit and scope of an ID never change in any plan or policy. Groups without
+    /// a valid ID, unit or scope are skipped, since the validation of the body reports them. Returns every fault;
+    /// fields begin with `path`.
+    pub fn take(&mut self, groups: &[GroupBody], path: &str) -> Vec<FieldError> {
+        let mut faults = Vec::new();
+        for (place, group) in groups.iter().enumerate() {
+            let (Ok(id), Some(unit)) = (GroupId::parse(&group.id), group.unit) else { continue };
+            let Ok(scope) = group.scope.as_ref().map_or(Ok(Scope::user()), |names| Scope::parse(names)) else {
+                continue;
+            };
+            let mut tell = |field: &str, message: String| {
+                faults.push(within(path, FieldError::new(format!("groups[{place}].{field}"), message)));
+            };
+            if self.placement == Placement::User && !scope.contains_user() {
+                let message = "must contain `user`: this app has the placement `user`, which spreads its users over a \
+                               cluster, so users cannot share counters";
+                tell("scope", message.to_owned());
+            }
+            match self.known.get(&id) {
+                None => {
+                    let kind = GroupKind { unit, scope };
+                    self.known.insert(id.clone(), kind.clone());
+                    self.new.push((id, kind));
+                }
+                Some(known) if known.unit != unit => {
+                    let known = known.unit;
+                    let message = format!(
+                        "must be `{known}`: group `{id}` already has this unit, which cannot be changed; choose another ID"
+                    );
+                    tell("unit", message);
+                }
+                Some(known) if known.scope != scope => {
+                    let known = known.scope.names().join(", ");
+                    let message = format!(
+                        "must be `{known}`: group `{id}` already has this scope, which cannot be changed; choose another ID"
+                    );
+                    tell("scope", message);
+                }
+                Some(_) => {}
+            }
+        }
+        faults
     }
 }

@@ -16,7 +16,7 @@ use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::values::ids::{PlanId, PolicyId};
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::tenant::Tenant;
+use crate::service::tenant::{BucketCursor, Tenant};
 
 /// The search ends after this time; the answer then says that it is incomplete.
 const LOOK_FOR: Duration = Duration::from_secs(10);
@@ -181,7 +181,7 @@ impl Gateway {
     ) -> Result<(u64, bool), ServiceError> {
         let mut count = 0;
         for tenant in self.modes(tenant).await? {
-            let mut place = (!groups.is_empty()).then_some((0, 0));
+            let mut place = (!groups.is_empty()).then_some(BucketCursor::default());
             while let Some(from) = place {
                 if Instant::now() > until {
                     return Ok((count, false));
@@ -202,7 +202,7 @@ impl Gateway {
     ) -> Result<(u64, bool), ServiceError> {
         let mut count = 0;
         for tenant in self.modes(tenant).await? {
-            let mut place = (!groups.is_empty()).then_some((0, 0));
+            let mut place = (!groups.is_empty()).then_some(BucketCursor::default());
             while let Some(from) = place {
                 if Instant::now() > until {
                     return Ok((count, false));

@@ -1,19 +1,18 @@
 //! A draft of a configuration: validated as a whole together with the present one, then written in one step.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::app_config::{
-    AppConfig, GroupKind, MOST_SCOPE_VALUES, PlanEntry, Review, Settings, StoredWebhook, VersionDocument,
+    AppConfig, Change, GroupKind, MOST_SCOPE_VALUES, PlanEntry, Review, Settings, StoredWebhook, VersionDocument,
 };
-use super::cache::Change;
-use super::clashes::clashes;
+use super::clashes::{Groups, Side, clashes, within};
 use super::report_fields::check_labels;
+use crate::domain::access::audit::Trail;
 use crate::domain::configuration::plan::Plan;
-use crate::domain::configuration::plan_body::{GroupBody, PlanBody};
+use crate::domain::configuration::plan_body::PlanBody;
 use crate::domain::configuration::policy::Policy;
 use crate::domain::configuration::policy_body::PolicyBody;
-use crate::domain::configuration::scope::Scope;
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::difference::{Difference, differences};
 use crate::domain::values::field_error::FieldError;
@@ -22,7 +21,6 @@ use crate::domain::webhooks::webhook::WebhookBody;
 use crate::service::access::audit::audited;
 use crate::service::error::{ServiceError, json};
 use crate::service::tenant::Placement;
-use crate::store::access::audit::Trail;
 use crate::store::keys::Versioned;
 
 /// Plans, policies and webhooks to put and to delete, and new settings. Everything else stays unchanged.
@@ -82,10 +80,6 @@ struct Bodies<'a> {
     webhooks: Vec<(&'a WebhookId, WebhookBody)>,
 }
 
-pub(in crate::service) fn within(path: &str, fault: FieldError) -> FieldError {
-    if path.is_empty() { fault } else { fault.within(path) }
-}
-
 impl Draft {
     /// Checks everything and returns all faults at once.
     ///
@@ -93,7 +87,7 @@ impl Draft {
     /// [`ServiceError::Invalid`], [`ServiceError::PlanInUse`] for deleting the default plan.
     pub fn check(&self, config: &AppConfig, revision: u64) -> Result<Checked, ServiceError> {
         let mut faults = Vec::new();
-        let mut groups = Groups { known: config.groups.clone(), new: Vec::new(), placement: self.placement };
+        let mut groups = Groups::of(config, self.placement);
         let mut plans = Vec::new();
         let mut seen: BTreeMap<&PlanId, &str> = BTreeMap::new();
         for (path, id, body) in &self.plans {
@@ -217,19 +211,18 @@ impl Draft {
         let kept_policies = config.policies.iter().map(Arc::as_ref);
         let kept_policies =
             kept_policies.filter(|policy| !drafted_policy(&policy.id) && !self.delete_policies.contains(&policy.id));
-        // Each as (path of a drafted one, whether it is a policy, name, groups).
-        let drafted = plans.iter().map(|(path, plan)| (Some(*path), false, plan.id.as_str(), &plan.groups));
-        let drafted = drafted
-            .chain(policies.iter().map(|(path, policy)| (Some(*path), true, policy.id.as_str(), &policy.groups)));
-        let kept = kept_plans.map(|plan| (None, false, plan.id.as_str(), &plan.groups));
-        let kept = kept.chain(kept_policies.map(|policy| (None, true, policy.id.as_str(), &policy.groups)));
+        // Each with its path, if it is drafted.
+        let drafted = plans.iter().map(|(path, plan)| (Some(*path), Side::plan(plan)));
+        let drafted = drafted.chain(policies.iter().map(|(path, policy)| (Some(*path), Side::policy(policy))));
+        let kept = kept_plans.map(|plan| (None, Side::plan(plan)));
+        let kept = kept.chain(kept_policies.map(|policy| (None, Side::policy(policy))));
         let all: Vec<_> = kept.chain(drafted).collect();
         let mut faults = Vec::new();
-        for (place, one) in all.iter().enumerate() {
-            for other in &all[..place] {
-                // Faults are reported for the drafted document; if both are drafted, for the later one.
-                let (Some(path), other) = (one.0, other) else { continue };
-                faults.extend(clashes(path, (one.1, one.2, one.3), (other.1, other.2, other.3)));
+        for (place, (path, one)) in all.iter().enumerate() {
+            // Faults are reported for the drafted document; if both are drafted, for the later one.
+            let Some(path) = path else { continue };
+            for (_, other) in &all[..place] {
+                faults.extend(clashes(path, *one, *other));
             }
         }
         faults
@@ -360,63 +353,6 @@ impl Draft {
         }
         change.trails = checked.changed.iter().map(|changed| changed.trail(by)).collect();
         Ok(change)
-    }
-}
-
-/// The register of group IDs while a draft is checked.
-pub struct Groups {
-    known: HashMap<GroupId, GroupKind>,
-    pub new: Vec<(GroupId, GroupKind)>,
-    placement: Placement,
-}
-
-impl Groups {
-    pub fn of(config: &AppConfig, placement: Placement) -> Self {
-        Self { known: config.groups.clone(), new: Vec::new(), placement }
-    }
-
-    /// Registers the groups of a body. The unit and scope of an ID never change in any plan or policy. Groups without
-    /// a valid ID, unit or scope are skipped, since the validation of the body reports them. Returns every fault;
-    /// fields begin with `path`.
-    pub fn take(&mut self, groups: &[GroupBody], path: &str) -> Vec<FieldError> {
-        let mut faults = Vec::new();
-        for (place, group) in groups.iter().enumerate() {
-            let (Ok(id), Some(unit)) = (GroupId::parse(&group.id), group.unit) else { continue };
-            let Ok(scope) = group.scope.as_ref().map_or(Ok(Scope::user()), |names| Scope::parse(names)) else {
-                continue;
-            };
-            let mut tell = |field: &str, message: String| {
-                faults.push(within(path, FieldError::new(format!("groups[{place}].{field}"), message)));
-            };
-            if self.placement == Placement::User && !scope.contains_user() {
-                let message = "must contain `user`: this app has the placement `user`, which spreads its users over a \
-                               cluster, so users cannot share counters";
-                tell("scope", message.to_owned());
-            }
-            match self.known.get(&id) {
-                None => {
-                    let kind = GroupKind { unit, scope };
-                    self.known.insert(id.clone(), kind.clone());
-                    self.new.push((id, kind));
-                }
-                Some(known) if known.unit != unit => {
-                    let known = known.unit;
-                    let message = format!(
-                        "must be `{known}`: group `{id}` already has this unit, which cannot be changed; choose another ID"
-                    );
-                    tell("unit", message);
-                }
-                Some(known) if known.scope != scope => {
-                    let known = known.scope.names().join(", ");
-                    let message = format!(
-                        "must be `{known}`: group `{id}` already has this scope, which cannot be changed; choose another ID"
-                    );
-                    tell("scope", message);
-                }
-                Some(_) => {}
-            }
-        }
-        faults
     }
 }
 

@@ -6,6 +6,7 @@ pub mod cache;
 pub(crate) mod clashes;
 pub mod dependents;
 pub mod draft;
+pub mod load;
 pub mod plans;
 pub mod policies;
 pub mod preview;

@@ -2,18 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::app_config::AppConfig;
-use super::cache::Change;
+use super::app_config::{AppConfig, Change};
 use super::draft::Draft;
 use super::preview::Preview;
 use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::PlanBody;
+use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::values::ids::{KeyId, PlanId};
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
 use crate::store::configuration::configure::ConfigureReply;
-use crate::store::metering::operation::{Idempotency, Operation};
+use crate::store::metering::operation::Operation;
 
 /// The value of `If-Match`: absent, any version, or exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,16 @@ pub struct PlanView {
 
 fn view(plan: &Plan) -> PlanView {
     PlanView { body: plan.body.clone(), version: plan.version }
+}
+
+/// A plan that is being deleted and accepts no new users.
+#[derive(Clone, Copy)]
+struct ClosedPlan<'a> {
+    /// The configuration without the plan.
+    draft: &'a Draft,
+    id: &'a PlanId,
+    /// The plan that its users move to.
+    target: Option<&'a PlanId>,
 }
 
 impl Gateway {
@@ -143,7 +153,9 @@ impl Gateway {
         let target = move_to.map(|target| target_of(&config, &id, target, now_us)).transpose()?;
         // First it takes no new users on any node; then its users are moved and counted.
         self.close_plans(tenant, std::slice::from_ref(&id)).await?;
-        let deleted = self.delete_closed(tenant, &draft, &id, target.as_ref(), (by, &operation)).await;
+        let deleted = self
+            .delete_closed(tenant, ClosedPlan { draft: &draft, id: &id, target: target.as_ref() }, by, &operation)
+            .await;
         if deleted.is_err() {
             self.reopen_plans(tenant, &[id]).await?;
         }
@@ -153,11 +165,11 @@ impl Gateway {
     async fn delete_closed(
         &self,
         tenant: &Tenant,
-        draft: &Draft,
-        id: &PlanId,
-        target: Option<&PlanId>,
-        (by, operation): (&KeyId, &Operation),
+        plan: ClosedPlan<'_>,
+        by: &KeyId,
+        operation: &Operation,
     ) -> Result<(), ServiceError> {
+        let ClosedPlan { draft, id, target } = plan;
         if let Some(target) = target {
             self.move_subscribers(tenant, id, target, by).await?;
             // Moving many users may have taken long.

@@ -3,20 +3,20 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::app_config::{AppConfig, Review};
-use super::cache::Change;
+use super::app_config::{AppConfig, Change, Review};
 use super::draft::Draft;
 use super::plans::IfMatch;
 use super::preview::Preview;
+use crate::domain::access::audit::Trail;
 use crate::domain::configuration::policy::Policy;
 use crate::domain::configuration::policy_body::PolicyBody;
+use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::time::window::{TimeMs, parse_rfc3339, rfc3339};
 use crate::domain::values::ids::{KeyId, PolicyId};
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
-use crate::store::access::audit::Trail;
-use crate::store::metering::operation::{Idempotency, Operation};
+use crate::store::metering::operation::Operation;
 
 /// A policy with its version, which is also its `ETag`, and the date of its next review.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]

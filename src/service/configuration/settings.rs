@@ -2,11 +2,12 @@
 
 use super::app_config::{AppConfig, Settings};
 use super::draft::Draft;
+use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::values::ids::KeyId;
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
-use crate::store::metering::operation::{Idempotency, Operation};
+use crate::store::metering::operation::Operation;
 
 impl Gateway {
     /// # Errors

@@ -2,8 +2,7 @@
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use super::app_config::AppConfig;
-use super::cache::Change;
+use super::app_config::{AppConfig, Change};
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::ids::{AppId, Mode, Sandbox};
 use crate::service::error::ServiceError;

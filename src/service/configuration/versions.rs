@@ -9,12 +9,12 @@ use super::plans::{IfMatch, no_plan};
 use super::policies::no_policy;
 use crate::domain::configuration::plan_body::PlanBody;
 use crate::domain::configuration::policy_body::PolicyBody;
+use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::values::ids::{KeyId, PlanId, PolicyId};
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
 use crate::store::keys::Versioned;
-use crate::store::metering::operation::Idempotency;
 
 /// One version of a plan.
 #[derive(Clone, Debug, Serialize, ToSchema)]

@@ -7,7 +7,7 @@ use crate::domain::time::window::TimeMs;
 use crate::domain::values::ids::{AppId, GroupId, KeyId, Mode, UserId};
 use crate::infra::journal::file::Record;
 use crate::service::error::ServiceError;
-use crate::service::metering::reserve::{Call, CallItem};
+use crate::service::metering::call::{Call, CallItem};
 use crate::service::tenant::{Placement, Tenant};
 use crate::store::metering::operation::Operation;
 
@@ -27,18 +27,19 @@ pub(super) struct Entry {
     items: Vec<Item>,
 }
 
+/// The answer, as far as the node could know it.
+pub(super) struct Answer {
+    pub at_ms: TimeMs,
+    pub matched: bool,
+    pub groups: Vec<GroupId>,
+}
+
 fn damaged(what: &str) -> ServiceError {
     ServiceError::Internal(format!("a journalled reserve: {what}"))
 }
 
 impl Entry {
-    pub fn new(
-        tenant: &Tenant,
-        call: &Call,
-        operation: &Operation,
-        at_ms: TimeMs,
-        (matched, groups): (bool, Vec<GroupId>),
-    ) -> Self {
+    pub fn new(tenant: &Tenant, call: &Call, operation: &Operation, answer: Answer) -> Self {
         let item = |item: &CallItem| Item {
             event: item.event.clone(),
             quantity: item.quantity,
@@ -51,9 +52,9 @@ impl Entry {
             user: call.user.clone(),
             key: call.key.clone(),
             operation: operation.name.as_str().to_owned(),
-            at_ms,
-            matched,
-            groups,
+            at_ms: answer.at_ms,
+            matched: answer.matched,
+            groups: answer.groups,
             items: call.items.iter().map(item).collect(),
         }
     }

@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use super::entry::Entry;
+use super::entry::{Answer, Entry};
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::metering::admission::{Admission, Matched, Purpose, prepare};
+use crate::domain::metering::counter::CounterState;
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::GroupId;
 use crate::service::configuration::app_config::AppConfig;
 use crate::service::gateway::Gateway;
-use crate::service::metering::decision::{Decision, DeniedBy, judge};
+use crate::service::metering::call::Call;
+use crate::service::metering::decision::{Decision, DeniedBy, Relief, judge};
 use crate::service::metering::facts::View;
-use crate::service::metering::reserve::Call;
 use crate::service::tenant::Tenant;
-use crate::store::metering::admission::Tally;
 use crate::store::metering::operation::Operation;
 
-pub(super) enum Verdict {
+pub(super) enum Judgement {
     Allowed(Entry),
     Denied(Box<Decision>),
 }
@@ -29,10 +29,10 @@ fn never_fits(matched: &Matched) -> bool {
 
 /// A denial without figures of counters, which are unknown.
 fn denied(admission: &Admission, view: &View) -> Decision {
-    let tallies: Vec<(Tally, bool)> =
-        admission.matched.iter().map(|matched| (Tally::default(), never_fits(matched))).collect();
-    let judged = judge(admission, &tallies, LimitGroup::refuses_beyond);
-    let decision = Decision::denied(&judged, admission, (None, &[]), view.now_ms);
+    let state = |matched: &Matched| CounterState { over_limit: never_fits(matched), ..CounterState::default() };
+    let states: Vec<CounterState> = admission.matched.iter().map(state).collect();
+    let judged = judge(admission, &states, LimitGroup::refuses_beyond);
+    let decision = Decision::denied(&judged, admission, Relief { free_at_ms: None, opened: &[] }, view.now_ms);
     let denied_by = decision.denied_by.into_iter().map(|denied| DeniedBy { remaining: None, ..denied }).collect();
     Decision { degraded: true, denied_by, counters: Vec::new(), ..decision }
 }
@@ -47,12 +47,12 @@ impl Gateway {
         call: &Call,
         operation: &Operation,
         config: Arc<AppConfig>,
-    ) -> Option<Verdict> {
+    ) -> Option<Judgement> {
         let at_hand = self.views_at_hand(tenant, &call.user, &config);
         let mut refused = None;
         for view in &at_hand.views {
             let Ok(admission) =
-                prepare(view.standing(), call.caller(view), &call.requests(), view.now_ms, Purpose::Ask)
+                prepare(view.effective_limits(), call.caller(view), &call.requests(), view.now_ms, Purpose::Ask)
             else {
                 continue;
             };
@@ -62,9 +62,9 @@ impl Gateway {
             }
             let known = |group: &GroupId| at_hand.is_known || config.policy_of(group).is_some();
             let groups = admission.matched.iter().map(|matched| matched.group.id.clone()).filter(known).collect();
-            let told = (!admission.matched.is_empty(), groups);
-            return Some(Verdict::Allowed(Entry::new(tenant, call, operation, view.now_ms, told)));
+            let answer = Answer { at_ms: view.now_ms, matched: !admission.matched.is_empty(), groups };
+            return Some(Judgement::Allowed(Entry::new(tenant, call, operation, answer)));
         }
-        refused.map(|decision| Verdict::Denied(Box::new(decision)))
+        refused.map(|decision| Judgement::Denied(Box::new(decision)))
     }
 }

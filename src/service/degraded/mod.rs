@@ -5,129 +5,20 @@
 
 mod entry;
 mod judge;
+pub mod state;
 mod track;
-
-use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-
-use tokio::sync::Notify;
 
 use super::configuration::app_config::OnStoreFailure;
 use super::error::ServiceError;
 use super::gateway::Gateway;
+use super::metering::call::Call;
 use super::metering::decision::Decision;
-use super::metering::reserve::Call;
 use super::tenant::Tenant;
 use crate::domain::values::ids::AppId;
-use crate::infra::journal::{Appended, Journal, JournalError};
-use crate::store::keys::Bucket;
+use crate::infra::journal::{Appended, JournalError};
 use crate::store::metering::operation::Operation;
 use entry::Entry;
-use judge::Verdict;
-
-/// What a node knows about the outage.
-#[derive(Default)]
-pub struct Degraded {
-    /// Without a journal, nothing can be allowed.
-    pub journal: Option<Journal>,
-    /// Buckets that did not answer last time. They are probed in the background, so that calls need not wait for them.
-    away: Mutex<HashSet<Bucket>>,
-    /// A bucket is unavailable, or entries wait to be counted.
-    engaged: AtomicBool,
-    wake: Notify,
-    counted: Counted,
-}
-
-/// Counts since the outage began.
-#[derive(Default)]
-struct Counted {
-    tracked: AtomicU64,
-    refused: AtomicU64,
-}
-
-impl Degraded {
-    pub fn new(journal: Journal) -> Self {
-        let waits = journal.waiting() > 0;
-        let degraded = Self { journal: Some(journal), ..Self::default() };
-        if waits {
-            degraded.engage();
-        }
-        degraded
-    }
-
-    /// Whether a bucket is unavailable or entries wait. Each call checks this, also while Redis is available.
-    pub fn is_engaged(&self) -> bool {
-        self.engaged.load(Ordering::Relaxed)
-    }
-
-    /// Resolves when a bucket is unavailable or entries wait.
-    pub async fn engaged(&self) {
-        while !self.is_engaged() {
-            self.wake.notified().await;
-        }
-    }
-
-    fn engage(&self) {
-        self.engaged.store(true, Ordering::Relaxed);
-        self.wake.notify_one();
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<Bucket>> {
-        self.away.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_away(&self, bucket: &Bucket) -> bool {
-        self.lock().contains(bucket)
-    }
-
-    fn is_gone(&self, bucket: &Bucket) {
-        if self.lock().insert(bucket.clone()) && !self.engaged.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                "Redis is unavailable: reserves of apps with `onStoreFailure: allow` are decided without it"
-            );
-        }
-        self.engage();
-    }
-
-    fn is_back(&self, bucket: &Bucket) {
-        self.lock().remove(bucket);
-    }
-
-    fn waiting(&self) -> usize {
-        self.journal.as_ref().map_or(0, Journal::waiting)
-    }
-
-    /// Ends the outage when all buckets are back and all entries are counted, so that calls go to Redis only.
-    fn disengage(&self) {
-        // Under the lock, so that a bucket that fails meanwhile is not missed.
-        let away = self.lock();
-        if away.is_empty() && self.waiting() == 0 && self.engaged.swap(false, Ordering::Relaxed) {
-            let tracked = self.counted.tracked.swap(0, Ordering::Relaxed);
-            let refused = self.counted.refused.swap(0, Ordering::Relaxed);
-            tracing::info!(tracked, refused, "Redis is back, and every degraded reserve is counted");
-        }
-    }
-
-    /// Warnings for the operator, while an app uses `allow` (`is_wanted`) or entries wait.
-    pub fn warnings(&self, is_wanted: bool) -> Vec<String> {
-        let Some(journal) = &self.journal else { return Vec::new() };
-        let mut warnings = Vec::new();
-        if let Some(fault) = journal.fault().filter(|_| is_wanted) {
-            warnings.push(format!(
-                "cannot write the journal of degraded reserves ({fault}): while Redis is unavailable, reserves are refused"
-            ));
-        }
-        let waiting = journal.waiting();
-        if waiting > 0 {
-            let most = journal.most;
-            warnings.push(format!(
-                "{waiting} reserves were allowed without Redis and are not counted yet (at most {most})"
-            ));
-        }
-        warnings
-    }
-}
+use judge::Judgement;
 
 fn count(outcome: &'static str) {
     metrics::counter!("quotagate_degraded_decisions_total", "outcome" => outcome).increment(1);
@@ -139,7 +30,6 @@ fn allowed(entry: Entry, replayed: bool) -> Decision {
         degraded: true,
         matched: entry.matched,
         matched_groups: entry.groups,
-        now_ms: entry.at_ms,
         replayed,
         ..Decision::default()
     }
@@ -195,8 +85,8 @@ impl Gateway {
         let bucket = tenant.bucket_of(&call.user);
         self.degraded.is_gone(&bucket);
         let entry = match self.judge_without_store(tenant, call, operation, config) {
-            Some(Verdict::Allowed(entry)) => entry,
-            Some(Verdict::Denied(decision)) => {
+            Some(Judgement::Allowed(entry)) => entry,
+            Some(Judgement::Denied(decision)) => {
                 count("denied");
                 return Ok(Some(*decision));
             }

@@ -17,8 +17,9 @@ use crate::infra::journal::file::Record;
 use crate::infra::supervise::Pulse;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
+use crate::service::metering::admit::Prepared;
+use crate::service::metering::call::Call;
 use crate::service::metering::facts::{Round, View};
-use crate::service::metering::reserve::Call;
 use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
 use crate::store::metering::operation::Operation;
@@ -134,8 +135,8 @@ impl Gateway {
     ) -> Result<Round<Became>, ServiceError> {
         // Without `concurrent` groups, since this call will never be ended.
         let admission = match self.admission(view, call, Purpose::Tell).await {
-            Ok(Ok(admission)) => admission,
-            Ok(Err(learn)) => return Ok(learn),
+            Ok(Prepared::Admitted(admission)) => admission,
+            Ok(Prepared::Stale(stale)) => return Ok(stale),
             // The configuration has changed so that the call cannot be measured; it may have been counted before.
             Err(refusal) => {
                 let before = self.store.tracked_before(&view.bucket, operation).await?;
@@ -143,7 +144,7 @@ impl Gateway {
             }
         };
         let owners = view.owners(&admission, |_: &LimitGroup| Amount::LARGEST);
-        let memo = Memo::new(call.caller(view), view.standing(), false, &call.requests());
+        let memo = Memo::new(call.caller(view), view.effective_limits(), false, &call.requests());
         let args = TrackArgs {
             bucket: &view.bucket,
             operation,

@@ -6,13 +6,13 @@ use crate::domain::configuration::limit_group::{Enforcement, LimitGroup};
 use crate::domain::configuration::policy::Policy;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Closed};
-use crate::domain::metering::counter::Counter;
+use crate::domain::metering::counter::{Counter, CounterState};
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::ReservationId;
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::GroupId;
-use crate::store::metering::admission::{NOT_OPENED, Opened, Tally};
+use crate::store::metering::admission::{Denied, NOT_OPENED, Opened};
 
 /// A decision with everything that the caller needs to act on it.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +33,8 @@ pub struct Decision {
     pub counters: Vec<Counter>,
     /// Until the last of the denying windows ends; None if waiting does not help.
     pub retry_after_ms: Option<TimeMs>,
-    pub now_ms: TimeMs,
+    /// Redis' time when the counters were read; rate-limit headers count from it. 0 without counters.
+    pub counters_at_ms: TimeMs,
     /// This is the stored answer of the same operation.
     pub replayed: bool,
 }
@@ -71,8 +72,7 @@ pub struct Judged {
     pub window: Window,
     pub amount: Amount,
     pub limit: Amount,
-    pub tally: Tally,
-    pub lacks: bool,
+    pub state: CounterState,
 }
 
 impl Judged {
@@ -81,10 +81,10 @@ impl Judged {
             group: Arc::clone(&self.group),
             owner: Arc::clone(&self.owner),
             window: Some(self.window),
-            used: self.tally.used,
-            held: self.tally.held,
-            granted: self.tally.granted,
-            blocked: self.tally.blocked,
+            used: self.state.used,
+            held: self.state.held,
+            granted: self.state.granted,
+            blocked: self.state.blocked,
             closed: None,
         }
     }
@@ -92,7 +92,7 @@ impl Judged {
     /// The group denies the call because its scope has reached the maximum number of values.
     fn is_crowded(&self) -> bool {
         let room = self.counter().remaining().is_none_or(|left| left > Amount::ZERO && left >= self.amount);
-        self.lacks && self.owner.scope().is_free() && room
+        self.state.over_limit && self.owner.scope().is_free() && room
     }
 
     fn denied_by(&self) -> DeniedBy {
@@ -107,7 +107,7 @@ impl Judged {
 
     /// When the limit has room again; None if never.
     fn lifts_at(&self, free_at_ms: Option<TimeMs>) -> Option<TimeMs> {
-        let fresh = self.limit.saturating_add(self.tally.granted);
+        let fresh = self.limit.saturating_add(self.state.granted);
         if fresh == Amount::ZERO || self.amount > fresh || self.is_crowded() {
             return None;
         }
@@ -116,26 +116,41 @@ impl Judged {
 }
 
 /// Combines the groups of an admission with the counters that a script returned.
-pub fn judge(admission: &Admission, tallies: &[(Tally, bool)], limit: impl Fn(&LimitGroup) -> Amount) -> Vec<Judged> {
-    let pairs = admission.matched.iter().zip(tallies);
+pub fn judge(admission: &Admission, states: &[CounterState], limit: impl Fn(&LimitGroup) -> Amount) -> Vec<Judged> {
+    let pairs = admission.matched.iter().zip(states);
     pairs
-        .map(|(matched, (tally, lacks))| Judged {
+        .map(|(matched, state)| Judged {
             group: Arc::clone(&matched.group),
             owner: Arc::clone(&admission.owners[matched.owner]),
             window: matched.window,
             amount: matched.amount,
             limit: limit(&matched.group),
-            tally: *tally,
-            lacks: *lacks,
+            state: *state,
         })
         .collect()
 }
 
 /// Sorts counters: denying ones first, then the tightest.
 pub fn order(judged: &[Judged]) -> Vec<Counter> {
-    let mut counters: Vec<(bool, Counter)> = judged.iter().map(|judged| (judged.lacks, judged.counter())).collect();
+    let mut counters: Vec<(bool, Counter)> =
+        judged.iter().map(|judged| (judged.state.over_limit, judged.counter())).collect();
     counters.sort_by(|(lacks, one), (other_lacks, other)| other_lacks.cmp(lacks).then_with(|| one.by_tightness(other)));
     counters.into_iter().map(|(_, counter)| counter).collect()
+}
+
+/// What can end a denial, besides the end of a window.
+#[derive(Clone, Copy)]
+pub struct Relief<'a> {
+    /// When the first hold of every full concurrent group ends.
+    pub free_at_ms: Option<TimeMs>,
+    /// Approval requests, if approval is the only reason.
+    pub opened: &'a [Opened],
+}
+
+impl Denied {
+    pub(super) fn relief(&self) -> Relief<'_> {
+        Relief { free_at_ms: self.free_at_ms, opened: &self.opened }
+    }
 }
 
 impl Decision {
@@ -146,22 +161,17 @@ impl Decision {
             matched: !judged.is_empty(),
             matched_groups: judged.iter().map(|judged| judged.group.id.clone()).collect(),
             counters: order(judged),
-            now_ms,
+            counters_at_ms: now_ms,
             ..Self::default()
         }
     }
 
     /// The decision of a denied call: denied by the facts (`verdict`), or by groups whose limit is reached. `opened`
     /// are the approval requests that it opened.
-    pub fn denied(
-        judged: &[Judged],
-        admission: &Admission,
-        (free_at_ms, opened): (Option<TimeMs>, &[Opened]),
-        now_ms: TimeMs,
-    ) -> Self {
+    pub fn denied(judged: &[Judged], admission: &Admission, relief: Relief<'_>, now_ms: TimeMs) -> Self {
         let refusal = admission.refusal.as_ref();
         let approvable = |judged: &Judged| judged.group.enforcement == Enforcement::Approval && !judged.is_crowded();
-        let by_groups = match judged.iter().filter(|judged| judged.lacks).all(approvable) {
+        let by_groups = match judged.iter().filter(|judged| judged.state.over_limit).all(approvable) {
             true => Reason::ApprovalRequired,
             false => Reason::LimitReached,
         };
@@ -181,14 +191,14 @@ impl Decision {
                 lifts.push(None);
             }
             None => {
-                for lacking in judged.iter().filter(|judged| judged.lacks) {
-                    let request = opened.iter().find(|opened| opened.group == lacking.group.id);
+                for lacking in judged.iter().filter(|judged| judged.state.over_limit) {
+                    let request = relief.opened.iter().find(|opened| opened.group == lacking.group.id);
                     denied_by.push(DeniedBy {
                         approval: request.filter(|request| request.status != NOT_OPENED).cloned(),
                         too_many_approvals: request.is_some_and(|request| request.status == NOT_OPENED),
                         ..lacking.denied_by()
                     });
-                    lifts.push(lacking.lifts_at(free_at_ms));
+                    lifts.push(lacking.lifts_at(relief.free_at_ms));
                 }
                 for closed in &admission.closed {
                     denied_by.push(closed_group(closed));
@@ -210,7 +220,7 @@ impl Decision {
             denied_by,
             counters: order(judged),
             retry_after_ms: lifted_at.map(|at| (at - now_ms).max(1)),
-            now_ms,
+            counters_at_ms: now_ms,
             ..Self::default()
         }
     }

@@ -1,13 +1,15 @@
 //! extend: more time for a reservation, a larger amount, or both.
 
+use super::admit::{asked, verdict};
+use super::call::{Asker, Call, CallItem};
 use super::decision::{Decision, judge};
 use super::facts::{Round, View};
-use super::reserve::{Asker, Call, CallItem, add_counters, asked, verdict};
+use super::repeat::{Present, Repetition};
 use super::settle::{ROUNDS, busy, locate};
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Caller, Refusal};
-use crate::domain::metering::counter::Counter;
+use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::{Memo, ReservationId};
 use crate::domain::time::window::TimeMs;
@@ -18,16 +20,26 @@ use crate::service::error::{ServiceError, positive};
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
-use crate::store::metering::admission::{ApprovalRequest, Tally};
-use crate::store::metering::operation::{Idempotency, Operation};
+use crate::store::metering::admission::ApprovalRequest;
+use crate::store::metering::extend::{ExtendArgs, ExtendReply};
+use crate::store::metering::operation::Operation;
 use crate::store::metering::record::StoredReservation;
-use crate::store::metering::settle::{ExtendArgs, ExtendReply, Measured, Target};
+use crate::store::metering::settle::{Measured, Target};
 
 /// The requested extension.
 #[derive(Clone, Copy, Debug)]
 pub struct Extension {
     pub ttl_ms: Option<TimeMs>,
     pub quantity: Option<Number>,
+}
+
+/// An extension with the facts that the node has cached.
+#[derive(Clone, Copy)]
+struct ExtendContext<'a> {
+    tenant: &'a Tenant,
+    view: &'a View,
+    known: &'a StoredReservation,
+    target: Target<'a>,
 }
 
 impl Gateway {
@@ -65,7 +77,8 @@ impl Gateway {
             let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
             let extended = self
                 .with_facts(tenant, &known.memo.user, async |view| {
-                    self.extend_round(tenant, view, &known, target, extension, measured.as_ref()).await
+                    let context = ExtendContext { tenant, view, known: &known, target };
+                    self.extend_round(context, extension, measured.as_ref()).await
                 })
                 .await?;
             match extended {
@@ -82,13 +95,11 @@ impl Gateway {
     /// None if the reservation has changed meanwhile.
     async fn extend_round(
         &self,
-        tenant: &Tenant,
-        view: &View,
-        known: &StoredReservation,
-        target: Target<'_>,
+        context: ExtendContext<'_>,
         extension: Extension,
         measured: Option<&Measured>,
     ) -> Result<Round<Option<Decision>>, ServiceError> {
+        let ExtendContext { tenant, view, known, target } = context;
         let admission = self.enlarged(tenant, view, known, measured).await?;
         // More time alone is always granted, even if the user's state has changed.
         let owners = match measured {
@@ -106,18 +117,16 @@ impl Gateway {
             asked: asked.as_ref(),
         };
         let reply = self.store.extend(args).await?;
-        self.extend_answer(tenant, view, known, target, &admission, reply).await
+        self.extend_answer(context, &admission, reply).await
     }
 
     async fn extend_answer(
         &self,
-        tenant: &Tenant,
-        view: &View,
-        known: &StoredReservation,
-        target: Target<'_>,
+        context: ExtendContext<'_>,
         admission: &Admission,
         reply: ExtendReply,
     ) -> Result<Round<Option<Decision>>, ServiceError> {
+        let ExtendContext { view, known, target, .. } = context;
         Ok(match reply {
             ExtendReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
             ExtendReply::Missing(now_ms) => return Err(self.gone(target.id, now_ms).await),
@@ -128,9 +137,8 @@ impl Gateway {
             ExtendReply::Again(ran) => Round::Again(ran),
             ExtendReply::Denied(ran, denied) => {
                 self.hear(&view.bucket, ran);
-                let judged = judge(admission, &denied.tallies, LimitGroup::refuses_beyond);
-                let why = (denied.free_at_ms, denied.opened.as_slice());
-                let decision = Decision::denied(&judged, admission, why, ran.now_ms);
+                let judged = judge(admission, &denied.states, LimitGroup::refuses_beyond);
+                let decision = Decision::denied(&judged, admission, denied.relief(), ran.now_ms);
                 let expires_at_ms = self.expiry(&view.bucket, target.id).await?;
                 Round::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
             }
@@ -138,41 +146,33 @@ impl Gateway {
                 let message = "cannot be extended, since the reservation holds in the maximum number of windows; commit it and reserve again";
                 return Err(ServiceError::invalid("quantity", message));
             }
-            ExtendReply::Extended { now_ms, expires_at_ms, tallies, .. } => {
+            ExtendReply::Extended { now_ms, expires_at_ms, states, .. } => {
                 self.clocks.hear(&view.bucket, now_ms);
-                let tallies: Vec<(Tally, bool)> = tallies.into_iter().map(|tally| (tally, false)).collect();
-                let judged = judge(admission, &tallies, LimitGroup::refuses_beyond);
+                let judged = judge(admission, &states, LimitGroup::refuses_beyond);
                 let mut decision = Decision::allowed(&judged, now_ms);
                 if judged.is_empty() {
                     decision.matched_groups = known.groups.clone();
                     decision.matched = true;
-                    decision.counters = self.standing(tenant, known).await?;
+                    Present { counters: decision.counters, now_ms: decision.counters_at_ms } =
+                        self.counters_of(context).await?;
                 }
                 Round::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
             }
             ExtendReply::Before(_) if let Some(learn) = self.check_facts(view, &known.memo.user).await? => learn,
-            ExtendReply::Before(first) => {
-                Round::Done(Some(self.repeat_extend(tenant, view, known, target, *first).await?))
-            }
+            ExtendReply::Before(first) => Round::Done(Some(self.repeat_extend(context, *first).await?)),
         })
     }
 
-    async fn repeat_extend(
-        &self,
-        tenant: &Tenant,
-        view: &View,
-        known: &StoredReservation,
-        target: Target<'_>,
-        first: ExtendReply,
-    ) -> Result<Decision, ServiceError> {
-        let askers = askers_of(&tenant.app, &known.memo);
+    async fn repeat_extend(&self, context: ExtendContext<'_>, first: ExtendReply) -> Result<Decision, ServiceError> {
+        let ExtendContext { tenant, view, known, target } = context;
+        let repetition = Repetition { tenant, view, askers: &askers_of(&tenant.app, &known.memo) };
         let (decision, expires_at_ms) = match first {
             ExtendReply::Denied(ran, denied) => {
                 let expires_at_ms = self.expiry(&view.bucket, target.id).await?;
-                (self.repeat_denied(tenant, view, &askers, ran.now_ms, denied).await?, expires_at_ms)
+                (self.repeat_denied(repetition, ran.now_ms, denied).await?, expires_at_ms)
             }
-            ExtendReply::Extended { now_ms, expires_at_ms, .. } => {
-                let counters = self.standing(tenant, known).await?;
+            ExtendReply::Extended { expires_at_ms, .. } => {
+                let Present { counters, now_ms } = self.counters_of(context).await?;
                 let decision = Decision { counters, matched: true, ..Decision::allowed(&[], now_ms) };
                 (Decision { matched_groups: known.groups.clone(), replayed: true, ..decision }, expires_at_ms)
             }
@@ -181,15 +181,13 @@ impl Gateway {
         Ok(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision })
     }
 
-    /// The present state of the reservation's groups, tightest first.
-    async fn standing(&self, tenant: &Tenant, known: &StoredReservation) -> Result<Vec<Counter>, ServiceError> {
-        let mut counters = Vec::new();
-        for asker in askers_of(&tenant.app, &known.memo) {
-            let usage = self.usage(tenant, asker, |group| known.groups.contains(&group.id)).await?;
-            add_counters(&mut counters, usage.counters);
-        }
-        counters.sort_by(|one, other| one.by_tightness(other));
-        Ok(counters)
+    /// The present counters of the reservation's groups, tightest first.
+    async fn counters_of(&self, context: ExtendContext<'_>) -> Result<Present, ServiceError> {
+        let ExtendContext { tenant, view, known, .. } = context;
+        let repetition = Repetition { tenant, view, askers: &askers_of(&tenant.app, &known.memo) };
+        let mut present = self.present(repetition, |group| known.groups.contains(&group.id)).await?;
+        present.counters.sort_by(|one, other| one.by_tightness(other));
+        Ok(present)
     }
 
     /// The additional amounts with the user's present plan: its quotas and current windows. A group that the present
@@ -201,7 +199,7 @@ impl Gateway {
         known: &StoredReservation,
         measured: Option<&Measured>,
     ) -> Result<Admission, ServiceError> {
-        let standing = view.standing();
+        let standing = view.effective_limits();
         let mut admission = Admission::empty(standing, OwnerName::of_user(&known.memo.user));
         let Some(measured) = measured else {
             return Ok(admission);
@@ -217,7 +215,7 @@ impl Gateway {
             let present = standing.groups().find(|group| group.id == total.group);
             if let Some(group) = present.or_else(|| reserved.group(&total.group)) {
                 let owner = admission.place_of(total.owner.clone());
-                admission.place(group, owner, total.amount, (standing.anchor, view.now_ms))?;
+                admission.place(group, owner, total.amount, standing.anchor, view.now_ms)?;
             }
         }
         admission.matched.sort_by_key(|matched| matched.owner);

@@ -7,7 +7,7 @@ use crate::domain::accounts::subscription::{Subscribed, Subscription};
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::scope::OwnerName;
-use crate::domain::metering::admission::{Admission, Matched, Standing, Validity};
+use crate::domain::metering::admission::{Admission, EffectiveLimits, Matched, Validity};
 use crate::domain::metering::reservation::{GRACE_MS, LONGEST_LIFE_MS};
 use crate::domain::time::period::SubscriptionAnchor;
 use crate::domain::time::window::TimeMs;
@@ -29,7 +29,7 @@ use crate::store::metering::usage::UsageReply;
 pub(crate) const NOW_MS: TimeMs = 1_000;
 /// Attempts with updated facts before the call fails; each needs a change in between.
 const STALE_ROUNDS: usize = 12;
-/// A call removes at most this many batches of 128 expired holds.
+/// A call removes at most this many batches of 64 expired holds.
 const RECLAIM_ROUNDS: usize = 8_192;
 
 /// The expiry of owners that are not users is rounded up to a multiple of this.
@@ -63,9 +63,9 @@ impl View {
         custom.is_some_and(|limits| limits.is_whole_plan())
     }
 
-    pub fn standing(&self) -> Standing<'_> {
+    pub fn effective_limits(&self) -> EffectiveLimits<'_> {
         let (subscription, until_ms) = self.subscribed.at(self.now_ms);
-        Standing {
+        EffectiveLimits {
             plan: self.plan.as_deref(),
             policies: &self.config.policies,
             anchor: subscription.map_or(NO_ANCHOR, Subscription::anchor),
@@ -299,7 +299,7 @@ impl Gateway {
         validity.narrow(view.now_ms, view.now_ms.saturating_add(NOW_MS));
         match self.store.usage(&view.bucket, view.facts(validity), &[owner]).await? {
             UsageReply::Stale(stale, now_ms) => Ok(Some(Round::Stale(stale, now_ms))),
-            UsageReply::Reclaim(_) | UsageReply::Usage(..) => Ok(None),
+            UsageReply::Reclaim(_) | UsageReply::Usage { .. } => Ok(None),
         }
     }
 

@@ -1,9 +1,13 @@
 //! Reserve, can-use, commit, release, extend, refund, track and usage.
 
+pub mod admit;
+pub mod call;
+pub mod can_use;
 pub mod clocks;
 pub mod decision;
 pub mod extend;
 pub mod facts;
+pub mod repeat;
 pub mod reserve;
 pub mod settle;
 pub mod track;

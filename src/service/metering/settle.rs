@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::domain::access::audit::Trail;
 use crate::domain::accounts::subscription::Subscribed;
-use crate::domain::metering::counter::Counter;
+use crate::domain::metering::counter::{Counter, CounterState, Passed};
+use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::metering::reservation::{Actual, ReservationId};
 use crate::domain::reporting::ledger::{Outcome, Told, ToldActual};
 use crate::domain::time::window::{TimeMs, rfc3339};
@@ -14,10 +16,9 @@ use crate::domain::webhooks::webhook::WebhookEvent;
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
-use crate::store::access::audit::Trail;
 use crate::store::keys::Bucket;
-use crate::store::metering::admission::{Passed, Tally, UNKNOWN_VERSION};
-use crate::store::metering::operation::{Idempotency, Operation};
+use crate::store::metering::admission::UNKNOWN_VERSION;
+use crate::store::metering::operation::Operation;
 use crate::store::metering::outcome::OutcomeReply;
 use crate::store::metering::record::{PackedReservation, StoredReservation};
 use crate::store::metering::settle::{Account, Measured, SettleReply, Settled, Target};
@@ -402,7 +403,7 @@ impl Gateway {
             let of_plan = present.as_ref().and_then(|plan| plan.group(&account.group));
             let of_policy = || config.policies.iter().find_map(|policy| policy.group(&account.group));
             let group = of_plan.or_else(of_policy).or_else(|| reserved.group(&account.group))?;
-            let Tally { used, held, granted, blocked } = account.tally;
+            let CounterState { used, held, granted, blocked, .. } = account.state;
             let owner = Arc::clone(&account.owner);
             Some(Counter {
                 group: Arc::clone(group),

@@ -3,13 +3,16 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::admit::{Prepared, asked, verdict};
+use super::call::{Call, CallContext, CallItem, askers};
 use super::decision::{Decision, Judged, judge, order};
-use super::facts::{Round, View};
-use super::reserve::{Call, CallItem, asked, askers, judge_again, verdict};
+use super::facts::Round;
+use super::repeat::{Repetition, judge_again};
 use crate::domain::configuration::limit_group::{Enforcement, LimitGroup};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Purpose};
-use crate::domain::metering::counter::Counter;
+use crate::domain::metering::counter::{Counter, CounterState, Passed};
+use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::metering::reservation::{Actual, Memo, OperationName};
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::Amount;
@@ -17,8 +20,8 @@ use crate::domain::values::ids::{GroupId, UserId};
 use crate::service::error::{ServiceError, positive};
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
-use crate::store::metering::admission::{OwnedGroup, Passed, Tally};
-use crate::store::metering::operation::{Idempotency, Operation};
+use crate::store::metering::admission::OwnedGroup;
+use crate::store::metering::operation::Operation;
 use crate::store::metering::track::{TrackArgs, TrackReply};
 
 /// The match status of a tracked event.
@@ -77,27 +80,21 @@ impl Gateway {
             None => (call.clone(), if enforce { Purpose::Ask } else { Purpose::Tell }),
         };
         self.with_facts(tenant, &call.user, async |view| {
-            self.track_round(tenant, view, &call, purpose, &operation).await
+            self.track_round(CallContext { tenant, view, call: &call, operation: &operation }, purpose).await
         })
         .await
     }
 
-    async fn track_round(
-        &self,
-        tenant: &Tenant,
-        view: &View,
-        call: &Call,
-        purpose: Purpose,
-        operation: &Operation,
-    ) -> Result<Round<Tracked>, ServiceError> {
+    async fn track_round(&self, context: CallContext<'_>, purpose: Purpose) -> Result<Round<Tracked>, ServiceError> {
+        let CallContext { view, call, operation, .. } = context;
         let mut admission = match self.admission(view, call, purpose).await {
-            Ok(Ok(admission)) => admission,
-            Ok(Err(learn)) => return Ok(learn),
+            Ok(Prepared::Admitted(admission)) => admission,
+            Ok(Prepared::Stale(stale)) => return Ok(stale),
             Err(refusal) => {
                 // A stored answer is returned, whatever the configuration is now.
                 return match self.store.tracked_before(&view.bucket, operation).await? {
                     Some(TrackReply::Before(first)) => {
-                        self.repeat_track(tenant, view, call, purpose, operation, *first).await.map(Round::Done)
+                        self.repeat_track(context, purpose, *first).await.map(Round::Done)
                     }
                     Some(_) => Err(ServiceError::IdempotencyKeyReused),
                     None => Err(refusal),
@@ -110,7 +107,7 @@ impl Gateway {
         let limit = if enforce { LimitGroup::refuses_beyond } else { |_: &LimitGroup| Amount::LARGEST };
         let owners = view.owners(&admission, limit);
         let asked = if enforce { asked(view, call, &admission, operation)? } else { None };
-        let memo = Memo::new(call.caller(view), view.standing(), false, &call.requests());
+        let memo = Memo::new(call.caller(view), view.effective_limits(), false, &call.requests());
         let args = TrackArgs {
             bucket: &view.bucket,
             operation,
@@ -133,52 +130,49 @@ impl Gateway {
             }
             TrackReply::Denied(ran, denied) if enforce => {
                 self.hear(&view.bucket, ran);
-                let judged = judge(&admission, &denied.tallies, limit);
+                let judged = judge(&admission, &denied.states, limit);
                 return Err(ServiceError::Denied(Box::new(Decision::denied(
                     &judged,
                     &admission,
-                    (denied.free_at_ms, &denied.opened),
+                    denied.relief(),
                     ran.now_ms,
                 ))));
             }
             TrackReply::Denied(..) => return Err(overflow()),
-            TrackReply::Tracked { ran, passed, crowded, tallies, .. } => {
+            TrackReply::Tracked { ran, passed, crowded, states, .. } => {
                 self.hear(&view.bucket, ran);
                 if crowded > 0 {
                     metrics::counter!("quotagate_crowded_scopes_total", "call" => "track").increment(crowded);
                 }
-                let tallies: Vec<(Tally, bool)> = tallies.into_iter().map(|tally| (tally, false)).collect();
-                let judged = judge(&admission, &tallies, limit);
+                let judged = judge(&admission, &states, limit);
                 let status = match_status(&admission, &judged);
                 Round::Done(Tracked { passed, ..tracked(operation, &judged, status, ran.now_ms) })
             }
             TrackReply::Before(first) => match self.check_facts(view, &call.user).await? {
                 Some(learn) => learn,
-                None => Round::Done(self.repeat_track(tenant, view, call, purpose, operation, *first).await?),
+                None => Round::Done(self.repeat_track(context, purpose, *first).await?),
             },
         })
     }
 
     async fn repeat_track(
         &self,
-        tenant: &Tenant,
-        view: &View,
-        call: &Call,
+        context: CallContext<'_>,
         purpose: Purpose,
-        operation: &Operation,
         first: TrackReply,
     ) -> Result<Tracked, ServiceError> {
+        let CallContext { tenant, view, call, operation } = context;
         match first {
             TrackReply::Denied(..) if purpose != Purpose::Ask => Err(overflow()),
             TrackReply::Denied(ran, denied) => {
-                let decision = self.repeat_denied(tenant, view, &askers(view, call), ran.now_ms, denied).await?;
+                let repetition = Repetition { tenant, view, askers: &askers(view, call) };
+                let decision = self.repeat_denied(repetition, ran.now_ms, denied).await?;
                 Err(ServiceError::Denied(Box::new(decision)))
             }
-            TrackReply::Tracked { ran, passed, tallies, told, groups, .. } => {
-                let tallies: Vec<(Tally, bool)> = tallies.into_iter().map(|tally| (tally, false)).collect();
-                let judged = judge_again(view, &askers(view, call), &groups, &tallies);
-                let admission = Admission::empty(view.standing(), OwnerName::of_user(&call.user));
-                let first = first_status(&told, &groups, &tallies);
+            TrackReply::Tracked { ran, passed, states, told, groups, .. } => {
+                let judged = judge_again(view, &askers(view, call), &groups, &states);
+                let admission = Admission::empty(view.effective_limits(), OwnerName::of_user(&call.user));
+                let first = first_status(&told, &groups, &states);
                 let status = first.unwrap_or_else(|| match_status(&admission, &judged));
                 Ok(Tracked { replayed: true, passed, ..tracked(operation, &judged, status, ran.now_ms) })
             }
@@ -259,17 +253,17 @@ fn told(admission: &Admission) -> String {
 }
 
 /// The match status of the first answer; None if the stored answer does not have it.
-fn first_status(told: &str, groups: &[OwnedGroup], tallies: &[(Tally, bool)]) -> Option<MatchStatus> {
+fn first_status(told: &str, groups: &[OwnedGroup], states: &[CounterState]) -> Option<MatchStatus> {
     let (subscribed, hard) = told.split_once(' ')?;
-    let over = |(group, (tally, _)): (&OwnedGroup, &(Tally, bool))| {
+    let over = |(group, state): (&OwnedGroup, &CounterState)| {
         let is_hard = hard.split(',').any(|id| id == group.id.as_str());
-        is_hard && group.quota.is_some_and(|quota| tally.used > quota.saturating_add(tally.granted))
+        is_hard && group.quota.is_some_and(|quota| state.used > quota.saturating_add(state.granted))
     };
     Some(if subscribed != "1" {
         MatchStatus::NoSubscription
     } else if groups.is_empty() {
         MatchStatus::Unmatched
-    } else if groups.iter().zip(tallies).any(over) {
+    } else if groups.iter().zip(states).any(over) {
         MatchStatus::OverLimit
     } else {
         MatchStatus::Matched

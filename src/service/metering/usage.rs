@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use super::call::Asker;
 use super::facts::{Round, View};
-use super::reserve::Asker;
 use crate::domain::accounts::subscription::Subscription;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, overview};
-use crate::domain::metering::counter::Counter;
+use crate::domain::metering::counter::{Counter, CounterState};
 use crate::domain::time::period::Located;
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
@@ -16,8 +16,8 @@ use crate::domain::values::ids::{GroupId, PlanId};
 use crate::domain::webhooks::webhook::WebhookEvent;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::tenant::Tenant;
-use crate::store::metering::admission::{Facts, NO_USER, Owner, Ran, Tally};
+use crate::service::tenant::{BucketCursor, Tenant};
+use crate::store::metering::admission::{Facts, NO_USER, Owner, Ran};
 use crate::store::metering::usage::UsageReply;
 
 /// A user's counters at one instant.
@@ -50,14 +50,14 @@ impl Gateway {
     ) -> Result<Usage, ServiceError> {
         let Asker { caller, metadata } = asker;
         self.with_facts(tenant, caller.user, async |view| {
-            let admission = overview(view.standing(), caller, metadata, view.now_ms, &wanted);
+            let admission = overview(view.effective_limits(), caller, metadata, view.now_ms, &wanted);
             let owners = view.owners(&admission, LimitGroup::refuses_beyond);
             Ok(match self.store.usage(&view.bucket, view.facts(admission.validity), &owners).await? {
                 UsageReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
                 UsageReply::Reclaim(now_ms) => self.reclaim_round(view, &owners, now_ms).await?,
-                UsageReply::Usage(now_ms, standing) => {
+                UsageReply::Usage { now_ms, states, .. } => {
                     self.clocks.hear(&view.bucket, now_ms);
-                    Round::Done(answer(view, &admission, &standing.tallies, now_ms))
+                    Round::Done(answer(view, &admission, &states, now_ms))
                 }
             })
         })
@@ -72,9 +72,9 @@ impl Gateway {
         &self,
         tenant: &Tenant,
         group: &GroupId,
-        (mut place, mut offset): (usize, usize),
+        from: BucketCursor,
         count: usize,
-    ) -> Result<(Vec<Counter>, Option<(usize, usize)>), ServiceError> {
+    ) -> Result<(Vec<Counter>, Option<BucketCursor>), ServiceError> {
         let config = self.load_config(&tenant.app).await?;
         let known = config.group(group).cloned();
         let known = known.ok_or_else(|| {
@@ -88,10 +88,11 @@ impl Gateway {
         }
         let buckets = tenant.buckets();
         let mut counters = Vec::new();
+        let BucketCursor { bucket: mut place, mut offset } = from;
         while let Some(bucket) = buckets.get(place) {
             let wanted = count - counters.len();
             if wanted == 0 {
-                return Ok((counters, Some((place, 0))));
+                return Ok((counters, Some(BucketCursor { bucket: place, offset: 0 })));
             }
             let owners = self.store.owners(bucket, &known.scope, offset, wanted + 1).await?;
             let more = owners.len() > wanted;
@@ -102,7 +103,7 @@ impl Gateway {
                     .extend(counter.filter(|counter| counter.count() > Amount::ZERO || counter.granted > Amount::ZERO));
             }
             if more {
-                return Ok((counters, Some((place, offset + wanted))));
+                return Ok((counters, Some(BucketCursor { bucket: place, offset: offset + wanted })));
             }
             (place, offset) = (place + 1, 0);
         }
@@ -117,17 +118,17 @@ impl Gateway {
         group: &Arc<LimitGroup>,
     ) -> Result<Option<Counter>, ServiceError> {
         self.with_owner(tenant, owner, async |view| {
-            let standing = view.standing();
+            let standing = view.effective_limits();
             let group = standing.groups().find(|known| known.id == group.id).unwrap_or(group);
             let mut admission = Admission::empty(standing, owner.clone());
-            admission.place(group, 0, Amount::ZERO, (standing.anchor, view.now_ms))?;
+            admission.place(group, 0, Amount::ZERO, standing.anchor, view.now_ms)?;
             let owners = view.owners(&admission, LimitGroup::refuses_beyond);
             let facts = Facts { version: NO_USER, ..view.facts(admission.validity) };
             Ok(match self.store.usage(&view.bucket, facts, &owners).await? {
                 UsageReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
                 UsageReply::Reclaim(now_ms) => self.reclaim_round(view, &owners, now_ms).await?,
-                UsageReply::Usage(now_ms, standing) => {
-                    Round::Done(answer(view, &admission, &standing.tallies, now_ms).counters.pop())
+                UsageReply::Usage { now_ms, states, .. } => {
+                    Round::Done(answer(view, &admission, &states, now_ms).counters.pop())
                 }
             })
         })
@@ -150,24 +151,24 @@ impl Gateway {
     }
 }
 
-fn answer(view: &View, admission: &Admission, tallies: &[(Tally, bool)], now_ms: TimeMs) -> Usage {
+fn answer(view: &View, admission: &Admission, states: &[CounterState], now_ms: TimeMs) -> Usage {
     let mut counters: Vec<Counter> = admission
         .matched
         .iter()
-        .zip(tallies)
-        .map(|(matched, (tally, _))| Counter {
+        .zip(states)
+        .map(|(matched, state)| Counter {
             group: matched.group.clone(),
             owner: admission.owners[matched.owner].clone(),
             window: Some(matched.window),
-            used: tally.used,
-            held: tally.held,
-            granted: tally.granted,
-            blocked: tally.blocked,
+            used: state.used,
+            held: state.held,
+            granted: state.granted,
+            blocked: state.blocked,
             closed: None,
         })
         .collect();
     counters.extend(admission.closed_counters());
-    let standing = view.standing();
+    let standing = view.effective_limits();
     let plan = standing.plan;
     let period = plan.and_then(|plan| match plan.period.as_ref()?.locate(now_ms, standing.anchor) {
         Located::Inside { window, .. } => Some(window),

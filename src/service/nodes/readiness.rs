@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::ids::{AppId, Mode, NameError, UserId};
 use crate::infra::supervise::{PartReport, Pulse};
-use crate::service::access::apps::DEFAULT_APP;
+use crate::service::access::known_apps::DEFAULT_APP;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::store::client::server::ServerCheck;

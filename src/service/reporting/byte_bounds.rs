@@ -5,7 +5,7 @@ use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
 use crate::store::keys::{self, Bucket};
-use crate::store::reporting::ledger::Stream;
+use crate::store::reporting::stream::Stream;
 
 /// How many of the oldest entries are sampled to estimate their size.
 const SAMPLED: usize = 64;
@@ -65,7 +65,7 @@ impl Gateway {
         bounds: ByteBounds,
     ) -> Result<Bounded, ServiceError> {
         let unread = self.rollup_lag(bucket, stream).await?;
-        let bounded = self.bound_stream(&stream.key(bucket), bounds.of(stream), unread).await?;
+        let bounded = self.bound_stream(&bucket.stream(stream), bounds.of(stream), unread).await?;
         if bounded.unread > 0 {
             metrics::counter!("quotagate_dropped_entries_total", "stream" => stream.as_str()).increment(bounded.unread);
             tracing::error!(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::accounts::subscription::Subscription;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::plan::Plan;
-use crate::domain::metering::admission::{Caller, Purpose, Request, Standing, prepare};
+use crate::domain::metering::admission::{Caller, EffectiveLimits, Purpose, Request, prepare};
 use crate::domain::metering::counter::Counter;
 use crate::domain::metering::explain::{Traced, trace};
 use crate::domain::metering::reason::Reason;
@@ -15,9 +15,9 @@ use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::{KeyId, UserId};
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::metering::decision::{Decision, Judged, judge};
+use crate::service::metering::call::CallItem;
+use crate::service::metering::decision::{Decision, Judged, Relief, judge};
 use crate::service::metering::facts::{Round, View};
-use crate::service::metering::reserve::CallItem;
 use crate::service::tenant::Tenant;
 use crate::store::accounts::users::LiveGrant;
 use crate::store::metering::usage::UsageReply;
@@ -79,18 +79,19 @@ impl Gateway {
         let Question { user, item, key } = question;
         let request = Request { event: &item.event, quantity: item.quantity.0, metadata: &item.metadata };
         let caller = Caller { user, app: &view.app, key: key.as_ref() };
-        let standing = view.standing();
+        let standing = view.effective_limits();
         // The counters of a blocked user are shown too.
-        let open = Standing { blocked: false, ..standing };
+        let open = EffectiveLimits { blocked: false, ..standing };
         let (traced, counting) = trace(open, caller, request, view.now_ms);
         let owners = view.owners(&counting, LimitGroup::refuses_beyond);
-        let (now_ms, found) = match self.store.usage(&view.bucket, view.facts(counting.validity), &owners).await? {
-            UsageReply::Stale(stale, now_ms) => return Ok(Round::Stale(stale, now_ms)),
-            UsageReply::Reclaim(now_ms) => return self.reclaim_round(view, &owners, now_ms).await,
-            UsageReply::Usage(now_ms, found) => (now_ms, found),
-        };
+        let (now_ms, states, free_at_ms) =
+            match self.store.usage(&view.bucket, view.facts(counting.validity), &owners).await? {
+                UsageReply::Stale(stale, now_ms) => return Ok(Round::Stale(stale, now_ms)),
+                UsageReply::Reclaim(now_ms) => return self.reclaim_round(view, &owners, now_ms).await,
+                UsageReply::Usage { now_ms, states, free_at_ms } => (now_ms, states, free_at_ms),
+            };
         self.clocks.hear(&view.bucket, now_ms);
-        let judged = judge(&counting, &found.tallies, LimitGroup::refuses_beyond);
+        let judged = judge(&counting, &states, LimitGroup::refuses_beyond);
         let verdict = match prepare(standing, caller, &[request], view.now_ms, Purpose::Ask) {
             Err(fault) => Verdict::Invalid(fault),
             Ok(admission) => {
@@ -98,9 +99,9 @@ impl Gateway {
                 let early = |reason| matches!(reason, Reason::UserBlocked | Reason::NoSubscription);
                 let asked =
                     if admission.refusal.as_ref().is_some_and(|it| early(it.reason)) { &[][..] } else { &judged };
-                let denied = admission.refusal.is_some() || asked.iter().any(|judged| judged.lacks);
+                let denied = admission.refusal.is_some() || asked.iter().any(|judged| judged.state.over_limit);
                 Verdict::Decided(Box::new(match denied {
-                    true => Decision::denied(asked, &admission, (found.free_at_ms, &[]), now_ms),
+                    true => Decision::denied(asked, &admission, Relief { free_at_ms, opened: &[] }, now_ms),
                     false => Decision::allowed(asked, now_ms),
                 }))
             }
@@ -131,11 +132,11 @@ impl Gateway {
         let Some(own) = judged.iter().find(|judged| Arc::ptr_eq(&judged.group, &traced.group)) else {
             return Ok(Explained { traced, counter: None, limit: None, lacks_room: false, grants: Vec::new() });
         };
-        let grants = match own.tally.granted {
+        let grants = match own.state.granted {
             Amount::ZERO => Vec::new(),
             _ => self.store.stored_owner(&view.bucket, &own.owner).await?.grants_to(&traced.group.id, now_ms),
         };
-        let limit = own.counter().allowance().map(|allowance| allowance.saturating_sub(own.tally.blocked));
-        Ok(Explained { traced, counter: Some(own.counter()), limit, lacks_room: own.lacks, grants })
+        let limit = own.counter().allowance().map(|allowance| allowance.saturating_sub(own.state.blocked));
+        Ok(Explained { traced, counter: Some(own.counter()), limit, lacks_room: own.state.over_limit, grants })
     }
 }

@@ -1,13 +1,13 @@
 //! How the groups of a draft treat a call: a rule tester without users or counters.
 
-use crate::domain::metering::admission::{Caller, Request, Standing};
+use crate::domain::metering::admission::{Caller, EffectiveLimits, Request};
 use crate::domain::metering::explain::{Traced, trace};
 use crate::domain::time::period::SubscriptionAnchor;
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::ids::{KeyId, UserId};
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::metering::reserve::CallItem;
+use crate::service::metering::call::CallItem;
 use crate::service::simulation::recent::Draft;
 use crate::service::tenant::Tenant;
 
@@ -32,7 +32,7 @@ impl Gateway {
             Draft::Plan { id, .. } => (config.plan(id).cloned(), config.policies.clone()),
             Draft::Policy { id, .. } => (None, config.policy(id).cloned().into_iter().collect()),
         };
-        let standing = Standing {
+        let standing = EffectiveLimits {
             plan: plan.as_deref(),
             policies: &policies,
             anchor: SubscriptionAnchor { started_at_ms: now, cycle_start_ms: None },

@@ -1,9 +1,10 @@
 //! Explains a reservation from its record and its ledger entries.
 
-use crate::domain::metering::admission::{Caller, Request, Standing};
+use crate::domain::metering::admission::{Caller, EffectiveLimits, Request};
 use crate::domain::metering::explain::{Traced, trace};
 use crate::domain::metering::reservation::{GRACE_MS, Item, LONGEST_LIFE_MS, Memo, ReservationId, Rules};
-use crate::domain::reporting::ledger::{Entry, EntryKind, Outcome};
+use crate::domain::reporting::entry_id::EntryId;
+use crate::domain::reporting::ledger::{Entry, EntryKind, Outcome, StoredEntry};
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::ids::{EventName, KeyId, UserId};
 use crate::service::error::ServiceError;
@@ -11,11 +12,10 @@ use crate::service::gateway::Gateway;
 use crate::service::metering::facts::NO_ANCHOR;
 use crate::service::metering::settle::locate;
 use crate::service::tenant::Tenant;
-use crate::store::access::audit::EntryId;
 use crate::store::client::pace::Pace;
 use crate::store::keys::Bucket;
 use crate::store::metering::record::{ReservationState, ReservedEntry};
-use crate::store::reporting::ledger::{StoredEntry, Stream};
+use crate::store::reporting::stream::Stream;
 
 /// How many entries are searched for those of one reservation.
 const MOST_SEARCHED: usize = 50_000;
@@ -118,7 +118,7 @@ impl Gateway {
             Err(ServiceError::Internal(_)) => Rules { plan: None, policies: Vec::new() },
             Err(other) => return Err(other),
         };
-        let standing = Standing {
+        let standing = EffectiveLimits {
             plan: rules.plan.as_deref(),
             policies: &rules.policies,
             anchor: NO_ANCHOR,

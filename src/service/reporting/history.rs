@@ -10,7 +10,7 @@ use crate::domain::values::ids::GroupId;
 use crate::service::configuration::app_config::{AppConfig, GroupKind};
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::metering::reserve::Asker;
+use crate::service::metering::call::Asker;
 use crate::service::metering::usage::Usage;
 use crate::service::tenant::Tenant;
 use crate::store::accounts::users::{ClosedWindow, Stored, StoredCounter};

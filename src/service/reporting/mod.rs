@@ -10,5 +10,6 @@ pub mod near;
 pub mod outlook;
 pub mod rebuild;
 pub mod reports;
+pub mod retention;
 pub mod rollup;
 pub mod verify;

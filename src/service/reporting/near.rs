@@ -10,6 +10,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::Caller;
 use crate::domain::metering::counter::Counter;
+use crate::domain::reporting::ledger::StoredEntry;
 use crate::domain::time::day::DAY_MS;
 use crate::domain::time::window::{TimeMs, Window, WindowKind};
 use crate::domain::values::amount::Amount;
@@ -17,10 +18,9 @@ use crate::domain::values::ids::{GroupId, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::metering::reserve::Asker;
+use crate::service::metering::call::Asker;
 use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
-use crate::store::reporting::ledger::StoredEntry;
 use crate::store::reporting::near::{CounterName, Near, Noted};
 
 /// From here on a counter is near its limit, in thousandths of the limit.
@@ -88,11 +88,11 @@ fn share(used: Amount, limit: Option<Amount>) -> Option<u64> {
 }
 
 /// The used share of a counter's limit, and its window; None if the counter is not near its limit.
-type Standing<'a> = Option<(u64, &'a Window)>;
+type LimitShare<'a> = Option<(u64, &'a Window)>;
 
 /// The state of the counters in these entries, by owner, according to the last entry of each.
-fn standings(entries: &[StoredEntry]) -> HashMap<&OwnerName, HashMap<&GroupId, Standing<'_>>> {
-    let mut standings: HashMap<&OwnerName, HashMap<&GroupId, Standing<'_>>> = HashMap::new();
+fn standings(entries: &[StoredEntry]) -> HashMap<&OwnerName, HashMap<&GroupId, LimitShare<'_>>> {
+    let mut standings: HashMap<&OwnerName, HashMap<&GroupId, LimitShare<'_>>> = HashMap::new();
     for StoredEntry { entry, .. } in entries {
         for charge in entry.charges.iter().filter(|charge| !charge.closed) {
             let near = charge.window.as_ref().and_then(|window| Some((share(charge.balance, charge.limit)?, window)));

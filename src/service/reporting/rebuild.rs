@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::events::id::EventId;
 use super::rollup::{additions, real_ms};
+use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::rollup::{Cube, Sheet};
 use crate::domain::time::day::Day;
 use crate::domain::time::window::TimeMs;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
-use crate::store::access::audit::EntryId;
 use crate::store::keys::Bucket;
-use crate::store::reporting::ledger::Stream;
-use crate::store::reporting::rollup::{Place, WrittenDay};
+use crate::store::reporting::rollup::WrittenDay;
+use crate::store::reporting::stream::{Place, Stream};
 
 /// How often a rebuild continues after other nodes have folded further; each time less is left to do.
 const ROUNDS: usize = 20;
@@ -91,7 +91,7 @@ impl Gateway {
                 self.store.write_rebuilt(bucket, rebuild, &day).await?;
             }
             let places = self.places(&work);
-            if self.store.replace_rollup(bucket, stream, cursor, (rebuild, &places)).await? {
+            if self.store.replace_rollup(bucket, stream, cursor, rebuild, &places).await? {
                 let days: BTreeSet<Day> = places.iter().map(|(place, _)| place.day).collect();
                 let rows = work.sheets.values().map(|sheet| sheet.rows().len()).sum();
                 let Work { entries, damaged, .. } = work;

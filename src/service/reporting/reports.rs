@@ -13,8 +13,7 @@ use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
-use crate::store::reporting::ledger::Stream;
-use crate::store::reporting::rollup::Place;
+use crate::store::reporting::stream::{Place, Stream};
 
 /// Days whose rows are read concurrently, for small and for large days.
 const READ_AT_ONCE: usize = 4;

@@ -6,16 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::stream::{self, TryStreamExt};
 
 use super::events::id::EventId;
+use crate::domain::reporting::entry_id::EntryId;
+use crate::domain::reporting::ledger::StoredEntry;
 use crate::domain::reporting::rollup::{Cube, Fields, Metrics, RowName, Sheet, fold};
-use crate::domain::time::day::{DAY_MS, Day};
+use crate::domain::time::day::Day;
 use crate::domain::time::window::TimeMs;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
-use crate::store::access::audit::EntryId;
 use crate::store::keys::Bucket;
-use crate::store::reporting::ledger::{Page, StoredEntry, Stream};
-use crate::store::reporting::rollup::{Place, RollupCursor, WrittenDay};
+use crate::store::reporting::ledger::Page;
+use crate::store::reporting::rollup::{RollupCursor, WrittenDay};
+use crate::store::reporting::stream::{Place, Stream};
 
 /// Entries folded in one step. Its script writes at most about 200 rows, so that other calls do not wait long.
 const BATCH: usize = 100;
@@ -23,45 +25,6 @@ const BATCH: usize = 100;
 const STEPS_BEFORE_A_REPORT: usize = 500;
 /// Buckets folded concurrently.
 const BUCKETS_AT_ONCE: usize = 2;
-/// Expired data of a sandbox is stored for seven real days, since its clock is moved manually.
-const LEAST_SANDBOX_DAYS: i64 = 7;
-const DAY_S: i64 = DAY_MS / 1000;
-
-/// How long rows are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RollupOptions {
-    /// Days for rows without users, 1 to 3660.
-    pub days: u16,
-    /// Days for rows with users.
-    pub user_days: u16,
-}
-
-impl Default for RollupOptions {
-    fn default() -> Self {
-        Self { days: 400, user_days: 35 }
-    }
-}
-
-impl RollupOptions {
-    /// How many days the rows of a cube are stored.
-    pub fn days_of(self, cube: Cube) -> i64 {
-        i64::from(match cube {
-            Cube::Calls => self.days,
-            Cube::Users => self.user_days,
-        })
-    }
-
-    /// The TTL of a day's rows in seconds, from `now` (real time) on; None if they are too old to be stored.
-    pub(in crate::service) fn ttl_s(self, bucket: &Bucket, place: Place, now: TimeMs) -> Option<i64> {
-        let days = self.days_of(place.cube);
-        let left = match bucket.is_sandbox() {
-            true => days.max(LEAST_SANDBOX_DAYS),
-            false => days - Day::of(now).since(place.day).max(0),
-        };
-        // Plus one for the day itself.
-        (left > 0).then_some((left + 1) * DAY_S)
-    }
-}
 
 /// The progress of folding a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,9 @@ use std::collections::{HashSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::events::id::EventId;
+use crate::domain::access::audit::Trail;
 use crate::domain::configuration::scope::{OwnerName, Scope};
+use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::ledger::Charge;
 use crate::domain::reporting::proof::{Drift, Proof};
 use crate::domain::time::window::TimeMs;
@@ -14,10 +16,9 @@ use crate::domain::values::ids::{AppId, Mode, UserId};
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
-use crate::store::access::audit::{EntryId, Trail};
 use crate::store::client::pace::Pace;
 use crate::store::keys::Bucket;
-use crate::store::reporting::ledger::Stream;
+use crate::store::reporting::stream::Stream;
 
 /// Owners that are read in one step.
 const OWNERS: usize = 16;

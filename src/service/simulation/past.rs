@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::{Actual, Item, Memo};
-use crate::domain::reporting::ledger::{Charge, DeniedCall, Entry, EntryKind, ToldActual};
+use crate::domain::reporting::entry_id::EntryId;
+use crate::domain::reporting::ledger::{Charge, DeniedCall, Entry, EntryKind, StoredEntry, ToldActual};
 use crate::domain::simulation::in_memory_counters::Opening;
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::ids::{EventName, GroupId, KeyId, PlanId, UserId};
-use crate::store::access::audit::EntryId;
-use crate::store::reporting::ledger::{StoredEntry, Stream};
+use crate::store::reporting::stream::Stream;
 
 /// Units of groups, to tell money from other amounts.
 pub type Units = HashMap<GroupId, Unit>;

@@ -9,7 +9,7 @@ use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::GroupId;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::tenant::Tenant;
+use crate::service::tenant::{BucketCursor, Tenant};
 use crate::store::keys::Bucket;
 
 /// Users or grants per read.
@@ -44,7 +44,7 @@ impl Gateway {
     /// # Errors
     /// [`ServiceError`]
     pub async fn moved_by_grants(&self, tenant: &Tenant) -> Result<Vec<Moved>, ServiceError> {
-        let (mut grants, mut place) = (Vec::new(), Some((0, 0)));
+        let (mut grants, mut place) = (Vec::new(), Some(BucketCursor::default()));
         while let Some(from) = place {
             let (page, next) = self.grants(tenant, from, MANY).await?;
             for grant in page {

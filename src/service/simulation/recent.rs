@@ -11,20 +11,21 @@ use super::relevant::Relevant;
 use super::report::Report;
 use super::weight::{OWN_GROUP_BYTES, Weight};
 use super::whatif::units;
-use super::whole::{Replayed, Whole, Work};
+use super::whole::{Replayed, Source, Whole, Work};
 use crate::domain::configuration::plan_body::PlanBody;
 use crate::domain::configuration::policy_body::PolicyBody;
-use crate::domain::reporting::ledger::EntryKind;
+use crate::domain::reporting::entry_id::EntryId;
+use crate::domain::reporting::ledger::{EntryKind, StoredEntry};
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::ids::{PlanId, PolicyId};
 use crate::service::configuration::app_config::AppConfig;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::{Placement, Tenant};
-use crate::store::access::audit::EntryId;
 use crate::store::client::pace::Pace;
 use crate::store::keys::Bucket;
-use crate::store::reporting::ledger::{MOST_PER_PAGE, StoredEntry, Stream};
+use crate::store::reporting::ledger::MOST_PER_PAGE;
+use crate::store::reporting::stream::Stream;
 
 /// The approximate maximum memory for the entries of all buckets.
 const MOST_BYTES: usize = 80 * 1024 * 1024;
@@ -160,6 +161,14 @@ impl Draft {
     }
 }
 
+/// How much of a bucket is read.
+#[derive(Clone, Copy)]
+struct Bounds {
+    entries: usize,
+    bytes: usize,
+    until: Instant,
+}
+
 impl Gateway {
     /// Replays at most `most` of the newest entries. It blocks its thread for long, so it needs a separate one.
     ///
@@ -189,8 +198,8 @@ impl Gateway {
             // Time that one bucket does not need is available to the others.
             let buckets_left = u32::try_from(buckets.len() - place).unwrap_or(u32::MAX);
             let until = Instant::now() + READ_FOR.saturating_sub(began.elapsed()) / buckets_left;
-            let bounds = (share, MOST_BYTES / buckets.len().max(1));
-            let newest = self.newest(bucket, (&mut relevant, &mut weight), bounds, until).await?;
+            let bounds = Bounds { entries: share, bytes: MOST_BYTES / buckets.len().max(1), until };
+            let newest = self.newest(bucket, &mut relevant, &mut weight, bounds).await?;
             cut = cut.or(newest.cut);
             entries += newest.count();
             complete &= newest.is_sound();
@@ -207,7 +216,8 @@ impl Gateway {
             whole.add(&past, under_draft, Some(under_present), None, since_ms);
         }
         let source = format!("the ledger of {}, {}", tenant.app, tenant.mode);
-        let rehearsed = whole.rehearsed(draft.title(), source, (entries as u64, complete), &units, began);
+        let source = Source { name: source, entries: entries as u64, whole: complete };
+        let rehearsed = whole.rehearsed(draft.title(), source, &units, began);
         Ok(RecentReport { report: rehearsed.report, cut, most_entries: most as u64 })
     }
 
@@ -215,10 +225,11 @@ impl Gateway {
     async fn newest(
         &self,
         bucket: &Bucket,
-        (relevant, weight): (&mut Relevant<'_>, &mut Weight<'_>),
-        (most, most_bytes): (usize, usize),
-        until: Instant,
+        relevant: &mut Relevant<'_>,
+        weight: &mut Weight<'_>,
+        bounds: Bounds,
     ) -> Result<Newest, ServiceError> {
+        let Bounds { entries: most, bytes: most_bytes, until } = bounds;
         let mut newest = Newest { streams: Stream::ALL.map(ReadBack::of).into(), bytes: 0, cut: None };
         let mut open: Vec<usize> = (0..newest.streams.len()).collect();
         // No stream may use all entries before the other was read.

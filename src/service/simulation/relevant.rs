@@ -7,14 +7,13 @@ use std::sync::Arc;
 use super::people::MANY;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::measure::Measure;
-use crate::domain::reporting::ledger::Entry;
+use crate::domain::reporting::ledger::{Entry, StoredEntry};
 use crate::domain::values::ids::UserId;
 use crate::service::configuration::app_config::AppConfig;
 use crate::service::configuration::clashes::counted_plan;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::store::keys::Bucket;
-use crate::store::reporting::ledger::StoredEntry;
 
 /// Names of metadata fields in the rules of all users, and in those of users with custom limits.
 pub struct Relevant<'a> {

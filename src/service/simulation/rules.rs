@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::domain::accounts::subscription::{Subscribed, Subscription};
 use crate::domain::configuration::plan::Plan;
-use crate::domain::metering::admission::Standing;
+use crate::domain::metering::admission::EffectiveLimits;
 use crate::domain::time::period::SubscriptionAnchor;
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::ids::{AppId, PlanId};
@@ -64,9 +64,9 @@ impl<'a> Rules<'a> {
         Position { plan: Some(plan), anchor }
     }
 
-    pub fn standing<'b>(&'b self, position: &'b Position) -> Standing<'b> {
+    pub fn effective_limits<'b>(&'b self, position: &'b Position) -> EffectiveLimits<'b> {
         let (plan, policies) = (position.plan.as_deref(), &self.config.policies);
-        Standing { plan, policies, anchor: position.anchor, until_ms: TimeMs::MAX, blocked: false }
+        EffectiveLimits { plan, policies, anchor: position.anchor, until_ms: TimeMs::MAX, blocked: false }
     }
 
     /// The rules for the figures of a reservation.

@@ -73,7 +73,7 @@ impl Changed {
 
 /// The result of a replay compared with the record.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct OutcomeSums {
     /// The number of calls to be decided.
     pub calls: u64,
     pub were_denied: u64,
@@ -86,7 +86,7 @@ pub struct Tally {
     pub of_users: BTreeMap<usize, (u64, u64)>,
 }
 
-impl Tally {
+impl OutcomeSums {
     pub fn add(&mut self, judgement: &Judgement<'_>, units: &Units) {
         self.calls += 1;
         self.were_denied += u64::from(judgement.was_denied.is_some());

@@ -7,7 +7,7 @@ use super::past::{Past, Units};
 use super::rehearsal::{Rehearsal, Sums};
 use super::report::{self, Agreement, GroupSum, Report, Side, UserSum};
 use super::rules::Rules;
-use super::tally::{Changed, Tally};
+use super::tally::{Changed, OutcomeSums};
 use crate::domain::accounts::subscription::Subscribed;
 use crate::domain::simulation::in_memory_counters::{Account, Book};
 use crate::domain::time::window::{TimeMs, rfc3339};
@@ -33,7 +33,7 @@ pub struct Work<'a> {
 
 /// The result of a replay.
 pub struct Replayed {
-    tally: Tally,
+    tally: OutcomeSums,
     pub sums: Sums,
     accounts: Vec<Account>,
 }
@@ -63,7 +63,7 @@ impl Work<'_> {
     ) -> Replayed {
         let rules = Rules::new(self.app, config, instead, self.subscribed);
         let mut rehearsal = Rehearsal::new(self.past, rules, self.units, book, self.since_ms, self.refuses);
-        let mut tally = Tally::default();
+        let mut tally = OutcomeSums::default();
         for (place, moment) in self.past.moments.iter().enumerate() {
             if place % TOLD_EVERY == 0 {
                 told(place);
@@ -79,7 +79,7 @@ impl Work<'_> {
 /// The sums over all buckets.
 #[derive(Default)]
 pub struct Whole {
-    tally: Tally,
+    tally: OutcomeSums,
     present: Option<Agreement>,
     span: Option<(TimeMs, TimeMs)>,
     cents: (i64, i64),
@@ -88,6 +88,14 @@ pub struct Whole {
     affected: Vec<UserSum>,
     users: (u64, u64),
     accounts: Vec<Account>,
+}
+
+/// The source of the replayed calls.
+pub struct Source {
+    pub name: String,
+    pub entries: u64,
+    /// Whether no entry was ever dropped there.
+    pub whole: bool,
 }
 
 impl Whole {
@@ -153,17 +161,10 @@ impl Whole {
         self.accounts.extend(draft.accounts);
     }
 
-    /// `draft`: the name of the draft; `source`: the source of the calls, the number of entries, and whether nothing
-    /// was ever dropped there.
-    pub fn rehearsed(
-        self,
-        draft: String,
-        source: String,
-        (entries, whole): (u64, bool),
-        units: &Units,
-        began: Instant,
-    ) -> Rehearsed {
-        let Tally { calls, were_denied, denied, newly_denied, newly_allowed, denied_otherwise, .. } = self.tally;
+    /// `draft`: the name of the draft.
+    pub fn rehearsed(self, draft: String, source: Source, units: &Units, began: Instant) -> Rehearsed {
+        let Source { name: source, entries, whole } = source;
+        let OutcomeSums { calls, were_denied, denied, newly_denied, newly_allowed, denied_otherwise, .. } = self.tally;
         let group = |(group, (recorded, drafted)): (&GroupId, &(i64, i64))| {
             let unit = *units.get(group)?;
             let (recorded, draft) = (report::in_unit(*recorded, unit), report::in_unit(*drafted, unit));

@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::endpoints::no_webhook;
+use crate::domain::access::audit::Trail;
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::ids::{KeyId, WebhookId};
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
-use crate::store::access::audit::Trail;
 use crate::store::keys::Bucket;
-use crate::store::webhooks::deliveries::{Attempt, StoredDelivery};
+use crate::store::webhooks::deliveries::{Attempt, NewDelivery, StoredDelivery};
 
 /// The status of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -173,11 +173,10 @@ impl Gateway {
         &self,
         tenant: &Tenant,
         webhook: &WebhookId,
-        message: (&str, &str),
-        body: &str,
+        new: NewDelivery<'_>,
     ) -> Result<(), ServiceError> {
         let now_ms = self.delivery_now_ms().await?;
-        Ok(self.store.enqueue(&bucket_of(tenant), webhook, message, body, now_ms).await?)
+        Ok(self.store.enqueue(&bucket_of(tenant), webhook, new, now_ms).await?)
     }
 
     /// Claims due deliveries of one webhook. They become due again after `lease_ms` in case this node dies.

@@ -5,20 +5,20 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::domain::access::audit::Trail;
+use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::ids::{KeyId, Mode, WebhookId};
 use crate::domain::webhooks::webhook::WebhookBody;
-use crate::service::access::keys::random_text;
-use crate::service::configuration::app_config::{AppConfig, StoredWebhook};
-use crate::service::configuration::cache::Change;
+use crate::service::access::key_record::random_text;
+use crate::service::configuration::app_config::{AppConfig, Change, StoredWebhook};
 use crate::service::configuration::draft::Draft;
 use crate::service::configuration::plans::IfMatch;
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
-use crate::store::access::audit::Trail;
 use crate::store::keys::Bucket;
-use crate::store::metering::operation::{Idempotency, Operation};
+use crate::store::metering::operation::Operation;
 
 /// How long the previous secret still signs after a rotation.
 pub const ROTATION_MS: TimeMs = 24 * 60 * 60 * 1000;

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::domain::configuration::policy::Policy;
 use crate::domain::metering::reservation::{OperationName, ReservationId};
+use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::time::window::{TimeMs, Window, rfc3339};
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::ids::{AppId, GroupId, Mode, WebhookId};
@@ -15,11 +16,11 @@ use crate::domain::webhooks::webhook::{Filtered, WebhookEvent, fill};
 use crate::service::configuration::app_config::{AppConfig, StoredWebhook};
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::metering::reserve::Asking;
+use crate::service::metering::admit::Asking;
 use crate::service::nodes::leases::Leases;
 use crate::service::tenant::Tenant;
-use crate::store::access::audit::EntryId;
 use crate::store::keys::{Bucket, decode};
+use crate::store::webhooks::deliveries::NewDelivery;
 use crate::store::webhooks::outbox::OutboxEntry;
 
 /// Entries read at a time.
@@ -124,7 +125,8 @@ impl Gateway {
             }
             let happening = told.happening(config, webhook.body.template.as_deref());
             let body = crate::service::error::json(&happening)?;
-            self.make_out(tenant, id, (&message, told.kind.as_str()), &body).await?;
+            let new = NewDelivery { message: &message, event: told.kind.as_str(), body: &body };
+            self.make_out(tenant, id, new).await?;
         }
         Ok(())
     }

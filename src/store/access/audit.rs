@@ -2,30 +2,12 @@
 
 use redis::Value;
 
-use crate::domain::values::ids::{KeyId, UserId};
+use crate::domain::access::audit::{AuditEntry, Trail};
+use crate::domain::reporting::entry_id::EntryId;
 use crate::store::error::StoreError;
 use crate::store::{Arguments, Store};
 
-/// A change by an operator, to be logged together with the change. Values are JSON or plain text.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Trail {
-    /// ID of the key.
-    pub actor: String,
-    /// `plan.put`, `user.block` …
-    pub action: String,
-    /// `plan:<id>`, `user:<id>` …
-    pub target: String,
-    pub before: Option<String>,
-    pub after: Option<String>,
-    pub note: Option<String>,
-}
-
 impl Trail {
-    /// A change of a user; action and values are still to be set.
-    pub fn of_user(user: &UserId, note: Option<&str>, by: &KeyId) -> Self {
-        Self { actor: by.to_string(), target: format!("user:{user}"), note: note.map(str::to_owned), ..Self::default() }
-    }
-
     pub(in crate::store) fn write(trail: Option<&Self>, arguments: &mut Arguments) {
         let Some(trail) = trail else {
             arguments.int(0);
@@ -42,31 +24,6 @@ impl Trail {
             arguments.text(name).text(value.as_str());
         }
     }
-}
-
-/// The position of an entry: its time (ms) and its number within that millisecond.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EntryId {
-    pub time_ms: u64,
-    pub number: u64,
-}
-
-impl EntryId {
-    pub fn parse(text: &str) -> Option<Self> {
-        let (time_ms, number) = text.split_once('-')?;
-        Some(Self { time_ms: time_ms.parse().ok()?, number: number.parse().ok()? })
-    }
-
-    pub(in crate::store) fn text(self) -> String {
-        format!("{}-{}", self.time_ms, self.number)
-    }
-}
-
-/// An entry as stored.
-#[derive(Clone, Debug)]
-pub struct AuditEntry {
-    pub id: EntryId,
-    pub trail: Trail,
 }
 
 impl Store {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::audit::Trail;
+use crate::domain::access::audit::Trail;
 use crate::domain::values::ids::AppId;
 use crate::store::error::StoreError;
 use crate::store::keys::{self, Register};
@@ -30,17 +30,23 @@ pub enum RegisterReply {
     Before(String),
 }
 
+/// A change of a register.
+#[derive(Clone, Copy, Debug)]
+pub struct RegisterArgs<'a> {
+    pub operation: &'a Operation,
+    pub change: RegisterChange<'a>,
+    /// Stored as the answer of the operation.
+    pub answer: &'a str,
+    /// The app whose audit log gets `trail`.
+    pub app: &'a AppId,
+    pub trail: &'a Trail,
+}
+
 impl Store {
     /// # Errors
     /// [`StoreError`]
-    pub async fn register(
-        &self,
-        register: Register,
-        operation: &Operation,
-        change: RegisterChange<'_>,
-        answer: &str,
-        (app, trail): (&AppId, &Trail),
-    ) -> Result<RegisterReply, StoreError> {
+    pub async fn register(&self, register: Register, args: RegisterArgs<'_>) -> Result<RegisterReply, StoreError> {
+        let RegisterArgs { operation, change, answer, app, trail } = args;
         let keys =
             [register.key(), register.changes(), keys::register_operation(&operation.name), keys::register_audit(app)];
         let mut arguments = Arguments::default();

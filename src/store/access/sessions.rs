@@ -1,6 +1,6 @@
 //! `lua/session.lua`: sessions of the dashboard, one key each with a TTL.
 
-use super::audit::Trail;
+use crate::domain::access::audit::Trail;
 use crate::store::error::StoreError;
 use crate::store::reply::{Fields, optional_text};
 use crate::store::{Arguments, Store, keys};
@@ -15,9 +15,10 @@ impl Store {
         name: &str,
         value: &str,
         lifetime_ms: u64,
-        (log, trail): (&str, &Trail),
+        log: &str,
+        trail: &Trail,
     ) -> Result<(), StoreError> {
-        self.change_session(name, value, lifetime_ms, (log, trail)).await?.only_status("opened")
+        self.change_session(name, value, lifetime_ms, log, trail).await?.only_status("opened")
     }
 
     /// # Errors
@@ -30,8 +31,8 @@ impl Store {
 
     /// # Errors
     /// [`StoreError`]
-    pub async fn end_session(&self, name: &str, log: (&str, &Trail)) -> Result<(), StoreError> {
-        self.change_session(name, "", 0, log).await?.only_status("ended")
+    pub async fn end_session(&self, name: &str, log: &str, trail: &Trail) -> Result<(), StoreError> {
+        self.change_session(name, "", 0, log, trail).await?.only_status("ended")
     }
 
     async fn change_session(
@@ -39,7 +40,8 @@ impl Store {
         name: &str,
         value: &str,
         lifetime_ms: u64,
-        (log, trail): (&str, &Trail),
+        log: &str,
+        trail: &Trail,
     ) -> Result<Fields, StoreError> {
         let mut arguments = Arguments::default();
         arguments.text(value).int(lifetime_ms);

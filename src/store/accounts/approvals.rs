@@ -1,10 +1,10 @@
 //! `lua/decide.lua`, and approval requests as `lua/lib/approval.lua` stores them.
 
+use crate::domain::access::audit::Trail;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::GroupId;
-use crate::store::access::audit::Trail;
 use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
 use crate::store::metering::operation::Operation;
@@ -69,6 +69,17 @@ impl StoredApproval {
     }
 }
 
+/// A decision on an approval request.
+#[derive(Clone, Copy, Debug)]
+pub struct DecideArgs<'a> {
+    pub id: &'a str,
+    pub approval: &'a StoredApproval,
+    pub status: &'a str,
+    /// When, by whom and why, as JSON.
+    pub how: &'a str,
+    pub trail: &'a Trail,
+}
+
 impl Store {
     /// # Errors
     /// [`StoreError`]
@@ -106,11 +117,9 @@ impl Store {
         &self,
         bucket: &Bucket,
         operation: &Operation,
-        request: (&str, &StoredApproval),
-        (status, how): (&str, &str),
-        trail: &Trail,
+        args: DecideArgs<'_>,
     ) -> Result<DecideReply, StoreError> {
-        let (id, approval) = request;
+        let DecideArgs { id, approval, status, how, trail } = args;
         let keys = [
             bucket.operation(&operation.name),
             bucket.clock(),

@@ -1,12 +1,12 @@
 //! `lua/change_user.lua`
 
+use crate::domain::access::audit::Trail;
 use crate::domain::accounts::subscription::Subscription;
 use crate::domain::configuration::limit_group::OnPlanChange;
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{GroupId, UserId};
-use crate::store::access::audit::Trail;
-use crate::store::client::headroom::WhenFull;
+use crate::store::client::library::WhenFull;
 use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
 use crate::store::metering::account::{BLOCK, LIMITS, SUBSCRIPTION, window_text};

@@ -1,10 +1,10 @@
 //! `lua/grant.lua` and `lua/revoke.lua`: extra quota for one counter for a limited time.
 
+use crate::domain::access::audit::Trail;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{GroupId, UserId};
-use crate::store::access::audit::Trail;
 use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
 use crate::store::metering::admission::{Facts, Owner, Stale, read_stale};
@@ -66,6 +66,16 @@ pub enum RevokeReply {
     Reused,
 }
 
+/// A grant to revoke.
+#[derive(Clone, Copy, Debug)]
+pub struct RevokeArgs<'a> {
+    pub owner: &'a OwnerName,
+    pub group: &'a GroupId,
+    pub grant: &'a str,
+    pub operation: &'a Operation,
+    pub trail: &'a Trail,
+}
+
 impl Store {
     /// # Errors
     /// [`StoreError`]
@@ -117,14 +127,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn revoke(
-        &self,
-        bucket: &Bucket,
-        owner: &OwnerName,
-        group: &GroupId,
-        grant: &str,
-        (operation, trail): (&Operation, &Trail),
-    ) -> Result<RevokeReply, StoreError> {
+    pub async fn revoke(&self, bucket: &Bucket, args: RevokeArgs<'_>) -> Result<RevokeReply, StoreError> {
+        let RevokeArgs { owner, group, grant, operation, trail } = args;
         let keys = [
             bucket.owner(owner).account,
             bucket.grants(),

@@ -8,24 +8,14 @@ use std::collections::HashMap;
 
 use redis::Value;
 
+use crate::store::Store;
+use crate::store::client::library::round_trips;
 use crate::store::error::StoreError;
 use crate::store::reply::optional_text;
-use crate::store::{Store, round_trips};
 
 /// The headroom: a tenth of `maxmemory`, and at least 8 MiB.
 const SHARE: u64 = 10;
 const LEAST: u64 = 8 * 1024 * 1024;
-
-/// What a full Redis does with a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenFull {
-    /// It is rejected.
-    Refused,
-    /// It succeeds while there is headroom.
-    Headroom,
-    /// It succeeds.
-    Done,
-}
 
 /// The memory that Redis uses, and its limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -50,6 +50,17 @@ library! {
     libraries: "lib/account", "lib/admission", "lib/alert", "lib/allowance", "lib/approval", "lib/args", "lib/audit", "lib/clock", "lib/counter", "lib/facts", "lib/hold", "lib/keys", "lib/layout6", "lib/ledger", "lib/operation", "lib/outbox", "lib/pieces", "lib/program", "lib/proposal", "lib/record", "lib/retention", "lib/settle", "lib/straight", "lib/straight_reserve", "lib/straight_settle", "lib/tracking", "lib/window"
 }
 
+/// What a full Redis does with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It is rejected.
+    Refused,
+    /// It succeeds while there is headroom.
+    Headroom,
+    /// It succeeds.
+    Done,
+}
+
 /// A registered Lua function.
 #[derive(Debug)]
 pub struct Function {
@@ -67,8 +78,13 @@ pub struct Function {
 
 impl Function {
     pub(in crate::store) fn round_trips(&self) -> &Histogram {
-        self.round_trips.get_or_init(|| crate::store::round_trips(self.name))
+        self.round_trips.get_or_init(|| round_trips(self.name))
     }
+}
+
+/// How long calls of a function take.
+pub(in crate::store) fn round_trips(script: &'static str) -> Histogram {
+    metrics::histogram!("quotagate_redis_round_trip_seconds", "script" => script)
 }
 
 fn is_flagged(command: &str, flag: &str) -> bool {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use super::server::LAYOUT_VERSION;
 use crate::store::error::StoreError;
+use crate::store::keys::LAYOUT_VERSION;
 use crate::store::{Arguments, Store, keys};
 
 /// The layout to convert from.
@@ -244,7 +244,9 @@ impl Store {
     ) -> Result<(String, Vec<String>), StoreError> {
         let mut scan = redis::cmd("SCAN");
         scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(PAGE);
-        let value = self.timed(&crate::store::round_trips("command"), self.links.own()?.run_on(master, &scan)).await?;
+        let value = self
+            .timed(&crate::store::client::library::round_trips("command"), self.links.own()?.run_on(master, &scan))
+            .await?;
         redis::from_redis_value(value).map_err(unexpected)
     }
 

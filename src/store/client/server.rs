@@ -8,9 +8,6 @@ use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
 use crate::store::metering::admission::{Facts, NO_USER, Owner};
 
-/// Version of the key layout that this build reads and writes.
-pub const LAYOUT_VERSION: &str = "7";
-
 /// Findings about the server, for readiness.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerCheck {

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
+use crate::domain::access::audit::Trail;
 use crate::domain::values::ids::AppId;
-use crate::store::access::audit::Trail;
 use crate::store::error::StoreError;
 use crate::store::keys::{self, Bucket, Versioned};
 use crate::store::metering::operation::Operation;

@@ -7,6 +7,7 @@ use crate::domain::accounts::custom_limits::CustomLimits;
 use crate::domain::accounts::subscription::{Subscribed, Subscription};
 use crate::domain::configuration::limit_group::{Enforcement, LimitGroup};
 use crate::domain::metering::admission::{Matched, Validity};
+use crate::domain::metering::counter::{CounterState, Passed};
 use crate::domain::time::window::{TimeMs, Window, parse_rfc3339, rfc3339};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{GroupId, PlanId, UserId};
@@ -114,13 +115,6 @@ impl OwnedGroup {
     }
 }
 
-/// An alert threshold that a call reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Passed {
-    pub group: GroupId,
-    pub percent: u64,
-}
-
 /// No approval request was opened, because the user or the app has too many open ones.
 pub const NOT_OPENED: &str = "not_opened";
 
@@ -147,26 +141,18 @@ pub enum Stale {
     Time,
 }
 
-/// The amounts of a counter after the call, or without it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    pub used: Amount,
-    pub held: Amount,
-    pub granted: Amount,
-    pub blocked: Amount,
-}
-
-impl Tally {
-    /// `<used>+<held>[+<granted>+<blocked>]`
+impl CounterState {
+    /// `<used>+<held>[+<granted>+<blocked>][!]`
     pub(in crate::store) fn parse(text: &str) -> Option<Self> {
+        let (text, over_limit) = text.strip_suffix('!').map_or((text, false), |text| (text, true));
         let (used, rest) = text.split_once('+')?;
         let steps = |text: &str| Amount::from_steps(text.parse().ok()?).ok();
         match rest.split_once('+') {
-            None => Some(Self { used: steps(used)?, held: steps(rest)?, ..Self::default() }),
+            None => Some(Self { used: steps(used)?, held: steps(rest)?, over_limit, ..Self::default() }),
             Some((held, rest)) => {
                 let (granted, blocked) = rest.split_once('+')?;
                 let (used, held) = (steps(used)?, steps(held)?);
-                Some(Self { used, held, granted: steps(granted)?, blocked: steps(blocked)? })
+                Some(Self { used, held, granted: steps(granted)?, blocked: steps(blocked)?, over_limit })
             }
         }
     }
@@ -182,7 +168,7 @@ pub struct Denied {
     /// The approval requests, if approval is the only reason.
     pub opened: Vec<Opened>,
     /// Per group in the order of the arguments, and whether its limit was reached.
-    pub tallies: Vec<(Tally, bool)>,
+    pub states: Vec<CounterState>,
     /// The groups as proposed, if the answer is stored for its idempotency key.
     pub groups: Vec<OwnedGroup>,
 }
@@ -259,21 +245,11 @@ fn read_subscription(text: &str) -> Option<Subscription> {
     Some(Subscription { plan, started_at_ms, cycle_start_ms, ends_at_ms, custom_limits: None })
 }
 
-/// `<used>+<held>[+<granted>+<blocked>] …`, one per group.
-pub(in crate::store) fn read_tallies(fields: &mut Fields) -> Result<Vec<Tally>, StoreError> {
+/// `<used>+<held>[+<granted>+<blocked>][!] …`, one per group; `!` marks those over their limits.
+pub(in crate::store) fn read_states(fields: &mut Fields) -> Result<Vec<CounterState>, StoreError> {
     let text = fields.text()?;
-    let tallies = text.split(' ').filter(|text| !text.is_empty()).map(Tally::parse);
-    tallies.collect::<Option<_>>().ok_or_else(|| fields.unexpected("a counter"))
-}
-
-/// The same, each followed by `!` if it is over its limit.
-pub(in crate::store) fn read_marked_tallies(fields: &mut Fields) -> Result<Vec<(Tally, bool)>, StoreError> {
-    let text = fields.text()?;
-    let tallies = text.split(' ').filter(|text| !text.is_empty()).map(|text| match text.strip_suffix('!') {
-        Some(text) => Some((Tally::parse(text)?, true)),
-        None => Some((Tally::parse(text)?, false)),
-    });
-    tallies.collect::<Option<_>>().ok_or_else(|| fields.unexpected("a counter"))
+    let states = text.split(' ').filter(|text| !text.is_empty()).map(CounterState::parse);
+    states.collect::<Option<_>>().ok_or_else(|| fields.unexpected("a counter"))
 }
 
 pub(in crate::store) fn read_ran(fields: &mut Fields) -> Result<Ran, StoreError> {
@@ -292,9 +268,9 @@ pub(in crate::store) fn read_denied(fields: &mut Fields) -> Result<Denied, Store
         Some(Opened { group, id: parts.next()?.to_owned(), status: parts.next()?.to_owned() })
     });
     let opened = opened.collect::<Option<_>>().ok_or_else(|| fields.unexpected("an approval request"))?;
-    let tallies = read_marked_tallies(fields)?;
+    let states = read_states(fields)?;
     let groups = read_groups(fields)?;
-    Ok(Denied { verdict, free_at_ms: (free_at > 0).then_some(free_at), opened, tallies, groups })
+    Ok(Denied { verdict, free_at_ms: (free_at > 0).then_some(free_at), opened, states, groups })
 }
 
 fn words(list: &str) -> impl Iterator<Item = &str> {

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod admission;
+pub mod extend;
 pub mod memo;
 pub mod operation;
 pub mod outcome;

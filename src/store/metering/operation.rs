@@ -1,12 +1,9 @@
 //! Names operations, so that a repetition finds the record of the first call.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use sha2::{Digest, Sha256};
 
+use crate::domain::metering::idempotency::{Idempotency, Replayed};
 use crate::domain::metering::reservation::OperationName;
-use crate::domain::values::ids::IdempotencyKey;
 use crate::store::Arguments;
 
 /// One call: the name of its record, and what a repetition must equal.
@@ -15,29 +12,6 @@ pub struct Operation {
     pub name: OperationName,
     fingerprint: String,
     replayed: Replayed,
-}
-
-/// A client's idempotency key with the fingerprint of its call.
-#[derive(Clone, Debug)]
-pub struct Idempotency {
-    pub key: IdempotencyKey,
-    /// The call and its canonical body.
-    pub request: String,
-    pub replayed: Replayed,
-}
-
-/// Set when a call turns out to be a repetition.
-#[derive(Clone, Debug, Default)]
-pub struct Replayed(Arc<AtomicBool>);
-
-impl Replayed {
-    fn tell(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    pub fn is_told(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 /// Fingerprint of a call without a client's key that can be repeated safely.

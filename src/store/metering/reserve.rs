@@ -1,12 +1,13 @@
 //! `lua/reserve.lua`
 
 use super::admission::{
-    ApprovalRequest, Denied, Facts, Owner, Ran, Stale, Tally, read_denied, read_ran, read_stale, read_tallies,
+    ApprovalRequest, Denied, Facts, Owner, Ran, Stale, read_denied, read_ran, read_stale, read_states,
 };
 use super::operation::Operation;
 use super::proposal::Proposal;
 use super::record::{Record, StoredReservation};
 use super::track::{self, TrackReply};
+use crate::domain::metering::counter::CounterState;
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::ids::GroupId;
 use crate::store::Store;
@@ -41,7 +42,7 @@ pub enum ReserveReply {
     Held {
         ran: Ran,
         expires_at_ms: TimeMs,
-        tallies: Vec<Tally>,
+        states: Vec<CounterState>,
     },
     Unmetered(Ran),
     /// It was allowed while Redis was unavailable, and has been counted since.
@@ -107,7 +108,7 @@ pub(in crate::store) fn read(mut fields: Fields, ttl_ms: TimeMs) -> Result<Reser
         "held" => {
             let ran = read_ran(&mut fields)?;
             let expires_at_ms = ran.now_ms.saturating_add(ttl_ms);
-            ReserveReply::Held { ran, expires_at_ms, tallies: read_tallies(&mut fields)? }
+            ReserveReply::Held { ran, expires_at_ms, states: read_states(&mut fields)? }
         }
         "unmetered" => ReserveReply::Unmetered(Ran { now_ms: fields.time()?, reclaimed: 0 }),
         stale => read_stale(stale, &mut fields).map(|(stale, now)| ReserveReply::Stale(stale, now))?,

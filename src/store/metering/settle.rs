@@ -1,24 +1,21 @@
-//! `lua/commit.lua`, `lua/release.lua`, `lua/refund.lua` and `lua/extend.lua`: calls with a reservation's ID.
+//! `lua/commit.lua`, `lua/release.lua` and `lua/refund.lua`: calls that settle a reservation.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::admission::{
-    ApprovalRequest, Denied, Facts, Owner, Passed, Ran, Stale, Tally, read_denied, read_passed, read_ran, read_stale,
-    read_tallies,
-};
+use super::admission::read_passed;
 use super::memo::{memo_text, parse_request};
 use super::operation::Operation;
-use super::proposal::Proposal;
 use super::record::Record;
+use crate::domain::access::audit::Trail;
 use crate::domain::configuration::scope::OwnerName;
+use crate::domain::metering::counter::{CounterState, Passed};
 use crate::domain::metering::reservation::{Memo, ReservationId, Total};
 use crate::domain::reporting::ledger::{Outcome, Told};
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::GroupId;
-use crate::store::access::audit::Trail;
-use crate::store::client::headroom::WhenFull;
+use crate::store::client::library::WhenFull;
 use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
 use crate::store::reply::Fields;
@@ -49,7 +46,7 @@ pub struct Measured {
 pub struct Account {
     pub group: GroupId,
     pub owner: Arc<OwnerName>,
-    pub tally: Tally,
+    pub state: CounterState,
     /// None if the window is so old that it was dropped.
     pub window: Option<Window>,
 }
@@ -220,10 +217,10 @@ fn read_accounts(bucket: &Bucket, text: &str) -> Option<Vec<Account>> {
     while let Some(owner) = words.next() {
         let owner = Arc::new(bucket.owner_word(owner)?);
         while let Some(group) = words.next().filter(|word| *word != ";") {
-            let (tally, _quota) = words.next()?.split_once('/')?;
+            let (state, _quota) = words.next()?.split_once('/')?;
             let (window, _) = words.next()?.split_once('#')?;
-            let (group, tally) = (GroupId::parse(group).ok()?, Tally::parse(tally)?);
-            accounts.push(Account { group, owner: Arc::clone(&owner), tally, window: Window::parse(window) });
+            let (group, state) = (GroupId::parse(group).ok()?, CounterState::parse(state)?);
+            accounts.push(Account { group, owner: Arc::clone(&owner), state, window: Window::parse(window) });
         }
     }
     Some(accounts)
@@ -255,107 +252,4 @@ fn figures_texts(totals: &[Total]) -> Vec<String> {
 fn write_memo(memo: Option<&Memo>, arguments: &mut Arguments) -> Result<(), StoreError> {
     arguments.text(memo.map(memo_text).transpose()?.unwrap_or_default());
     Ok(())
-}
-
-/// An extension of time, amount, or both.
-#[derive(Clone, Copy, Debug)]
-pub struct ExtendArgs<'a> {
-    pub target: Target<'a>,
-    /// Counted from now; 0 if the time is not extended.
-    pub ttl_ms: TimeMs,
-    /// For a larger amount: the state that it was computed from, and the new request snapshot.
-    pub measured: Option<&'a Measured>,
-    pub facts: Facts<'a>,
-    /// The denial that the node found in the facts, or empty.
-    pub verdict: &'a str,
-    pub owners: &'a [Owner],
-    pub asked: Option<&'a ApprovalRequest>,
-}
-
-/// The decision on an extension.
-#[derive(Debug)]
-pub enum ExtendReply {
-    Reused,
-    Missing(TimeMs),
-    Expired(TimeMs),
-    NotPending {
-        now_ms: TimeMs,
-        status: String,
-    },
-    StaleReservation,
-    Stale(Stale, TimeMs),
-    Again(Ran),
-    Denied(Ran, Denied),
-    /// The reservation would hold in more windows than allowed.
-    Full,
-    Extended {
-        now_ms: TimeMs,
-        expires_at_ms: TimeMs,
-        memo: Box<Memo>,
-        tallies: Vec<Tally>,
-    },
-    /// The first answer of the same operation.
-    Before(Box<ExtendReply>),
-}
-
-impl Store {
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn extend(&self, args: ExtendArgs<'_>) -> Result<ExtendReply, StoreError> {
-        let target = args.target;
-        let bucket = target.bucket;
-        let proposal = Proposal {
-            bucket,
-            fingerprint: target.operation.fingerprint(),
-            facts: args.facts,
-            precheck_denial: args.verdict,
-            owners: args.owners,
-            approval_request: args.asked,
-        };
-        let keys = [bucket.operation(&target.id.name), bucket.operation(&target.operation.name)];
-        let memo = args.measured.and_then(|measured| measured.memo.as_ref()).map(memo_text).transpose()?;
-        let fields = self.propose(&self.library.extend, proposal, &keys, |arguments| {
-            arguments.int(target.id.created_at_ms).int(args.ttl_ms);
-            arguments.text(args.measured.map_or_else(|| "-".to_owned(), |measured| measured.changes.to_string()));
-            arguments.text(memo.unwrap_or_default());
-        });
-        read_extend(fields.await?)
-    }
-
-    /// The answer of an earlier call with the same idempotency key; it takes precedence over any denial.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn extended_before(
-        &self,
-        bucket: &Bucket,
-        operation: &Operation,
-    ) -> Result<Option<ExtendReply>, StoreError> {
-        self.seen("extend", bucket, operation).await?.map(read_extend).transpose()
-    }
-}
-
-pub(in crate::store) fn read_extend(mut fields: Fields) -> Result<ExtendReply, StoreError> {
-    let status = fields.text()?;
-    Ok(match status.as_str() {
-        "replayed" => match Record::read(&mut fields)? {
-            Record::Reservation(_) => ExtendReply::Reused,
-            Record::Answer(text) => ExtendReply::Before(Box::new(read_extend(Fields::stored("extend", &text))?)),
-        },
-        "reused" => ExtendReply::Reused,
-        "missing" => ExtendReply::Missing(fields.time()?),
-        "expired" => ExtendReply::Expired(fields.time()?),
-        "not_pending" => ExtendReply::NotPending { now_ms: fields.time()?, status: fields.text()? },
-        "stale_reservation" => ExtendReply::StaleReservation,
-        "again" => ExtendReply::Again(read_ran(&mut fields)?),
-        "denied" => ExtendReply::Denied(read_ran(&mut fields)?, read_denied(&mut fields)?),
-        "full" => ExtendReply::Full,
-        "extended" => {
-            let (now_ms, expires_at_ms) = (fields.time()?, fields.time()?);
-            let memo = Box::new(read_memo(&mut fields)?);
-            let tallies = read_tallies(&mut fields)?;
-            ExtendReply::Extended { now_ms, expires_at_ms, memo, tallies }
-        }
-        stale => read_stale(stale, &mut fields).map(|(stale, now)| ExtendReply::Stale(stale, now))?,
-    })
 }

@@ -1,13 +1,14 @@
 //! `lua/track.lua` and `lua/track_enforce.lua`
 
 use super::admission::{
-    ApprovalRequest, Denied, Facts, OwnedGroup, Owner, Passed, Ran, Stale, Tally, read_denied, read_groups,
-    read_passed, read_ran, read_stale, read_tallies,
+    ApprovalRequest, Denied, Facts, OwnedGroup, Owner, Ran, Stale, read_denied, read_groups, read_passed, read_ran,
+    read_stale, read_states,
 };
 use super::memo::memo_text;
 use super::operation::Operation;
 use super::proposal::Proposal;
 use super::record::{Record, StoredReservation};
+use crate::domain::metering::counter::{CounterState, Passed};
 use crate::domain::metering::reservation::Memo;
 use crate::domain::time::window::TimeMs;
 use crate::store::Store;
@@ -54,7 +55,7 @@ pub enum TrackReply {
         passed: Vec<Passed>,
         /// The number of owners left out because their scope has reached its maximum number of values.
         crowded: u64,
-        tallies: Vec<Tally>,
+        states: Vec<CounterState>,
         /// As passed in the arguments.
         told: String,
         groups: Vec<OwnedGroup>,
@@ -126,8 +127,8 @@ pub(in crate::store) fn read(mut fields: Fields) -> Result<TrackReply, StoreErro
             let passed = read_passed(&mut fields)?;
             let crowded = fields.int()?;
             let crowded = u64::try_from(crowded).map_err(|_| fields.unexpected("a negative count"))?;
-            let (tallies, told) = (read_tallies(&mut fields)?, fields.text()?);
-            TrackReply::Tracked { ran, passed, crowded, tallies, told, groups: read_groups(&mut fields)? }
+            let (states, told) = (read_states(&mut fields)?, fields.text()?);
+            TrackReply::Tracked { ran, passed, crowded, states, told, groups: read_groups(&mut fields)? }
         }
         stale => read_stale(stale, &mut fields).map(|(stale, now)| TrackReply::Stale(stale, now))?,
     })

@@ -1,21 +1,14 @@
 //! `lua/usage.lua` and `lua/reclaim.lua`
 
-use super::admission::{Facts, Owner, Stale, Tally, read_marked_tallies, read_stale};
+use super::admission::{Facts, Owner, Stale, read_stale, read_states};
 use super::proposal::Proposal;
 use crate::domain::configuration::scope::{OwnerName, Scope};
+use crate::domain::metering::counter::CounterState;
 use crate::domain::time::window::TimeMs;
 use crate::store::error::StoreError;
 use crate::store::keys::{Bucket, OwnerKeys};
 use crate::store::reply::Fields;
 use crate::store::{Arguments, Store};
-
-/// Per group of the arguments, and whether the given amount exceeds the limit.
-#[derive(Debug)]
-pub struct Standing {
-    pub tallies: Vec<(Tally, bool)>,
-    /// When the first hold of every full concurrent group ends.
-    pub free_at_ms: Option<TimeMs>,
-}
 
 /// The state of counters.
 #[derive(Debug)]
@@ -23,7 +16,13 @@ pub enum UsageReply {
     Stale(Stale, TimeMs),
     /// Too many expired holds to subtract while reading: remove them first.
     Reclaim(TimeMs),
-    Usage(TimeMs, Standing),
+    Usage {
+        now_ms: TimeMs,
+        /// Per group of the arguments.
+        states: Vec<CounterState>,
+        /// When the first hold of every full concurrent group ends.
+        free_at_ms: Option<TimeMs>,
+    },
 }
 
 impl Store {
@@ -81,10 +80,9 @@ pub(in crate::store) fn read(mut fields: Fields) -> Result<UsageReply, StoreErro
     Ok(match status.as_str() {
         "reclaim" => UsageReply::Reclaim(fields.time()?),
         "usage" => {
-            let now = fields.time()?;
-            let free_at = fields.time()?;
-            let tallies = read_marked_tallies(&mut fields)?;
-            UsageReply::Usage(now, Standing { tallies, free_at_ms: (free_at > 0).then_some(free_at) })
+            let now_ms = fields.time()?;
+            let free_at_ms = Some(fields.time()?).filter(|at_ms| *at_ms > 0);
+            UsageReply::Usage { now_ms, states: read_states(&mut fields)?, free_at_ms }
         }
         stale => read_stale(stale, &mut fields).map(|(stale, now)| UsageReply::Stale(stale, now))?,
     })

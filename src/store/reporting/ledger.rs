@@ -4,50 +4,19 @@ use std::collections::HashMap;
 
 use redis::Value;
 
+use super::stream::Stream;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::OperationName;
-use crate::domain::reporting::ledger::{Charge, DeniedCall, Entry, EntryKind, Held, Lack, Told};
+use crate::domain::reporting::entry_id::EntryId;
+use crate::domain::reporting::ledger::{Charge, DeniedCall, Entry, EntryKind, Held, Lack, StoredEntry, Told};
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{EventName, GroupId, KeyId, UserId};
 use crate::store::Store;
-use crate::store::access::audit::EntryId;
 use crate::store::error::StoreError;
 use crate::store::keys::{Bucket, decode};
 use crate::store::metering::memo::parse_memo;
-
-/// One of a bucket's two streams of entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stream {
-    Ledger,
-    Denials,
-}
-
-impl Stream {
-    pub const ALL: [Self; 2] = [Self::Ledger, Self::Denials];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ledger => "ledger",
-            Self::Denials => "denials",
-        }
-    }
-
-    pub fn key(self, bucket: &Bucket) -> String {
-        match self {
-            Self::Ledger => bucket.ledger(),
-            Self::Denials => bucket.denials(),
-        }
-    }
-}
-
-/// An entry with its ID in the stream. The ID has Redis time even if a test clock is frozen.
-#[derive(Clone, Debug)]
-pub struct StoredEntry {
-    pub id: EntryId,
-    pub entry: Entry,
-}
 
 /// Entries in the requested order. Unreadable entries, which were changed manually or by a fault, are listed
 /// separately, so that they do not block readers.
@@ -133,7 +102,7 @@ impl Store {
         count: usize,
     ) -> Result<Page, StoreError> {
         let mut command = redis::cmd("XRANGE");
-        command.arg(stream.key(bucket));
+        command.arg(bucket.stream(stream));
         command.arg(after.map_or_else(|| "-".to_owned(), |id| format!("({}", id.text())));
         command.arg(until.map_or_else(|| "+".to_owned(), EntryId::text)).arg("COUNT").arg(count);
         read_entries(bucket, self.command(&command).await?)
@@ -145,7 +114,7 @@ impl Store {
     /// [`StoreError`]
     pub async fn has_entries_after(&self, bucket: &Bucket, after: [EntryId; 2]) -> Result<bool, StoreError> {
         let mut command = redis::cmd("XREAD");
-        command.arg("COUNT").arg(1).arg("STREAMS").arg(&Stream::ALL.map(|stream| stream.key(bucket)));
+        command.arg("COUNT").arg(1).arg("STREAMS").arg(&Stream::ALL.map(|stream| bucket.stream(stream)));
         command.arg(&after.map(EntryId::text));
         Ok(self.command(&command).await? != Value::Nil)
     }
@@ -173,7 +142,7 @@ impl Store {
         count: usize,
     ) -> Result<Page, StoreError> {
         let mut command = redis::cmd("XREVRANGE");
-        command.arg(stream.key(bucket)).arg(before.map_or_else(|| "+".to_owned(), |id| format!("({}", id.text())));
+        command.arg(bucket.stream(stream)).arg(before.map_or_else(|| "+".to_owned(), |id| format!("({}", id.text())));
         command.arg("-").arg("COUNT").arg(count);
         read_entries(bucket, self.command(&command).await?)
     }
@@ -192,7 +161,7 @@ impl Store {
     /// [`StoreError`]
     pub async fn stream_info(&self, bucket: &Bucket, stream: Stream) -> Result<StreamInfo, StoreError> {
         let mut command = redis::cmd("XINFO");
-        command.arg("STREAM").arg(stream.key(bucket));
+        command.arg("STREAM").arg(bucket.stream(stream));
         let last = EntryId { time_ms: 0, number: 0 };
         let nothing = StreamInfo { length: 0, first: None, last, added: 0, whole: true };
         let value = match self.command(&command).await {
@@ -266,7 +235,7 @@ impl Store {
     /// [`StoreError`]
     pub async fn trim(&self, bucket: &Bucket, stream: Stream, before_ms: TimeMs) -> Result<(), StoreError> {
         let mut command = redis::cmd("XTRIM");
-        command.arg(stream.key(bucket)).arg("MINID").arg("~").arg(before_ms.max(0));
+        command.arg(bucket.stream(stream)).arg("MINID").arg("~").arg(before_ms.max(0));
         self.command(&command).await.map(|_| ())
     }
 }

@@ -5,4 +5,5 @@ pub mod near;
 pub mod repair;
 pub mod rollup;
 pub(crate) mod rollup_text;
+pub mod stream;
 pub mod survey;

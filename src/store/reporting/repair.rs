@@ -1,7 +1,7 @@
 //! `lua/repair.lua`
 
+use crate::domain::access::audit::Trail;
 use crate::domain::reporting::proof::{Drift, Figure};
-use crate::store::access::audit::Trail;
 use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
 use crate::store::{Arguments, Store};

@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::ledger::Stream;
 use super::rollup_text::{pattern_of_user, read_metrics, read_name, write_metrics, write_name};
-use crate::domain::reporting::rollup::{Cube, Metrics, RowName};
-use crate::domain::time::day::Day;
+use super::stream::{Place, Stream};
+use crate::domain::reporting::entry_id::EntryId;
+use crate::domain::reporting::rollup::{Metrics, RowName};
 use crate::domain::values::ids::UserId;
-use crate::store::access::audit::EntryId;
 use crate::store::client::pace::Pace;
 use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
@@ -44,14 +43,6 @@ impl RollupCursor {
     }
 }
 
-/// The location of rows: a day of a cube, from one stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Place {
-    pub cube: Cube,
-    pub stream: Stream,
-    pub day: Day,
-}
-
 /// New rows of one place.
 #[derive(Clone, Debug)]
 pub struct WrittenDay {
@@ -59,21 +50,6 @@ pub struct WrittenDay {
     /// The TTL from now on; at least 1.
     pub ttl_s: i64,
     pub rows: Vec<(RowName, Metrics)>,
-}
-
-/// The name in keys.
-pub(in crate::store) const fn stream_name(stream: Stream) -> &'static str {
-    match stream {
-        Stream::Ledger => "ledger",
-        Stream::Denials => "denials",
-    }
-}
-
-fn stream_key(bucket: &Bucket, stream: Stream) -> String {
-    match stream {
-        Stream::Ledger => bucket.ledger(),
-        Stream::Denials => bucket.denials(),
-    }
 }
 
 fn damaged(what: &str) -> StoreError {
@@ -96,7 +72,7 @@ impl Store {
     /// [`StoreError`]
     pub async fn rollup_cursor(&self, bucket: &Bucket, stream: Stream) -> Result<Option<RollupCursor>, StoreError> {
         let mut command = redis::cmd("GET");
-        command.arg(bucket.rollup_cursor(stream_name(stream)));
+        command.arg(bucket.rollup_cursor(stream));
         let text = optional_text(self.command(&command).await?)?;
         text.map(|text| RollupCursor::parse(&text).ok_or_else(|| damaged("a cursor"))).transpose()
     }
@@ -152,7 +128,7 @@ impl Store {
         after: RollupCursor,
         days: &[WrittenDay],
     ) -> Result<bool, StoreError> {
-        let mut keys = vec![bucket.rollup_cursor(stream_name(stream)), stream_key(bucket, stream)];
+        let mut keys = vec![bucket.rollup_cursor(stream), bucket.stream(stream)];
         let mut arguments = Arguments::default();
         arguments.text(RollupCursor::text(before)).text(RollupCursor::text(Some(after))).text(after.id.text());
         for day in days {
@@ -238,10 +214,11 @@ impl Store {
         bucket: &Bucket,
         stream: Stream,
         at: RollupCursor,
-        (rebuild, places): (u64, &[(Place, i64)]),
+        rebuild: u64,
+        places: &[(Place, i64)],
     ) -> Result<bool, StoreError> {
         let after = RollupCursor { rebuilt: at.rebuilt + 1, ..at };
-        let mut keys = vec![bucket.rollup_cursor(stream_name(stream))];
+        let mut keys = vec![bucket.rollup_cursor(stream)];
         keys.extend(places.iter().flat_map(|(place, _)| [bucket.rebuilt(rebuild, *place), bucket.rollup(*place)]));
         let mut arguments = Arguments::default();
         arguments.text(RollupCursor::text(Some(at))).text(RollupCursor::text(Some(after)));

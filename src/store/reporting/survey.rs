@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use super::ledger::read_charges;
 use crate::domain::configuration::scope::OwnerName;
+use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::ledger::Charge;
-use crate::domain::reporting::proof::{Standing, StoredCounter};
+use crate::domain::reporting::proof::{StoredCounter, StoredCounters};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::GroupId;
-use crate::store::access::audit::EntryId;
 use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
 use crate::store::metering::account::CounterText;
@@ -28,7 +28,7 @@ pub struct Survey {
     /// There are more entries, so the counters may be ahead of them.
     pub more: bool,
     /// In the order of the request.
-    pub standings: Vec<Standing>,
+    pub standings: Vec<StoredCounters>,
 }
 
 impl Store {
@@ -105,10 +105,10 @@ fn read_hash(fields: &mut Fields) -> Result<HashMap<String, String>, StoreError>
     (0..count / 2).map(|_| Ok((fields.text()?, fields.text()?))).collect()
 }
 
-fn read_standing(fields: &mut Fields) -> Result<Standing, StoreError> {
+fn read_standing(fields: &mut Fields) -> Result<StoredCounters, StoreError> {
     let (counters, past) = (read_hash(fields)?, read_hash(fields)?);
     let holds = read_holds(&fields.text()?).ok_or_else(|| fields.unexpected("holds"))?;
-    let mut standing = Standing::default();
+    let mut standing = StoredCounters::default();
     // Apart from counters, an account has its own fields and rare fields of groups, all with a dot in their names.
     for (name, value) in counters.iter().filter(|(name, _)| !name.contains('.')) {
         let read = || {
@@ -189,6 +189,6 @@ mod tests {
             redis::Value::BulkString(b"-".to_vec()),
         ]);
         let standing = read_standing(&mut Fields::new("survey", value).unwrap()).unwrap();
-        assert_eq!(standing, Standing::default());
+        assert_eq!(standing, StoredCounters::default());
     }
 }

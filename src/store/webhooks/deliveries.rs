@@ -61,6 +61,15 @@ pub struct Attempt<'a> {
     pub give_up_ms: TimeMs,
 }
 
+/// A message for one webhook.
+#[derive(Clone, Copy, Debug)]
+pub struct NewDelivery<'a> {
+    /// ID of the message.
+    pub message: &'a str,
+    pub event: &'a str,
+    pub body: &'a str,
+}
+
 impl Store {
     /// Creates a delivery unless it exists.
     ///
@@ -70,10 +79,10 @@ impl Store {
         &self,
         bucket: &Bucket,
         webhook: &WebhookId,
-        (message, event): (&str, &str),
-        body: &str,
+        new: NewDelivery<'_>,
         now_ms: TimeMs,
     ) -> Result<(), StoreError> {
+        let NewDelivery { message, event, body } = new;
         let since = now_ms.to_string();
         let fields = [("event", event), ("status", "pending"), ("body", body), ("since", &since), ("attempts", "0")];
         self.enqueue_fields(bucket, webhook, message, false, &fields).await.map(|_| ())

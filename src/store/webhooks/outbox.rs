@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use redis::streams::{StreamAutoClaimReply, StreamId, StreamInfoGroupsReply, StreamRangeReply, StreamReadReply};
 
+use crate::domain::reporting::entry_id::EntryId;
 use crate::store::Store;
-use crate::store::access::audit::EntryId;
 use crate::store::client::migrate::outbox_field;
 use crate::store::error::StoreError;
 use crate::store::keys::Bucket;

@@ -1,11 +1,11 @@
 //! The ledger: one entry per call with the balances after it, and verification of counters.
 
-use quotagate::domain::reporting::ledger::{Charge, Entry};
+use quotagate::domain::reporting::ledger::{Charge, Entry, StoredEntry};
 use quotagate::domain::reporting::proof::Figure;
 use quotagate::domain::values::ids::{AppId, Mode};
 use quotagate::store::Store;
 use quotagate::store::keys::Bucket;
-use quotagate::store::reporting::ledger::{StoredEntry, Stream};
+use quotagate::store::reporting::stream::Stream;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
@@ -328,7 +328,7 @@ async fn what_has_changed_since_it_was_found_is_not_put_right_by_the_old_figure(
     // Another call comes between finding and repairing the drift.
     world.app.post("track", track).await.expect(200);
     let store = Store::open(&url, crate::support::PATIENCE).unwrap();
-    let trail = quotagate::store::access::audit::Trail::default();
+    let trail = quotagate::domain::access::audit::Trail::default();
     assert!(!store.repair(&found[0].bucket, &found[0].drift, &trail).await.unwrap());
     assert_eq!(world.app.stands("u", "images").await.0, 11.0);
     let gateway = quotagate::service::gateway::Gateway::new(store, None);

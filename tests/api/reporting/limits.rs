@@ -4,7 +4,7 @@ use quotagate::domain::values::ids::{AppId, Mode};
 use quotagate::service::gateway::Gateway;
 use quotagate::service::tenant::{Placement, Tenant};
 use quotagate::store::Store;
-use quotagate::store::reporting::ledger::Stream;
+use quotagate::store::reporting::stream::Stream;
 use serde_json::{Value, json};
 
 use crate::support::{Api, PATIENCE, World};

@@ -7,7 +7,7 @@ use quotagate::domain::values::ids::{AppId, Mode};
 use quotagate::service::gateway::Gateway;
 use quotagate::service::tenant::{Placement, Tenant};
 use quotagate::store::Store;
-use quotagate::store::reporting::ledger::Stream;
+use quotagate::store::reporting::stream::Stream;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};

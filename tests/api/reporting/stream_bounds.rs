@@ -7,7 +7,7 @@ use quotagate::service::gateway::Gateway;
 use quotagate::service::reporting::byte_bounds::ByteBounds;
 use quotagate::service::tenant::{Placement, Tenant};
 use quotagate::store::Store;
-use quotagate::store::reporting::ledger::Stream;
+use quotagate::store::reporting::stream::Stream;
 use serde_json::{Value, json};
 
 use crate::support::{World, monthly};

@@ -26,13 +26,13 @@ fn policy(groups: Value) -> Arc<Policy> {
     Arc::new(Policy::validate(&PolicyId::parse("cap").unwrap(), 9, body).unwrap())
 }
 
-fn standing<'a>(plan: Option<&'a Plan>, policies: &'a [Arc<Policy>]) -> Standing<'a> {
-    Standing { plan, policies, anchor: ANCHOR, until_ms: TimeMs::MAX, blocked: false }
+fn standing<'a>(plan: Option<&'a Plan>, policies: &'a [Arc<Policy>]) -> EffectiveLimits<'a> {
+    EffectiveLimits { plan, policies, anchor: ANCHOR, until_ms: TimeMs::MAX, blocked: false }
 }
 
 /// Explanation and decision of one call, with the event and metadata of one user without a key.
 fn both(
-    standing: Standing<'_>,
+    standing: EffectiveLimits<'_>,
     event: &str,
     quantity: &str,
     metadata: Value,
@@ -123,7 +123,7 @@ fn groups_of_plan_and_policies_tell_what_they_make_of_a_call() {
 #[test]
 fn a_blocked_user_is_told_what_would_count() {
     let plan = plan(json!([{"id": "g", "unit": "count", "quota": 5, "matches": [{"event": "*"}]}]));
-    let blocked = Standing { blocked: true, ..standing(Some(&plan), &[]) };
+    let blocked = EffectiveLimits { blocked: true, ..standing(Some(&plan), &[]) };
     let (traced, decided) = both(blocked, "x", "1", json!({}));
     assert_eq!(decided.unwrap().refusal.unwrap().reason, Reason::UserBlocked);
     assert!(traced[0].counts().is_some());

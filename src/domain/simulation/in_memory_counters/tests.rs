@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::configuration::plan::Plan;
-use crate::domain::metering::admission::{Caller, Purpose, Request, Standing, prepare};
+use crate::domain::metering::admission::{Caller, EffectiveLimits, Purpose, Request, prepare};
 use crate::domain::time::period::SubscriptionAnchor;
 use crate::domain::values::amount::parse_decimal;
 use crate::domain::values::ids::{AppId, EventName, PlanId, UserId};
@@ -22,7 +22,7 @@ fn plan(more: Value) -> Plan {
 fn asked(plan: &Plan, quantity: &str, now: TimeMs) -> Admission {
     let (user, app, event) = (UserId::parse("u").unwrap(), AppId::parse("a").unwrap(), EventName::parse("x").unwrap());
     let anchor = SubscriptionAnchor { started_at_ms: 0, cycle_start_ms: None };
-    let standing = Standing { plan: Some(plan), policies: &[], anchor, until_ms: TimeMs::MAX, blocked: false };
+    let standing = EffectiveLimits { plan: Some(plan), policies: &[], anchor, until_ms: TimeMs::MAX, blocked: false };
     let metadata = Metadata::default();
     let request = Request { event: &event, quantity: parse_decimal(quantity).unwrap(), metadata: &metadata };
     let caller = Caller { user: &user, app: &app, key: None };

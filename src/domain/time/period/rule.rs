@@ -88,7 +88,15 @@ fn wall_clock_rule(spec: &PeriodSpec, length_s: i64) -> Rule {
 fn calendar_rule(spec: &PeriodSpec, step: Step) -> Rule {
     let first_day = match spec.period_type {
         WindowKind::Weekly => 4 + spec.week_start.unwrap_or_default() as i64,
-        _ => 0,
+        WindowKind::Minute
+        | WindowKind::Hourly
+        | WindowKind::Daily
+        | WindowKind::Monthly
+        | WindowKind::Yearly
+        | WindowKind::Lifetime
+        | WindowKind::Every
+        | WindowKind::Fixed
+        | WindowKind::Concurrent => 0,
     };
     let midnight = DateTime::UNIX_EPOCH.naive_utc() + TimeDelta::days(first_day);
     Rule::Steps {

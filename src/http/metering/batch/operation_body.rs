@@ -7,8 +7,11 @@ use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::Op;
-use crate::http::metering::reserve::{ExtendBody, ReserveBody};
-use crate::http::metering::settle::{CommitBody, ReleaseBody, TrackBody};
+use crate::http::metering::call::ReserveBody;
+use crate::http::metering::commit::CommitBody;
+use crate::http::metering::extend::ExtendBody;
+use crate::http::metering::release::ReleaseBody;
+use crate::http::metering::track::TrackBody;
 
 /// One operation of a batch.
 pub struct OperationBody;

@@ -10,13 +10,14 @@ use crate::domain::configuration::policy_body::PolicyBody;
 use crate::domain::values::ids::EventName;
 use crate::domain::values::metadata::Metadata;
 use crate::domain::values::number::{Number, NumberOrText};
-use crate::http::metering::reserve::one;
-use crate::http::middleware::readers::{Reader, SharedReaders};
+use crate::http::metering::call::one;
+use crate::http::middleware::limits::Reader;
+use crate::http::middleware::readers::SharedReaders;
 use crate::http::simulation::whatif::draft;
 use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::Body;
 use crate::http::wire::problem::{ApiError, Problem};
-use crate::service::metering::reserve::CallItem;
+use crate::service::metering::call::CallItem;
 
 /// An unsaved plan or policy, and a call.
 #[derive(Debug, Deserialize, ToSchema)]

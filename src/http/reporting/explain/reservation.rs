@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::views::{ExplainedGroupView, metadata_map};
 use crate::domain::metering::explain::Traced;
 use crate::domain::metering::reservation::Item;
-use crate::domain::reporting::ledger::{EntryKind, Outcome, ToldActual};
+use crate::domain::reporting::ledger::{EntryKind, Outcome, StoredEntry, ToldActual};
 use crate::domain::time::window::rfc3339;
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::ids::{GroupId, PlanId};
@@ -16,7 +16,6 @@ use crate::domain::values::number::Number;
 use crate::http::wire::views::{PeriodView, number};
 use crate::service::configuration::app_config::AppConfig;
 use crate::service::reporting::explain_reservation::{ExplainedReservation, Status};
-use crate::store::reporting::ledger::StoredEntry;
 
 /// What happened to a reservation.
 #[derive(Debug, Serialize, ToSchema)]

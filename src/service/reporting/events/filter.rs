@@ -8,7 +8,7 @@ use crate::domain::values::glob;
 use crate::domain::values::ids::{GroupId, KeyId, UserId};
 use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
-use crate::store::reporting::ledger::Stream;
+use crate::store::reporting::stream::Stream;
 
 /// All given conditions must match.
 #[derive(Clone, Debug, Default)]

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::store::access::audit::EntryId;
-use crate::store::reporting::ledger::Stream;
+use crate::domain::reporting::entry_id::EntryId;
+use crate::store::reporting::stream::Stream;
 
 /// A stable ID: `<led|den>_<bucket, 2 hex digits>_<ms>-<number>`. Events are ordered by the time at which Redis
 /// recorded them, then by bucket, and a bucket's ledger comes before its denials.

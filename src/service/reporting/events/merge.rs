@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::id::{EventId, just_before};
-use crate::domain::reporting::ledger::Entry;
+use crate::domain::reporting::entry_id::EntryId;
+use crate::domain::reporting::ledger::{Entry, StoredEntry};
 use crate::store::Store;
-use crate::store::access::audit::EntryId;
 use crate::store::client::pace::Pace;
 use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
-use crate::store::reporting::ledger::{StoredEntry, Stream};
+use crate::store::reporting::stream::Stream;
 
 /// Streams that are read concurrently.
 const PARALLEL: usize = 16;
@@ -55,17 +55,20 @@ pub struct Merge<'a> {
     pace: Pace,
 }
 
+/// Where and in which order to read.
+#[derive(Clone, Copy)]
+struct Start {
+    order: Order,
+    span: Span,
+    cursor: Option<EventId>,
+}
+
 impl Source {
-    fn new(
-        (bucket, stream): (Bucket, Stream),
-        order: Order,
-        span: Span,
-        cursor: Option<EventId>,
-        batch: usize,
-    ) -> Self {
-        let start = |time_ms| EntryId { time_ms, number: 0 };
-        let from = span.from_ms.map(|from| just_before(start(from)));
-        let to = span.to_ms.map(start);
+    fn new(bucket: Bucket, stream: Stream, start: Start, batch: usize) -> Self {
+        let Start { order, span, cursor } = start;
+        let first_at = |time_ms| EntryId { time_ms, number: 0 };
+        let from = span.from_ms.map(|from| just_before(first_at(from)));
+        let to = span.to_ms.map(first_at);
         let (floor, ceiling) = match (order, cursor) {
             (_, None) => (None, None),
             (Order::OldestFirst, Some(cursor)) => (Some(cursor.floor(bucket.number(), stream)), None),
@@ -129,7 +132,9 @@ impl<'a> Merge<'a> {
         cursor: Option<EventId>,
     ) -> Self {
         let batch = (FIRST_READ / sources.len().max(1)).max(LEAST_READ);
-        let sources = sources.into_iter().map(|source| Source::new(source, order, span, cursor, batch));
+        let sources = sources
+            .into_iter()
+            .map(|(bucket, stream)| Source::new(bucket, stream, Start { order, span, cursor }, batch));
         Self { store, order, sources: sources.collect(), pace: Pace::default() }
     }
 

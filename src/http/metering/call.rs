@@ -1,0 +1,174 @@
+//! Shared by metering routes: events in requests, the lifetime of holds, and the metric of decisions.
+
+use std::cell::RefCell;
+
+use actix_web::http::header::HeaderName;
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use metrics::Counter;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::domain::metering::reservation::ONE;
+use crate::domain::time::window::TimeMs;
+use crate::domain::values::ids::{EventName, UserId};
+use crate::domain::values::metadata::Metadata;
+use crate::domain::values::number::{Number, NumberOrText};
+use crate::http::wire::auth::Principal;
+use crate::http::wire::plain_json::answer;
+use crate::http::wire::problem::ApiError;
+use crate::http::wire::views::DecisionView;
+use crate::http::wire::{plain_json, rate_limit};
+use crate::service::metering::call::{Call, CallItem};
+use crate::service::metering::decision::Decision;
+
+pub(in crate::http) fn one() -> Number {
+    ONE
+}
+
+const fn default_ttl() -> u64 {
+    60
+}
+
+/// The lifetime of a hold in seconds: 1 to 3600.
+pub(super) fn ttl_ms(seconds: u64) -> Result<TimeMs, ApiError> {
+    match TimeMs::try_from(seconds) {
+        Ok(seconds @ 1..=3600) => Ok(seconds * 1000),
+        _ => Err(ApiError::invalid("ttlSeconds", "must be between 1 and 3600")),
+    }
+}
+
+/// `null` is not a quantity: only a field that is left out gets its default.
+fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Number>, D::Error> {
+    Number::deserialize(deserializer).map(Some)
+}
+
+/// The maximum number of events in one call.
+const MOST_ITEMS: usize = 10;
+
+/// One `event` with its quantity and metadata, or `items`: several events that are allowed together or not at all.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReserveBody {
+    /// 1 to 256 bytes.
+    #[schema(value_type = String)]
+    pub(in crate::http) user_id: UserId,
+    /// 1 to 128 bytes.
+    #[schema(value_type = Option<String>)]
+    event: Option<EventName>,
+    /// A number or a decimal string, greater than 0; default 1.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = NumberOrText, default = 1)]
+    quantity: Option<Number>,
+    /// At most 32 keys with scalar values.
+    #[serde(default)]
+    #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
+    metadata: Metadata,
+    /// 1 to 10 events; cannot be combined with `event`, `quantity` or `metadata`.
+    items: Option<Vec<ItemBody>>,
+    /// 1 to 3600.
+    #[serde(default = "default_ttl")]
+    #[schema(default = 60, minimum = 1, maximum = 3600)]
+    pub(super) ttl_seconds: u64,
+}
+
+impl ReserveBody {
+    /// The number of events.
+    pub(in crate::http) fn events(&self) -> usize {
+        self.items.as_ref().map_or(1, Vec::len)
+    }
+}
+
+/// One event of a call.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ItemBody {
+    /// 1 to 128 bytes.
+    #[schema(value_type = String)]
+    event: EventName,
+    /// A number or a decimal string, greater than 0.
+    #[serde(default = "one")]
+    #[schema(value_type = NumberOrText, default = 1)]
+    quantity: Number,
+    /// At most 32 keys with scalar values.
+    #[serde(default)]
+    #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
+    metadata: Metadata,
+}
+
+/// The caller's metadata merged with the key's, which takes precedence.
+pub(in crate::http) fn claimed(principal: &Principal, metadata: Metadata) -> Result<Metadata, ApiError> {
+    let merged = metadata.merged(&principal.key.metadata);
+    match merged.fits() {
+        true => Ok(merged),
+        false => Err(ApiError::invalid("metadata", "must have at most 32 keys, including those of the API key")),
+    }
+}
+
+/// One event with the key's metadata.
+pub(in crate::http) fn item(
+    principal: &Principal,
+    event: EventName,
+    quantity: Number,
+    metadata: Metadata,
+) -> Result<CallItem, ApiError> {
+    Ok(CallItem { event, quantity, metadata: claimed(principal, metadata)? })
+}
+
+pub(super) fn call(principal: &Principal, given: ReserveBody) -> Result<Call, ApiError> {
+    let ReserveBody { user_id: user, event, quantity, metadata, items, .. } = given;
+    let items = match (event, items) {
+        (Some(event), None) => vec![item(principal, event, quantity.unwrap_or(ONE), metadata)?],
+        (None, Some(items)) if quantity.is_none() && metadata.is_empty() => {
+            if items.is_empty() || items.len() > MOST_ITEMS {
+                return Err(ApiError::invalid("items", format!("must have 1 to {MOST_ITEMS} entries")));
+            }
+            let items = items.into_iter();
+            items.map(|given| item(principal, given.event, given.quantity, given.metadata)).collect::<Result<_, _>>()?
+        }
+        (None, None) => return Err(ApiError::invalid("event", "is required; provide `event` or `items`")),
+        (_, Some(_)) => {
+            return Err(ApiError::invalid("items", "cannot be combined with `event`, `quantity` or `metadata`"));
+        }
+    };
+    Ok(Call { user, items, key: principal.key.id.clone() })
+}
+
+pub(in crate::http) fn count_decision(name: &'static str, decision: &Decision) {
+    let allowed = match (decision.degraded, decision.matched) {
+        (true, _) => "degraded",
+        (false, true) => "allowed",
+        (false, false) => "unmetered",
+    };
+    let outcome = decision.reasons.first().map_or(allowed, |reason| reason.as_str());
+    count(name, outcome);
+}
+
+thread_local! {
+    /// By call and outcome; looked up once per thread.
+    static DECISIONS: RefCell<Vec<((&'static str, &'static str), Counter)>> = const { RefCell::new(Vec::new()) };
+}
+
+pub(in crate::http) fn count(name: &'static str, outcome: &'static str) {
+    DECISIONS.with_borrow_mut(|counters| {
+        let place = counters.iter().position(|(of, _)| *of == (name, outcome)).unwrap_or_else(|| {
+            let counter = metrics::counter!("quotagate_decisions_total", "call" => name, "outcome" => outcome);
+            counters.push(((name, outcome), counter));
+            counters.len() - 1
+        });
+        counters[place].1.increment(1);
+    });
+}
+
+pub(in crate::http) fn replayed(response: &mut HttpResponseBuilder, replayed: bool) {
+    if replayed {
+        response.insert_header((HeaderName::from_static("idempotent-replayed"), "true"));
+    }
+}
+
+/// The answer with a decision.
+pub(super) fn decided(decision: &Decision) -> Result<HttpResponse, ApiError> {
+    let mut response = HttpResponse::Ok();
+    rate_limit::insert(&mut response, decision);
+    replayed(&mut response, decision.replayed);
+    answer(response, plain_json::decision(decision), || DecisionView::new(decision))
+}

@@ -1,0 +1,58 @@
+//! `POST extend`.
+
+use actix_web::HttpResponse;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::call::{count_decision, decided, ttl_ms};
+use crate::domain::metering::idempotency::Idempotency;
+use crate::domain::values::number::{Number, NumberOrText};
+use crate::http::wire::auth::{Access, Principal};
+use crate::http::wire::body::{Body, Given};
+use crate::http::wire::problem::{ApiError, Problem};
+use crate::http::wire::views::DecisionView;
+use crate::service::metering::decision::Decision;
+use crate::service::metering::extend::Extension;
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExtendBody {
+    pub(in crate::http) reservation_id: String,
+    /// Counted from now; 1 to 3600.
+    #[schema(minimum = 1, maximum = 3600)]
+    ttl_seconds: Option<u64>,
+    /// Additional amount, checked like a reserve.
+    #[schema(value_type = Option<NumberOrText>)]
+    quantity: Option<Number>,
+}
+
+/// Extend the time of a reservation, its amount, or both
+#[utoipa::path(post, path = "/api/v1/extend", tag = "Metering", request_body = ExtendBody,
+    params(("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = DecisionView), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
+        (status = 410, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn extend(principal: Principal, body: Body<ExtendBody>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Meter)?;
+    let Given { value, idempotency } = body.read().await?;
+    decided(&decide_extend(&principal, value, idempotency.as_ref()).await?)
+}
+
+/// Extends the reservation that the body names.
+///
+/// # Errors
+/// As the route.
+pub(in crate::http) async fn decide_extend(
+    principal: &Principal,
+    body: ExtendBody,
+    idempotency: Option<&Idempotency>,
+) -> Result<Decision, ApiError> {
+    let ttl_ms = body.ttl_seconds.map(ttl_ms).transpose()?;
+    if ttl_ms.is_none() && body.quantity.is_none() {
+        return Err(ApiError::invalid("ttlSeconds", "is required; provide `ttlSeconds`, `quantity` or both"));
+    }
+    let extension = Extension { ttl_ms, quantity: body.quantity };
+    let decision = principal.gateway.extend(&principal.tenant, &body.reservation_id, extension, idempotency).await?;
+    count_decision("extend", &decision);
+    Ok(decision)
+}

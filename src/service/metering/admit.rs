@@ -1,0 +1,76 @@
+//! Evaluates a call before Redis is called: which groups count it, and whether it is denied without any counter.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::call::Call;
+use super::facts::{Round, View};
+use crate::domain::configuration::limit_group::Enforcement;
+use crate::domain::metering::admission::{Admission, Matched, Purpose, prepare};
+use crate::service::error::{ServiceError, json};
+use crate::service::gateway::Gateway;
+use crate::store::metering::admission::ApprovalRequest;
+use crate::store::metering::operation::Operation;
+
+/// The result of evaluating a call before Redis is called.
+pub(in crate::service) enum Prepared<T> {
+    Admitted(Admission),
+    /// A fact was stale, so the call must be evaluated again.
+    Stale(Round<T>),
+}
+
+impl Gateway {
+    /// The evaluation of the call; or, before it is rejected as invalid, an attempt with updated facts.
+    pub(in crate::service) async fn admission<T>(
+        &self,
+        view: &View,
+        call: &Call,
+        purpose: Purpose,
+    ) -> Result<Prepared<T>, ServiceError> {
+        match prepare(view.effective_limits(), call.caller(view), &call.requests(), view.now_ms, purpose) {
+            Ok(admission) => Ok(Prepared::Admitted(admission)),
+            Err(fault) => match self.check_facts(view, &call.user).await? {
+                Some(stale) => Ok(Prepared::Stale(stale)),
+                None => Err(fault.into()),
+            },
+        }
+    }
+}
+
+/// What is stored about a call that requests an approval.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Asking {
+    pub user_id: String,
+    /// ID of the key.
+    pub key_id: String,
+    pub event: String,
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// The approval request that a denial may open; None if no matched group uses approval.
+pub(crate) fn asked(
+    view: &View,
+    call: &Call,
+    admission: &Admission,
+    operation: &Operation,
+) -> Result<Option<ApprovalRequest>, ServiceError> {
+    let approval = |matched: &Matched| matched.group.enforcement == Enforcement::Approval;
+    let Some(item) = call.items.first().filter(|_| admission.matched.iter().any(approval)) else {
+        return Ok(None);
+    };
+    let asking = Asking {
+        user_id: call.user.to_string(),
+        key_id: call.key.to_string(),
+        event: item.event.to_string(),
+        metadata: item.metadata.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+    };
+    let id = format!("apr_{}{:02x}", operation.name.as_str(), view.bucket.number());
+    Ok(Some(ApprovalRequest { id, about: json(&asking)? }))
+}
+
+/// The node's own denial in the form that scripts expect.
+pub(crate) fn verdict(admission: &Admission) -> &'static str {
+    admission.refusal.as_ref().map_or("", |refusal| refusal.reason.as_str())
+}

@@ -1,0 +1,102 @@
+//! A call that requests an amount: the caller, its events, and the owners of its counters.
+
+use crate::domain::metering::admission::{Caller, Request};
+use crate::domain::metering::counter::Counter;
+use crate::domain::values::ids::{EventName, KeyId, UserId};
+use crate::domain::values::metadata::Metadata;
+use crate::domain::values::number::Number;
+use crate::service::error::{ServiceError, positive};
+use crate::service::tenant::Tenant;
+use crate::store::keys::about;
+use crate::store::metering::operation::Operation;
+
+use super::facts::View;
+
+/// The input of a call.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub user: UserId,
+    /// One event, or several that are allowed together or not at all.
+    pub items: Vec<CallItem>,
+    pub key: KeyId,
+}
+
+/// One event of a call.
+#[derive(Clone, Debug)]
+pub struct CallItem {
+    pub event: EventName,
+    pub quantity: Number,
+    /// Including the key's fixed metadata.
+    pub metadata: Metadata,
+}
+
+impl Call {
+    pub fn requests(&self) -> Vec<Request<'_>> {
+        let requests = self.items.iter().map(|item| Request {
+            event: &item.event,
+            quantity: item.quantity.0,
+            metadata: &item.metadata,
+        });
+        requests.collect()
+    }
+
+    pub fn caller<'a>(&'a self, view: &'a View) -> Caller<'a> {
+        Caller { user: &self.user, app: &view.app, key: Some(&self.key) }
+    }
+
+    /// How the ledger and an expired hold refer to the call.
+    pub(crate) fn about(&self) -> String {
+        self.items.first().map(|item| about(&item.event, &self.key, &self.user)).unwrap_or_default()
+    }
+
+    /// Checks that the call can be reserved.
+    pub(super) fn check(&self) -> Result<(), ServiceError> {
+        self.items.iter().try_for_each(CallItem::check)
+    }
+}
+
+impl CallItem {
+    /// Checks that the call can be reserved: it is not a refund and not empty.
+    pub(in crate::service) fn check(&self) -> Result<(), ServiceError> {
+        refuse_refund(&self.event)?;
+        positive(self.quantity).map(|_| ())
+    }
+}
+
+fn refuse_refund(event: &EventName) -> Result<(), ServiceError> {
+    if event.is_refund() {
+        return Err(ServiceError::invalid("event", "must not end in `.refund`; send refunds to `track`"));
+    }
+    Ok(())
+}
+
+/// A call with the facts that the node has cached.
+#[derive(Clone, Copy)]
+pub(super) struct CallContext<'a> {
+    pub tenant: &'a Tenant,
+    pub view: &'a View,
+    pub call: &'a Call,
+    pub operation: &'a Operation,
+}
+
+/// A caller with the values that determine whose counters are used.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    pub caller: Caller<'a>,
+    pub metadata: &'a Metadata,
+}
+
+/// The caller, once per item.
+pub(crate) fn askers<'a>(view: &'a View, call: &'a Call) -> Vec<Asker<'a>> {
+    call.items.iter().map(|item| Asker { caller: call.caller(view), metadata: &item.metadata }).collect()
+}
+
+/// Adds counters that are not in the list yet.
+pub(crate) fn add_counters(counters: &mut Vec<Counter>, more: Vec<Counter>) {
+    for counter in more {
+        let same = |known: &Counter| known.group.id == counter.group.id && known.owner == counter.owner;
+        if !counters.iter().any(same) {
+            counters.push(counter);
+        }
+    }
+}

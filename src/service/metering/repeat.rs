@@ -1,0 +1,101 @@
+//! Repeated calls: they return the first decision with the present counters.
+
+use std::sync::Arc;
+
+use super::call::{Asker, add_counters};
+use super::decision::{Decision, Judged};
+use super::facts::View;
+use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::metering::admission::{Admission, Refusal};
+use crate::domain::metering::counter::{Counter, CounterState};
+use crate::domain::metering::reason::Reason;
+use crate::domain::time::window::TimeMs;
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::tenant::Tenant;
+use crate::store::metering::admission::{Denied, OwnedGroup};
+
+/// The counters that a repeated call uses.
+#[derive(Clone, Copy)]
+pub(super) struct Repetition<'a> {
+    pub tenant: &'a Tenant,
+    pub view: &'a View,
+    pub askers: &'a [Asker<'a>],
+}
+
+/// Counters with the time at which they were read.
+pub(super) struct Present {
+    pub counters: Vec<Counter>,
+    pub now_ms: TimeMs,
+}
+
+impl Gateway {
+    /// The present counters of the wanted groups.
+    pub(super) async fn present(
+        &self,
+        repetition: Repetition<'_>,
+        wanted: impl Fn(&LimitGroup) -> bool,
+    ) -> Result<Present, ServiceError> {
+        let mut present = Present { counters: Vec::new(), now_ms: repetition.view.now_ms };
+        for asker in repetition.askers {
+            let usage = self.usage(repetition.tenant, *asker, &wanted).await?;
+            present.now_ms = usage.now_ms;
+            add_counters(&mut present.counters, usage.counters);
+        }
+        Ok(present)
+    }
+
+    /// The stored denial, with the present counters.
+    pub(super) async fn repeat_denied(
+        &self,
+        repetition: Repetition<'_>,
+        at_ms: TimeMs,
+        denied: Denied,
+    ) -> Result<Decision, ServiceError> {
+        let Repetition { view, askers, .. } = repetition;
+        let wanted = |group: &LimitGroup| denied.groups.iter().any(|owned| owned.id == group.id);
+        let Present { mut counters, now_ms } = self.present(repetition, wanted).await?;
+        let judged = judge_again(view, askers, &denied.groups, &denied.states);
+        let verdict = Reason::parse(&denied.verdict);
+        let refusal = verdict.map(|reason| Refusal { reason, groups: Vec::new() });
+        // The reason is that of the first answer, even if groups are gone or have another enforcement now. Approval
+        // requests were opened exactly if approval was the only reason.
+        let by_groups = if denied.opened.is_empty() { Reason::LimitReached } else { Reason::ApprovalRequired };
+        let reasons = vec![verdict.unwrap_or(by_groups)];
+        let user = askers.first().map(|asker| OwnerName::of_user(asker.caller.user));
+        let user = user.ok_or_else(|| ServiceError::Internal("a call of nobody".to_owned()))?;
+        let admission = Admission { refusal, ..Admission::empty(view.effective_limits(), user) };
+        let decision = Decision::denied(&judged, &admission, denied.relief(), at_ms);
+        let retry_after_ms = decision.retry_after_ms.map(|wait| at_ms + wait - now_ms).filter(|wait| *wait > 0);
+        let refused = |counter: &Counter| {
+            judged.iter().any(|judged| judged.state.over_limit && judged.group.id == counter.group.id)
+        };
+        counters.sort_by(|one, other| refused(other).cmp(&refused(one)).then_with(|| one.by_tightness(other)));
+        Ok(Decision { reasons, retry_after_ms, counters, counters_at_ms: now_ms, replayed: true, ..decision })
+    }
+}
+
+/// The groups of a stored answer with their decision at that time; groups that no longer exist are left out.
+pub(super) fn judge_again(
+    view: &View,
+    askers: &[Asker<'_>],
+    groups: &[OwnedGroup],
+    states: &[CounterState],
+) -> Vec<Judged> {
+    let pairs = groups.iter().zip(states);
+    pairs
+        .filter_map(|(owned, state)| {
+            let group = view.effective_limits().groups().find(|group| group.id == owned.id)?;
+            let owner = askers.iter().find_map(|asker| group.scope.owner(asker.caller.subject(asker.metadata)))?;
+            Some(Judged {
+                group: Arc::clone(group),
+                owner: Arc::new(owner),
+                window: owned.window,
+                amount: owned.amount,
+                limit: owned.limit,
+                state: *state,
+            })
+        })
+        .collect()
+}

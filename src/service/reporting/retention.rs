@@ -1,0 +1,47 @@
+//! How long the rows of reports stay.
+
+use crate::domain::reporting::rollup::Cube;
+use crate::domain::time::day::{DAY_MS, Day};
+use crate::domain::time::window::TimeMs;
+use crate::store::keys::Bucket;
+use crate::store::reporting::stream::Place;
+
+/// Expired data of a sandbox is stored for seven real days, since its clock is moved manually.
+const LEAST_SANDBOX_DAYS: i64 = 7;
+const DAY_S: i64 = DAY_MS / 1000;
+
+/// How long rows are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Days for rows without users, 1 to 3660.
+    pub days: u16,
+    /// Days for rows with users.
+    pub user_days: u16,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { days: 400, user_days: 35 }
+    }
+}
+
+impl Retention {
+    /// How many days the rows of a cube are stored.
+    pub fn days_of(self, cube: Cube) -> i64 {
+        i64::from(match cube {
+            Cube::Calls => self.days,
+            Cube::Users => self.user_days,
+        })
+    }
+
+    /// The TTL of a day's rows in seconds, from `now` (real time) on; None if they are too old to be stored.
+    pub(in crate::service) fn ttl_s(self, bucket: &Bucket, place: Place, now: TimeMs) -> Option<i64> {
+        let days = self.days_of(place.cube);
+        let left = match bucket.is_sandbox() {
+            true => days.max(LEAST_SANDBOX_DAYS),
+            false => days - Day::of(now).since(place.day).max(0),
+        };
+        // Plus one for the day itself.
+        (left > 0).then_some((left + 1) * DAY_S)
+    }
+}
