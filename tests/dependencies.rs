@@ -1,6 +1,6 @@
-//! What is built in: every crate comes from a listed registry with its checksum, under a listed licence, and is not one
-//! that is refused. The lists are those of `deny.toml`. Container images are pinned, and `scripts/audit.py` never calls
-//! dependencies clean that it could not check.
+//! Checks the dependencies: every crate comes from a listed registry with a checksum, has a listed licence, and is not
+//! banned. The lists are those of `deny.toml`. Container images are pinned, and `scripts/audit.py` never reports
+//! success for a dependency it could not check.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,7 +14,7 @@ fn read(file: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
 }
 
-/// The quoted texts of a list in a section of `deny.toml`.
+/// The quoted strings of a list in a section of `deny.toml`.
 fn list(section: &str, name: &str) -> Vec<String> {
     let text = read("deny.toml");
     let section = text.split(&format!("[{section}]\n")).nth(1).unwrap();
@@ -25,7 +25,7 @@ fn list(section: &str, name: &str) -> Vec<String> {
     values
 }
 
-/// The crates of a build on this machine, as cargo has resolved them.
+/// The crates of a build on this machine, as cargo resolved them.
 fn packages() -> Vec<Value> {
     let version = Command::new("rustc").arg("-vV").output().unwrap();
     let version = String::from_utf8(version.stdout).unwrap();
@@ -41,7 +41,7 @@ fn packages() -> Vec<Value> {
     packages.into_iter().filter(|package| !package["source"].is_null()).collect()
 }
 
-/// Is a choice of the expression allowed? Of `OR` (or `/`) one side is enough, of `AND` both are needed.
+/// Whether the licence expression is allowed: one side of `OR` (or `/`) is enough, `AND` needs both.
 fn may(expression: &str, allowed: &[String]) -> bool {
     let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
@@ -76,7 +76,7 @@ fn one(words: &[&str], at: &mut usize, allowed: &[String]) -> bool {
         *at += 1;
         return found;
     }
-    // An exception is not on the list, so neither is what it belongs to.
+    // A licence exception is not on the list, so a licence with one is not allowed.
     if words.get(*at) == Some(&"WITH") {
         *at += 2;
         return false;
@@ -138,8 +138,8 @@ fn every_crate_of_the_lock_file_has_a_checksum() {
     }
 }
 
-/// The images of `FROM`, `COPY --from`, `# syntax=` and `image:` lines, without build stages and without those that
-/// the file builds itself.
+/// The images of `FROM`, `COPY --from`, `# syntax=` and `image:` lines, except build stages and images that the file
+/// builds itself.
 fn images(file: &str) -> Vec<String> {
     let text = read(file);
     let mut own: Vec<&str> = vec!["quotagate"];
@@ -192,12 +192,12 @@ fn the_compose_file_gives_redis_a_password_and_a_memory_limit() {
     assert!(!text.contains("PASSWORD:-") && !text.contains("PASSWORD}"), "a password without `:?` may be empty");
 }
 
-/// Answers every request with what `answer` makes of its queries, and sends the queries of each request.
+/// Answers every request with the result of `answer` for its queries, and sends the queries over the channel.
 fn advisory_database(answer: fn(&[Value]) -> String) -> (String, mpsc::Receiver<Vec<Value>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (sender, asked) = mpsc::channel();
-    // It ends with the process of the test.
+    // The thread ends with the test process.
     std::thread::spawn(move || {
         for connection in listener.incoming() {
             let queries = queries_of(connection.as_ref().unwrap());
@@ -276,7 +276,7 @@ fn an_audit_that_could_not_check_says_so() {
         |_| "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned(),
         |_| "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<html>welcome</html>".to_owned(),
         |_| ok(&json!({})),
-        // Fewer results than packages: the rest is unknown.
+        // Fewer results than packages: the state of the others is unknown.
         |_| ok(&json!({ "results": [{}] })),
     ];
     for (number, answer) in answers.into_iter().enumerate() {

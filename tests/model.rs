@@ -1,10 +1,11 @@
-//! Random histories of all calls on two nodes, each answer compared with a pure model of the whole behaviour; and
-//! histories of clients that call at the same time, which some order must explain.
+//! Plays random histories of all kinds of calls on two nodes, and compares each answer with a pure model of the whole
+//! behavior. Also plays histories of concurrent clients, which some sequential order must explain.
 //!
-//! By default a fixed number of histories of fixed seeds is played; with `MODEL_SECONDS` as many as that time allows, and
-//! with `NEW_SEEDS` others each time. A failing one of the first kind shrinks, and its `MODEL_SEED` is printed: with it
-//! set, that history alone is played again. One of the second kind prints its `CROWD_SEED`: with it set the same clients
-//! call again and again, though never at quite the same moments.
+//! By default a fixed number of histories with fixed seeds is played; with `MODEL_SECONDS` as many as that time
+//! allows, and with `NEW_SEEDS` different ones each time. A failing history of the first kind is shrunk and its
+//! `MODEL_SEED` is printed; with that variable set, only this history is played again. A failing history of the second
+//! kind prints its `CROWD_SEED`; with it set, the same clients make the same calls again, although not at exactly the
+//! same moments.
 
 // The layout of the futures that the service makes is deeper than the default of 128.
 #![recursion_limit = "256"]
@@ -25,10 +26,10 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tokio::runtime::Runtime;
 
-/// How many histories of each kind are played where no time is given.
+/// How many histories of each kind are played if no time is given.
 const HISTORIES: u64 = 15;
 const CROWDS: u64 = 15;
-/// After so many histories everything begins anew: apps are many by then.
+/// After this many histories a new stage is set up, since the number of apps grows.
 const ON_ONE_STAGE: u64 = 40;
 const LONGEST_SHRINK: Duration = Duration::from_secs(120);
 
@@ -36,7 +37,7 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
 }
 
-/// When enough histories were played: by their number, or, with `MODEL_SECONDS`, by the time.
+/// Decides when enough histories were played: by their number, or, with `MODEL_SECONDS`, by time.
 struct Enough {
     number: u64,
     until: Option<Instant>,
@@ -60,8 +61,8 @@ fn history(seed: u64) -> History {
     histories().new_tree(&mut TestRunner::new_with_rng(Config::default(), random)).unwrap().current()
 }
 
-/// Leaves out of a failing history what it also fails without: halves, quarters, and at last single steps. (Shrinking by
-/// proptest takes one step after the other, and many seconds for each history that is played.)
+/// Removes steps from a failing history while it still fails: first halves, then quarters, and finally single steps.
+/// (proptest would shrink one step at a time, which takes too long when each attempt plays a history.)
 fn shrink(runtime: &Runtime, stage: &Stage, mut failing: History, mut why: String) -> (History, String) {
     let began = Instant::now();
     let mut length = failing.steps.len().div_ceil(2);

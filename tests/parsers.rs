@@ -1,4 +1,4 @@
-//! Every parser of what comes from outside, on random texts: none panics, and what is accepted is what was written.
+//! Runs every parser of outside data on random texts: none panics, and accepted values are those that were written.
 
 #[path = "../fuzz/parsers.rs"]
 mod fuzzed;
@@ -21,12 +21,12 @@ use quotagate::store::keys::Bucket;
 use quotagate::store::reading;
 use serde_json::{Value, json};
 
-/// Texts with the characters that mean something somewhere.
+/// Texts with characters that have a special meaning in some format.
 fn texts() -> impl Strategy<Value = String> {
     prop_oneof!["\\PC{0,80}", "[a-z0-9_.:{}%+*/ \\-]{0,70}", any::<String>(), "[a-f0-9]{20,40}", "rsv_[a-f0-9]{36,38}"]
 }
 
-/// JSON with the names that configurations have.
+/// JSON with the field names of configurations.
 fn documents() -> impl Strategy<Value = Value> {
     let word = prop::sample::select(vec![
         "monthly",
@@ -80,7 +80,7 @@ fn documents() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A plan that is valid but for what `change` puts into its group or into itself.
+/// A plan that is valid except for the value of one field, in its group or in itself.
 fn nearly_valid(inside: bool, name: &str, value: Value) -> Value {
     let mut plan = json!({"periodType": "monthly", "periodAnchor": "calendar", "groups": [
         {"id": "g", "unit": "count", "quota": 5, "matches": [{"event": "image.*"}]},
@@ -176,7 +176,7 @@ proptest! {
     }
 
     #[test]
-    fn a_plan_that_is_accepted_is_accepted_as_it_is_told(inside in any::<bool>(), name in prop::sample::select(vec![
+    fn an_accepted_plan_is_accepted_again_as_returned(inside in any::<bool>(), name in prop::sample::select(vec![
         "quota", "unit", "measure", "matches", "covers", "periodType", "periodAnchor", "timezone", "every", "start", "end", "scope",
         "enforcement", "onLimit", "alerts", "maxPerCall", "weekStart", "onPlanChange", "unmatchedEvents",
     ]), value in documents()) {
@@ -196,7 +196,7 @@ proptest! {
         for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
             match ConfigFile::parse(&text) {
                 Ok(file) => prop_assert_eq!(&file.document, &value, "{}", text),
-                // YAML knows characters that may not stand in a file, even between quotes.
+                // YAML does not allow some characters in a file, even inside quotes.
                 Err(error) => prop_assert!(text.chars().any(|letter| letter.is_control() || !letter.is_ascii()), "{}: {}", error, text),
             }
         }
@@ -208,7 +208,7 @@ proptest! {
     ) {
         match ConfigFile::parse(&text) {
             Ok(file) => { file.line_of("plans[0].id"); }
-            // YAML begins a line behind a carriage return too.
+            // In YAML a carriage return also starts a new line.
             Err(error) => prop_assert!(error.line <= text.split(['\n', '\r']).count() + 1, "{}", error),
         }
     }
@@ -235,7 +235,7 @@ proptest! {
     }
 }
 
-/// Bytes that reach further than noise would: parts of what the parsers accept, in any order, between noise.
+/// Bytes that get further than random ones: fragments that the parsers accept, in any order, mixed with noise.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let known = prop::sample::select(vec![
         "0.25",
@@ -303,7 +303,7 @@ proptest! {
     }
 }
 
-/// Replies as scripts give them (the fuzz target's form), and entries of the ledger.
+/// Replies of scripts in the fuzz target's form, and ledger entries.
 const REPLIES: [&str; 12] = [
     "reserve\nheld\n1795228329143\n0\n5+1 2+0+3+4",
     "reserve\ndenied\n1795228329143\n2\n\n1795228389143\ng:apr_1:open\n5+1! 2+0",
@@ -327,7 +327,7 @@ const ENTRIES: &str = "type\ntrack\nat\n1795228329143\nlate\n0\nop\n0123456789ab
 
 proptest! {
     #[test]
-    fn a_damaged_reply_or_entry_is_told_or_left_out(
+    fn a_damaged_reply_or_entry_is_reported_or_skipped(
         at in any::<prop::sample::Index>(), of in 0..REPLIES.len(), put in "[\\n \\-:,{}0-9a-z\"]{0,6}", count in 0..3_u8
     ) {
         for (whole, parser) in [(REPLIES[of], fuzzed::replies as fuzzed::Parser), (ENTRIES, fuzzed::ledger_entries)] {

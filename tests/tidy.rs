@@ -1,5 +1,7 @@
-//! House rules, by reading the files.
+//! Checks conventions of this repository by reading its files.
 
+#[path = "tidy/functions.rs"]
+mod functions;
 #[path = "tidy/imports.rs"]
 mod imports;
 #[path = "tidy/metrics.rs"]
@@ -19,7 +21,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every file with this ending under a folder: path from the root, and text.
+/// Every file with this extension in a directory: path from the root, and text.
 fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
     let mut open = vec![root().join(folder)];
     let mut found = Vec::new();
@@ -39,7 +41,7 @@ fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
     found
 }
 
-/// Modules that a `#[cfg(test)]` in another file declares.
+/// Whether a `#[cfg(test)]` in another file declares this module.
 fn is_test_module(path: &str) -> bool {
     ["/tests.rs", "/plan_tests.rs", "/laws.rs"].iter().any(|name| path.ends_with(name))
 }
@@ -56,7 +58,7 @@ fn sources() -> Vec<(String, Vec<(usize, String)>)> {
         .collect()
 }
 
-/// Fails with every line of the product that names one of `words`, unless `may` says that the file may.
+/// Fails with every line of the product that contains one of `words`, unless `may` allows it for the file.
 #[track_caller]
 fn only_named_where(words: &[&str], may: impl Fn(&str) -> bool) {
     let mut offences = Vec::new();
@@ -70,7 +72,7 @@ fn only_named_where(words: &[&str], may: impl Fn(&str) -> bool) {
     assert!(offences.is_empty(), "{}", offences.join("\n"));
 }
 
-/// `word` stands in the line, and not as the end of a longer name.
+/// Whether `word` occurs in the line, and not as the end of a longer name.
 fn names(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(at, _)| {
         let before = line[..at].chars().next_back();
@@ -107,7 +109,7 @@ fn the_domain_does_no_io_and_reads_no_clock() {
 #[test]
 fn only_the_store_names_redis_and_only_http_names_actix() {
     only_named_where(&["redis::", "use redis"], |path| layer(path) == "store");
-    // The web framework's runtime and shared state are what a node is put together with.
+    // A node is assembled with the web framework's runtime and shared state.
     only_named_where(&["actix_web"], |path| matches!(layer(path), "http" | "startup" | "main"));
     for (path, lines) in sources() {
         for (number, line) in lines.iter().filter(|_| matches!(layer(&path), "startup" | "main")) {
@@ -119,10 +121,11 @@ fn only_the_store_names_redis_and_only_http_names_actix() {
 
 #[test]
 fn bodies_are_read_within_their_bounds_and_headers_one_value_at_a_time() {
-    // Extractors of the framework inflate without a bound, and before the key is looked at.
+    // The framework's extractors inflate without a limit, and before the key is checked.
     let words = ["web::Json<", "web::Form<", "web::Payload", ": web::Bytes", "Bytes::from_request"];
     only_named_where(&words, |path| path == "src/http/wire/payload.rs");
-    // Of a header that is repeated, the first value would count; one that is no text would count as absent.
+    // With a plain lookup, the first value of a repeated header would count, and one that is not text would be
+    // ignored.
     let may = |path: &str| {
         matches!(
             path,
@@ -138,7 +141,7 @@ fn bodies_are_read_within_their_bounds_and_headers_one_value_at_a_time() {
 
 #[test]
 fn no_node_clock_decides() {
-    // A first estimate that every script corrects, the check for skew, and the name of a replay's run.
+    // An estimate that every script corrects, the check for clock skew, and the name of a replay's run.
     let may = |path: &str| {
         matches!(path, "src/service/metering/clocks.rs" | "src/service/nodes/readiness.rs" | "src/cli/replay.rs")
     };
@@ -161,8 +164,8 @@ fn nothing_prints_where_a_closed_pipe_panics() {
 fn every_background_task_is_supervised() {
     let spawns =
         ["tokio::spawn", "task::spawn", "spawn_local", "spawn_blocking", "thread::spawn", "thread::Builder", "JoinSet"];
-    // The writer of the log cannot fail; the others are parts with a pulse, or awaited by who spawned them. The task that
-    // follows users (src/http/middleware/watchers.rs) ends its streams if it panics, and starts again with the next one.
+    // The writer of the log cannot fail; the others report their health, or their caller awaits them. If the task that
+    // follows users (src/http/middleware/watchers.rs) panics, it ends its streams, and starts again with the next one.
     let parts = ["src/infra/supervise.rs", "src/infra/telemetry.rs", "src/infra/journal.rs", "src/workers/catch_up.rs"];
     let awaited = ["src/http/mod.rs", "src/http/middleware/readers.rs"];
     only_named_where(&spawns, |path| parts.contains(&path) || awaited.contains(&path));
@@ -186,24 +189,6 @@ fn the_product_never_panics_on_purpose_and_leaves_nothing_for_later() {
                 text.lines().enumerate().filter(|(_, line)| later.iter().any(|word| names(line, word)))
             {
                 offences.push(format!("{path}:{}: {line}", number + 1));
-            }
-        }
-    }
-    assert!(offences.is_empty(), "{}", offences.join("\n"));
-}
-
-/// Tuples hide the meaning of arguments, and their number from the lint.
-#[test]
-fn functions_take_no_tuples_apart() {
-    let mut offences = Vec::new();
-    for (path, lines) in sources() {
-        for (number, line) in lines {
-            let line = line.trim();
-            let is_argument = line.starts_with('(') && line.contains("): (") && line.ends_with(',');
-            let is_only_argument = line.contains("fn ") && line.contains("((") && line.contains("): (");
-            if is_argument || is_only_argument || line.contains("Result<Result<") || line.contains("too_many_arguments")
-            {
-                offences.push(format!("{path}:{number}: {line}"));
             }
         }
     }
@@ -245,7 +230,7 @@ fn the_dashboard_makes_markup_of_no_text_and_calls_the_api_in_one_file() {
 
 #[test]
 fn every_script_of_the_dashboard_is_imported_and_imports_what_is_there() {
-    // Those that pages begin with.
+    // The entry points of the pages.
     let mut imported = BTreeSet::from(["dashboard/docs.js".to_owned(), "dashboard/main.js".to_owned()]);
     for (path, text) in pages() {
         for line in text.lines().filter(|line| line.starts_with("import ")) {
@@ -255,7 +240,7 @@ fn every_script_of_the_dashboard_is_imported_and_imports_what_is_there() {
             imported.insert(target.strip_prefix(root()).unwrap().to_str().unwrap().to_owned());
         }
     }
-    // Pages that are read when they are gone to: `page('users', 'Users', …)`.
+    // Pages that are loaded on demand: `page('users', 'Users', …)`.
     let main = fs::read_to_string(root().join("dashboard/main.js")).unwrap();
     for call in main.split(" page('").skip(1) {
         let mut names = call.split('\'');
@@ -286,20 +271,20 @@ fn every_lua_file_is_built_in_and_in_the_library() {
     }
 }
 
-/// The code of a Lua file, without comments.
+/// The code of a Lua file without its comments.
 fn code(text: &str) -> String {
     let text: String = text.split("--[[").map(|part| part.split_once("]]").map_or(part, |(_, code)| code)).collect();
     text.lines().map(|line| line.split_once("--").map_or(line, |(code, _)| code)).collect::<Vec<_>>().join("\n")
 }
 
-/// `name.` as a word.
+/// Whether the code contains `name.` as a word.
 fn uses(code: &str, name: &str) -> bool {
     let is_part = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '.';
     let word = format!("{name}.");
     code.match_indices(&word).any(|(at, _)| !code[..at].ends_with(is_part))
 }
 
-/// What Lua does not find above it is looked for among the globals, and found missing when the line is run.
+/// Lua looks up a name that is not defined above as a global, and fails only when the line runs.
 #[test]
 fn every_lua_library_uses_only_those_above_it() {
     let order: Vec<&str> = FILES[0].1.lines().filter_map(|line| line.strip_prefix("--- @include \"lib/")).collect();
@@ -314,7 +299,7 @@ fn every_lua_library_uses_only_those_above_it() {
     }
 }
 
-/// A command's header, without its code.
+/// The header of a command, without its code.
 fn header(text: &str) -> &str {
     text.split_once("--[[").unwrap().1.split_once("]]").unwrap().0
 }
@@ -341,7 +326,7 @@ fn text_becomes_a_number_in_one_lua_file_and_no_key_is_composed() {
     }
 }
 
-/// A command's text with that of every library that it comes to.
+/// The text of a command with all libraries it uses, directly or indirectly.
 fn with_libraries(command: &str) -> String {
     let mut names = vec![command.to_owned()];
     let mut whole = String::new();
@@ -358,7 +343,7 @@ fn with_libraries(command: &str) -> String {
     whole
 }
 
-/// The words with which a script's code answers: the first text of a table that is returned or built to be.
+/// The status words of a script's code: the first string of a table that is returned or built as a reply.
 fn status_words(source: &str) -> BTreeSet<String> {
     let code: String = source.split("--[[").map(|part| part.split_once("]]").map_or(part, |(_, code)| code)).collect();
     let openings = ["return {", "answer = {", ".reply({", ".answer({", "fingerprint, {"];
@@ -406,7 +391,7 @@ fn every_status_that_a_script_answers_is_documented_and_decoded() {
         for word in words {
             let quoted = format!("\"{word}\"");
             assert!(decoded.contains(&quoted) || shared.contains(&quoted), "{}: {word} is not decoded", script.name);
-            // Helpers of one library serve several commands; a command documents what it can answer.
+            // The helpers of one library serve several commands; each command documents the statuses it can return.
             let own = FILES.iter().find(|(name, _)| *name == script.name).unwrap().1;
             if status_words(own).contains(&word) {
                 let documented = header(own).split("\nReplies").nth(1).unwrap();

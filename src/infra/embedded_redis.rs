@@ -333,8 +333,8 @@ impl Server {
         self.socket.parent().filter(|dir| *dir != self.data_dir)
     }
 
-    /// Makes the directory for the socket anew while no server runs. Its name can be guessed and
-    /// the temporary directory is shared, so one that exists might be somebody else's.
+    /// Recreates the directory for the socket while no server runs. Its name can be guessed and the temporary directory
+    /// is shared, so an existing directory might belong to another user.
     fn make_private_socket_dir(&self) -> Result<(), EmbeddedRedisError> {
         let Some(dir) = self.private_socket_dir() else {
             return Ok(());

@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_to_a_bound_and_begin_anew_after_a_steady_run() {
+    fn waits_grow_to_a_bound_and_restart_after_a_steady_run() {
         let short = Duration::from_secs(1);
         let mut waits = vec![FIRST_WAIT];
         for place in 0..12 {

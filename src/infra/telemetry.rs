@@ -117,11 +117,11 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_full_queue_or_a_reader_that_is_gone() {
+    fn a_full_queue_or_a_closed_reader_blocks_no_caller() {
         let (lines, received) = sync_channel(2);
         let mut queue = Queue(lines);
         for _ in 0..10 {
-            assert_eq!(queue.write(b"line\n").unwrap(), 5, "nobody reads, and nobody waits");
+            assert_eq!(queue.write(b"line\n").unwrap(), 5, "lines are not read, and no caller blocks");
         }
         assert_eq!(received.try_iter().count(), 2);
         let writer = std::thread::spawn(move || write_all(&received, Broken));

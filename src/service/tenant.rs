@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::error::ServiceError;
-use crate::domain::values::ids::{AppId, Mode, UserId};
+use crate::domain::metering::idempotency::Idempotency;
+use crate::domain::values::ids::{AppId, KeyId, Mode, UserId};
 use crate::store::keys::{BUCKETS, Bucket};
 
 /// How an app's data is distributed in Redis; it cannot be changed after creation.
@@ -66,4 +67,11 @@ pub struct BucketCursor {
     pub bucket: usize,
     /// Entries of the bucket on earlier pages.
     pub offset: usize,
+}
+
+/// Who makes a change, and the idempotency key of the call.
+#[derive(Clone, Copy, Debug)]
+pub struct Author<'a> {
+    pub key: &'a KeyId,
+    pub idempotency: Option<&'a Idempotency>,
 }

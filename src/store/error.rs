@@ -36,7 +36,7 @@ impl From<redis::RedisError> for StoreError {
 }
 
 /// Whether the error says that Redis does not know the user or does not permit a command, directly or in a script.
-/// Only the text tells this.
+/// Only the error text shows this.
 pub fn is_forbidden(what: &str) -> bool {
     let words = ["NoPerm", "NOPERM", "NOAUTH", "WRONGPASS", "AuthenticationFailed", "user executing the script can't"];
     words.iter().any(|word| what.contains(word))

@@ -51,7 +51,7 @@ pub fn entries(bucket: &Bucket, entries: &[Vec<&[u8]>]) -> Result<usize, StoreEr
         Value::Array(vec![text(format!("1795228329143-{number}").as_bytes()), Value::Array(fields)])
     });
     let page = ledger::read_entries(bucket, Value::Array(stored.collect()))?;
-    assert_eq!(page.count(), entries.len(), "each entry is read or told");
+    assert_eq!(page.count(), entries.len(), "each entry is either read or reported as damaged");
     Ok(page.entries.len())
 }
 

@@ -174,7 +174,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_script_answers_is_read_or_told(list in prop::collection::vec(values(), 0..8), kinds in any::<[u8; 8]>()) {
+        fn every_reply_of_a_script_is_read_or_an_error(list in prop::collection::vec(values(), 0..8), kinds in any::<[u8; 8]>()) {
             let count = list.len();
             let mut fields = Fields::new("test", Value::Array(list)).unwrap();
             for kind in kinds {

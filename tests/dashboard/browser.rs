@@ -1,4 +1,4 @@
-//! Headless Chromium over the WebDriver protocol.
+//! Drives headless Chromium over the WebDriver protocol.
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::TcpStream;
@@ -11,15 +11,15 @@ use serde_json::{Value, json};
 use crate::support::slots::Slot;
 use crate::support::{PATIENCE, run};
 
-/// What WebDriver calls an element.
+/// The key under which WebDriver returns an element's id.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 pub const CONTROL: &str = "\u{e009}";
 pub const SHIFT: &str = "\u{e008}";
-/// Releases what is held.
+/// Releases the modifier keys that are pressed.
 const NO_KEY: &str = "\u{e000}";
 const DELETE: &str = "\u{e017}";
 
-/// Browsers that no test uses now. They end with the process.
+/// Browsers that no test is using at the moment. They end with the process.
 static FREE: Mutex<Vec<Driven>> = Mutex::new(Vec::new());
 
 /// `chromedriver` with one browser.
@@ -28,7 +28,7 @@ struct Driven {
     session: String,
 }
 
-/// A browser for one test, with nothing in it that an earlier test left. There are no more of them than slots.
+/// A browser for one test, cleared of everything that earlier tests left in it. There are at most as many as slots.
 pub struct Browser {
     driven: Option<Driven>,
     session: String,
@@ -47,8 +47,8 @@ fn path_of(program: &str) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// A driver that listens, its port, and what it says from then on. It takes a port that is free for IPv4 and ends at once
-/// if somebody has that port for IPv6; then another one is asked.
+/// Starts a driver; returns its process, its port, and its output. It takes a port that is free for IPv4, and exits at
+/// once if the port is taken for IPv6; then another port is tried.
 fn driver() -> (Child, u16, Lines<BufReader<ChildStdout>>) {
     for _ in 0..10 {
         let mut command = Command::new("chromedriver");
@@ -70,7 +70,7 @@ fn driver() -> (Child, u16, Lines<BufReader<ChildStdout>>) {
 impl Driven {
     async fn start(http: &reqwest::Client) -> Self {
         let (driver, port, lines) = driver();
-        // Nobody reads what comes later, and it must not be stuck on that.
+        // Drains the output, so that the driver never blocks on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let base = format!("http://127.0.0.1:{port}/session");
         let arguments =
@@ -92,8 +92,8 @@ impl Driven {
         Self { driver, session: format!("{base}/{id}") }
     }
 
-    /// Closes the browser, then the session. The driver ends only what it started itself, which on Debian is a script that
-    /// waits for the browser. Not by `http`, since a destructor cannot wait for it.
+    /// Closes the browser, then the session. The driver ends only the process it started, which on Debian is a script
+    /// that waits for the browser. This does not use `http`, because a destructor cannot await.
     fn close(&self) -> std::io::Result<()> {
         let (address, session) = self.session["http://".len()..].split_once('/').unwrap();
         let command = json!({"cmd": "Browser.close", "params": {}}).to_string();
@@ -129,8 +129,7 @@ impl Browser {
         browser
     }
 
-    /// Takes away what an earlier test left: tabs, an open prompt, cookies, what pages stored, how they were looked at,
-    /// and the log.
+    /// Clears what an earlier test left: tabs, an open prompt, cookies, storage, the color scheme, and the log.
     async fn clean(&self) {
         let tabs = self.call("GET", "window/handles", None).await.unwrap();
         let tabs: Vec<&str> = tabs.as_array().unwrap().iter().map(|tab| tab.as_str().unwrap()).collect();
@@ -139,7 +138,7 @@ impl Browser {
             self.call("DELETE", "window", None).await.unwrap();
         }
         self.to_tab(tabs[0]).await;
-        // There may be none.
+        // Fails if there is no prompt, which is fine.
         let _ = self.call("POST", "alert/dismiss", Some(json!({}))).await;
         self.offline(false).await;
         let origin = self.run("return location.origin", json!([])).await;
@@ -173,7 +172,7 @@ impl Browser {
         self.call("POST", "refresh", Some(json!({}))).await.unwrap();
     }
 
-    /// Runs a function's body in the page.
+    /// Runs a function body in the page.
     pub async fn run(&self, script: &str, arguments: Value) -> Value {
         self.call("POST", "execute/sync", Some(json!({"script": script, "args": arguments}))).await.unwrap()
     }
@@ -182,7 +181,7 @@ impl Browser {
         self.call("POST", "goog/cdp/execute", Some(json!({"cmd": command, "params": parameters}))).await.unwrap()
     }
 
-    /// `light` or `dark`, as the system of the one who looks would say.
+    /// Sets the preferred color scheme, `light` or `dark`.
     pub async fn theme(&self, scheme: &str) {
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.devtools("Emulation.setEmulatedMedia", features).await;
@@ -193,24 +192,24 @@ impl Browser {
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
     }
 
-    /// Whether the browser reaches anything.
+    /// Sets whether the browser is offline.
     pub async fn offline(&self, offline: bool) {
         self.devtools("Network.enable", json!({})).await;
         let conditions = json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
         self.devtools("Network.emulateNetworkConditions", conditions).await;
     }
 
-    /// What is seen now, as a PNG.
+    /// A screenshot of the page as a PNG.
     pub async fn picture(&self) -> Vec<u8> {
         use base64::Engine;
         let answer = self.devtools("Page.captureScreenshot", json!({"format": "png"})).await;
         base64::engine::general_purpose::STANDARD.decode(answer["data"].as_str().unwrap()).unwrap()
     }
 
-    /// Goes to a page by the address behind the `#`, and waits until it has loaded what it shows.
+    /// Opens a page by its address after the `#`, and waits until its data is loaded.
     pub async fn visit(&self, place: &str) {
         self.visit_any(place).await;
-        // A page writes its filter in its own way.
+        // A page may normalize the filter in its address.
         let path = place.split('?').next().unwrap_or(place);
         let here = format!(
             "const at = [...document.querySelectorAll('[role=status]')].some((it) => /^Loading/.test(it.textContent)); \
@@ -223,7 +222,7 @@ impl Browser {
         .await;
     }
 
-    /// Goes to a page, whatever is shown there. Returns when the page has heard of its new address and has been drawn.
+    /// Opens a page without waiting for its data. Returns once the page has noticed the new address and is drawn.
     pub async fn visit_any(&self, place: &str) {
         let go = "return new Promise((done) => { \
             const drawn = () => requestAnimationFrame(() => requestAnimationFrame(() => done(true))); \
@@ -232,7 +231,7 @@ impl Browser {
         self.run(go, json!([place])).await;
     }
 
-    /// Waits until that expression is true in the page.
+    /// Waits until the expression is true in the page.
     pub async fn until(&self, expression: &str) {
         self.patiently(expression, || async {
             let value = self.run(&format!("return {expression}"), json!([])).await;
@@ -241,7 +240,7 @@ impl Browser {
         .await;
     }
 
-    /// Tries until it succeeds: pages load in their own time.
+    /// Repeats the attempt until it succeeds, since pages load asynchronously.
     async fn patiently<T, F: Future<Output = Result<T, String>>>(&self, what: &str, attempt: impl Fn() -> F) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -269,49 +268,49 @@ impl Browser {
         .await;
     }
 
-    /// Clicks the button or link of that name, when it can be clicked: in the dialog, if one is open.
+    /// Clicks the button or link of this name once it can be clicked, inside the open dialog if there is one.
     pub async fn click(&self, name: &str) {
         let named = format!("[normalize-space()={0} or @aria-label={0}]", quoted(name));
         let open = "[not(//dialog[@open]) or ancestor::dialog[@open]]";
         self.click_at(&format!("(//button{named}{open}[not(@disabled)] | //a{named}{open})[1]")).await;
     }
 
-    /// Clicks the page of that name in the menu.
+    /// Opens the page of this name from the menu.
     pub async fn page(&self, name: &str) {
         self.click_at(&format!("//nav[@aria-label='Pages']//a[normalize-space()={}]", quoted(name))).await;
         self.sees_title(name).await;
     }
 
-    /// Types into the field of that name, in place of what was there. A page that is drawn meanwhile may put the old text
-    /// back, so what the field then holds is compared, and it is typed again.
+    /// Replaces the text of the field of this name. A page that is redrawn meanwhile may restore the old text, so the
+    /// result is compared and typed again if it differs.
     pub async fn fill(&self, name: &str, text: &str) {
         let xpath = format!("//*[@name={0} or @aria-label={0}]", quoted(name));
         self.patiently(&xpath, || async {
             let element = self.element(&xpath).await?;
-            // As a person does it: everything is selected and replaced. WebDriver's own clearing is not told to the page as input.
+            // Selects everything and types over it, as a person does: WebDriver's own clearing fires no input event.
             let keys = format!("{CONTROL}a{NO_KEY}{}", if text.is_empty() { DELETE } else { text });
             self.call("POST", &format!("element/{element}/value"), Some(json!({"text": keys}))).await?;
             let held = self.call("GET", &format!("element/{element}/property/value"), None).await?;
-            // A list takes what stands before a comma.
+            // A list field accepts the text before a comma as an entry.
             let expected = if text.ends_with(',') { "" } else { text };
             if held == expected { Ok(()) } else { Err(format!("{name} holds {held}")) }
         })
         .await;
     }
 
-    /// Clicks the field of that name, such as a box to tick.
+    /// Clicks the field of this name, for example a checkbox.
     pub async fn click_field(&self, name: &str) {
         self.click_at(&format!("//*[@name={}]", quoted(name))).await;
     }
 
     pub async fn choose(&self, name: &str, value: &str) {
-        // An option whose text is its value has no attribute of it.
+        // An option whose text is its value has no `value` attribute.
         let option = "option[@value={1} or (not(@value) and normalize-space()={1})]";
         let option = option.replace("{1}", &quoted(value));
         self.click_at(&format!("//select[@name={0} or @id={0}]/{option}", quoted(name))).await;
     }
 
-    /// Counts clicks from now on, until the page is loaded again.
+    /// Counts clicks from now on, until the page is reloaded.
     pub async fn count_clicks(&self) {
         let count = "window.clicks = 0; \
             if (!window.counting) addEventListener('click', (event) => { if (event.isTrusted && event.detail > 0) window.clicks += 1; }, true); \
@@ -323,18 +322,18 @@ impl Browser {
         self.run("return window.clicks", json!([])).await.as_u64().unwrap()
     }
 
-    /// Presses keys where the focus is.
+    /// Presses keys in the focused element.
     pub async fn press(&self, keys: &str) {
         let active = self.call("GET", "element/active", None).await.unwrap()[ELEMENT].as_str().unwrap().to_owned();
         self.call("POST", &format!("element/{active}/value"), Some(json!({"text": keys}))).await.unwrap();
     }
 
-    /// Presses keys as a keyboard does, also where nothing takes text.
+    /// Presses a key like a keyboard does, also where no input is focused.
     pub async fn press_anywhere(&self, key: &str) {
         self.type_keys(&[("keyDown", key), ("keyUp", key)]).await;
     }
 
-    /// Presses a key while another one is held, as [`CONTROL`].
+    /// Presses a key while another one, such as [`CONTROL`], is pressed.
     pub async fn press_with(&self, held: &str, key: &str) {
         self.type_keys(&[("keyDown", held), ("keyDown", key), ("keyUp", key), ("keyUp", held)]).await;
     }
@@ -349,7 +348,7 @@ impl Browser {
         self.run("return document.body.innerText", json!([])).await.as_str().unwrap().to_owned()
     }
 
-    /// Waits until the page shows that text.
+    /// Waits until the page shows this text.
     pub async fn sees(&self, text: &str) {
         self.patiently(&format!("sees {text:?}"), || async {
             if self.text().await.contains(text) { Ok(()) } else { Err("it is not there".to_owned()) }
@@ -374,7 +373,7 @@ impl Browser {
         .await;
     }
 
-    /// What went wrong in the page, apart from answers that tests ask for.
+    /// Errors in the page's log, except for responses that tests ask for.
     pub async fn faults(&self) -> Vec<String> {
         let log = self.call("POST", "se/log", Some(json!({"type": "browser"}))).await.unwrap();
         let told = log.as_array().unwrap().iter().filter_map(|entry| entry["message"].as_str());
@@ -385,7 +384,7 @@ impl Browser {
         self.call("GET", &format!("cookie/{name}"), None).await.unwrap()
     }
 
-    /// Another tab of the same browser; answers the handles of the first and of the new one.
+    /// Opens another tab of the same browser; returns the handles of the first and the new one.
     pub async fn another_tab(&self) -> (String, String) {
         let first = self.call("GET", "window", None).await.unwrap().as_str().unwrap().to_owned();
         let new = self.call("POST", "window/new", Some(json!({"type": "tab"}))).await.unwrap();
@@ -406,7 +405,7 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         let driven = self.driven.take();
-        // Nobody knows in what state a failed test left it.
+        // A failed test leaves the browser in an unknown state, so it is not reused.
         if !std::thread::panicking() {
             FREE.lock().unwrap().extend(driven);
         }
@@ -422,7 +421,7 @@ impl Drop for Driven {
     }
 }
 
-/// A text in XPath, which knows no escapes.
+/// A string literal in XPath, which has no escapes.
 fn quoted(text: &str) -> String {
     match text.contains('\'') {
         true => format!("\"{text}\""),

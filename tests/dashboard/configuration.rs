@@ -1,4 +1,4 @@
-//! Keys, plans, approvals, the test clock, and the way to the first call.
+//! Keys, plans, approvals, the test clock, and the first call.
 
 use serde_json::json;
 
@@ -21,7 +21,7 @@ async fn the_first_visit_leads_to_the_first_reserve() {
     let decision: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(decision["allowed"], true, "{decision}");
     browser.sees("It has arrived").await;
-    // The second command has the id by then.
+    // The second command contains the id by now.
     let id = decision["reservationId"].as_str().unwrap();
     browser.until(&format!("[...document.querySelectorAll('pre')].at(-1).textContent.includes('{id}')")).await;
     let snippet = browser.run("return [...document.querySelectorAll('pre')].at(-1).textContent", json!([])).await;
@@ -122,13 +122,13 @@ async fn a_plan_is_tried_on_recent_events_and_its_rules_on_a_call_before_it_is_s
     browser.until(&format!("{row}.includes('Allowed 8 4 −4')")).await;
     browser.until(&format!("{row}.includes('<b>bob</b>')")).await;
     browser.sees("decide every one of these calls as it was decided").await;
-    // What was told was of another draft.
+    // The result belongs to the previous draft.
     browser.fill("document", &tighter(9)).await;
     browser.sees("The draft has changed since it was tried.").await;
     browser.click("Try on recent events").await;
     browser.sees("Newly denied\n\nNone.").await;
     assert_eq!(world.admin.get("plans/one").await.expect(200)["groups"][0]["quota"], 20, "nothing is written");
-    // A plan that is new has no users of its own.
+    // A new plan has no users yet.
     browser.open(&format!("{}/#/plans/new?from=one", world.node.url)).await;
     browser.fill("id", "two").await;
     browser.click("JSON").await;
@@ -167,7 +167,7 @@ async fn a_policy_is_tested_and_tried_before_it_is_saved_and_a_draft_needs_no_id
     browser.click("Try on recent events").await;
     browser.sees("4 calls of 1 user").await;
     assert_eq!(world.admin.get("policies/cap").await.expect(200)["groups"][0]["quota"], 50, "nothing is written");
-    // One that has no id yet is checked and tested all the same.
+    // A policy without an id can be checked and tested too.
     browser.open(&format!("{}/#/policies/new", world.node.url)).await;
     browser.click("JSON").await;
     browser.fill("document", "{\"groups\": [{\"id\": \"g\"}]}").await;
@@ -185,12 +185,12 @@ async fn a_policy_is_tested_and_tried_before_it_is_saved_and_a_draft_needs_no_id
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sandbox_is_there_to_be_chosen_as_soon_as_it_has_a_key() {
+async fn a_sandbox_can_be_selected_as_soon_as_it_has_a_key() {
     let (world, browser) = signed_in().await;
     world.admin.plan("one", monthly(20)).await;
     browser.page("Keys").await;
     browser.click("New key").await;
-    // The menu has a field of that name, too.
+    // The menu has a field of the same name.
     let choose = "const mode = document.querySelector('dialog [name=mode]'); mode.value = 'test'; \
         mode.dispatchEvent(new Event('change', {bubbles: true}))";
     browser.run(choose, json!([])).await;
@@ -204,7 +204,7 @@ async fn a_sandbox_is_there_to_be_chosen_as_soon_as_it_has_a_key() {
     browser.choose("mode", "test/ci").await;
     browser.sees("The clock stands at 2031-01-31T10:00:00Z").await;
     browser.sees("only_here").await;
-    // A viewer sees where the clock stands, too.
+    // A viewer sees the time of the clock too.
     let key = new_key(&world.admin, json!({"kind": "admin", "role": "viewer"})).await;
     browser.click("Sign out").await;
     browser.fill("key", &key).await;
@@ -214,7 +214,7 @@ async fn a_sandbox_is_there_to_be_chosen_as_soon_as_it_has_a_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_register_tells_which_reviews_are_due_and_whose_and_a_review_is_marked() {
+async fn the_register_shows_due_reviews_with_their_owners_and_marks_a_review() {
     let (world, browser) = signed_in().await;
     let policy = |owner: &str| json!({"owner": owner, "reviewCadence": "quarterly", "groups": []});
     for (id, owner) in [("mine", "platform"), ("other", "<i>finance</i>")] {
@@ -266,7 +266,7 @@ async fn a_request_is_rejected_opened_again_and_approved() {
     browser.sees_no_dialog().await;
     browser.click("Open").await;
     browser.click("Approve").await;
-    // Not on the name that can be copied, which comes first.
+    // Not on the name, which can be copied and comes first.
     browser.until("document.activeElement.name === 'amount'").await;
     browser.fill("amount", "5").await;
     browser.click("Approve").await;
@@ -317,7 +317,7 @@ async fn a_webhook_is_created_with_its_secret_shown_once_and_its_deliveries_are_
     assert_eq!(app.reserve(json!({"userId": "u", "event": "a"})).await["allowed"], false);
     browser.page("Alerts").await;
     browser.sees("limit.reached").await;
-    // Changed subscriptions are shown when they are chosen, with their plan.
+    // Changed subscriptions are shown, with their plan, once the type is selected.
     assert!(!browser.text().await.contains("subscription.changed"));
     browser.choose("show", "subscriptions").await;
     browser.until("document.querySelector('main tbody')?.innerText.includes('subscription.changed')").await;

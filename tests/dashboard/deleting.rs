@@ -1,4 +1,4 @@
-//! What depends on a thing is told before it is deleted.
+//! Deletion dialogs list what depends on the item before it is deleted.
 
 use serde_json::{Value, json};
 
@@ -6,11 +6,11 @@ use crate::support::receiver::{Receiver, Reply};
 use crate::support::{eventually, monthly, new_key};
 use crate::{signed_in, without_faults};
 
-/// The dialog's button is there and cannot be pressed.
+/// The dialog's button exists and is disabled.
 const BLOCKED: &str = "document.querySelector('dialog [type=submit]').disabled";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_on_a_plan_is_told_before_it_is_deleted_and_they_move() {
+async fn the_users_of_a_plan_are_listed_before_it_is_deleted_and_moved() {
     let (world, browser) = signed_in().await;
     let group = |id: &str, quota: u64, rule: &str| {
         json!({"id": id, "label": format!("<b>{id}</b>"), "unit": "count", "quota": quota, "periodType": "monthly",
@@ -63,7 +63,7 @@ async fn who_is_on_a_plan_is_told_before_it_is_deleted_and_they_move() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_default_plan_is_marked_and_not_deleted_and_one_that_nobody_is_on_goes_at_once() {
+async fn a_default_plan_cannot_be_deleted_and_a_plan_without_users_can() {
     let (world, browser) = signed_in().await;
     world.admin.plan("none", json!({"groups": []})).await;
     world.admin.plan("spare", monthly(3)).await;
@@ -81,7 +81,7 @@ async fn a_default_plan_is_marked_and_not_deleted_and_one_that_nobody_is_on_goes
     browser.visit("#/plans/spare").await;
     browser.click("Delete").await;
     browser.sees("Nobody is on it.").await;
-    // Somebody comes while the dialog is open.
+    // Another user joins the plan while the dialog is open.
     let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
     app.subscribe("late", "spare").await;
     browser.click("Delete").await;
@@ -96,7 +96,7 @@ async fn a_default_plan_is_marked_and_not_deleted_and_one_that_nobody_is_on_goes
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn open_requests_are_told_before_a_policy_is_deleted() {
+async fn open_requests_are_listed_before_a_policy_is_deleted() {
     let (world, browser) = signed_in().await;
     world.admin.plan("one", json!({"unmatchedEvents": "allow", "groups": []})).await;
     let policy = json!({"groups": [{"id": "team", "label": "Team", "unit": "count", "quota": 0, "scope": ["metadata.team"],
@@ -131,7 +131,7 @@ async fn dead_letters_are_shown_sent_again_and_dropped_with_their_webhook() {
     };
     denied("<i>ada</i>").await;
     receiver.wait_for(1).await;
-    // As if it had been made out a day ago.
+    // Makes the delivery look a day old.
     let keys: Vec<String> = world.redis.run(&["KEYS", "qg:*:delivery:ops:*"]).await;
     let time: Vec<i64> = world.redis.run(&["TIME"]).await;
     world.redis.run::<()>(&["HSET", &keys[0], "since", &(time[0] * 1000 - 24 * 3_600_000).to_string()]).await;
@@ -151,7 +151,7 @@ async fn dead_letters_are_shown_sent_again_and_dropped_with_their_webhook() {
     browser.sees("200").await;
     let audit = world.admin.get("audit?action=webhook.resend").await.expect(200);
     assert_eq!(audit["data"].as_array().map(Vec::len), Some(1));
-    // What waits is told before it is dropped.
+    // The dialog lists pending deliveries before they are dropped.
     receiver.answer(&[Reply::Status(500)]);
     denied("bob").await;
     eventually("it waits", || async { deliveries("pending").await == 1 }).await;

@@ -1,4 +1,4 @@
-//! Events: the list, its filter, the stream.
+//! The list of events, its filters, and the live stream.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Why a call would be allowed or denied.
+//! The page that explains why a call would be allowed or denied.
 
 use serde_json::json;
 
@@ -39,7 +39,7 @@ async fn a_call_is_tested_group_by_group_and_nothing_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reservation_is_told_from_its_hold_to_its_end() {
+async fn a_reservation_is_explained_from_its_hold_to_its_end() {
     let (world, browser) = signed_in().await;
     world.admin.plan("one", crate::support::monthly(20)).await;
     let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);

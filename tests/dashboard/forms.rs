@@ -9,7 +9,7 @@ use crate::{quality, shop, sign_in, signed_in, without_faults};
 
 const ENTER: &str = "\u{e007}";
 
-/// The document as the JSON view shows it. Leaves the form open.
+/// The document in the JSON view. Leaves the form open.
 async fn as_json(browser: &Browser) -> Value {
     browser.click("JSON").await;
     browser.until("document.querySelector('[name=document]') !== null").await;
@@ -19,13 +19,13 @@ async fn as_json(browser: &Browser) -> Value {
     serde_json::from_str(text.as_str().unwrap()).unwrap()
 }
 
-/// Opens everything that is folded away.
+/// Opens all collapsed sections.
 async fn unfold(browser: &Browser) {
     let open = "document.querySelectorAll('main details').forEach((it) => { it.open = true; })";
     browser.run(open, json!([])).await;
 }
 
-/// Everything that a plan's group may have, in a plan that the API accepts.
+/// A plan that uses every field a group can have and that the API accepts.
 fn everything() -> Value {
     json!({"name": "All", "periodType": "monthly", "periodAnchor": "subscription_start", "timezone": "Europe/Berlin", "unmatchedEvents": "allow", "groups": [
         {"id": "images", "label": "Images", "unit": "count", "quota": 20, "maxPerCall": 4, "measure": "event", "covers": ["image.*"],
@@ -44,7 +44,7 @@ async fn a_plan_with_two_groups_is_made_without_json_and_its_example_is_what_a_c
     let (world, browser) = signed_in().await;
     world.admin.plan("old", monthly(5)).await;
     let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
-    // The form suggests what was called lately.
+    // The form suggests events that were used recently.
     app.subscribe("early", "old").await;
     let seen = json!({"userId": "early", "event": "image.seen", "metadata": {"model": "large"}});
     app.post("track", seen).await.expect(200);
@@ -125,7 +125,7 @@ async fn the_form_changes_one_field_and_leaves_everything_else_as_it_is() {
         wanted["groups"][1].as_object_mut().unwrap().remove(name);
     }
     assert_eq!(as_json(&browser).await, wanted);
-    // What only the JSON knows stays, and is named.
+    // A field that only the JSON view can edit is kept, and the form names it.
     wanted["groups"][0]["kind"] = json!("limit");
     wanted["groups"][0]["rollover"] = json!({"max": 5});
     wanted["groups"][0]["enforcement"] = json!("observe");
@@ -138,7 +138,7 @@ async fn the_form_changes_one_field_and_leaves_everything_else_as_it_is() {
     assert_eq!(as_json(&browser).await, wanted);
     browser.click("Undo all").await;
     browser.sees("20 per month per user").await;
-    // What cannot be read is mended as JSON; what the form cannot show is said.
+    // Invalid JSON is corrected in the JSON view; the form says what it cannot show.
     browser.click("JSON").await;
     browser.fill("document", "{").await;
     browser.click("Form").await;
@@ -166,7 +166,7 @@ async fn groups_are_moved_copied_removed_and_brought_back_by_the_keyboard_and_by
     press("Move Spend up").await;
     browser.sees("Spend is now 1 of 3.").await;
     browser.until(&format!("{ids} === 'spend,images,campaign'")).await;
-    // At the end of the list the focus goes to the button that still works.
+    // At the end of the list the focus moves to the button that is still enabled.
     browser.until("document.activeElement.getAttribute('aria-label') === 'Move Spend down'").await;
     press("Copy Images").await;
     browser.until("document.activeElement.name === 'groups[2].label'").await;
@@ -182,7 +182,7 @@ async fn groups_are_moved_copied_removed_and_brought_back_by_the_keyboard_and_by
         send(handle, 'dragstart'); send(to, 'dragover'); send(to, 'drop'); send(handle, 'dragend');";
     browser.run(drag, json!(["campaign", "spend"])).await;
     browser.until(&format!("{ids} === 'campaign,spend,images,images_copy'")).await;
-    // Rules have an order, too: the first that matches decides the amount.
+    // Rules are ordered too: the first that matches sets the amount.
     press("Move rule 2 of Images up").await;
     let rules =
         "[...document.querySelectorAll('[data-card=images] .rule-line input')].map((input) => input.value).join()";
@@ -199,7 +199,7 @@ async fn groups_are_moved_copied_removed_and_brought_back_by_the_keyboard_and_by
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_api_refuses_stands_at_its_field_and_is_reached_from_the_list() {
+async fn an_error_of_the_api_is_shown_at_its_field_and_linked_from_the_list() {
     let (world, browser) = signed_in().await;
     world.admin.plan("all", everything()).await;
     browser.open(&format!("{}/#/plans/all", world.node.url)).await;
@@ -213,14 +213,14 @@ async fn what_the_api_refuses_stands_at_its_field_and_is_reached_from_the_list()
     browser
         .until(&format!("{said}.getAttribute('role') === 'alert' && {said}.textContent.includes('percentages')"))
         .await;
-    // The list leads to it, also where it is folded away.
+    // The link in the list leads to the field, also inside a collapsed section.
     browser.run("document.querySelectorAll('main details').forEach((it) => { it.open = false; })", json!([])).await;
     browser.click("groups[0].alerts").await;
     browser.until(&format!("document.activeElement === {at}")).await;
     browser.until(&format!("{at}.checkVisibility()")).await;
     browser.click("Remove 7000 from Alerts at percent of the limit").await;
     browser.until(&format!("{at}.getAttribute('aria-invalid') === null")).await;
-    // Keys of a filter are shown by their names.
+    // The keys of a filter are shown by name.
     browser.fill("groups[0].matches[1].event", "").await;
     browser
         .until(
@@ -231,7 +231,7 @@ async fn what_the_api_refuses_stands_at_its_field_and_is_reached_from_the_list()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unsaved_changes_are_there_after_another_page_a_reload_and_somebody_elses_save() {
+async fn unsaved_changes_survive_another_page_a_reload_and_a_colleagues_save() {
     let (world, browser) = signed_in().await;
     world.admin.plan("one", monthly(20)).await;
     browser.page("Plans").await;
@@ -247,7 +247,7 @@ async fn unsaved_changes_are_there_after_another_page_a_reload_and_somebody_else
     browser.sees("These are your unsaved changes").await;
     let quota = "document.querySelector('[name=\"groups[0].quota\"]').value";
     browser.until(&format!("{quota} === '35'")).await;
-    // A draft never replaces unseen what somebody saved meanwhile.
+    // A draft never silently overwrites a version that another person saved meanwhile.
     world.admin.plan("one", monthly(50)).await;
     browser.reload().await;
     browser.sees("Somebody saved another version after you began").await;
@@ -267,7 +267,7 @@ async fn unsaved_changes_are_there_after_another_page_a_reload_and_somebody_else
     browser.click("one").await;
     browser.click("Discard them").await;
     browser.until(&format!("{quota} === '35'")).await;
-    // A new one is kept, too, and pasted JSON may bring its id.
+    // A new draft is kept too, and pasted JSON may contain its id.
     browser.visit("#/plans/new").await;
     browser.click("JSON").await;
     let mut pasted = monthly(7);
@@ -306,7 +306,7 @@ async fn a_limit_of_a_plan_is_raised_in_three_clicks_and_a_lowered_one_is_looked
     assert_eq!(app.counter("u", "images").await["quota"], 40);
     let clicks = browser.clicks().await;
     assert!(clicks <= 3, "{clicks}");
-    // Enter came before anybody could see that somebody is over the limit then.
+    // Enter was pressed before the warning that a user would be over the new limit could be seen.
     browser.click_field("groups[0].quota").await;
     browser.run("document.activeElement.select()", json!([])).await;
     browser.press(&format!("5{ENTER}")).await;
@@ -332,7 +332,7 @@ async fn a_policys_record_is_filled_in_and_emptied_again() {
     browser.click("Limit retries").await;
     browser.fill("retry.backoff.initialMs", "100").await;
     browser.fill("retry.nonRetryable", "content_filter,").await;
-    // The scope of an id never changes.
+    // The scope of an existing id cannot be changed.
     browser.fill("groups[0].id", "by_team").await;
     browser.sees("It was team.").await;
     browser.fill("groups[0].scope", "team,").await;
@@ -361,7 +361,7 @@ async fn a_policys_record_is_filled_in_and_emptied_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn those_who_may_not_configure_read_plans_without_a_refusal() {
+async fn roles_that_cannot_configure_read_plans_without_an_error() {
     let world = World::new().await;
     world.admin.plan("all", everything()).await;
     let group = json!({"id": "team", "unit": "count", "quota": 50, "scope": ["app"], "periodType": "monthly", "matches": [{"event": "*"}]});

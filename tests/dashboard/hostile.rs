@@ -1,4 +1,4 @@
-//! Names that mean harm, wherever somebody can give one.
+//! Malicious names in every place where a user can enter one.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::{signed_in, without_faults};
 const SCRIPT: &str = "<script>window.owned=1</script><img src=x onerror=window.owned=1>";
 const TURNED: &str = "\u{202e}evil\u{202c} \u{2067}مستخدم";
 
-/// What a page is made of, and no more: nothing that a name brought.
+/// The elements that a page consists of, none of which came from a name.
 const PLANTED: &str =
     "return (window.owned ?? 0) + document.querySelectorAll('main script, main img, main iframe, [onerror]').length";
 
@@ -108,10 +108,10 @@ async fn hostile_names_of_everything_are_text_on_every_page() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    // They are there, and not left out.
+    // The names are shown, and not left out.
     browser.visit("#/policies").await;
     browser.sees(SCRIPT).await;
-    // A name from right to left turns neither its column nor what stands beside it.
+    // A right-to-left name changes the direction neither of its column nor of the text next to it.
     browser.size(WIDE.0, WIDE.1).await;
     browser.visit("#/events").await;
     let aligned = "return [...document.querySelectorAll('tr[data-event] .name')].every((name) => getComputedStyle(name).textAlign === 'left' \

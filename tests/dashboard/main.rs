@@ -6,7 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-// Pictures are taken by `examples/pictures.rs`.
+// Screenshots are taken by `examples/pictures.rs`.
 #[allow(dead_code)]
 mod browser;
 mod configuration;
@@ -15,7 +15,7 @@ mod events;
 mod explain;
 mod forms;
 mod hostile;
-// The pictures of the documentation need one size more.
+// The screenshots of the documentation need one more window size.
 #[allow(dead_code)]
 mod pages;
 mod quality;
@@ -31,7 +31,7 @@ mod users;
 use browser::Browser;
 use support::{ROOT_KEY, World};
 
-/// A world and a browser that is signed in to it.
+/// A test world and a browser that is signed in to it.
 async fn signed_in() -> (World, Browser) {
     let (world, browser) = (World::new().await, Browser::start().await);
     sign_in(&world, &browser, ROOT_KEY).await;
@@ -45,7 +45,7 @@ async fn sign_in(world: &World, browser: &Browser, key: &str) {
     browser.sees("Sign out").await;
 }
 
-/// Ends a test in which nothing may have gone wrong in the page.
+/// Ends a test, and fails it if the page logged an error.
 async fn without_faults(browser: Browser) {
     let faults = browser.faults().await;
     assert!(faults.is_empty(), "{faults:#?}");

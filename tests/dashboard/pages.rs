@@ -1,4 +1,4 @@
-//! Every page of the dashboard, and the windows that it is looked at in.
+//! Every page of the dashboard, and the window sizes in which it is tested.
 
 use serde_json::json;
 

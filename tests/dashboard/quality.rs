@@ -75,7 +75,7 @@ pub const FOCUSED: &str = "const controls = [...(document.querySelector('dialog[
         return document.activeElement !== it || style.outlineStyle === 'none' || parseFloat(style.outlineWidth) < 2; }).map((it) => it.outerHTML.slice(0, 160))";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_has_the_focus_shows_it() {
+async fn every_focused_control_shows_its_focus() {
     let (_world, browser) = shown().await;
     let mut hidden = Vec::new();
     for page in PAGES {

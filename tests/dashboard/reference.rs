@@ -1,4 +1,4 @@
-//! `/docs`: the API document, to be read.
+//! `/docs`: the rendered API description.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::quality::{AXE, FOCUSED, LOOKS, findings, overflow};
 use crate::support::World;
 use crate::without_faults;
 
-/// Whether that operation is open.
+/// Whether this operation is expanded.
 fn open(id: &str) -> String {
     format!("document.getElementById('{id}')?.open === true")
 }
@@ -21,7 +21,7 @@ async fn the_reference_shows_operations_with_their_fields_and_finds_them() {
     browser.open(&format!("{}/docs", world.node.url)).await;
     browser.sees(&format!("{count} operations")).await;
     browser.sees("Check every limit that applies and hold in all of them, or in none").await;
-    // By the keyboard: to the search, and from there on.
+    // With the keyboard: to the search field, and on from there.
     browser.press_anywhere("/").await;
     browser.press("ttlSeconds extend").await;
     browser.sees("1 operation found").await;
@@ -32,7 +32,7 @@ async fn the_reference_shows_operations_with_their_fields_and_finds_them() {
     for part in ["Idempotency-Key", "reservationId", "REQUIRED", "From now on; 1 to 3600.", "number or string", "410"] {
         browser.until(&format!("document.body.innerText.toUpperCase().includes({:?})", part.to_uppercase())).await;
     }
-    // What a field is made of, and what an answer is.
+    // The fields of a request and of a response.
     browser.fill("search", "plans.put").await;
     browser.sees("1 operation found").await;
     browser.run("document.querySelector('.operation > summary').click()", json!([])).await;
@@ -72,7 +72,7 @@ async fn axe_finds_nothing_in_the_reference_and_it_fits_its_window() {
         let over = overflow(&browser).await;
         assert!(over <= 0, "{over} too wide at {width}");
     }
-    // From a key press on, the browser takes the focus for one of the keyboard.
+    // After a key press the browser treats focus as keyboard focus.
     browser.press("\u{e004}").await;
     assert_eq!(browser.run(FOCUSED, json!([])).await, json!([]));
     without_faults(browser).await;

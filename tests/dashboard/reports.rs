@@ -19,7 +19,7 @@ async fn the_overview_leads_from_no_call_to_charts_of_the_last_30_days() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_overview_tells_a_month_at_a_glance() {
+async fn the_overview_summarizes_a_month() {
     let (world, browser) = signed_in().await;
     shop::opened(&world).await;
     shop::look(&world, &browser).await;
@@ -31,7 +31,7 @@ async fn the_overview_tells_a_month_at_a_glance() {
     let label = browser.run(&format!("return {calls}"), json!([])).await;
     assert!(label.as_str().unwrap().ends_with(&format!("Calls {total}")), "{label} {total}");
     assert!(label.as_str().unwrap().contains("2 Jan to 31 Jan"), "{label}");
-    // The same figures as a table, and at the pointer.
+    // The same figures as a table, and in the tooltip.
     let sum = "return [...document.querySelectorAll('figure')[0].querySelectorAll('td')].reduce((sum, cell) => sum + Number(cell.textContent), 0)";
     assert_eq!(browser.run(sum, json!([])).await, total);
     let hover = "const svg = document.querySelector('figure svg'), box = svg.getBoundingClientRect(); \
@@ -43,7 +43,7 @@ async fn the_overview_tells_a_month_at_a_glance() {
     for user in ["ada", "bob", "eve@example.com"] {
         browser.sees(user).await;
     }
-    // A team's counter is there like a user's.
+    // A team's counter is listed like a user's.
     browser.sees("Near their limits").await;
     let row = r#"[...document.querySelectorAll('[aria-label="Used up"] tr')].map((row) => row.innerText).join(' ').replace(/\s+/g, ' ')"#;
     browser.until(&format!("/team red .*Team .*\\d+ \\/ 40/.test({row})")).await;
@@ -64,7 +64,7 @@ async fn the_overview_follows_what_happens() {
     browser.reload().await;
     browser.sees_title("Overview").await;
     browser.sees("No counter has used three quarters of its limit").await;
-    // Nobody reloads the page: what is called for comes to it.
+    // The page updates itself without a reload.
     app.post("track", json!({"userId": "ada", "event": "image.a", "quantity": 14})).await.expect(200);
     browser.sees("16 / 20").await;
     app.post("track", json!({"userId": "ada", "event": "image.a", "quantity": 4})).await.expect(200);
@@ -73,10 +73,10 @@ async fn the_overview_follows_what_happens() {
     without_faults(browser).await;
 }
 
-/// Unfolds what a page hides.
+/// Expands all collapsed sections.
 const OPEN: &str = "document.querySelectorAll('main details').forEach((it) => { it.open = true; })";
 
-/// What a browser saves instead of downloading: the text of the file.
+/// Runs a download and returns the text of the file.
 async fn saved(browser: &crate::browser::Browser, button: &str) -> String {
     let catch = "window.saved = null; URL.createObjectURL = (blob) => { blob.text().then((text) => { window.saved = text; }); return '#/reports'; }; \
         HTMLAnchorElement.prototype.click = function () { window.savedAs = this.download; };";
@@ -110,7 +110,7 @@ async fn a_report_is_made_kept_in_the_address_and_saved_as_csv() {
     browser
         .until("document.querySelector('[aria-label=\"The report as a table\"] tbody').innerText.includes('ada')")
         .await;
-    // What was typed last is in it, so all of it is.
+    // The address contains the last entry, so it contains all of them.
     let last = "[...document.querySelectorAll('main th')].some((cell) => cell.textContent === 'completion_tokens/prompt_tokens')";
     browser.until(last).await;
     let before = browser.run(rows, json!([])).await;
@@ -132,7 +132,7 @@ async fn a_report_is_made_kept_in_the_address_and_saved_as_csv() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_report_does_not_know_is_told_at_the_field() {
+async fn an_unknown_value_in_a_report_is_reported_at_its_field() {
     let (_world, browser): (World, _) = signed_in().await;
     browser.page("Reports").await;
     browser.sees("Nothing happened").await;
@@ -147,7 +147,7 @@ async fn what_a_report_does_not_know_is_told_at_the_field() {
     without_faults(browser).await;
 }
 
-/// The texts of a table's rows, with single spaces.
+/// The text of each table row, with whitespace collapsed.
 const ROWS: &str = r#"[...document.querySelectorAll('[aria-label="The report as a table"] tr')].map((row) => row.innerText.replace(/\s+/g, ' ').trim())"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -160,20 +160,20 @@ async fn yesterdays_cost_by_model_takes_two_clicks_and_says_totals_shares_and_ch
     browser.page("Reports").await;
     browser.click("Yesterday’s cost by model").await;
     browser.until("location.hash.includes('from=2031-01-30&to=2031-01-30')").await;
-    // ada 3 × (2100 × 0.001 + 1050 × 0.004), bob the same once.
+    // ada: 3 × (2100 × 0.001 + 1050 × 0.004); bob the same, once.
     browser
         .until(&format!("{ROWS}.join('; ').includes('large 3 0 18.90 75 %; small 1 0 6.30 25 %; Total 4 0 25.20')"))
         .await;
     let clicks = browser.clicks().await;
     assert!(clicks <= 2, "{clicks}");
     let totals = "document.querySelector('.totals').innerText.replace(/\\s+/g, ' ')";
-    // On the day before ada called twice.
+    // On the previous day ada made four calls.
     browser.until(&format!("{totals}.includes('Calls 4 +33 %')")).await;
     browser.sees("Changes are against 2031-01-29.").await;
     browser.until("[...document.querySelectorAll('.days button')].find((it) => it.ariaPressed === 'true').textContent === 'Yesterday'").await;
     browser.click_field("compare").await;
     browser.until(&format!("{ROWS}.join('; ').includes('large 3 0 18.90 75 % 12.32 +53 %')")).await;
-    // Another column, sorted by it the other way around.
+    // Sorts by another column, in the other direction.
     browser.run(OPEN, json!([])).await;
     browser.click_field("column-quantity").await;
     browser.click("Quantity").await;
@@ -183,10 +183,10 @@ async fn yesterdays_cost_by_model_takes_two_clicks_and_says_totals_shares_and_ch
     for part in ["sort=-quantity", "compare=1", "mode=test", "app=default", "metric=cost"] {
         assert!(hash.as_str().unwrap().contains(part), "{part} in {hash}");
     }
-    // Nothing is hidden beside the window.
+    // No column is cut off.
     let hidden = "return [...document.querySelectorAll('main .scroll')].map((it) => it.scrollWidth - it.clientWidth)";
     assert_eq!(browser.run(hidden, json!([])).await, json!([0]));
-    // A colleague who works on live data sees the same report.
+    // A colleague in live mode sees the same report.
     let shown = browser.run(&format!("return {ROWS}"), json!([])).await;
     browser.visit("#/users").await;
     browser.choose("mode", "live").await;
@@ -228,7 +228,7 @@ async fn the_most_expensive_users_of_more_than_a_thousand_are_ranked_whatever_th
     browser.sees("user_1088").await;
     browser.sees("These are the 1,000 lines with the largest cost (cents) of all.").await;
     browser.until(&format!("{ROWS}.at(-1).startsWith('Total 1,100 0 1,704.45')")).await;
-    // By a figure that the gateway does not rank, all lines are read first.
+    // The gateway does not rank by this figure, so the page reads all rows first.
     browser.choose("metric", "tokens").await;
     browser.until(&format!("{ROWS}[1]?.startsWith('user_1099 1 0')")).await;
     browser.until("!document.querySelector('main').innerText.includes('These are the 1,000')").await;

@@ -31,7 +31,7 @@ async fn users_plans_keys_and_pages_are_found_from_every_page_by_any_part_of_the
         browser.sees_title("Ada.Lovelace@example.com").await;
         browser.sees_no_dialog().await;
     }
-    // Enter at once, before anything is found.
+    // Enter is pressed before any result is shown.
     browser.press_with(CONTROL, "k").await;
     browser.until("document.activeElement.getAttribute('aria-label') === 'Search everything'").await;
     browser.press(&format!("rovel{ENTER}")).await;
@@ -52,7 +52,7 @@ async fn users_plans_keys_and_pages_are_found_from_every_page_by_any_part_of_the
         browser.sees_title(title).await;
         browser.sees_no_dialog().await;
     }
-    // Of several the arrows choose.
+    // With several results, the arrow keys select one.
     browser.click("Search Ctrl K").await;
     browser.press("lovel").await;
     browser.until(&format!("{found} === 'user Ada.Lovelace@example.com; user lovely_carl'")).await;
@@ -78,20 +78,20 @@ async fn the_page_of_users_finds_any_part_and_enter_opens_the_only_hit() {
     sign_in(&world, &browser, &key).await;
     browser.page("Users").await;
     browser.sees("Ada.Lovelace").await;
-    // The title takes the focus when the page is there.
+    // The title gets the focus once the page is loaded.
     browser.until("document.activeElement.tagName === 'H1'").await;
     browser.press_anywhere("/").await;
     browser.until("document.activeElement.hasAttribute('data-search')").await;
     browser.press(&format!("lOVE{ENTER}")).await;
     browser.sees_title("Ada.Lovelace").await;
     browser.page("Users").await;
-    // The title takes the focus when the page is there.
+    // The title gets the focus once the page is loaded.
     browser.until("document.activeElement.tagName === 'H1'").await;
     browser.press_anywhere("/").await;
     browser.until("document.activeElement.hasAttribute('data-search')").await;
     browser.press("obb").await;
     browser.until("document.querySelectorAll('tbody tr').length === 1").await;
-    // Two have it, and one is it.
+    // Two users contain the text, and one is an exact match.
     browser.fill("Search users", "bob").await;
     browser.until("document.querySelectorAll('tbody tr').length === 2").await;
     browser.press(ENTER).await;

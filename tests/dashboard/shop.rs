@@ -1,11 +1,11 @@
-//! A shop of pictures and texts with a month behind it, in a sandbox, so that every page has something to show.
+//! A sandbox with a month of sample data, pictures and texts, so that every page has something to show.
 
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::support::World;
 
-/// Today's noon in the shop.
+/// Noon of the current day in the sample data.
 pub const TODAY: &str = "2031-01-31T12:00:00Z";
 
 async fn configure(world: &World) {
@@ -29,7 +29,7 @@ fn chat(user: &str, model: &str, day: u64) -> Value {
     json!({"userId": user, "event": "llm.chat", "metadata": {"model": model, "prompt_tokens": 900 + 40 * day, "completion_tokens": 300 + 25 * day}})
 }
 
-/// A month of calls, a request for approval, an open reservation and one that expired.
+/// Creates a month of calls, an approval request, an open reservation, and an expired one.
 pub async fn opened(world: &World) {
     configure(world).await;
     let app = &world.app;
@@ -70,7 +70,7 @@ pub async fn opened(world: &World) {
     }
 }
 
-/// The browser in that sandbox.
+/// Opens this sandbox in the browser.
 pub async fn look(world: &World, browser: &Browser) {
     browser.run("localStorage.setItem('quotagate.mode', 'test')", json!([])).await;
     browser.open(&format!("{}/#/", world.node.url)).await;

@@ -1,4 +1,4 @@
-//! What pages say when something is missing, wrong or over, and where the focus is.
+//! What pages show when something is missing, wrong or gone, and where the focus goes.
 
 use serde_json::json;
 
@@ -7,7 +7,8 @@ use crate::pages::PAGES;
 use crate::support::{ROOT_KEY, World, monthly, new_key};
 use crate::{sign_in, signed_in, without_faults};
 
-/// Pages that need nothing of the gateway before something is asked, and dialogs, which nobody can open then.
+/// Pages that load nothing from the gateway before the user enters something, and dialogs, which cannot be opened
+/// while it is down.
 const ASK_NOTHING: [&str; 4] = ["plan-new", "user-release", "user-move", "plan-delete"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,7 +30,7 @@ async fn a_page_without_a_gateway_says_so_and_loads_when_it_is_back() {
         let alerts = "[...document.querySelectorAll('main [role=alert]')].map((it) => it.innerText).join()";
         browser.until(&format!("{alerts}.includes('The gateway cannot be reached')")).await;
         browser.offline(false).await;
-        // Once: each time begins new reads, and a gateway under load takes only so many.
+        // Only once: each attempt starts new reads, and a busy gateway limits how many run at once.
         browser
             .run("document.querySelectorAll('main [role=alert] button').forEach((it) => it.click())", json!([]))
             .await;
@@ -56,7 +57,7 @@ async fn a_read_that_is_one_too_many_at_once_is_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_is_signed_out_by_others_is_told_and_returns_to_the_same_page() {
+async fn an_operator_signed_out_elsewhere_is_informed_and_returns_to_the_same_page() {
     let world = World::new().await;
     world.admin.plan("one", monthly(20)).await;
     let key = json!({"kind": "admin", "role": "viewer"});
@@ -94,7 +95,8 @@ async fn extra_quota_is_granted_by_the_keyboard_alone_and_the_focus_is_never_los
     browser.press(ROOT_KEY).await;
     browser.press(ENTER).await;
     browser.sees("Sign out").await;
-    // The form is gone, and the page that came begins at its title. By tabs back to the menu, and into a page.
+    // The form is gone, and the focus is on the title of the next page. Then with Tab back to the menu, and into a
+    // page.
     browser.until("document.activeElement.tagName === 'H1'").await;
     browser.sees_title("Overview").await;
     for _ in 0..40 {
@@ -134,14 +136,14 @@ async fn extra_quota_is_granted_by_the_keyboard_alone_and_the_focus_is_never_los
     browser.sees("0 / 30").await;
     let home = "document.activeElement.getAttribute('aria-label') === 'Grant more images'";
     browser.until(home).await;
-    // Changed one's mind: back to where one was.
+    // Cancels the dialog: the focus returns to the button that opened it.
     browser.press_anywhere(ENTER).await;
     browser.until("document.activeElement.name === 'amount'").await;
     to("Cancel").await;
     browser.press_anywhere(ENTER).await;
     browser.sees_no_dialog().await;
     browser.until(home).await;
-    // What was pressed is gone with what it did.
+    // The button disappears together with the entry it removed.
     to("Take back").await;
     browser.press_anywhere(ENTER).await;
     browser.sees("Take this grant back?").await;
@@ -154,7 +156,7 @@ async fn extra_quota_is_granted_by_the_keyboard_alone_and_the_focus_is_never_los
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tab_is_called_by_what_it_shows_and_audit_tells_who_by_name_and_leads_to_what() {
+async fn a_tab_title_names_the_page_and_audit_entries_name_the_key_and_link_the_target() {
     let (world, browser) = signed_in().await;
     world.admin.plan("one", monthly(20)).await;
     let key = new_key(&world.admin, json!({"kind": "admin", "role": "support", "name": "<b>ann</b>"})).await;

@@ -1,4 +1,4 @@
-//! Pages that follow what happens, and what they do when they cannot.
+//! Pages that update from a stream, and what they do without one.
 
 use serde_json::json;
 
@@ -12,7 +12,7 @@ async fn without_a_stream_left_pages_say_so_look_by_themselves_and_follow_again(
     let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
     app.subscribe("u", "one").await;
     app.post("track", json!({"userId": "u", "event": "image.first"})).await.expect(200);
-    // As many as a key may have, with one key after the other, until the node has none left.
+    // Opens as many streams as one key may have, with one key after another, until the node has no free stream.
     let mut others = Vec::new();
     loop {
         let key = new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await;
@@ -40,7 +40,7 @@ async fn without_a_stream_left_pages_say_so_look_by_themselves_and_follow_again(
     app.post("track", json!({"userId": "u", "event": "image.third"})).await.expect(200);
     browser.sees("Calls: 3").await;
     drop(others);
-    // The node notices that they are closed when it has something to say.
+    // The node notices a closed stream when it next writes to it.
     eventually("a stream is free", || async { app.open("events/stream").await.status() == 200 }).await;
     browser.until("document.querySelector('.looking').textContent === ''").await;
     app.post("track", json!({"userId": "u", "event": "image.fourth"})).await.expect(200);
@@ -48,16 +48,16 @@ async fn without_a_stream_left_pages_say_so_look_by_themselves_and_follow_again(
     without_faults(browser).await;
 }
 
-/// Breaks the streams that the page has open, as a node that ends does; new ones open.
+/// Breaks the page's open streams, as a terminating node does; the page then opens new ones.
 const BREAK: &str = "window.cut.forEach((stop) => stop()); window.cut = []";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_happens_while_a_stream_is_broken_is_seen_once_it_is_open_again() {
+async fn events_during_a_broken_stream_are_shown_once_it_is_open_again() {
     let (world, browser) = signed_in().await;
     world.admin.plan("one", monthly(1000)).await;
     let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
     app.subscribe("u", "one").await;
-    // Streams go through a hand that can end them.
+    // Wraps `fetch`, so that the test can break streams.
     let hand = "window.cut = []; const ask = window.fetch; window.fetch = async (where, options) => { \
         const answer = await ask(where, options); if (!String(where).includes('stream')) return answer; \
         const reader = answer.body.getReader(); \

@@ -1,4 +1,4 @@
-//! What support does all day.
+//! The pages that customer support uses most.
 
 use serde_json::json;
 
@@ -25,7 +25,7 @@ async fn a_customer_at_20_of_20_gets_10_more_until_the_end_of_the_month() {
     let call = json!({"userId": "u_42", "event": "mail.send"});
     assert_eq!(app.reserve(call.clone()).await["allowed"], false);
     browser.page("Users").await;
-    // `/` goes to the search from anywhere.
+    // `/` moves the focus to the search from any page.
     browser.press("/").await;
     browser.press("u_4").await;
     browser.click("u_42").await;
@@ -64,7 +64,7 @@ async fn a_user_is_blocked_moved_and_reset_after_a_question_and_other_tabs_see_i
     browser.sees("5 / 20 · 14 left · 1 held").await;
     browser.click("Block").await;
     browser.sees("Every reserve of u_42 is denied").await;
-    // Escape does nothing.
+    // Escape closes the dialog and does nothing.
     browser.press("\u{e00c}").await;
     browser.sees_no_dialog().await;
     assert_eq!(app.reserve(call.clone()).await["allowed"], true);
@@ -116,17 +116,17 @@ async fn a_reservation_that_hangs_is_released_after_a_question_that_says_what_is
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn however_much_happens_a_users_page_is_read_again_about_once_a_second() {
+async fn a_users_page_reloads_about_once_a_second_however_many_events_happen() {
     let (world, browser) = signed_in().await;
     let app = mails(&world).await;
     app.subscribe("u_42", "pro").await;
     browser.open(&format!("{}/#/users/u_42", world.node.url)).await;
     browser.sees("0 / 200").await;
-    // Counts what the page asks for from now on.
+    // Counts the page's requests from now on.
     let count = "window.asked = []; window.began = performance.now(); const ask = window.fetch; \
         window.fetch = (where, ...rest) => { window.asked.push(String(where)); return ask(where, ...rest); }";
     browser.run(count, json!([])).await;
-    // So long that a reading of what is summed up with each reading of the state would be too many.
+    // For long enough that reloading the summary with every reload of the user would exceed the bound.
     let passed =
         async || browser.run("return (performance.now() - window.began) / 1000", json!([])).await.as_f64().unwrap();
     let mut sent = 0;
@@ -144,14 +144,14 @@ async fn however_much_happens_a_users_page_is_read_again_about_once_a_second() {
     };
     let (state, events) = (asked("api/v1/users/u_42").await, asked("api/v1/events").await);
     let passed = passed().await;
-    // The first and the last reading come beside those that the time allows, and of what is summed up the page's own.
+    // The first and the last read are added to what the interval allows, and the page's own read of the summary.
     assert!(state >= 1 && state as f64 <= passed + 2.0, "{state} in {passed} s");
     assert!(events >= 1 && events as f64 <= passed / 4.0 + 3.0, "{events} in {passed} s");
     without_faults(browser).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_gets_limits_of_its_own_and_returns_to_those_of_the_plan() {
+async fn a_user_gets_custom_limits_and_returns_to_those_of_the_plan() {
     let (world, browser) = signed_in().await;
     let app = mails(&world).await;
     app.subscribe("u_42", "free").await;
@@ -184,7 +184,7 @@ async fn a_user_gets_limits_of_its_own_and_returns_to_those_of_the_plan() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_users_page_tells_windows_forecasts_and_the_last_events() {
+async fn a_users_page_shows_windows_forecasts_and_the_last_events() {
     let (world, browser) = signed_in().await;
     world.admin.plan("free", json!({"periodType": "daily", "periodAnchor": "calendar", "groups": [
         {"id": "mails", "label": "Mails", "unit": "count", "quota": 10, "enforcement": "soft", "matches": [{"event": "mail.*"}]}]})).await;
@@ -210,7 +210,7 @@ async fn a_users_page_tells_windows_forecasts_and_the_last_events() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_move_makes_of_each_counter_is_foretold_as_it_then_is() {
+async fn the_preview_of_a_move_shows_each_counter_as_it_will_be() {
     let (world, browser) = signed_in().await;
     let group = |id: &str, quota: u64, rule: &str| json!({"id": id, "label": id.to_uppercase(), "unit": "count", "quota": quota, "onPlanChange": rule, "matches": [{"event": format!("{id}.*")}]});
     let plan =
@@ -236,7 +236,7 @@ async fn what_a_move_makes_of_each_counter_is_foretold_as_it_then_is() {
     for id in ["mails", "images", "jobs"] {
         app.post("track", json!({"userId": "u", "event": format!("{id}.a"), "quantity": 6})).await.expect(200);
     }
-    // Of one whose subscription is over it is foretold from what is kept.
+    // For a user whose subscription has ended, the preview uses the stored counters.
     app.delete("subscriptions", Some(json!({"userId": "u"}))).await.expect(200);
     browser.open(&format!("{}/#/users/u", world.node.url)).await;
     browser.click("Put on a plan").await;

@@ -1,4 +1,5 @@
-//! Gateways that die while they work on batches. Callers repeat what was not answered under the same keys.
+//! Gateways are killed while they process batches. Callers repeat unanswered operations with the same idempotency
+//! keys.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::support::seeds::choices;
 use crate::support::{Redis, eventually};
 
 const CALLERS: usize = 6;
-/// Users that one batch is about.
+/// Number of users in one batch.
 const USERS: usize = 8;
 /// Longer than a gateway may take to answer.
 const HANGS: Duration = Duration::from_secs(150);
@@ -36,7 +37,7 @@ struct Caller {
 }
 
 impl Caller {
-    /// Sends operations, and those again that were not answered, until each is.
+    /// Sends the operations, and repeats unanswered ones until all are answered.
     async fn until_answered(&mut self, operations: Vec<Value>) -> Vec<Value> {
         let mut results: Vec<Option<Value>> = vec![None; operations.len()];
         while results.contains(&None) {
@@ -75,7 +76,7 @@ impl Caller {
         answers
     }
 
-    /// Tracks and reserves for each user, then commits and releases; answers what each user is charged.
+    /// Tracks and reserves for each user, then commits and releases; returns what each user was charged.
     async fn run(mut self) -> BTreeMap<String, u64> {
         let (mut charged, mut round, number) = (BTreeMap::new(), 0, self.number);
         while !self.seen.stop.load(Ordering::Relaxed) {

@@ -1,4 +1,4 @@
-//! What callers were told: the truth that Redis is compared with.
+//! What callers were answered: the expected state of Redis.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ pub struct Account {
     pub tracked: u64,
     /// Commits and tracks, which the app's own counter counts one by one.
     pub events: u64,
-    /// Holds that nobody settles: quantity, and when they end.
+    /// Reservations that are left to expire: quantity and expiry.
     pub left: Vec<(u64, i64)>,
 }
 
@@ -29,7 +29,7 @@ impl Book {
         self.users.values().map(|account| account.events).sum()
     }
 
-    /// When the last of the holds that nobody settles ends (ms).
+    /// When the last of the abandoned reservations expires (ms).
     pub fn last_end_ms(&self) -> i64 {
         self.users.values().flat_map(|account| &account.left).map(|(_, end_ms)| *end_ms).max().unwrap_or(0)
     }

@@ -1,4 +1,4 @@
-//! The outside check itself: what is lost or counted twice does not pass it.
+//! Tests the independent check itself: it must notice lost and duplicated calls.
 
 use std::panic::AssertUnwindSafe;
 

@@ -1,4 +1,4 @@
-//! Gateways whose clocks are far off: only Redis' time counts.
+//! Gateways whose clocks are far off: only the time of Redis counts.
 
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ async fn off(calls: u64) {
         assert!(ready["warnings"].to_string().contains("clock differs"), "the clock is off, and said to be: {ready}");
     }
     let (traffic, watch) = (Traffic::start(&stage).await, Watch::start(&redis.url()));
-    // In steps, since a test waits for one thing no longer than a minute.
+    // In steps, since a test waits at most a minute for one condition.
     for _ in 0..calls.div_ceil(STEP) {
         traffic.goes_on(STEP).await;
     }

@@ -1,5 +1,5 @@
-//! A Redis Cluster of three masters, with the slot of all counters moved from one to another under load, or with the
-//! master killed that has it.
+//! A Redis Cluster of three masters. Under load, the slot of all counters moves from one master to another, or the
+//! master that owns it is killed.
 
 use std::sync::atomic::Ordering;
 
@@ -10,7 +10,7 @@ use crate::support::{connect, eventually};
 use crate::traffic::Traffic;
 
 pub const MASTERS: usize = 3;
-/// A key of the app's one slot.
+/// A key in the app's slot.
 const A_KEY: &str = "qg:{default:live}:stamp";
 
 impl Cluster {
@@ -18,7 +18,7 @@ impl Cluster {
         self.servers[0].run::<u16>(&["CLUSTER", "KEYSLOT", A_KEY]).await.to_string()
     }
 
-    /// Which server answers for the app's slot now.
+    /// Which server currently owns the app's slot.
     async fn serving(&self) -> Option<usize> {
         for (place, server) in self.servers.iter().enumerate() {
             let Ok(mut connection) = connect(&server.url()).await else { continue };
@@ -34,7 +34,7 @@ impl Cluster {
         self.serving().await.expect("somebody has the slot")
     }
 
-    /// Moves the slot, key by key; `between` is awaited after each few keys.
+    /// Moves the slot key by key; `between` is awaited after every few keys.
     async fn migrate(&self, slot: &str, to: usize, between: impl AsyncFn()) -> usize {
         let from = self.owner().await;
         let (source, target) = (&self.servers[from], &self.servers[to]);
@@ -60,7 +60,7 @@ impl Cluster {
 }
 
 impl Cluster {
-    /// Kills the master of the slot when its replica has all; none takes its place until [`Cluster::promote`].
+    /// Kills the slot's master once its replica has all data; no replica is promoted before [`Cluster::promote`].
     pub async fn lose_master(&mut self) {
         let owner = self.owner().await;
         for server in &self.servers {
@@ -70,7 +70,7 @@ impl Cluster {
         self.servers[owner].kill();
     }
 
-    /// Lets a replica take the place of the master that was lost.
+    /// Lets a replica replace the lost master.
     pub async fn promote(&mut self) {
         for server in &self.servers {
             let Ok(mut connection) = connect(&server.url()).await else { continue };
@@ -84,7 +84,7 @@ impl Cluster {
 
 async fn migrated(times: usize) {
     let cluster = Cluster::start(MASTERS, false).await;
-    // A gateway tries a call again while its keys lie on two masters, for as long as it may wait.
+    // While a call's keys are spread over two masters, a gateway retries it until its timeout.
     let stage = Stage::of(cluster.url(), 2, Build::default().hasty()).await;
     let slot = cluster.slot().await;
     let traffic = Traffic::start(&stage).await;
@@ -95,11 +95,11 @@ async fn migrated(times: usize) {
             let seen = traffic.seen();
             seen.answered.load(Ordering::Relaxed) + seen.unavailable.load(Ordering::Relaxed)
         };
-        // While its keys lie on two masters a call may find that it cannot be made: its caller repeats it.
+        // Such a call may fail, and its caller repeats it.
         moved += cluster
             .migrate(&slot, to, async || {
                 let wanted = told() + 2;
-                traffic.until("callers are told something", || told() >= wanted).await;
+                traffic.until("calls are answered", || told() >= wanted).await;
             })
             .await;
         traffic.goes_on(100).await;
@@ -121,7 +121,7 @@ async fn long_a_slot_migrated_30_times_loses_and_doubles_nothing() {
     migrated(30).await;
 }
 
-/// Kills the master that serves, again and again: its replica is promoted, and it comes back as a replica of that.
+/// Repeatedly kills the master of the slot: its replica is promoted, and the old master returns as a replica.
 async fn lost(times: usize, waits: bool) {
     let mut cluster = Cluster::start(MASTERS, true).await;
     let build = if waits { Build::that_waits().hasty() } else { Build::default() };

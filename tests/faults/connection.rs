@@ -1,4 +1,4 @@
-//! Connections between gateway and Redis that break before, within and after a call.
+//! Connections between gateway and Redis that break before, during and after a call.
 
 use rand::RngExt;
 

@@ -1,4 +1,5 @@
-//! `onStoreFailure: allow`: what a node answers while Redis is away, and what becomes of it.
+//! `onStoreFailure: allow`: what a node answers while Redis is unavailable, and how those calls are counted
+//! afterwards.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use crate::support::proven::verified;
 use crate::support::stored::amounts;
 use crate::support::{Api, Redis, eventually, folder, monthly};
 
-/// A node with a data directory of its own.
+/// A node with its own data directory.
 pub struct Node {
     pub process: Option<Process>,
     pub url: String,
@@ -27,7 +28,8 @@ impl Node {
         Self::with(redis_url, most, PATIENT_MS).await
     }
 
-    /// With [`HASTY_MS`] it gives a Redis up soon that hangs, and any pause of the machine can make it refuse a call.
+    /// With [`HASTY_MS`] the node soon gives up on a hanging Redis, but any pause of the machine can also make it
+    /// refuse a call.
     pub async fn with(redis_url: &str, most: u32, redis_timeout_ms: u64) -> Self {
         let mut node = Self { process: None, url: String::new(), dir: folder(), most, redis_timeout_ms };
         node.start_again(redis_url).await;
@@ -74,14 +76,14 @@ impl Node {
         paths.filter(|path| path.extension().is_some_and(|ending| ending == "journal")).collect()
     }
 
-    /// One figure of `/metrics`; 0 if it is not there.
+    /// One value of `/metrics`, or 0 if it is missing.
     pub async fn metric(&self, name: &str) -> u64 {
         let text = self.api("").get("/metrics").await.text;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned));
         line.map_or(0, |figure| figure.parse().unwrap())
     }
 
-    /// Waits until nothing waits to be counted.
+    /// Waits until no reserve is pending in the journal.
     pub async fn is_caught_up(&self) {
         eventually("all is counted", async || self.metric("quotagate_degraded_waiting").await == 0).await;
     }
@@ -90,7 +92,7 @@ impl Node {
         eventually(text, async || self.log().contains(text)).await;
     }
 
-    /// Waits until it has at hand what an outage needs: it knows the key and the app, and its journal is ready.
+    /// Waits until the node has what an outage requires: it knows the key and the app, and its journal is ready.
     pub async fn is_ready(&self, keys: &[&str]) {
         for key in keys {
             eventually("the key is known", async || {
@@ -102,7 +104,7 @@ impl Node {
     }
 }
 
-/// The default app with that setting, a plan of 20 images in a month, and a key.
+/// Configures the default app with this setting, a plan of 20 images a month, and a key; returns the key.
 pub async fn configured(node: &Node, on_store_failure: &str, mode: &str) -> String {
     let admin = node.api(ADMIN_KEY);
     admin.plan("pro", monthly(20)).await;
@@ -168,9 +170,9 @@ async fn while_redis_is_away_reserves_pass_up_to_a_number_and_are_counted_once_w
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
     assert_eq!(first.expect(200), again.expect(200));
     api.once("k").post("reserve", images("u", 4)).await.problem(409, "idempotency_key_reused");
-    // The same key of another mode is another call.
+    // The same idempotency key in another mode is another call.
     is_degraded(&sandbox.once("k").post("reserve", images("u", 4)).await.expect(200), &["images"]);
-    // Events pass together; nobody knows what plan an unseen user is on.
+    // All events are allowed together, since the plan of an unseen user is unknown.
     let items = json!({"userId": "u", "items": [{"event": "image.a", "quantity": 2}, {"event": "image.b"}]});
     is_degraded(&api.reserve(items).await, &["images"]);
     is_degraded(&api.reserve(images("unseen", 1)).await, &[]);
@@ -187,7 +189,7 @@ async fn while_redis_is_away_reserves_pass_up_to_a_number_and_are_counted_once_w
     }
     api.send("POST", "reserve?onDeny=429", Some(images("u", 21).to_string())).await.problem(429, "limit_reached");
 
-    // Only reserves, and only with keys that are known.
+    // Only reserves are allowed, and only with known keys.
     for (path, body) in [
         ("can-use", images("u", 1)),
         ("track", images("u", 1)),
@@ -217,7 +219,7 @@ async fn while_redis_is_away_reserves_pass_up_to_a_number_and_are_counted_once_w
         ready.text.contains("7 reserves were allowed without Redis and are not counted yet (at most 7)"),
         "{ready:?}"
     );
-    // The bound is each node's own, and so is its journal; what has one idempotency key is one call.
+    // Each node has its own bound and its own journal; calls with one idempotency key are one call.
     is_degraded(&other.api(&live).once("k").post("reserve", images("u", 3)).await.expect(200), &[]);
 
     redis.start_again().await;
@@ -227,7 +229,7 @@ async fn while_redis_is_away_reserves_pass_up_to_a_number_and_are_counted_once_w
     assert_eq!(used(&api, "u").await, 5 + 2 + 3 + 3 + 2);
     assert_eq!(used(&sandbox, "u").await, 4);
     assert!(node.journals().is_empty() || node.journals().iter().all(|path| fs::metadata(path).unwrap().len() < 32));
-    // The repetition finds its answer everywhere, and counts nothing.
+    // A repetition finds its answer at every node, and counts nothing.
     for node in [&node, &other] {
         let again = node.api(&live).once("k").post("reserve", images("u", 3)).await;
         assert_eq!(again.header("idempotent-replayed"), Some("true"));
@@ -253,7 +255,7 @@ async fn while_redis_is_away_reserves_pass_up_to_a_number_and_are_counted_once_w
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_app_that_did_not_choose_so_is_answered_503_and_so_is_a_full_redis() {
+async fn an_app_without_the_setting_and_a_full_redis_are_answered_503() {
     let mut redis = Redis::with(&["--maxmemory-policy", "noeviction"]).await;
     let node = Node::start(&redis.url(), 100).await;
     let allowing = configured(&node, "allow", "live").await;
@@ -309,10 +311,10 @@ async fn a_reserve_that_a_hanging_redis_did_after_all_is_counted_once_and_leaves
     known(&patient, &["u"]).await;
     node.is_ready(&[&key]).await;
     eventually("the user is known", async || api.post("can-use", images("u", 1)).await.status == 200).await;
-    // Redis has the script from now on.
+    // From now on Redis has the script cached.
     patient.release(&patient.reserved(images("u", 1)).await).await;
     redis.hang();
-    // These wait for Redis, which has them in its buffers and does them when it wakes.
+    // These calls stay in the buffers of Redis, which runs them when it wakes up.
     let keyed = api.once("k");
     let first = futures::future::join_all([
         api.post("reserve", images("u", 1)),
@@ -334,7 +336,7 @@ async fn a_reserve_that_a_hanging_redis_did_after_all_is_counted_once_and_leaves
         let record: String = redis.run(&["GET", &key]).await;
         done_after_all += u64::from(!record.starts_with("answer\n"));
     }
-    assert_eq!(done_after_all, 1 + 3, "Redis did them when it woke, and none of the 20 that waited for nobody");
+    assert_eq!(done_after_all, 1 + 3, "Redis ran them when it woke up, and none of the 20 whose callers had gone");
     let again = patient.once("k").post("reserve", images("u", 3)).await;
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
     assert_eq!(again.expect(200)["allowed"], true);
@@ -342,7 +344,7 @@ async fn a_reserve_that_a_hanging_redis_did_after_all_is_counted_once_and_leaves
     no_drift(&redis, "live").await;
 }
 
-/// Tears the end off: the process died within a write.
+/// Truncates the journal, as if the process had died during a write.
 fn tear(journal: &Path) {
     let mut bytes = fs::read(journal).unwrap();
     bytes.extend(b"0123456789abcdef {\"name\":\"qg:{default:live}:op:0123");
@@ -399,7 +401,7 @@ async fn a_node_killed_while_it_counts_counts_each_reserve_once_when_it_is_back(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_came_again_at_another_node_after_its_node_died_is_counted_by_what_became_of_it_there() {
+async fn a_reserve_repeated_at_another_node_is_counted_by_its_outcome_there() {
     let mut redis = Redis::with(&["--appendfsync", "always"]).await;
     let mut node = Node::start(&redis.url(), 100).await;
     let other = Node::start(&redis.url(), 100).await;
@@ -431,7 +433,7 @@ async fn what_came_again_at_another_node_after_its_node_died_is_counted_by_what_
     assert_eq!(used(&api, "released").await, 0, "nothing was spent");
     assert_eq!(used(&api, "held").await, 4, "it may have been spent");
     assert_eq!(api.commit(&held).await["replayed"], true);
-    assert_eq!(used(&api, "denied").await, 24, "it was told allowed as well");
+    assert_eq!(used(&api, "denied").await, 24, "it was answered as allowed too");
     let another = api.counter("another_body", "images").await;
     assert_eq!((&another["used"], &another["held"]), (&json!(4), &json!(5)), "two calls of one key");
     node.logs("every degraded reserve is counted tracked=5 refused=0").await;
@@ -446,7 +448,10 @@ async fn without_a_journal_nothing_is_allowed_and_the_node_says_why() {
     fs::write(&in_the_way, "").unwrap();
     let key = configured(&node, "allow", "live").await;
     let told = "cannot write the journal of degraded reserves";
-    eventually("it is told while Redis is there", async || node.api("").get("/readyz").await.text.contains(told)).await;
+    eventually("it is reported while Redis is available", async || {
+        node.api("").get("/readyz").await.text.contains(told)
+    })
+    .await;
     let api = node.api(&key);
     known(&api, &["u"]).await;
     redis.kill();
@@ -463,7 +468,7 @@ async fn without_a_journal_nothing_is_allowed_and_the_node_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_can_no_longer_be_measured_is_kept_for_people_and_holds_up_nothing() {
+async fn reserves_that_cannot_be_measured_any_more_are_kept_and_delay_nothing() {
     let mut redis = Redis::with(&["--appendfsync", "always"]).await;
     let mut node = Node::start(&redis.url(), 100).await;
     let key = configured(&node, "allow", "live").await;
@@ -475,7 +480,7 @@ async fn what_can_no_longer_be_measured_is_kept_for_people_and_holds_up_nothing(
     }
     node.kill().await;
     redis.start_again().await;
-    // Meanwhile the plan wants a figure that the reserve of `u` did not bring.
+    // Meanwhile the plan requires a value that the reserve of `u` did not contain.
     let other = Node::start(&redis.url(), 100).await;
     let needy = json!({"periodType": "monthly", "periodAnchor": "subscription_start", "groups": [
         {"id": "images", "unit": "count", "quota": 20, "matches": [{"event": "image.*"}], "measure": {"per": {"pixels": 1}}}]});
@@ -488,7 +493,7 @@ async fn what_can_no_longer_be_measured_is_kept_for_people_and_holds_up_nothing(
     assert_eq!(used(&node.api(&key), "u").await, 0);
     assert_eq!(node.metric("quotagate_degraded_counted_total{outcome=\"refused\"}").await, 1);
     node.logs("a degraded reserve cannot be counted").await;
-    // Once it can be measured again it is tried again under its own name.
+    // Once the value can be measured again, the reserve is retried under its own id.
     node.kill().await;
     other.api(&key).subscribe("u", "pro").await;
     let directory = node.dir.path().join("degraded");

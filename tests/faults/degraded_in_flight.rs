@@ -1,4 +1,5 @@
-//! Groups that limit what is in flight count no reserve that was allowed without Redis: nobody will ever end it.
+//! Groups that limit reservations in flight do not count a reserve that was allowed without Redis, since it is never
+//! settled.
 
 use serde_json::json;
 
@@ -7,7 +8,7 @@ use crate::gateway::ADMIN_KEY;
 use crate::support::Redis;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_allowed_without_redis_is_not_in_flight() {
+async fn reserves_allowed_without_redis_are_not_in_flight() {
     let mut redis = Redis::with(&["--appendfsync", "always"]).await;
     let node = Node::start(&redis.url(), 5).await;
     let key = configured(&node, "allow", "live").await;

@@ -1,5 +1,5 @@
-//! `onStoreFailure: allow` where Redis is several servers: while a master is lost and nobody is in its place yet, a node
-//! allows reserves up to its number, and they count once on whoever is master then.
+//! `onStoreFailure: allow` with several Redis servers: between the loss of a master and the promotion of a replica, a
+//! node allows reserves up to its bound. They are counted once at the new master.
 
 use serde_json::json;
 
@@ -13,7 +13,7 @@ use crate::support::{Api, eventually};
 
 const MOST: u32 = 4;
 
-/// A node that gives up soon where nobody answers, and knows a user who has used 2; and one that makes any call.
+/// A node with a short timeout that knows a user who has used 2, and a patient node for calls that must succeed.
 struct Staged {
     node: Node,
     hasty: Api,
@@ -32,7 +32,7 @@ async fn staged(redis_url: &str) -> Staged {
     Staged { node, hasty, patient, _other: other }
 }
 
-/// Reserves 3 each, up to the node's number.
+/// Reserves 3 at a time, up to the node's bound.
 async fn allowed(api: &Api) {
     for number in 0..MOST {
         let decision = api.once(&format!("call-{number}")).post("reserve", images("u", 3)).await.expect(200);

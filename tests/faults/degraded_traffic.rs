@@ -1,6 +1,6 @@
-//! `onStoreFailure: allow` under traffic: callers of two nodes repeat each reserve by its idempotency key until it is
-//! answered, and commit what holds. Redis dies and hangs, nodes die; when all is over every reserve that was answered
-//! counts once, whichever node answered it and however often.
+//! `onStoreFailure: allow` under traffic: callers of two nodes repeat each reserve with its idempotency key until it
+//! is answered, and commit those with a hold. Redis is killed and hangs, nodes are killed. In the end each answered
+//! reserve counts once, whichever node answered it and however often.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -31,10 +31,11 @@ struct Shared {
     broken: AtomicU64,
 }
 
-/// For a call with all its repetitions: longer than any outage here, so who gets no answer fails instead of hanging.
+/// Bound for a call with all its repetitions. It is longer than any outage in this file, so a call that is never
+/// answered fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// One call, repeated at any node until it has a definite answer.
+/// Makes one call, repeated at any node until it has a definite answer.
 async fn answered(shared: &Shared, path: &str, idempotency_key: &str, body: &Value) -> Value {
     let http = crate::support::http().timeout(PATIENCE).build().unwrap();
     let begun = Instant::now();
@@ -61,7 +62,7 @@ async fn answered(shared: &Shared, path: &str, idempotency_key: &str, body: &Val
     }
 }
 
-/// Answers what each user has spent.
+/// Returns what each user has spent.
 async fn call(shared: Arc<Shared>, caller: u64) -> BTreeMap<String, u64> {
     let mut spent = BTreeMap::new();
     let mut number = 0;
@@ -87,7 +88,7 @@ async fn call(shared: Arc<Shared>, caller: u64) -> BTreeMap<String, u64> {
     spent
 }
 
-/// Waits until so many more calls are answered, or degraded.
+/// Waits until this many more calls are answered.
 async fn goes_on(count: &AtomicU64, more: u64) {
     let until = count.load(Ordering::Relaxed) + more;
     eventually("calls go on", || async { count.load(Ordering::Relaxed) >= until }).await;
@@ -119,20 +120,20 @@ async fn counted_once(times: usize) {
             redis.kill()
         }
         goes_on(&shared.degraded, 40).await;
-        // One node dies with callers under way: some do not hear that they were allowed, and go to the other.
+        // Kills one node during calls: some callers do not learn that they were allowed, and go to the other node.
         let dies = random.random_range(0..2);
         nodes[dies].kill().await;
         goes_on(&shared.degraded, 40).await;
         if hangs {
             redis.wake();
-            // A node that starts while Redis works off what it missed may find it too slow.
+            // A node that starts while Redis is still catching up may time out.
             redis.run::<String>(&["PING"]).await;
         } else {
             redis.start_again().await;
         }
         nodes[dies].start_again(&redis.url()).await;
         shared.urls.write().unwrap()[dies] = nodes[dies].url.clone();
-        // And the one that is at its counting.
+        // Kills the other node while it counts its journal.
         let counts = random.random_range(0..2);
         nodes[counts].kill().await;
         nodes[counts].start_again(&redis.url()).await;
@@ -165,12 +166,12 @@ async fn counted_once(times: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_allowed_without_redis_counts_once_whoever_dies_meanwhile() {
+async fn reserves_allowed_without_redis_count_once_whichever_process_is_killed() {
     counted_once(2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make chaos"]
-async fn long_what_was_allowed_without_redis_counts_once_in_20_outages() {
+async fn long_reserves_allowed_without_redis_count_once_in_20_outages() {
     counted_once(20).await;
 }

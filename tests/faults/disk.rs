@@ -1,5 +1,5 @@
-//! A full disk under the embedded Redis. The disk is a bound on the length of files (`prlimit --fsize`), which needs no
-//! rights: at it a write to the append-only file fails as it does where there is no space.
+//! A full disk under the embedded Redis. The disk is simulated by a limit on file sizes (`prlimit --fsize`), which
+//! needs no privileges: at the limit, a write to the append-only file fails as on a full disk.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::stage::Stage;
 use crate::support::{eventually, folder};
 use crate::traffic::Traffic;
 
-/// Becomes the gateway, with a write beyond the bound failing instead of ending the process.
+/// A script that executes the gateway, with writes beyond the limit failing instead of killing the process.
 fn program(directory: &Path) -> std::path::PathBuf {
     let path = directory.join("gateway.sh");
     let gateway = env!("CARGO_BIN_EXE_quotagate");
@@ -41,18 +41,18 @@ async fn filled(times: usize, appendfsync: &str) {
         let before = traffic.seen().unavailable.load(Ordering::Relaxed);
         let server = server_id(&stage.redis_url).await.unwrap();
         let most = (written(&stage) + 10_000).to_string();
-        // The gateway's bound is that of each server that it starts.
+        // Servers inherit the limit from the gateway that starts them.
         bound(&gateway, &most);
         bound(&server, &most);
         traffic
-            .until("callers are told that the store is full", || {
+            .until("callers learn that the store is full", || {
                 traffic.seen().unavailable.load(Ordering::Relaxed) >= before + 40
             })
             .await;
         bound(&gateway, "unlimited");
         eventually("the server is there", || async {
             let Some(server) = server_id(&stage.redis_url).await else { return false };
-            // It may have ended since it told its number.
+            // The server may have exited meanwhile.
             Command::new("prlimit").args(["--pid", &server, "--fsize=unlimited:"]).status().unwrap().success()
         })
         .await;

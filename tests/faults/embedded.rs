@@ -1,4 +1,4 @@
-//! The Redis that the gateway starts itself, when one of the two dies.
+//! The embedded Redis, when it or its gateway is killed.
 
 use std::process::Command;
 use std::sync::atomic::Ordering;
@@ -11,7 +11,7 @@ use crate::support::seeds::choices;
 use crate::support::{connect, eventually};
 use crate::traffic::Traffic;
 
-/// The process of the Redis that answers at a URL, if one does.
+/// The process id of the Redis at this URL, if it answers.
 pub async fn server_id(url: &str) -> Option<String> {
     let mut connection = connect(url).await.ok()?;
     let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await.ok()?;
@@ -23,7 +23,7 @@ pub async fn stage(appendfsync: &str, program: Option<std::path::PathBuf>) -> St
     Stage::of(String::new(), 1, Build { program, settings, ..Build::default() }).await
 }
 
-/// The gateway is killed: its Redis stays behind, and the next one takes it over.
+/// Kills the gateway: its Redis keeps running, and the next gateway takes it over.
 async fn gateway_killed(times: usize, appendfsync: &str) {
     let mut stage = stage(appendfsync, None).await;
     let traffic = Traffic::start(&stage).await;
@@ -38,7 +38,7 @@ async fn gateway_killed(times: usize, appendfsync: &str) {
     is_as_told(&stage.redis_url, &stage, &book).await;
 }
 
-/// The Redis is killed: the gateway starts it anew.
+/// Kills the Redis server: the gateway restarts it.
 async fn server_killed(times: usize, appendfsync: &str) {
     let stage = stage(appendfsync, None).await;
     let may_lose = appendfsync == "everysec";

@@ -1,4 +1,5 @@
-//! 100,000 holds of one user that end at the same instant: what Redis spends on each batch of them, and what others notice.
+//! 100,000 reservations of one user that expire at the same instant: how much time Redis spends on each batch, and
+//! what other callers notice.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -13,7 +14,7 @@ use crate::support::stored::tamper;
 use crate::support::{PATIENCE, Redis, eventually};
 use crate::traffic::Traffic;
 
-/// What one script call may take of Redis, which serves nobody else meanwhile (µs).
+/// The longest that one script call may block Redis (µs).
 const MOST_US: u64 = 5_000;
 const HOLDS: u64 = 100_000;
 
@@ -30,7 +31,7 @@ async fn process_id(redis: &Redis) -> String {
     info.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap().trim().to_owned()
 }
 
-/// Lets so many holds of a user end at the same instant.
+/// Creates this many reservations of a user that expire at the same instant.
 async fn ended(user: &str, count: u64, redis: &Redis, stage: &Stage) {
     const BATCH: u64 = 1_000;
     stage.call("POST", "subscriptions", &json!({"userId": user, "planId": "many"})).await;
@@ -60,11 +61,11 @@ async fn ended(user: &str, count: u64, redis: &Redis, stage: &Stage) {
     .await;
 }
 
-/// What Redis' main thread has spent of a processor by now (ns), once it is at rest.
+/// Processor time that Redis' main thread has used so far (ns), once it is idle.
 #[cfg(target_os = "linux")]
 fn spent_ns(process_id: &str) -> u64 {
     loop {
-        // `<id> (<name>) <state> …`; time is taken down when a thread goes to sleep.
+        // `<id> (<name>) <state> …`; the processor time is updated when a thread goes to sleep.
         let stat = std::fs::read_to_string(format!("/proc/{process_id}/stat")).unwrap();
         if stat.rsplit_once(") ").unwrap().1.starts_with('S') {
             let spent = std::fs::read_to_string(format!("/proc/{process_id}/schedstat")).unwrap();
@@ -74,8 +75,8 @@ fn spent_ns(process_id: &str) -> u64 {
     }
 }
 
-/// Takes holds that have ended, batch by batch, with nobody else there: what each call spent of a processor (µs), from
-/// reading the call to writing its answer. Each hold is told in the ledger, and if so wanted to webhooks.
+/// Reclaims expired holds batch by batch without other traffic; returns the processor time of each call (µs), from
+/// reading the request to writing the reply. Each expiry is written to the ledger, and to webhooks if `true`.
 #[cfg(target_os = "linux")]
 async fn batches(count: u64, told: bool) -> Vec<u64> {
     let redis = Redis::start().await;
@@ -98,7 +99,7 @@ async fn batches(count: u64, told: bool) -> Vec<u64> {
     }
     let batch = if told { 32 } else { 64 };
     assert_eq!((taken, spent_us.len() as u64), (count + 1, taken.div_ceil(batch)), "in batches of {batch}");
-    // The first call loads the scripts too.
+    // The first call also loads the scripts.
     spent_us.remove(0);
     spent_us
 }
@@ -116,7 +117,7 @@ fn told(what: &str, mut spent_us: Vec<u64>) {
     );
 }
 
-/// What a batch takes is for `make chaos`.
+/// How long a batch takes is measured by `make chaos`.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batches_of_expired_holds_are_bounded() {
@@ -125,8 +126,8 @@ async fn batches_of_expired_holds_are_bounded() {
     }
 }
 
-/// The machine below this one takes time from single calls, and Redis' processor time has it too. But a batch does the
-/// same in each run, and each run has others so delayed: what counts is the least that a batch took.
+/// Other processes on the machine delay single calls, also in Redis' processor time. Since a batch does the same work
+/// in each run and the delays differ, the minimum over the runs counts.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make chaos"]
@@ -147,7 +148,7 @@ async fn long_each_batch_of_100000_expired_holds_takes_redis_less_than_5_ms() {
     }
 }
 
-/// The slow calls of Redis since the log was emptied, of commands that begin so (µs, rising).
+/// The slow calls of Redis since the log was cleared whose command starts with this (µs, ascending).
 async fn slow(redis: &Redis, command: &str) -> Vec<u64> {
     type Entry = (u64, u64, u64, Vec<String>, String, String);
     let entries: Vec<Entry> = redis.run(&["SLOWLOG", "GET", "-1"]).await;
@@ -157,7 +158,7 @@ async fn slow(redis: &Redis, command: &str) -> Vec<u64> {
     times
 }
 
-/// As many calls of a script that does nothing but count, for about as long: what the machine adds to such a call.
+/// Runs as many calls of a script that only counts, for about as long: this measures what the machine adds to a call.
 async fn control(redis: &Redis, calls: usize, each_us: u64) -> Vec<u64> {
     const COUNT: &str = "for _ = 1, tonumber(ARGV[1]) do end";
     const TRIED: u64 = 1_000_000;
@@ -174,7 +175,7 @@ async fn control(redis: &Redis, calls: usize, each_us: u64) -> Vec<u64> {
     slow(redis, "EVAL").await
 }
 
-/// A script's time shall be its own, and not that of others who got the core meanwhile.
+/// Reduces the time that other processes take from a script.
 async fn undisturbed(redis: &Redis) {
     let id = process_id(redis).await;
     let done = std::process::Command::new("chrt").args(["--fifo", "--pid", "1", &id]).status();
@@ -185,15 +186,15 @@ async fn undisturbed(redis: &Redis) {
     }
 }
 
-/// Clears 100,000 ended holds of a user by one call, while others go on; answers what the slowest of its script calls
-/// took (µs, by the clock on the wall).
+/// Makes one call that reclaims 100,000 expired holds of a user during traffic; returns its slowest script call (µs,
+/// wall clock).
 async fn cleared(user: &str, redis: &Redis, stage: &Stage, traffic: &Traffic) -> u64 {
     ended(user, HOLDS, redis, stage).await;
     redis.run::<()>(&["SLOWLOG", "RESET"]).await;
     let (before, begun) = (traffic.seen().answered.load(Ordering::Relaxed), Instant::now());
-    // The whole quota is free only when each of them is gone.
+    // The whole quota is free only once all of them are reclaimed.
     let all = json!({"userId": user, "event": "many.x", "quantity": HOLDS, "ttlSeconds": 60});
-    // On a busy machine one of its many round trips may take too long; what is cleared by then stays so.
+    // On a busy machine one of the many round trips may time out; what is reclaimed by then stays reclaimed.
     let mut left = HOLDS + 1;
     while stage.answer("reserve", user, &all).await.status() != 200 {
         let holds: u64 = redis.run(&["ZCARD", &format!("qg:{{default:live}}:holds:user:{user}")]).await;
@@ -223,8 +224,8 @@ async fn cleared(user: &str, redis: &Redis, stage: &Stage, traffic: &Traffic) ->
     slowest
 }
 
-/// All of the holds are told in the ledger. (`api/metering/windows.rs` has the batches in which they go, on any machine; here is what
-/// they take, while others go on.)
+/// All expiries are written to the ledger. (`api/metering/windows.rs` tests the batches themselves on any machine;
+/// this test measures them during traffic.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make chaos"]
 async fn long_100000_holds_that_end_at_once_take_no_script_call_over_5_ms() {
@@ -237,7 +238,7 @@ async fn long_100000_holds_that_end_at_once_take_no_script_call_over_5_ms() {
     for user in ["first", "second", "third"] {
         slowest.push(cleared(user, &redis, &stage, &traffic).await);
     }
-    // What a script takes shows each time; what the machine takes from it now and then, once.
+    // What a script needs shows in every run; a delay by the machine shows only in some.
     assert!(*slowest.iter().min().unwrap() <= MOST_US, "script calls took up to {slowest:?} µs");
     assert_eq!(traffic.seen().unavailable.load(Ordering::Relaxed), 0);
     let _ = traffic.stop("100,000 holds at once, three times").await;

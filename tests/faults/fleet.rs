@@ -1,5 +1,5 @@
-//! Several nodes and the background work: one of them does it at a time, another goes on when it is gone, and nothing
-//! depends on how many do it.
+//! Several nodes and the background work: one node does it at a time, another takes over when it is gone, and the
+//! result does not depend on the number of nodes.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::gateway::{ADMIN_KEY, run};
 use crate::stage::Stage;
 use crate::support::{Api, Redis, eventually};
 
-/// What a node is called among the nodes; nothing before it has told.
+/// The name of a node in the list of nodes, once the node has registered itself.
 async fn name(redis: &Redis, stage: &Stage, place: usize) -> Option<String> {
     let url = stage.nodes.read().unwrap()[place].clone();
     let told: Vec<String> = redis.run(&["HVALS", keys::NODES]).await;
@@ -22,7 +22,7 @@ async fn name(redis: &Redis, stage: &Stage, place: usize) -> Option<String> {
     known.map(|about| about["id"].as_str().unwrap().to_owned()).next()
 }
 
-/// Who holds each part of a kind of work.
+/// The holders of the leases on each partition of a kind of work.
 async fn holders(redis: &Redis, work: Work) -> Vec<Option<String>> {
     let names: Vec<String> = (0..PARTS).map(|part| keys::lease(work.as_str(), part)).collect();
     let mut command = vec!["MGET"];
@@ -34,7 +34,7 @@ fn default_part() -> usize {
     usize::from(part_of(&AppId::parse("default").unwrap(), 0))
 }
 
-/// The node that folds what the default app does.
+/// The node that folds the default app's ledger.
 async fn folder(redis: &Redis, stage: &Stage, nodes: usize) -> Option<usize> {
     let holder = holders(redis, Work::Rollups).await[default_part()].clone()?;
     for place in 0..nodes {
@@ -45,7 +45,7 @@ async fn folder(redis: &Redis, stage: &Stage, nodes: usize) -> Option<usize> {
     None
 }
 
-/// Waits until each node holds as many parts as the others.
+/// Waits until each node holds as many partitions as the others.
 async fn balanced(redis: &Redis, nodes: usize) {
     for work in Work::ALL {
         eventually("all nodes hold as many parts", async || {
@@ -69,20 +69,20 @@ async fn track(stage: &Stage, place: usize) {
     node(stage, place).post("track", json!({"userId": "u", "event": "job.run"})).await.expect(200);
 }
 
-/// How many entries of the ledger rows count.
+/// The number of ledger entries that the rollup counts.
 async fn folded(redis: &Redis) -> u64 {
     let cursor: Option<String> = redis.run(&["GET", "qg:{default:live}:rollup:cursor:ledger"]).await;
     cursor.map_or(0, |cursor| cursor.split(' ').nth(1).unwrap().parse().unwrap())
 }
 
-/// How often a node has written rows.
+/// The number of rollup rows that a node has written.
 async fn writes(stage: &Stage, place: usize) -> u64 {
     let text = node(stage, place).get("/metrics").await.text;
     let name = "quotagate_redis_round_trip_seconds_count{script=\"rollup\"} ";
     text.lines().find_map(|line| line.strip_prefix(name)).map_or(0, |count| count.parse().unwrap())
 }
 
-/// Kills the node that folds; answers how long it took until another one had folded what was new.
+/// Kills the node that folds; returns how long it took until another node had folded new entries.
 async fn killed() -> Duration {
     let redis = Redis::start().await;
     let mut stage = Stage::set(redis.url(), 3).await;
@@ -92,10 +92,10 @@ async fn killed() -> Duration {
     let began = Instant::now();
     let other = (first + 1) % 3;
     track(&stage, other).await;
-    eventually("another node has folded what is new", async || folded(&redis).await == 1).await;
+    eventually("another node has folded the new entries", async || folded(&redis).await == 1).await;
     let took = began.elapsed();
     assert_ne!(folder(&redis, &stage, 3).await, Some(first));
-    // And it goes on.
+    // And folding continues.
     track(&stage, other).await;
     eventually("it folds what comes later", async || folded(&redis).await == 2).await;
     took
@@ -141,7 +141,7 @@ async fn only_the_node_that_holds_the_lease_folds() {
     let stage = Stage::set(redis.url(), 4).await;
     balanced(&redis, 4).await;
     let mut tracked = 0;
-    // On a machine that stands still for seconds a lease may end.
+    // On a machine that pauses for seconds a lease may expire.
     eventually("the same node folds for a while", async || {
         let (before, mut written) = (folder(&redis, &stage, 4).await, Vec::new());
         for place in 0..4 {
@@ -163,7 +163,7 @@ async fn only_the_node_that_holds_the_lease_folds() {
     .await;
 }
 
-/// The rows of all days, by key.
+/// The rollup rows of all days, by key.
 async fn rows(redis: &Redis) -> Vec<(String, Vec<String>)> {
     let rows = redis.contents("qg:*:rollup:*").await;
     rows.into_iter().filter(|(key, _)| !key.contains(":rollup:cursor:")).collect()
@@ -178,8 +178,8 @@ async fn two_nodes_that_hold_the_same_lease_count_each_entry_once() {
     let (one, of_one) = (holders[default_part()].clone().unwrap(), default_part());
     let of_other = holders.iter().position(|holder| holder.as_ref() != Some(&one)).unwrap();
     let other = holders[of_other].clone().unwrap();
-    // Whoever looks finds itself to be the holder every other time, and goes by it until it looks again. Each has as many
-    // parts as it should have, so that neither gives one up.
+    // Each node finds itself to be the holder every other time it checks, and acts on it until it checks again. Each
+    // has its fair share of partitions, so neither gives one up.
     let url = redis.url();
     let forced = tokio::spawn(async move {
         let mut connection = crate::support::connect(&url).await.unwrap();

@@ -1,4 +1,4 @@
-//! Floods: more of one thing than a node was made for, while others go on.
+//! Floods: more of one kind of request than a node is sized for, during normal traffic.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
@@ -15,10 +15,10 @@ use crate::stage::{Build, IN_FLIGHT, Stage};
 use crate::support::{Redis, eventually, folder};
 use crate::traffic::Traffic;
 
-/// A body may have so many bytes.
+/// The largest accepted body.
 const MOST_BYTES: usize = 64 * 1024;
 
-/// One connection that is kept.
+/// One keep-alive connection.
 struct Kept(BufReader<TcpStream>);
 
 impl Kept {
@@ -36,7 +36,7 @@ impl Kept {
         self.0.write_all(format!("{head}{rest}").as_bytes()).await.unwrap();
     }
 
-    /// The next answer: its status and body.
+    /// The next response: its status and body.
     async fn receive(&mut self) -> (u16, String) {
         let (mut line, mut status, mut length) = (String::new(), 0, 0);
         while line != "\r\n" {
@@ -54,8 +54,8 @@ impl Kept {
         (status, String::from_utf8(body).unwrap())
     }
 
-    /// Tracks under that name until it is counted; answers how often it was 503. On a busy machine a round trip may take
-    /// too long.
+    /// Tracks with this idempotency key until it is counted; returns the number of 503 responses. On a busy machine a
+    /// round trip may time out.
     async fn until_answered(&mut self, name: &str, key: &str, body: &str) -> u64 {
         for late in 0..1_000 {
             self.send_with(&format!("Idempotency-Key: {name}\r\n"), "POST", "/api/v1/track", key, body).await;
@@ -74,7 +74,7 @@ impl Kept {
     }
 }
 
-/// So many connections, or as many as this machine lets one process have, which is told.
+/// This many connections, or as many as this machine allows one process, in which case the reason is printed.
 fn possible(connections: usize) -> usize {
     const OTHERS: usize = 500;
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
@@ -82,7 +82,7 @@ fn possible(connections: usize) -> usize {
     let most: Vec<usize> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     let [soft, hard] = most[..] else { return connections };
     if soft < connections + OTHERS {
-        // What is started from here gets it too.
+        // Processes that are started from here inherit the limit.
         let own = std::process::id().to_string();
         let raised = std::process::Command::new("prlimit").args(["--pid", &own, &format!("--nofile={hard}:")]).status();
         assert!(raised.is_ok_and(|status| status.success()), "`ulimit -n` can be raised to {hard}");
@@ -93,7 +93,7 @@ fn possible(connections: usize) -> usize {
     connections.min(hard.saturating_sub(OTHERS))
 }
 
-/// Connections that stay open while others call, and then each makes one call of the same user at the same moment.
+/// Keeps connections open during traffic, and then makes one call for the same user on each at the same moment.
 async fn connected(wanted: usize) {
     let count = possible(wanted);
     let redis = Redis::start().await;
@@ -158,7 +158,7 @@ async fn a_node_without_descriptors_serves_those_that_it_has_and_says_so() {
     let event = |number: usize| json!({"userId": format!("u_{number}"), "event": "job.run"}).to_string();
     assert_eq!(first.ask("POST", "/api/v1/track", &stage.key, &event(0)).await.0, 200);
     let mut others = Vec::new();
-    // No more than may wait at its door: those beyond would not even be connected.
+    // Not more than the listen queue holds, since further connections would not even be established.
     for _ in 0..DESCRIPTORS + 60 {
         others.push(Kept::open(&node).await);
     }
@@ -170,12 +170,12 @@ async fn a_node_without_descriptors_serves_those_that_it_has_and_says_so() {
     drop(others);
     let mut late = Kept::open(&node).await;
     assert_eq!(late.ask("POST", "/api/v1/track", &stage.key, &event(2)).await.0, 200, "when there is room, all are");
-    // Nothing grew without bound while it could not.
+    // The log did not grow without bound meanwhile.
     let lines = std::fs::read_to_string(stage.log(0)).unwrap().lines().count();
     assert!(lines < 2_000, "{lines} lines");
 }
 
-/// Clients that send a piece and no more, and clients that ask and do not read.
+/// Clients that send a part of a request and stop, and clients that send requests and do not read.
 async fn slow(count: usize, calls: u64) {
     let redis = Redis::start().await;
     let stage = Stage::set(redis.url(), 1).await;
@@ -201,11 +201,11 @@ async fn slow(count: usize, calls: u64) {
     }
     let traffic = Traffic::start(&stage).await;
     traffic.goes_on(calls).await;
-    assert_eq!(traffic.seen().unavailable.load(Ordering::Relaxed), 0, "nobody is refused for them");
-    assert_eq!(traffic.seen().broken.load(Ordering::Relaxed), 0, "nobody is cut off for them");
+    assert_eq!(traffic.seen().unavailable.load(Ordering::Relaxed), 0, "no call is refused because of them");
+    assert_eq!(traffic.seen().broken.load(Ordering::Relaxed), 0, "no connection is cut because of them");
     let book = traffic.stop(&format!("{count} slow readers and writers")).await;
     is_as_told(&redis.url(), &stage, &book).await;
-    // A reader that takes up reading finds all of it.
+    // A client that resumes reading finds the whole response.
     let reader = slow.iter_mut().skip(2).step_by(3).next().unwrap();
     for _ in 0..8 {
         let (status, body) = reader.receive().await;
@@ -214,17 +214,17 @@ async fn slow(count: usize, calls: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slow_readers_and_writers_keep_nobody_waiting() {
+async fn slow_readers_and_writers_delay_no_other_call() {
     slow(150, 300).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make chaos"]
-async fn long_3000_slow_readers_and_writers_keep_nobody_waiting() {
+async fn long_3000_slow_readers_and_writers_delay_no_other_call() {
     slow(possible(3_000), 5_000).await;
 }
 
-/// Bodies as large as they may be, and one byte larger.
+/// Bodies of the largest accepted size, and one byte larger.
 async fn large(callers: usize, times: usize) {
     let redis = Redis::start().await;
     let stage = Stage::set(redis.url(), 1).await;
@@ -266,7 +266,7 @@ async fn long_20000_bodies_of_64_kib_are_taken_and_a_byte_more_is_413() {
     large(64, 313).await;
 }
 
-/// One user called for by many, as fast as they are answered, beside others.
+/// Many callers make calls for one user as fast as they are answered, next to other traffic.
 async fn hot(callers: u64, times: u64) {
     let redis = Redis::start().await;
     let stage = Stage::set(redis.url(), 2).await;
@@ -301,12 +301,12 @@ async fn hot(callers: u64, times: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hot_user_is_counted_exactly_and_others_go_on() {
+async fn a_busy_user_is_counted_exactly_and_delays_no_other_user() {
     hot(64, 25).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make chaos"]
-async fn long_a_hot_user_with_100000_calls_is_counted_exactly_and_others_go_on() {
+async fn long_a_busy_user_with_100000_calls_is_counted_exactly_and_delays_no_other_user() {
     hot(64, 1_563).await;
 }

@@ -1,5 +1,5 @@
-//! A Redis that uses as much memory as it may: what operators do, and what settles, still works; what callers can repeat
-//! without a bound ends with the headroom.
+//! A Redis at its memory limit: operator calls and settlements still work, and calls that could be repeated without
+//! bound stop at the reserve above the limit.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -20,7 +20,7 @@ struct Full {
 }
 
 impl Full {
-    /// A node with users `u` and `v` on a plan; there is still room.
+    /// A node with users `u` and `v` on a plan, while there is still memory.
     async fn prepared() -> Self {
         let (redis, dir) = (Redis::with(&["--maxmemory-policy", "noeviction"]).await, TempDir::new().unwrap());
         let (url, data_dir) = (redis.url(), dir.path().to_owned());
@@ -39,12 +39,12 @@ impl Full {
         Self { redis, process, _dir: dir, admin, app }
     }
 
-    /// Redis may use so many bytes.
+    /// Sets the memory limit of Redis in bytes.
     async fn limit(&self, bytes: u64) {
         self.redis.run::<()>(&["CONFIG", "SET", "maxmemory", &bytes.to_string()]).await;
     }
 
-    /// As Redis compares it with the limit.
+    /// The memory that Redis compares with the limit.
     async fn used(&self) -> u64 {
         let info: String = self.redis.run(&["INFO", "memory"]).await;
         let field = |name: &str| -> u64 {
@@ -72,7 +72,7 @@ fn call(user: &str, event: &str) -> Value {
     json!({"userId": user, "event": event, "ttlSeconds": 900})
 }
 
-/// The largest metadata that a call may bring.
+/// The largest metadata of a call.
 fn large() -> Value {
     let metadata: serde_json::Map<String, Value> =
         (0..32).map(|number| (format!("field_{number:02}_{}", "x".repeat(50)), json!("y".repeat(256)))).collect();
@@ -106,7 +106,7 @@ async fn operators_work_and_what_is_open_settles_in_a_full_redis() {
     let token = signed_in.expect(200)["csrfToken"].as_str().unwrap().to_owned();
     full.limit(1).await;
 
-    // Refused: what takes new room.
+    // Refused: calls that need new memory.
     for (path, body) in [
         ("reserve", call("u", "image.a")),
         ("track", json!({"userId": "u", "event": "image.a", "enforce": true})),
@@ -115,7 +115,7 @@ async fn operators_work_and_what_is_open_settles_in_a_full_redis() {
         let answer = app.post(path, body).await;
         assert!(answer.status == 503 && answer.header("retry-after").is_some(), "{path}: {}", answer.text);
     }
-    // Settling.
+    // Settlements.
     app.post("commit", json!({"reservationId": drawn, "quantity": 1, "final": false})).await.expect(200);
     for (path, id) in [("commit", &committed), ("commit", &drawn), ("release", &released)] {
         app.post(path, json!({"reservationId": id})).await.expect(200);
@@ -123,7 +123,7 @@ async fn operators_work_and_what_is_open_settles_in_a_full_redis() {
     app.post("extend", json!({"reservationId": extended, "ttlSeconds": 1800})).await.expect(200);
     app.post("commit", json!({"reservationId": extended})).await.expect(200);
     app.post("track", json!({"userId": "u", "event": "job.a"})).await.expect(200);
-    // What operators do.
+    // Operator calls.
     let id = revoked["id"].as_str().unwrap();
     admin.delete(&format!("keys/{id}"), None).await.expect(204);
     let refused = Api::at(&full.process.url, revoked["key"].as_str().unwrap());
@@ -139,7 +139,7 @@ async fn operators_work_and_what_is_open_settles_in_a_full_redis() {
     admin.post(&format!("approvals/{approved}/approve"), json!({"amount": 1})).await.expect(200);
     admin.post(&format!("approvals/{rejected}/reject"), json!({})).await.expect(200);
     admin.post(&format!("reservations/{by_hand}/release"), json!({})).await.expect(200);
-    // Who is on a plan may go to another, or leave.
+    // Users on a plan can move to another one, or leave.
     for plan in ["old", "pro"] {
         app.post("subscriptions", json!({"userId": "v", "planId": plan})).await.expect(200);
     }
@@ -195,9 +195,9 @@ async fn tracks_exceed_the_limit_by_the_headroom_and_no_more() {
     let beyond = full.used().await - limit;
     println!("{counted} tracks of the largest metadata took {beyond} bytes beyond the limit");
     assert!(counted > 100, "{counted}");
-    // One call that found room is added to it.
+    // One last call may find memory and is added.
     assert!(beyond < HEADROOM + 256 * 1024, "{beyond} after {counted}");
-    // What is never refused still works, and beyond the headroom nothing is lost.
+    // Calls that are never refused still work, and nothing is lost above the limit.
     full.app.commit(&open).await;
     full.admin.post("users/u/block", json!({})).await.expect(200);
     full.limit(0).await;
@@ -210,7 +210,7 @@ async fn tracks_exceed_the_limit_by_the_headroom_and_no_more() {
 async fn readyz_warns_without_a_limit_near_it_and_of_evictions() {
     let full = Full::prepared().await;
     assert!(full.warnings().await.contains("maxmemory is not set"));
-    // So much that connections that come and go are less than a percent.
+    // Large enough that opening and closing connections changes less than one percent.
     full.redis.run::<u64>(&["SETRANGE", "filler", "50000000", "x"]).await;
     full.limit(full.used().await * 100 / 95).await;
     let warnings = full.warnings().await;

@@ -1,4 +1,4 @@
-//! Gateways that die without a word.
+//! Gateways that are killed.
 
 use std::sync::atomic::Ordering;
 
@@ -13,7 +13,7 @@ use crate::support::cluster::Cluster;
 use crate::support::seeds::choices;
 use crate::traffic::Traffic;
 
-/// Kills one of two gateways again and again, each time after a random number of calls.
+/// Repeatedly kills one of two gateways, each time after a random number of calls.
 async fn killed(times: usize, mut stage: Stage, server_url: &str) {
     let (traffic, watch) = (Traffic::start(&stage).await, Watch::start(server_url));
     let mut random = choices();

@@ -1,5 +1,5 @@
-//! A Redis that holds other data than the node started with: none, another store's, or another layout's. `SWAPDB` puts
-//! another database in the place of the node's, on the very connection that it has.
+//! A Redis that holds other data than the node started with: none, another store's, or another layout. `SWAPDB`
+//! exchanges the node's database on the connection it already uses.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -103,7 +103,7 @@ fn all_are_503(answers: &[(String, u16, String)]) {
     }
 }
 
-/// Everything but what nodes say of themselves.
+/// All keys except what nodes write about themselves.
 async fn contents(redis: &Redis, db: &str) -> Vec<(String, Vec<String>)> {
     let mut connection = redis.connect().await;
     redis::cmd("SELECT").arg(db).query_async::<()>(&mut connection).await.unwrap();
@@ -118,11 +118,11 @@ async fn contents(redis: &Redis, db: &str) -> Vec<(String, Vec<String>)> {
     contents
 }
 
-/// Swaps the node's data for those of database 1, calls at once, and swaps them back.
+/// Exchanges the node's data for those of database 1, makes calls at once, and exchanges them back.
 async fn swapped(redis: &Redis, node: &Node, app: &Api, held: &str, found: &str) {
     let before = contents(redis, "1").await;
     redis.run::<()>(&["SWAPDB", "0", "1"]).await;
-    // Not a moment later: also before the node has looked.
+    // Immediately, before the node has checked again.
     all_are_503(&calls(node, app, held).await);
     eventually("the log says it", || async { node.log().contains(found) }).await;
     all_are_503(&calls(node, app, held).await);
@@ -137,7 +137,7 @@ async fn swapped(redis: &Redis, node: &Node, app: &Api, held: &str, found: &str)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_emptied_redis_is_503_and_stays_empty_until_its_data_is_back() {
+async fn an_emptied_redis_is_503_and_not_written_to_until_its_data_is_back() {
     let redis = Redis::start().await;
     let (node, app, held) = furnished(&redis.url()).await;
     assert!(node.log().contains("it is initialised now"), "{}", node.log());
@@ -191,14 +191,14 @@ async fn calls_under_way_while_redis_is_emptied_write_nothing_into_it() {
         assert!(answers.is_subset(&[200, 503].into()), "{answers:?}");
     }
     assert_eq!(contents(&redis, "0").await, []);
-    // Nor is the library loaded there.
+    // The library is not loaded there either.
     redis.run::<()>(&["FUNCTION", "FLUSH"]).await;
     assert_eq!(app.post("reserve", image()).await.status, 503);
     assert_eq!(redis.run::<Vec<redis::Value>>(&["FUNCTION", "LIST"]).await.len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_newer_or_older_layout_is_503_while_it_is_there() {
+async fn a_newer_or_older_layout_is_503_while_it_lasts() {
     let redis = Redis::start().await;
     let (node, app, held) = furnished(&redis.url()).await;
     let layout: String = redis.run(&["GET", "qg:{quotagate}:layout"]).await;
@@ -223,14 +223,14 @@ async fn a_bucket_that_lost_its_stamp_is_stamped_again_in_the_same_store() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_init_never_only_data_that_is_there_is_served() {
+async fn with_init_never_only_existing_data_are_served() {
     let (redis, dir) = (Redis::start().await, TempDir::new().unwrap());
     let (url, data_dir) = (redis.url(), dir.path().to_str().unwrap().to_owned());
     let never = [("QUOTAGATE_REDIS_URL", url.as_str()), ("QUOTAGATE_INIT", "never")];
     let told = one_clear_line(&run(&["serve"], &never));
     assert!(told.contains("Redis has no quotagate data, and QUOTAGATE_INIT=never"), "{told}");
     assert_eq!(contents(&redis, "0").await, []);
-    // Data of a release that wrote no identity are taken over.
+    // Data of a release that stored no identity are accepted.
     let (node, ..) = furnished(&url).await;
     assert!(node.process.terminate().success());
     redis.run::<()>(&["DEL", "qg:{quotagate}:identity"]).await;
@@ -238,7 +238,7 @@ async fn with_init_never_only_data_that_is_there_is_served() {
     assert_eq!(node.api("").get("/readyz").await.status, 200);
     let identity: String = redis.run(&["GET", "qg:{quotagate}:identity"]).await;
     assert!(!identity.is_empty() && !node.log().contains("initialised"), "{}", node.log());
-    // The private Redis of an empty directory.
+    // The embedded Redis of an empty directory.
     let private = [("QUOTAGATE_DATA_DIR", data_dir.as_str()), ("QUOTAGATE_INIT", "never"), ("QUOTAGATE_LOG", "off")];
     assert!(one_clear_line(&run(&["serve"], &private)).contains("QUOTAGATE_INIT=never"));
 }

@@ -1,4 +1,4 @@
-//! Masters and sentinels that ask for names and passwords, each for their own, also after a failover.
+//! Masters and Sentinels that require different users and passwords, also after a failover.
 
 use quotagate::store::Store;
 
@@ -10,14 +10,14 @@ use crate::traffic::Traffic;
 const MASTERS: &str = "of-the-master";
 const SENTINELS: &str = "of-the-sentinels";
 
-/// What the user may do who is described for operators, with what stands in the table below.
+/// The user that the documentation describes for operators, with all permissions of its table.
 fn documented_user() -> String {
     let guide = include_str!("../../docs/reference/configuration.md");
     let line = guide.lines().find_map(|line| line.strip_prefix("ACL SETUSER ")).expect("the line to copy");
     format!("{} +select", line.replace("PASSWORD", "secret+"))
 }
 
-/// Kills the master under traffic; what was acknowledged just before may be lost, as without names and passwords.
+/// Kills the master under traffic; the last acknowledged calls may be lost, as without passwords.
 async fn fails_over(mut group: Group, url: String, database: &str) {
     let stage = Stage::set(url, 2).await;
     let traffic = Traffic::that_may_lose(&stage).await;
@@ -33,7 +33,7 @@ async fn fails_over(mut group: Group, url: String, database: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_master_and_sentinels_with_users_of_their_own_fail_over_in_another_database_too() {
+async fn a_master_and_sentinels_with_different_users_fail_over_in_another_database_too() {
     let user = documented_user();
     let guard = Guard {
         password: Some(MASTERS),
@@ -59,13 +59,13 @@ async fn told(url: &str) -> Result<(), String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_not_let_in_by_sentinels_or_master_is_told_whose_password_stands_where_and_none_of_them() {
+async fn a_rejected_login_is_explained_for_sentinels_and_master_without_passwords() {
     let both = Guard { password: Some(MASTERS), sentinel_password: Some(SENTINELS), ..Guard::default() };
     let group = Group::guarded(&both).await;
     let right = format!("?sentinel_password={SENTINELS}");
     let master = format!(":{MASTERS}@");
     for (login, more) in [
-        // As if the password were for both, which one of them refuses.
+        // As if one password were meant for both servers, and one of them rejects it.
         (master.as_str(), ""),
         (":of-the-sentinels@", ""),
         ("", right.as_str()),

@@ -1,6 +1,6 @@
-//! Faults under traffic. Callers with idempotency keys repeat each call until it is answered, so when they are done every
-//! counter in Redis must be exactly what they were told. Each fault has a short run among the other tests and a long one
-//! that `make chaos` runs.
+//! Faults under traffic. Callers use idempotency keys and repeat each call until it is answered, so in the end every
+//! counter in Redis must match their answers exactly. Each fault has a short run in the normal test suite and a long
+//! one in `make chaos`.
 
 // The layout of the futures that the service makes is deeper than the default of 128.
 #![recursion_limit = "256"]

@@ -34,7 +34,7 @@ async fn filled(times: usize) {
         redis.run::<String>(&["CONFIG", "SET", "maxmemory", "1"]).await;
         let (status, retry_after, problem) = send("reserve", reserve.clone()).await;
         assert_eq!((status, retry_after, &problem["code"]), (503, true, &json!("store_unavailable")), "{problem}");
-        // What was spent is still counted, and what was not is given back.
+        // Spent amounts are still counted, and unspent ones are returned.
         for (place, id) in open.iter().enumerate() {
             let path = if place == 0 { "release" } else { "commit" };
             let (status, _, settled) = send(path, json!({"reservationId": id})).await;

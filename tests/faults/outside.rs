@@ -1,4 +1,4 @@
-//! Looking at Redis past the gateway, during and after a fault.
+//! Reads Redis directly, bypassing the gateway, during and after a fault.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ fn key(kind: &str, owner: &str) -> String {
     format!("qg:{{default:live}}:{kind}:{owner}")
 }
 
-/// One owner's counters and holds, read in one step.
+/// The counters and holds of one owner, read atomically.
 #[derive(Debug)]
 struct Owner {
     counters: BTreeMap<String, String>,
-    /// Member and expiry (ms), also those that are over and that nobody has looked at since.
+    /// Member and expiry (ms), including expired holds that no call has reclaimed yet.
     holds: Vec<(String, i64)>,
 }
 
@@ -46,7 +46,7 @@ impl Owner {
         self.counters.get(field).map_or(0, |text| text.parse().unwrap())
     }
 
-    /// Sum of a group's holds, of those that end after a time.
+    /// Sum of a group's holds that expire after a time.
     fn holds_of(&self, group: &str, after_ms: i64) -> u64 {
         let members = self.holds.iter().filter(|(_, end_ms)| *end_ms > after_ms);
         let entries = members.flat_map(|(member, _)| member.split(' ').nth(1).unwrap().split(','));
@@ -54,7 +54,7 @@ impl Owner {
         parts.filter(|parts| parts[0] == group).map(|parts| parts[2].parse::<u64>().unwrap()).sum()
     }
 
-    /// What is true at any moment.
+    /// Checks what holds at any moment.
     fn check(&self, owner: &str) {
         for group in GROUPS {
             let held = self.figure(&format!("{group}.held"));
@@ -67,7 +67,7 @@ impl Owner {
     }
 }
 
-/// Looks at one user after the other for as long as traffic runs.
+/// Checks one user after the other while traffic runs.
 pub struct Watch {
     stop: Arc<AtomicBool>,
     looks: Arc<AtomicU64>,
@@ -81,7 +81,7 @@ impl Watch {
         let url = redis_url.to_owned();
         let task = tokio::spawn(async move {
             while !stopped.load(Ordering::Relaxed) {
-                // A Redis that is away or hangs is looked at when it is there again.
+                // While Redis is unavailable, checks pause until it is back.
                 if let Ok(mut connection) = connect(&url).await {
                     while !stopped.load(Ordering::Relaxed) && look(&mut connection, &looked).await.is_ok() {}
                 }
@@ -98,7 +98,7 @@ impl Watch {
     }
 }
 
-/// The users that were written last are those that are called for.
+/// The users with the most recent writes are those with traffic.
 async fn look(connection: &mut MultiplexedConnection, looks: &AtomicU64) -> redis::RedisResult<()> {
     let users: u64 = redis::cmd("ZCARD").arg("qg:{default:live}:users").query_async(connection).await?;
     for number in users.saturating_sub(2)..=users {
@@ -122,15 +122,15 @@ fn agrees(user: &str, owner: &Owner, account: &Account, now_ms: i64) {
     assert_eq!(owner.holds_of("images", now_ms), live, "{user}: holds that were given: {owner:?} {account:?}");
 }
 
-/// Every counter is what the ledger and the live holds say, whatever has happened.
+/// Every counter equals the sum of the ledger and the live holds.
 async fn proven(redis_url: &str) {
     let verified = verified(redis_url, "live").await;
     assert!(verified.entries > 0 && verified.since_ms.is_none(), "{verified:?}");
     assert!(verified.drifts.is_empty(), "{:#?}", verified.drifts);
 }
 
-/// When all callers are done: Redis has counted what they were told, no more and no less, and every hold that was left
-/// alone is free by its time.
+/// After all callers are done: Redis has counted exactly what they were answered, and every abandoned hold is released
+/// by its expiry.
 pub async fn is_as_told(redis_url: &str, stage: &Stage, book: &Book) {
     let mut connection = connect(redis_url).await.unwrap();
     assert!(book.events() > 0, "nothing was counted");
@@ -140,8 +140,8 @@ pub async fn is_as_told(redis_url: &str, stage: &Stage, book: &Book) {
         let name = format!("user:{user}");
         let owner = Owner::read(&mut connection, &name).await.unwrap();
         owner.check(user);
-        // Read later than the holds: one that ended between would seem lost.
-        // A server whose clock is behind may still have what had ended by the clock before.
+        // This is read after the holds, since a hold that expires in between would seem lost. A server whose clock is
+        // behind may still have holds that had expired by the previous clock.
         let before = now_ms(&mut connection).await.max(chrono::Utc::now().timestamp_millis());
         let owner = Owner { holds: owner.holds, ..Owner::read(&mut connection, &name).await.unwrap() };
         agrees(user, &owner, account, before);
@@ -174,8 +174,8 @@ pub async fn is_as_told(redis_url: &str, stage: &Stage, book: &Book) {
     }
 }
 
-/// Where acknowledged calls may be lost: what is counted was told, nothing twice, and the counters agree with their
-/// holds. Answers how many events were told and are not counted.
+/// For setups in which acknowledged calls may be lost: everything that is counted was acknowledged, nothing is counted
+/// twice, and the counters agree with their holds. Returns how many acknowledged events are not counted.
 pub async fn is_no_more_than_told(redis_url: &str, stage: &Stage, book: &Book) -> u64 {
     let mut connection = connect(redis_url).await.unwrap();
     for (user, account) in &book.users {

@@ -1,5 +1,6 @@
-//! A power cut: what Redis had not synced to disk is gone. The test knows how long the append-only file was at the last
-//! sync, and cuts it to that. And the death of Redis' process alone, which takes nothing from the system's cache.
+//! A power cut loses what Redis had not synced to disk. The test knows the length of the append-only file at the last
+//! sync, and truncates it to that. For comparison, Redis' process alone is killed, which loses nothing of the system's
+//! file cache.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -19,17 +20,17 @@ use crate::support::seeds::choices;
 use crate::support::{Redis, eventually};
 
 const CALLERS: usize = 8;
-/// Redis syncs every second, one sync after the other; a sync of a busy disk may take a while.
+/// Redis syncs every second, one sync after the other; on a busy disk a sync may take a while.
 const BOUND: Duration = Duration::from_secs(3);
 
-/// Users that were told that their one event counts, and when.
+/// Users whose only event was acknowledged, and when.
 type Told = Arc<Mutex<Vec<(String, Instant)>>>;
 
 #[derive(Debug, Default)]
 struct Outcome {
     told: usize,
     lost: usize,
-    /// How long before the cut the oldest event was told that is lost.
+    /// How long before the power cut the oldest lost event was acknowledged.
     oldest: Duration,
 }
 
@@ -53,7 +54,7 @@ impl Disk {
         files.find(|path| path.to_str().unwrap().ends_with(".incr.aof")).unwrap()
     }
 
-    /// How long the append-only file is when all is written that Redis has been told so far (bytes).
+    /// Length of the append-only file once everything sent to Redis so far is written (bytes).
     async fn length(&self) -> u64 {
         let info: String = self.redis.run(&["INFO", "persistence"]).await;
         let figure = |name: &str| -> u64 {
@@ -65,7 +66,7 @@ impl Disk {
         figure("aof_current_size") + figure("aof_buffer_length") - std::fs::metadata(base).unwrap().len()
     }
 
-    /// How long the append-only file was at its last sync (bytes).
+    /// Length of the append-only file at its last sync (bytes).
     fn synced(&self) -> u64 {
         let inode = std::fs::metadata(self.log()).unwrap().ino().to_string();
         let notes = std::fs::read_to_string(self.preload.file("sizes")).unwrap_or_default();
@@ -73,7 +74,7 @@ impl Disk {
         sizes.get(inode.as_str()).map_or(0, |size| size.parse().unwrap())
     }
 
-    /// Kills the server; with the power cut too, what was not synced is gone. Answers how many bytes.
+    /// Kills the server; a power cut also removes what was not synced. Returns the number of removed bytes.
     fn cut(&mut self, power: bool) -> u64 {
         self.redis.kill();
         if !power {
@@ -87,7 +88,7 @@ impl Disk {
     }
 }
 
-/// Events of users of their own, as fast as they are answered, until the flag is set.
+/// Tracks one event for each new user, as fast as calls are answered, until the flag is set.
 fn callers(stage: &Stage, time: usize, told: &Told, stop: &Arc<AtomicBool>) -> Vec<tokio::task::JoinHandle<()>> {
     let start = |caller: usize| {
         let (told, stop) = (Arc::clone(told), Arc::clone(stop));
@@ -118,14 +119,14 @@ async fn cut(times: usize, appendfsync: &str, power: bool) -> Outcome {
     for time in 0..times {
         let (told, stop) = (Told::default(), Arc::new(AtomicBool::new(false)));
         let callers = callers(&stage, time, &told, &stop);
-        // Not at the same moment between two syncs each time.
+        // At a random moment between two syncs.
         let wanted = Duration::from_millis(random.random_range(1_100..2_600));
         let begun = Instant::now();
         eventually("events are counted for a while", || {
             std::future::ready(begun.elapsed() >= wanted && told.lock().unwrap().len() >= 100)
         })
         .await;
-        // What was answered so far is safe once it is synced.
+        // Events answered so far are safe after the next sync.
         let safe = told.lock().unwrap().len();
         let length = disk.length().await;
         eventually("it is synced", || std::future::ready(disk.synced() >= length)).await;
@@ -156,7 +157,7 @@ async fn cut(times: usize, appendfsync: &str, power: bool) -> Outcome {
     }
     let what = if power { "power cut" } else { "Redis killed" };
     println!(
-        "{what} {times} times, fsync {appendfsync}: {} of {} events lost with {bytes} bytes, the oldest told {} ms before",
+        "{what} {times} times, fsync {appendfsync}: {} of {} events lost with {bytes} bytes, the oldest acknowledged {} ms before",
         outcome.lost,
         outcome.told,
         outcome.oldest.as_millis()

@@ -1,5 +1,5 @@
-//! Small libraries in C that stand between a program and the system (`LD_PRELOAD`): what a Redis or a gateway sees or does
-//! there cannot be told to it in any other way.
+//! Small C libraries that are loaded into a program with `LD_PRELOAD`, to change what Redis or a gateway sees of the
+//! system where no setting can.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,7 +12,7 @@ pub struct Preload {
 }
 
 impl Preload {
-    /// Compiles `tests/faults/<name>.c`. Where there is cargo there is a linker, which `cc` is.
+    /// Compiles `tests/faults/<name>.c`. A machine with cargo also has a linker, and `cc` is one.
     pub fn build(name: &str) -> Self {
         let directory = folder();
         let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/faults/{name}.c"));
@@ -26,18 +26,18 @@ impl Preload {
         self.directory.path().join(name)
     }
 
-    /// What makes a program load it, and one setting of its own.
+    /// The environment that loads the library, with one setting for it.
     pub fn environment(&self, name: &'static str, value: &str) -> [(&'static str, String); 2] {
         [("LD_PRELOAD", self.file("preload.so").display().to_string()), (name, value.to_owned())]
     }
 }
 
-/// A clock that is so many milliseconds off.
+/// A clock that is off by this many milliseconds.
 pub fn clock_off(preload: &Preload, ms: i64) -> Vec<(&'static str, String)> {
     preload.environment("SHIFTED_CLOCK_MS", &ms.to_string()).to_vec()
 }
 
-/// The same for a Redis of a test.
+/// The same environment, for a Redis server of a test.
 pub fn owned(environment: &[(&'static str, String)]) -> Vec<(String, String)> {
     environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
 }

@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 
-/// Sent behind a call whose answer is to be lost: when this is answered, the call has run.
+/// Sent after a call whose reply is to be lost: once this is answered, the call has run.
 const MARK: &[u8] = b"*2\r\n$4\r\nECHO\r\n$12\r\nthe-call-ran\r\n";
 const MARK_ANSWERED: &[u8] = b"the-call-ran";
 
-/// When a connection that carries a script call is cut.
+/// When to cut a connection that carries a script call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// Redis gets nothing of the call.
+    /// Redis receives nothing of the call.
     Before,
-    /// Redis gets half of it.
+    /// Redis receives half of the call.
     Within,
     /// Redis ran the script, its answer is lost.
     After,
@@ -31,7 +31,7 @@ struct Orders {
 }
 
 impl Orders {
-    /// Takes one order, if there is any.
+    /// Takes the next cut, if any.
     fn take(&self) -> Option<Cut> {
         CUTS.into_iter().find(|cut| {
             let open = &self.open[*cut as usize];
@@ -57,7 +57,7 @@ impl Proxy {
                 let (socket, orders) = (socket.clone(), Arc::clone(&taken));
                 tokio::spawn(async move {
                     if let Ok(redis) = UnixStream::connect(&socket).await {
-                        // Both connections end with this.
+                        // Both connections end here.
                         let _ = carry(gateway, redis, &orders).await;
                     }
                 });
@@ -66,7 +66,7 @@ impl Proxy {
         Self { url, orders, accepting }
     }
 
-    /// Has the next script calls cut, each on its own.
+    /// Cuts the connections of the next script calls, each one separately.
     pub fn cut(&self, how: Cut, calls: u64) {
         self.orders.open[how as usize].fetch_add(calls, Ordering::SeqCst);
     }

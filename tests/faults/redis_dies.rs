@@ -1,4 +1,4 @@
-//! A Redis that is killed and comes back with its append-only file.
+//! A Redis that is killed and restarts from its append-only file.
 
 use std::io::Write;
 use std::path::Path;
@@ -21,7 +21,7 @@ async fn killed(times: usize) {
         let before = traffic.seen().unavailable.load(Ordering::Relaxed);
         redis.kill();
         traffic
-            .until("callers are told that the store is away", || {
+            .until("callers learn that the store is unavailable", || {
                 traffic.seen().unavailable.load(Ordering::Relaxed) >= before + 20
             })
             .await;
@@ -44,29 +44,29 @@ async fn long_a_redis_killed_50_times_comes_back_with_all_that_was_acknowledged(
     killed(50).await;
 }
 
-/// The most that is torn off the append-only file: several calls, and the last of what is left within one.
+/// The most that is cut off the append-only file: several calls, and part of the last remaining one.
 const MOST_TORN_BYTES: u64 = 20_000;
 
-/// Cuts a file back to its last whole transaction. Redis 7.0 by itself cuts it back to its last whole command, and the
-/// half of a script that is left before it would become true at the start after the next.
+/// Truncates a file to its last complete transaction. Redis 7.0 itself truncates it only to the last complete command,
+/// and the remaining half of a script would take effect at the next start but one.
 pub fn mend(directory: &Path) {
     let program = redis_program().replace("server", "check-aof");
     let mut check = Command::new(program);
     check.arg("--fix").arg(directory.join("appendonly.aof.manifest"));
     let mut check = check.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    // It asks only if there is something to cut off, and may have ended without.
+    // It asks only if there is something to cut off, and may have exited without asking.
     let _ = check.stdin.take().unwrap().write_all(b"y\n");
     assert!(check.wait().unwrap().success());
 }
 
-/// As after a power cut without `appendfsync always`: the end of the file never reached the disk.
+/// Simulates a power cut without `appendfsync always`: the end of the file never reached the disk.
 async fn torn(times: usize) {
     let mut redis = Redis::with(&["--appendfsync", "everysec", "--aof-load-truncated", "yes"]).await;
     let stage = Stage::set(redis.url(), 2).await;
     let (traffic, watch) = (Traffic::that_may_lose(&stage).await, Watch::start(&redis.url()));
     let mut random = choices();
     for _ in 0..times {
-        // What is torn off is traffic, not the configuration before it.
+        // The cut removes traffic, not the configuration before it.
         traffic.goes_on(200).await;
         redis.kill();
         let directory = redis.socket().parent().unwrap().join("appendonlydir");

@@ -11,7 +11,7 @@ use crate::traffic::Traffic;
 /// A call may need a few round trips, and the machine may be busy.
 const BOUND_MS: u64 = HASTY_MS + 2500;
 
-/// Answers how long the slowest 503 took (ms).
+/// Returns how long the slowest 503 took (ms).
 async fn hung(times: usize, pause: Duration) -> u64 {
     let redis = Redis::start().await;
     let stage = Stage::of(redis.url(), 2, Build::default().hasty()).await;
@@ -22,12 +22,12 @@ async fn hung(times: usize, pause: Duration) -> u64 {
         let begun = Instant::now();
         redis.hang();
         traffic
-            .until("callers are told, until the pause is over", || {
+            .until("calls fail until the pause is over", || {
                 traffic.seen().unavailable.load(Ordering::Relaxed) >= before + 16 && begun.elapsed() >= pause
             })
             .await;
         redis.wake();
-        // No restart, and nothing piled up that would have to be worked off first.
+        // No restart is needed, and no backlog has to be processed first.
         let woken = Instant::now();
         traffic.goes_on(100).await;
         slowest = slowest.max(woken.elapsed());
@@ -41,13 +41,13 @@ async fn hung(times: usize, pause: Duration) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_redis_hangs_callers_are_told_and_it_goes_on_by_itself() {
+async fn while_redis_hangs_calls_are_503_and_the_gateway_recovers_by_itself() {
     hung(1, Duration::ZERO).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make chaos"]
-async fn long_while_redis_hangs_for_10_s_callers_are_told_soon_and_it_goes_on_by_itself() {
+async fn long_while_redis_hangs_for_10_s_calls_are_503_soon_and_the_gateway_recovers_by_itself() {
     let longest_ms = hung(3, Duration::from_secs(10)).await;
     assert!(longest_ms <= BOUND_MS, "a 503 came after {longest_ms} ms");
 }

@@ -1,4 +1,4 @@
-//! How soon a revoked key works nowhere any more.
+//! How soon every node rejects a revoked key.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::gateway::ADMIN_KEY;
 use crate::stage::Stage;
 use crate::support::{Api, Redis};
 
-/// What the documentation promises.
+/// The bound that the documentation promises.
 const BOUND: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -21,7 +21,7 @@ async fn long_each_of_30_revoked_keys_is_refused_by_the_other_gateway_within_a_s
     for _ in 0..30 {
         let made = stage.configure("POST", "keys", &json!({"kind": "secret", "mode": "live"})).await;
         let there = Api::at(&nodes[1], made["key"].as_str().unwrap());
-        // For longer than a gateway takes to learn of a key.
+        // For longer than a gateway takes to learn about a key.
         let used = Instant::now();
         while used.elapsed() < Duration::from_millis(450) {
             there.get("plans").await.expect(200);

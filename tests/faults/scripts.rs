@@ -1,4 +1,4 @@
-//! A Redis that forgets its scripts.
+//! A Redis that loses its script cache.
 
 use std::sync::atomic::Ordering;
 

@@ -1,5 +1,5 @@
-//! A master that dies in mid-traffic, and the replica that Sentinel puts in its place. Where replication is not awaited,
-//! what was acknowledged just before may be lost; nothing else may, and with `QUOTAGATE_WAIT_REPLICAS` not even that.
+//! A master that is killed during traffic, and the replica that Sentinel promotes. Without waiting for replication,
+//! the last acknowledged calls may be lost, but nothing else; with `QUOTAGATE_WAIT_REPLICAS` nothing is lost.
 
 use std::process::{Child, Command};
 use std::sync::atomic::Ordering;
@@ -18,25 +18,25 @@ use crate::traffic::Traffic;
 
 const PATIENCE_MS: u64 = 1_000;
 
-/// One Sentinel, whose word is enough.
+/// One Sentinel, which is a quorum by itself.
 struct Sentinel {
     child: Child,
     port: u16,
-    /// `:password@` of its user `default`, if it asks for one.
+    /// `:password@` of its user `default`, if it requires one.
     login: String,
     directory: TempDir,
 }
 
-/// Whom servers and Sentinel let in.
+/// The users and passwords of servers and Sentinels.
 #[derive(Default)]
 pub struct Guard<'a> {
     /// Of the user `default` at the master and its replica.
     pub password: Option<&'a str>,
-    /// Another user there, in the words of an ACL.
+    /// Another user at these servers, as an ACL rule.
     pub user: Option<&'a str>,
-    /// Of the user `default` at Sentinel.
+    /// Of the user `default` at the Sentinel.
     pub sentinel_password: Option<&'a str>,
-    /// Another user there.
+    /// Another user at the Sentinel.
     pub sentinel_user: Option<&'a str>,
 }
 
@@ -83,7 +83,7 @@ impl Sentinel {
         connect(&format!("redis://{}127.0.0.1:{}", self.login, self.port)).await
     }
 
-    /// After how long without an answer the master is taken for dead.
+    /// Sets after how long without an answer the Sentinel considers the master dead.
     async fn patience_ms(&self, ms: u64) {
         let mut connection = self.connect().await.unwrap();
         let mut command = redis::cmd("SENTINEL");
@@ -91,7 +91,7 @@ impl Sentinel {
         command.query_async::<()>(&mut connection).await.unwrap();
     }
 
-    /// What it knows of the replicas: whether there is one that could be promoted.
+    /// Whether the Sentinel knows a replica that could be promoted.
     async fn has_replica(&self) -> bool {
         let Ok(mut connection) = self.connect().await else { return false };
         let mut command = redis::cmd("SENTINEL");
@@ -112,7 +112,7 @@ impl Drop for Sentinel {
     }
 }
 
-/// A master, a replica of it, and a Sentinel that knows both.
+/// A master, its replica, and a Sentinel that monitors both.
 pub struct Group {
     pub master: Redis,
     pub replica: Redis,
@@ -122,12 +122,12 @@ pub struct Group {
 }
 
 impl Group {
-    /// With a replica in such an environment.
+    /// With a replica in this environment.
     pub async fn start(environment: &[(String, String)]) -> Self {
         Self::build(environment, &Guard::default()).await
     }
 
-    /// One that not everybody is let into.
+    /// With users and passwords.
     pub async fn guarded(guard: &Guard<'_>) -> Self {
         Self::build(&[], guard).await
     }
@@ -149,19 +149,19 @@ impl Group {
         self.url_as("", "")
     }
 
-    /// With `user:password@` before the hosts, and with what stands behind the master's name.
+    /// The URL with `user:password@` before the hosts and a suffix after the master's name.
     pub fn url_as(&self, login: &str, more: &str) -> String {
         format!("redis-sentinel://{login}127.0.0.1:{}/quotagate{more}", self.sentinel.port)
     }
 
-    /// Kills the master when its replica has all; there is none in its place until [`Group::promote`].
+    /// Kills the master once its replica has all data; no replica is promoted before [`Group::promote`].
     pub async fn lose_master(&mut self) {
         self.sentinel.patience_ms(3_600_000).await;
         assert_eq!(self.master.run::<u64>(&["WAIT", "1", "10000"]).await, 1);
         self.master.kill();
     }
 
-    /// Kills the master unless it is dead, and waits until the replica is in its place.
+    /// Kills the master if it is running, and waits until the replica is promoted.
     pub async fn promote(&mut self) {
         self.master.kill();
         self.sentinel.patience_ms(PATIENCE_MS).await;
@@ -180,7 +180,7 @@ impl Group {
     }
 }
 
-/// Kills the master under traffic. What may be lost was answered after the replica had acknowledged all before it.
+/// Kills the master under traffic. Only calls answered after the replica's last known acknowledgement may be lost.
 async fn promoted() {
     let mut group = Group::start(&[]).await;
     let stage = Stage::set(group.url(), 2).await;
@@ -199,19 +199,19 @@ async fn promoted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_promoted_replica_goes_on_and_loses_at_most_what_was_not_yet_replicated() {
+async fn a_promoted_replica_loses_at_most_what_was_not_yet_replicated() {
     promoted().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make chaos"]
-async fn long_10_promoted_replicas_go_on_and_lose_at_most_what_was_not_yet_replicated() {
+async fn long_10_promoted_replicas_lose_at_most_what_was_not_yet_replicated() {
     for _ in 0..10 {
         promoted().await;
     }
 }
 
-/// The same where each answer waits for the replica: all that was acknowledged is there.
+/// The same when each call waits for the replica: everything acknowledged is kept.
 async fn awaited(environment: &[(String, String)], what: &str) {
     let mut group = Group::start(environment).await;
     let stage = Stage::of(group.url(), 2, Build::that_waits().hasty()).await;
@@ -220,7 +220,7 @@ async fn awaited(environment: &[(String, String)], what: &str) {
     group.promote().await;
     let before = traffic.seen().unavailable.load(Ordering::Relaxed);
     traffic
-        .until("callers are told that no replica has their calls", || {
+        .until("callers learn that no replica has their calls", || {
             traffic.seen().unavailable.load(Ordering::Relaxed) >= before + 20
         })
         .await;
@@ -265,7 +265,7 @@ async fn long_a_redis_clock_that_steps_back_at_10_promotions_loses_and_doubles_n
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[cfg_attr(not(target_os = "linux"), ignore = "the clock of one process is only shifted on Linux")]
-async fn a_redis_clock_two_days_back_reopens_no_closed_window_and_refuses_nobody_for_ever() {
+async fn a_redis_clock_two_days_back_reopens_no_closed_window_and_blocks_no_user() {
     let clock = Preload::build("shifted_clock");
     let mut group = Group::start(&owned(&clock_off(&clock, -2 * 24 * 3_600_000))).await;
     let stage = Stage::of(group.url(), 1, Build::that_waits()).await;
@@ -285,7 +285,7 @@ async fn a_redis_clock_two_days_back_reopens_no_closed_window_and_refuses_nobody
         stage.answer("track", "joined", &call("open", 1)).await.status() == 200
     })
     .await;
-    // Or a machine that stands still for a moment has Sentinel take the new master for dead, and name none.
+    // Otherwise, if the machine pauses for a moment, Sentinel considers the new master dead and names none.
     group.sentinel.patience_ms(3_600_000).await;
     let denied = stage.call("POST", "reserve", &call("full", 1)).await;
     assert_eq!((&denied["allowed"], &denied["counters"][0]["used"]), (&json!(false), &json!(5)), "{denied}");
@@ -295,7 +295,7 @@ async fn a_redis_clock_two_days_back_reopens_no_closed_window_and_refuses_nobody
         counters.iter().find(|counter| counter["groupId"] == "daily").unwrap().clone()
     };
     assert_eq!(whole(&after), whole(&before), "the day that stands, not the one before it");
-    // What was held by the clock before is settled, in its window; and there is room where there was.
+    // A reservation made by the earlier clock is settled in its window, and the freed amount is available.
     let settled = stage.call("POST", "commit", &json!({"reservationId": held["reservationId"]})).await;
     assert_eq!((&settled["status"], &settled["counters"][0]["used"]), (&json!("committed"), &json!(3)), "{settled}");
     let more = stage.call("POST", "reserve", &call("open", 2)).await;

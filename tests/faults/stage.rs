@@ -1,4 +1,4 @@
-//! Where a fault happens: a Redis, one or two gateway processes, and a plan with tight limits.
+//! The setup of a fault test: a Redis, one or two gateway processes, and a plan with tight limits.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -11,28 +11,28 @@ use tokio::sync::{OnceCell, watch};
 use crate::gateway::{ADMIN_KEY, Process};
 use crate::support::{Redis, folder};
 
-/// Quota of a user's images, of which many callers try to get more at once.
+/// Quota of images per user, which the callers together try to exceed.
 pub const QUOTA: u64 = 40;
-/// Calls of a user that may be under way.
+/// Number of concurrent calls per user.
 pub const IN_FLIGHT: u64 = 12;
-/// The bound on one round trip between gateway and Redis, where none is answered for a while on purpose.
+/// Timeout for one round trip between gateway and Redis, in tests where Redis deliberately stops answering.
 pub const HASTY_MS: u64 = 500;
-/// The bound everywhere else: the longest that there is, so that only a fault makes a call fail, and no busy machine.
+/// The timeout everywhere else: the longest allowed, so that only a fault makes a call fail, not a busy machine.
 pub const PATIENT_MS: u64 = 60_000;
 
-/// The gateways that run now, by their URLs.
+/// The URLs of the gateways that currently run.
 pub type Nodes = Arc<RwLock<Vec<String>>>;
 
-/// The gateways whose processes have ended, by their URLs.
+/// The URLs of the gateways whose processes have ended.
 pub type Ended = watch::Sender<HashSet<String>>;
 
-/// What a gateway is started as, where it is not the usual one.
+/// How to start a gateway that differs from the default.
 #[derive(Clone, Default)]
 pub struct Build {
-    /// A program that is another gateway, or becomes the usual one.
+    /// A program to start instead: another build of the gateway, or a script that executes the normal one.
     pub program: Option<PathBuf>,
     pub settings: Vec<(&'static str, String)>,
-    /// Gateways give Redis up soon ([`HASTY_MS`]).
+    /// Gateways use the short timeout ([`HASTY_MS`]).
     pub hasty: bool,
 }
 
@@ -42,14 +42,14 @@ impl Build {
         Self { settings: vec![("QUOTAGATE_WAIT_REPLICAS", "1".to_owned())], ..Self::default() }
     }
 
-    /// Where Redis or a replica gives no answer on purpose, and callers wait to hear of it.
+    /// For tests in which Redis or a replica deliberately stops answering, and callers wait for the error.
     pub fn hasty(self) -> Self {
         Self { hasty: true, ..self }
     }
 }
 
 pub struct Stage {
-    /// Also of the Redis that the gateway starts itself.
+    /// Also set for an embedded Redis.
     pub redis_url: String,
     pub key: String,
     pub nodes: Nodes,
@@ -57,13 +57,13 @@ pub struct Stage {
     build: Build,
     embedded: bool,
     gateways: Vec<Option<Process>>,
-    /// Beside hasty gateways: a patient one, for the calls that have to succeed.
+    /// For tests with short timeouts: a patient gateway for calls that must succeed.
     patient: OnceCell<Process>,
     directory: TempDir,
 }
 
 impl Stage {
-    /// Without a URL the gateway starts a Redis of its own.
+    /// Without a URL the gateway starts its embedded Redis.
     pub async fn set(redis_url: String, gateways: usize) -> Self {
         Self::of(redis_url, gateways, Build::default()).await
     }
@@ -106,27 +106,27 @@ impl Stage {
         stage
     }
 
-    /// Starts a gateway in that place; answers when it is ready.
+    /// Starts a gateway at this index; returns when it is ready.
     pub async fn start(&mut self, place: usize) {
         self.start_as(place, self.build.clone()).await;
     }
 
-    /// Starts a gateway of that build in that place; answers when it is ready.
+    /// Starts a gateway of this build at this index; returns when it is ready.
     pub async fn start_as(&mut self, place: usize, build: Build) {
         let redis_url = (!self.embedded).then(|| self.redis_url.clone());
         let gateway = gateway(self.directory.path().to_owned(), redis_url, build, self.log(place)).await;
-        // Its port may be that of an earlier gateway.
+        // The new gateway may get the port of an earlier one.
         self.ended.send_modify(|ended| _ = ended.remove(&gateway.url));
         self.nodes.write().unwrap()[place].clone_from(&gateway.url);
         self.gateways[place] = Some(gateway);
     }
 
-    /// What the gateways in that place have written to standard error.
+    /// The standard error of the gateways at this index.
     pub fn log(&self, place: usize) -> PathBuf {
         self.directory.path().join(format!("gateway-{place}.log"))
     }
 
-    /// Where the gateways keep files of their own.
+    /// The directory of the gateways' own files.
     pub fn data_dir(&self) -> &Path {
         self.directory.path()
     }
@@ -135,7 +135,7 @@ impl Stage {
         self.gateways[place].as_ref().unwrap().id()
     }
 
-    /// SIGKILL: calls under way are cut wherever they are.
+    /// SIGKILL: calls in progress are aborted at any point.
     pub async fn kill(&mut self, place: usize) {
         let gateway = self.gateways[place].take().unwrap();
         let url = gateway.url.clone();
@@ -143,7 +143,7 @@ impl Stage {
         self.ended.send_modify(|ended| _ = ended.insert(url));
     }
 
-    /// SIGTERM: calls under way are answered.
+    /// SIGTERM: calls in progress are answered.
     pub async fn stop(&mut self, place: usize) {
         let gateway = self.gateways[place].take().unwrap();
         let url = gateway.url.clone();
@@ -152,7 +152,7 @@ impl Stage {
         self.ended.send_modify(|ended| _ = ended.insert(url));
     }
 
-    /// Who makes calls that have to succeed: the first gateway, unless a pause of the machine could make it refuse.
+    /// The gateway for calls that must succeed: the first one, or a patient one if the first has a short timeout.
     async fn patient(&self) -> &Process {
         if !self.build.hasty {
             return self.gateways[0].as_ref().unwrap();
@@ -165,17 +165,17 @@ impl Stage {
         self.patient.get_or_init(start).await
     }
 
-    /// One call that has to succeed.
+    /// One call that must succeed.
     pub async fn call(&self, method: &str, path: &str, body: &Value) -> Value {
         self.patient().await.call(method, path, &self.key, body).await
     }
 
-    /// The same with the key of an operator.
+    /// The same with an admin key.
     pub async fn configure(&self, method: &str, path: &str, body: &Value) -> Value {
         self.patient().await.call(method, path, ADMIN_KEY, body).await
     }
 
-    /// What the first gateway answers to a read; nothing unless it succeeds.
+    /// A read at the first gateway; `None` unless it succeeds.
     pub async fn read(&self, path: &str) -> Option<Value> {
         let node = self.nodes.read().unwrap()[0].clone();
         let http = crate::support::http().build().unwrap();
@@ -183,7 +183,7 @@ impl Stage {
         if answer.status() == 200 { Some(answer.json().await.unwrap()) } else { None }
     }
 
-    /// One call, whatever it answers.
+    /// One call, whatever its status.
     pub async fn answer(&self, path: &str, idempotency_key: &str, body: &Value) -> reqwest::Response {
         let node = self.nodes.read().unwrap()[0].clone();
         let http = crate::support::http().build().unwrap();
@@ -192,7 +192,7 @@ impl Stage {
     }
 }
 
-/// Starts a gateway; answers when it is ready.
+/// Starts a gateway; returns when it is ready.
 async fn gateway(data_dir: PathBuf, redis_url: Option<String>, build: Build, log: PathBuf) -> Process {
     let start = move || {
         let timeout_ms = if build.hasty { HASTY_MS } else { PATIENT_MS };
@@ -207,7 +207,7 @@ async fn gateway(data_dir: PathBuf, redis_url: Option<String>, build: Build, log
     tokio::task::spawn_blocking(start).await.unwrap()
 }
 
-/// The values of a column of the exported calls of live mode, each with how often it is there.
+/// The values of a column of the exported live calls, each with its number of occurrences.
 pub async fn exported(redis: &Redis, column: &str) -> Vec<(String, usize)> {
     let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_quotagate"))
         .args(["export", "--out", "-", "--format", "csv", "--types", "commit,track", "--redis-url", &redis.url()])

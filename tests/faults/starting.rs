@@ -1,4 +1,4 @@
-//! A gateway that starts while its store cannot take writes yet.
+//! A gateway that starts while its store cannot accept writes yet.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -9,7 +9,7 @@ use crate::stage::HASTY_MS;
 use crate::support::{Redis, eventually, folder};
 use crate::waiting::replicated;
 
-/// A gateway on its way, without a root admin key of ours.
+/// A gateway that is starting, with a generated root admin key.
 struct Starting {
     directory: TempDir,
     process: JoinHandle<Process>,
@@ -37,15 +37,15 @@ impl Starting {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap()
     }
 
-    /// It has told once why it is not ready, and tries again.
+    /// Waits until it has logged once why it is not ready, and keeps trying.
     async fn has_told_why(&self) {
-        eventually("it tells why it waits", || async { self.log().contains("retrying for 10 s") }).await;
+        eventually("it logs why it waits", || async { self.log().contains("retrying for 10 s") }).await;
         let log = self.log();
         assert!(log.contains("the store is unavailable: "), "{log}");
         assert!(!self.process.is_finished());
     }
 
-    /// It is ready, and has told the root admin key that it made.
+    /// Waits until it is ready and has printed the generated root admin key.
     async fn becomes_ready(self) {
         let log = self.log();
         assert_eq!(log.matches("it is tried again").count(), 1, "{log}");

@@ -1,11 +1,11 @@
-//! States of a Redis that can be reached and takes no calls now: each passes, so callers are told to come again.
+//! States in which Redis is reachable but accepts no calls. Each is temporary, so callers are asked to retry.
 
 use serde_json::{Value, json};
 
 use crate::stage::Stage;
 use crate::support::{Redis, connect, eventually, free_port};
 
-/// A command's error code; none if it was carried out.
+/// The error code of a command, or `None` if it succeeded.
 async fn code(url: &str, words: &[&str]) -> Option<String> {
     let mut connection = match connect(url).await {
         Ok(connection) => connection,
@@ -17,7 +17,7 @@ async fn code(url: &str, words: &[&str]) -> Option<String> {
     answer.err().map(|error| error.code().unwrap_or("unreachable").to_owned())
 }
 
-/// So often: the first calls after a restart may only find that their connection is gone.
+/// Number of attempts, since the first calls after a restart may only notice that their connection is gone.
 const CALLS: usize = 10;
 
 async fn refused(stage: &Stage, state: &str) {
@@ -30,7 +30,7 @@ async fn refused(stage: &Stage, state: &str) {
     }
 }
 
-/// Whether the node says that it is ready, and what it warns of.
+/// Whether the node reports that it is ready, and its warnings.
 async fn ready(stage: &Stage) -> (bool, String) {
     let node = stage.nodes.read().unwrap()[0].clone();
     let http = crate::support::http().build().unwrap();
@@ -41,7 +41,7 @@ async fn ready(stage: &Stage) -> (bool, String) {
     (is_ready, told["warnings"].to_string())
 }
 
-/// The calls that were refused counted nothing, and the next is taken.
+/// Checks that refused calls counted nothing and the next one is accepted.
 async fn goes_on(stage: &Stage, held: u64) {
     let call = json!({"userId": "u", "event": "image.render"});
     let key = format!("then-{held}");
@@ -69,7 +69,7 @@ async fn a_redis_that_was_made_a_replica_or_is_busy_with_a_script_is_unavailable
     goes_on(&stage, 2).await;
     assert!(ready(&stage).await.0);
 
-    // It answers everything but what decides.
+    // Every command is allowed except for the one that decides.
     redis.run::<()>(&["ACL", "SETUSER", "default", "-fcall"]).await;
     assert!(!ready(&stage).await.0);
     redis.run::<()>(&["ACL", "SETUSER", "default", "+fcall"]).await;
@@ -88,7 +88,7 @@ async fn a_redis_that_was_made_a_replica_or_is_busy_with_a_script_is_unavailable
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_still_loads_its_file_is_unavailable() {
-    // Each key takes it 0.2 s, and it looks at its clients at each kilobyte.
+    // Loading takes 0.2 s per key, and Redis serves its clients after each kilobyte.
     let slowly =
         ["--appendonly", "no", "--key-load-delay", "200000", "--loading-process-events-interval-bytes", "1024"];
     let mut redis = Redis::with(&slowly).await;

@@ -1,5 +1,5 @@
-//! Many callers on few users: each takes a hold and commits, draws, releases or leaves it, or tracks. Every call has an
-//! idempotency key and is repeated, at whichever gateway, until it is answered.
+//! Many callers on few users: each makes reservations and commits, partially commits, releases or abandons them, or
+//! tracks. Every call has an idempotency key and is repeated at any gateway until it is answered.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,18 +17,18 @@ use crate::support::seeds::seed;
 use crate::support::{Redis, eventually};
 
 const CALLERS: u64 = 16;
-/// After so many calls the callers go on to another user.
+/// After this many calls the callers move on to another user.
 const CALLS_PER_USER: u64 = 60;
-/// No fault lasts so long that a call would be repeated in vain for this time.
+/// No fault lasts long enough that a call fails for this long.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// A call without any answer for this time hangs: a gateway answers within twice the time that it gives Redis.
+/// A call without an answer for this long hangs: a gateway answers within twice its Redis timeout.
 const HANGS: Duration = Duration::from_secs(150);
-/// For so long, what a gateway sent before it ended may be on its way.
+/// How long responses of a terminated gateway may still be in transit.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
-/// What a caller waits before it repeats a call.
+/// How long a caller waits before it repeats a call.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// What happened to the calls.
+/// Counts what happened to the calls.
 #[derive(Debug, Default)]
 pub struct Seen {
     pub answered: AtomicU64,
@@ -36,10 +36,10 @@ pub struct Seen {
     pub denied: AtomicU64,
     /// 503
     pub unavailable: AtomicU64,
-    /// No answer: the connection was refused or broke, or the gateway has ended.
+    /// No response: the connection was refused or broke, or the gateway has ended.
     pub broken: AtomicU64,
     pub longest_503_ms: AtomicU64,
-    /// Reservations that were given and are not known any more, where that may be.
+    /// Reservations that were made and are unknown later, where the test allows this.
     pub gone: AtomicU64,
 }
 
@@ -47,7 +47,7 @@ struct Shared {
     nodes: Nodes,
     ended: Ended,
     key: String,
-    /// What was acknowledged may be lost with a master.
+    /// Acknowledged calls may be lost with a master.
     may_lose: bool,
     stop: AtomicBool,
     started: AtomicU64,
@@ -66,7 +66,7 @@ impl Traffic {
         Self::begin(stage, false).await
     }
 
-    /// The same where a reservation that was given may be gone.
+    /// The same, where reservations may be lost.
     pub async fn that_may_lose(stage: &Stage) -> Self {
         Self::begin(stage, true).await
     }
@@ -102,13 +102,13 @@ impl Traffic {
         &self.shared.seen
     }
 
-    /// Waits until so many more calls were answered.
+    /// Waits until this many more calls are answered.
     pub async fn goes_on(&self, calls: u64) {
         let wanted = self.shared.seen.answered.load(Ordering::Relaxed) + calls;
         self.until("calls are answered", || self.shared.seen.answered.load(Ordering::Relaxed) >= wanted).await;
     }
 
-    /// Waits for what traffic brings about; fails early if a caller has failed.
+    /// Waits for a condition that traffic brings about; fails early if a caller has failed.
     pub async fn until(&self, what: &str, mut condition: impl FnMut() -> bool) {
         eventually(what, || {
             assert!(self.callers.iter().all(|caller| !caller.is_finished()), "a caller failed");
@@ -117,10 +117,10 @@ impl Traffic {
         .await;
     }
 
-    /// Waits until a replica of this master has all that was answered so far.
+    /// Waits until a replica of this master has everything answered so far.
     pub async fn bound_on_loss(&self, master: &Redis) -> Bound {
         let answered = self.shared.seen.answered.load(Ordering::Relaxed);
-        // `WAIT` is about the writes before it on its own connection, and so about all writes before those.
+        // `WAIT` covers the writes before it on its own connection, and thereby all earlier writes.
         let mut connection = master.connect().await;
         redis::cmd("SET").arg("{default:live}:mark").arg("").query_async::<()>(&mut connection).await.unwrap();
         let wait = redis::cmd("WAIT").arg(1).arg(PATIENCE.as_millis() as u64).to_owned();
@@ -128,7 +128,7 @@ impl Traffic {
         Bound { answered }
     }
 
-    /// Lets every caller finish what it began; answers what they were told.
+    /// Lets every caller finish its current reservation; returns what they were answered.
     pub async fn stop(self, what: &str) -> Book {
         self.shared.stop.store(true, Ordering::Relaxed);
         for caller in self.callers {
@@ -149,26 +149,26 @@ impl Traffic {
     }
 }
 
-/// What the replica of a master has for certain.
+/// What the replica of a master is known to have.
 pub struct Bound {
     answered: u64,
 }
 
 impl Bound {
-    /// How many calls may be lost with a master that was killed just now: those that were answered since, and of each
-    /// caller the one whose answer is on its way.
+    /// How many calls may be lost with a master that was just killed: those answered since then, and one per caller
+    /// whose response is in transit.
     pub fn by_now(self, traffic: &Traffic) -> u64 {
         traffic.seen().answered.load(Ordering::Relaxed) - self.answered + CALLERS
     }
 }
 
 impl Shared {
-    /// Resolves when a gateway has ended and nothing that it sent can still be on its way. A client does not always notice
-    /// that by itself: a request that it hands to a connection just when that closes may stay with neither of them
-    /// (hyperium/hyper#4122), and then nothing answers it, nor fails.
+    /// Resolves when a gateway has ended and none of its responses can still be in transit. A client does not always
+    /// notice the end by itself: a request that is handed to a connection just as it closes can be lost between the
+    /// two (hyperium/hyper#4122), and then it neither completes nor fails.
     async fn gone(&self, node: &str) {
         let mut ended = self.ended.subscribe();
-        // This has the sender: it cannot be gone.
+        // This struct owns the sender, so the channel is open.
         drop(ended.wait_for(|ended| ended.contains(node)).await.unwrap());
         tokio::time::sleep(LAST_ANSWERS).await;
     }
@@ -195,7 +195,7 @@ impl Caller {
             return;
         }
         let leave = self.random.random_ratio(1, 10);
-        // What is settled must not expire during a fault: a late commit may exceed the quota.
+        // A reservation that will be settled must not expire during a fault, since a late commit may exceed the quota.
         let ttl_s = if leave { self.random.random_range(1..=3) } else { 900 };
         let body = json!({"userId": user, "event": "image.render", "quantity": quantity, "ttlSeconds": ttl_s});
         let decision = self.call("reserve", body).await;
@@ -221,7 +221,7 @@ impl Caller {
                 if drawn.is_null() {
                     return;
                 }
-                // Lost after the draw: the draw was told.
+                // The reservation was lost after its partial commit was acknowledged.
                 let settled = self.call("commit", json!({"reservationId": id})).await;
                 if settled.is_null() { (1, drawn) } else { (quantity, settled) }
             }
@@ -248,7 +248,7 @@ impl Caller {
         change(self.shared.book.lock().unwrap().of(user));
     }
 
-    /// Makes a call until it is answered. Only "nothing is known of it" may be answered before.
+    /// Repeats a call until it is answered. Until then only "unknown reservation" is an acceptable answer.
     async fn call(&mut self, path: &str, body: Value) -> Value {
         self.made += 1;
         let name = format!("{}-{}", self.number, self.made);
@@ -306,7 +306,7 @@ async fn answer_to(request: reqwest::RequestBuilder) -> reqwest::Result<(u16, St
     Ok((response.status().as_u16(), response.text().await?))
 }
 
-/// A gateway that takes a call and ends; the client of that call hears nothing of the end.
+/// A gateway that accepts a call and ends; the client of that call does not notice the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_whose_gateway_has_ended_unnoticed_is_repeated_at_another() {
     let redis = Redis::start().await;

@@ -1,4 +1,4 @@
-//! A rolling upgrade: gateways whose scripts have other texts work side by side on one Redis.
+//! A rolling upgrade: gateways with different script texts share one Redis.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -12,16 +12,16 @@ use crate::stage::{Build, Stage};
 use crate::support::{Redis, folder};
 use crate::traffic::Traffic;
 
-/// A comment that every script of a metering call has, and what another version says in its place, as long.
+/// A comment in every metering script, and a replacement of the same length for the other version.
 const COMMENT: &str = "Reading ARGV and stored texts";
 const ALTERED: &str = "Reading ARGV; what is stored.";
 
-/// The gateway with that comment altered in its scripts, as another version of it would have other scripts. The binary
-/// keeps its length, so nothing else in it moves.
+/// A copy of the gateway whose scripts contain the other comment, so that their texts differ. The binary keeps its
+/// length, so no offsets change.
 fn another_version(directory: &Path) -> PathBuf {
     let original = env!("CARGO_BIN_EXE_quotagate");
     let mut binary = std::fs::read(original).unwrap();
-    // A search here would be one without optimization, through 100 MB.
+    // `grep` is used because a search here would be unoptimized and the file has 100 MB.
     let found = Command::new("grep").args(["-a", "-b", "-o", "-F", COMMENT, original]).output().unwrap();
     let found = String::from_utf8(found.stdout).unwrap();
     assert!(!found.is_empty());
@@ -35,7 +35,7 @@ fn another_version(directory: &Path) -> PathBuf {
     program
 }
 
-/// Whether a Redis knows this version's library, and how many others.
+/// Whether a Redis has loaded this version's library, and how many others it has.
 async fn known(redis: &Redis) -> (bool, usize) {
     let listed: Vec<BTreeMap<String, redis::Value>> = redis.run(&["FUNCTION", "LIST"]).await;
     let names = listed.into_iter().map(|mut library| library.remove("library_name").unwrap());
@@ -57,7 +57,7 @@ async fn rolled(times: usize) {
         for place in 0..2 {
             stage.stop(place).await;
             stage.start_as(place, build.clone()).await;
-            // Half way, both versions serve.
+            // Half way through the upgrade, both versions serve.
             traffic.goes_on(150).await;
         }
     }

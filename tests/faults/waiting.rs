@@ -29,7 +29,7 @@ async fn without_its_replica_a_write_is_answered_503_and_its_repetition_finds_it
     };
     assert_eq!(ready().await["warnings"], json!([]));
     let event = json!({"userId": "u", "event": "job.run", "quantity": 3});
-    // At the gateway that waits, which may give Redis up if the machine stands still for a moment: then again.
+    // At the gateway that waits. It may time out if the machine pauses for a moment, so the read is repeated.
     let used = async |wanted: u64| {
         eventually("the gateway says what is used", async || {
             let usage = stage.read("usage?userId=u&event=job.run").await;
@@ -42,13 +42,13 @@ async fn without_its_replica_a_write_is_answered_503_and_its_repetition_finds_it
     };
     taken("track", "before", &event).await;
 
-    // It keeps its connection and says nothing more.
+    // The replica keeps its connection and stops answering.
     replica.hang();
     for _ in 0..2 {
         let refused = stage.answer("track", "once", &event).await;
         assert_eq!((refused.status().as_u16(), refused.headers().contains_key("retry-after")), (503, true));
         assert_eq!(refused.json::<Value>().await.unwrap()["code"], "store_unavailable");
-        // A reader waits for nobody, and sees that the call counts.
+        // Reads do not wait for replicas, so this one sees that the call counts.
         used(6).await;
     }
     let held = json!({"userId": "v", "event": "image.render"});
@@ -77,7 +77,7 @@ async fn without_its_replica_a_write_is_answered_503_and_its_repetition_finds_it
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_for_no_replica_is_answered_without_one() {
+async fn a_gateway_that_waits_for_no_replica_answers_without_one() {
     let (master, replica) = replicated().await;
     let stage = Stage::set(master.url(), 1).await;
     replica.hang();
@@ -87,7 +87,7 @@ async fn who_waits_for_no_replica_is_answered_without_one() {
     replica.wake();
 }
 
-/// Calls per second of so many callers, who make so many calls together.
+/// Calls per second for this many callers, which make this many calls together.
 async fn rate(stage: &Stage, callers: usize, calls: usize) -> f64 {
     let url = format!("{}/api/v1/track", stage.nodes.read().unwrap()[0]);
     let http = crate::support::http().build().unwrap();
@@ -104,7 +104,7 @@ async fn rate(stage: &Stage, callers: usize, calls: usize) -> f64 {
     calls as f64 / began.elapsed().as_secs_f64()
 }
 
-/// Two gateways on one Redis, of which one waits, called in turns.
+/// Two gateways on one Redis, only one of which waits for a replica, called alternately.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make chaos"]
 async fn long_what_waiting_for_a_replica_costs() {
@@ -117,7 +117,7 @@ async fn long_what_waiting_for_a_replica_costs() {
             for (stage, rates) in stages.iter().zip(&mut rates) {
                 rates.push(rate(stage, callers, calls).await);
             }
-            // Asked first, so that it cannot have caught up meanwhile.
+            // The replica is asked first, so that it cannot have caught up in between.
             let [there, here] =
                 [&replica, &master].map(|redis| redis.run::<u64>(&["XLEN", "qg:{default:live}:ledger"]));
             assert_eq!(there.await, here.await, "the replica has what was acknowledged");

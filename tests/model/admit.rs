@@ -1,4 +1,4 @@
-//! What the model answers to calls that ask for room, and to those that count what has happened.
+//! The model's answers to calls that ask for capacity, and to calls that record what has happened.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use super::state::{Entry, Model, Request, RequestStatus, Reservation, Status};
 
 const LONGEST_LIFE_MS: Ms = 24 * 60 * 60_000;
 
-/// What a call says.
+/// How a call counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     pub user: &'a str,
@@ -17,9 +17,9 @@ pub struct Asked<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
-    /// Everything may refuse.
+    /// Every group can refuse the call.
     Ask,
-    /// It happened: groups that cannot count it are left out.
+    /// The event has happened: groups that cannot count it are left out.
     Tell,
     /// A refund without a reservation.
     GiveBack,
@@ -32,17 +32,17 @@ struct Matched {
     window: Window,
 }
 
-/// What a call comes to before any counter is looked at.
+/// The parts of a call, before any counter is read.
 #[derive(Default)]
 struct Admission {
     matched: Vec<Matched>,
-    /// Groups outside of their fixed period, the amount, and when it begins.
+    /// Groups outside of their fixed period, with the amount and the start of the period.
     closed: Vec<(Group, u64, Option<Ms>)>,
     refusal: Option<(&'static str, Vec<Group>)>,
 }
 
 impl Admission {
-    /// The groups of which the call wants more than one call may have, all its items together.
+    /// The groups of which all items of the call together request more than one call may have.
     fn too_large(&self) -> Vec<Group> {
         let matched = self.matched.iter().map(|matched| (&matched.group, matched.amount));
         let wanted = matched.chain(self.closed.iter().map(|(group, amount, _)| (group, *amount)));
@@ -111,7 +111,7 @@ impl Model {
         admission
     }
 
-    /// What several items ask of one counter adds up.
+    /// Adds an item's amount to those of the call's other items on the same counter.
     fn place(&self, admission: &mut Admission, user: &str, group: Group, owner: String, amount: u64) {
         if let Some(known) =
             admission.matched.iter_mut().find(|known| known.group.id == group.id && known.owner == owner)
@@ -145,7 +145,7 @@ impl Model {
         limit == 0 || counted + matched.amount > limit
     }
 
-    /// When the first hold of a group that limits what is in flight ends.
+    /// When the first hold expires of a group that limits reservations in flight.
     fn first_end(&self, matched: &Matched) -> Option<Ms> {
         let name = (matched.owner.clone(), matched.group.id);
         let (serial, _) = self.resolve(&name, matched.window);
@@ -156,7 +156,7 @@ impl Model {
         of_it.map(|it| it.expires_ms).min()
     }
 
-    /// The denial, unless there is room.
+    /// The denial, unless the amounts fit.
     fn denial(&self, admission: &Admission) -> Option<Told> {
         let lacking: Vec<&Matched> = admission.matched.iter().filter(|matched| self.lacks(matched)).collect();
         if lacking.is_empty() && admission.refusal.is_none() {
@@ -215,7 +215,7 @@ impl Model {
         })
     }
 
-    /// As [`Model::denial`]; where only an approval is lacking, it is asked for.
+    /// Like [`Model::denial`]. If only an approval is missing, it is requested.
     fn deny(&mut self, admission: &Admission) -> Option<Told> {
         let mut denial = self.denial(admission)?;
         if denial.reasons == ["approval_required"] {
@@ -282,7 +282,7 @@ impl Model {
             return self.passed(&admission);
         }
         let held = self.enter_all(&admission);
-        // The rules are those of the plan, without the user's own quotas.
+        // The rules are those of the plan, without the user's own limits.
         let plan = self.plan_id(asked.user).map(|plan| &self.rules.plans[plan]);
         let groups = plan.into_iter().flat_map(|plan| &plan.groups).chain(self.policy_groups());
         let matches = |group: &&Group| asked.items.iter().any(|item| group.rule(item.event, item.labels).is_some());
@@ -307,7 +307,7 @@ impl Model {
     pub fn can_use(&self, asked: Asked<'_>) -> Told {
         let admission = self.admission(asked, Purpose::Ask);
         let told = self.denial(&admission).unwrap_or_else(|| self.passed(&admission));
-        // It tells no more.
+        // The answer contains nothing else.
         Told { denied_by: BTreeMap::new(), counters: Vec::new(), retry_ms: None, ..told }
     }
 
@@ -355,7 +355,7 @@ impl Model {
         Told { allowed: None, word: word.to_owned(), passed, ..self.passed(admission) }
     }
 
-    /// More time, more amount, or both.
+    /// Extends the expiry, the amount, or both.
     pub fn extend(&mut self, of: Name, quantity: Option<u64>, ttl_ms: Option<Ms>) -> Told {
         let Some(before) = self.reservations.get(&of).cloned() else { return Self::unknown() };
         if before.status != Status::Held {
@@ -379,10 +379,10 @@ impl Model {
         }
         let (now_ms, enlarged) = (self.now_ms, !admission.matched.is_empty());
         let it = self.reservations.get_mut(&of).unwrap();
-        // Also where it comes to nothing: the next amount is measured with it.
+        // Also if it changes no amount: the next extension is measured together with it.
         it.items[0].quantity += quantity.unwrap_or(0);
         if enlarged {
-            // In the order of their owners, the user's own first.
+            // In the order of their owners, the user first.
             let place = |owner: &str| before.held.iter().position(|entry| entry.owner == owner);
             it.held.sort_by_key(|entry| place(&entry.owner));
         }
@@ -396,12 +396,12 @@ impl Model {
         Told { expires_ms, allowed: Some(true), ..self.all_of(of) }
     }
 
-    /// All groups of a reservation as they stand for its user.
+    /// The current state of all groups of a reservation for its user.
     pub fn all_of(&self, of: Name) -> Told {
         let it = &self.reservations[&of];
         let groups: std::collections::BTreeSet<String> =
             it.held.iter().chain(&it.charged).map(|entry| entry.group.to_owned()).collect();
-        // All items of a call are of one team.
+        // All items of a call belong to one team.
         let counters = self.stands(&it.user, it.items[0].labels, |group| groups.contains(group.id));
         Told { groups, counters, ..Told::ok() }
     }
@@ -426,7 +426,7 @@ impl Model {
             let amount = |quantity| rule.measure.amount(quantity, item.labels.estimated());
             let further = amount(item.quantity + more) - amount(item.quantity);
             if further > 0 {
-                // By the rules of today, if there are any.
+                // With the current rules, if the group still exists.
                 let group = standing.iter().find(|known| known.id == group.id).unwrap_or(group);
                 self.place(&mut admission, &it.user, group.clone(), owner, further);
             }

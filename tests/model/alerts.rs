@@ -1,16 +1,17 @@
-//! Alerts of the model: which percentages of what a counter may use are told. Each once per window and limit, upward only.
+//! Alerts of the model: which percentages of a limit are reported. Each one is reported once per window and limit, in
+//! ascending order only.
 
 use super::rules::Group;
 use super::state::{Change, CounterName, Model};
 
-/// How a counter is watched, as the last call that asked for room or tracked found its group.
+/// The alert state of a counter, according to the last call that requested capacity or tracked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Watch {
     quota: u64,
     percents: &'static [u64],
     serial: u64,
     limit: u64,
-    /// The highest that was told.
+    /// The highest reported percentage.
     told: u64,
 }
 
@@ -19,7 +20,8 @@ fn is_passed(percent: u64, limit: u64, used: u64) -> bool {
 }
 
 impl Watch {
-    /// In the present window and under the present limit. What was passed under another limit is not told under this one.
+    /// The state for the current window and limit. A percentage passed under another limit is not reported under this
+    /// one.
     fn brought_up(mut self, serial: u64, granted: u64, used: u64) -> Self {
         let limit = self.quota + granted;
         if self.serial != serial {
@@ -34,10 +36,10 @@ impl Watch {
 }
 
 impl Model {
-    /// A call that counts has found the group so, before it counts.
+    /// Updates the state with the group's current alerts, before a call counts.
     pub fn watch(&mut self, group: &Group, name: &CounterName, serial: u64) {
         let Some(quota) = group.quota.filter(|_| !group.alerts.is_empty()) else {
-            // It has none any more: what was told is still known, should they come back.
+            // The group has no alerts any more. What was reported is kept, in case they are added again.
             self.counter(name).watch.iter_mut().for_each(|watch| watch.percents = &[]);
             return;
         };
@@ -48,7 +50,7 @@ impl Model {
         counter.watch = Some(known.brought_up(serial, granted, used));
     }
 
-    /// What a counter passes with what it has used since `before`.
+    /// The alerts that a counter passes with what was used since `before`.
     pub fn passed_since(&mut self, name: &CounterName, serial: u64, before: u64) -> Vec<(String, u64)> {
         let (granted, used) = (self.granted(name, (serial, Change::Same)), self.used(name, serial));
         let counter = self.counter(name);

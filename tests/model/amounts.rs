@@ -1,11 +1,11 @@
-//! Amounts of the model: whole steps of a group's unit, and how they are written.
+//! Amounts of the model: integral steps of a group's unit, and how they are written.
 
 use serde_json::{Value, json};
 
-/// What groups that measure by `steps` take for a call that says none.
+/// What groups that measure by `steps` assume for a call without that value.
 pub const ESTIMATE: u64 = 100;
 
-/// The unit of a group, which is the same in every plan.
+/// The unit of a group; it is the same in every plan.
 pub fn unit(group: &str) -> &'static str {
     match group {
         "render" => "seconds",
@@ -14,7 +14,7 @@ pub fn unit(group: &str) -> &'static str {
     }
 }
 
-/// Decimal places of one step of it.
+/// Decimal places of the unit.
 pub fn decimals(group: &str) -> usize {
     match unit(group) {
         "seconds" => 3,
@@ -23,7 +23,7 @@ pub fn decimals(group: &str) -> usize {
     }
 }
 
-/// So many of a group's unit, and a quarter of one where there are quarters.
+/// The figure in steps of the group's unit, plus a quarter if the unit has decimals.
 pub fn scaled(group: &str, figure: u64) -> u64 {
     let one = 10u64.pow(u32::try_from(decimals(group)).unwrap());
     figure * one + one / 4
@@ -37,12 +37,12 @@ pub fn text_of(steps: u64, decimals: usize) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// An amount of a group as JSON has it.
+/// An amount of a group as a JSON number.
 pub fn number(steps: u64, group: &str) -> Value {
     serde_json::from_str(&text_of(steps, decimals(group))).unwrap()
 }
 
-/// The steps of an amount of a group as JSON has it.
+/// Parses an amount of a group from JSON into steps.
 pub fn steps_of(value: &Value, group: &str) -> Option<u64> {
     let text = value.as_number()?.to_string();
     let (whole, rest) = text.split_once('.').unwrap_or((&text, ""));
@@ -51,7 +51,7 @@ pub fn steps_of(value: &Value, group: &str) -> Option<u64> {
     format!("{whole}{rest:0<decimals$}").parse().ok()
 }
 
-/// A measure that sums up figures by weights, which are told in tenths of a step, and rounds up to one.
+/// A measure that sums weighted figures and rounds up to one step. Weights are tenths of a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Sum {
     pub per_step: u64,

@@ -1,4 +1,4 @@
-//! One call against the model, and repetitions of it.
+//! Applies one call, or its repetition, to the model.
 
 use super::admit::Asked;
 use super::call::{Call, Name, Told};
@@ -7,21 +7,21 @@ use super::state::{GRACE_MS, Model, Status};
 use super::users::Upsert;
 
 impl Model {
-    /// What a call must be answered. One with a key that was answered before is answered the same again, or refused if
-    /// it is another call now.
+    /// The expected answer to a call. A call whose idempotency key was answered before gets the same answer, or an
+    /// error if it is a different call.
     pub fn apply(&mut self, name: Name, keyed: bool, call: &Call) -> Told {
         if keyed && let Some((first, told)) = self.done.get(&name) {
             return if first == call { told.clone() } else { Told::problem(409, "idempotency_key_reused") };
         }
         let told = self.decide(name, call);
-        // A refusal is decided again, and a repetition that the state tells needs no keeping.
+        // A refusal is decided again, and a repetition that is recognized by the state need not be stored.
         if keyed && matches!(told.status, 200 | 201 | 429) && !told.replayed {
             self.done.insert(name, (call.clone(), told.clone()));
         }
         told
     }
 
-    /// Was this call answered before, so that it is not decided again?
+    /// Whether this call was answered before, so that it is not decided again.
     pub fn repeats(&self, name: Name, keyed: bool) -> bool {
         keyed && self.done.contains_key(&name)
     }
@@ -61,7 +61,7 @@ impl Model {
         }
     }
 
-    /// Instants to come at which something ends, in order.
+    /// Future times at which something ends, in order.
     pub fn edges(&self) -> Vec<Ms> {
         let held = self.reservations.values().filter(|it| it.status == Status::Held);
         let mut edges: Vec<Ms> = held.flat_map(|it| [it.expires_ms, it.expires_ms + GRACE_MS]).collect();
@@ -75,7 +75,7 @@ impl Model {
         edges
     }
 
-    /// A time that is worth trying for an end, so many steps of a minute or a day away.
+    /// A time to try as an expiry, this many steps of a minute or a day from now.
     pub fn later(&self, steps: i64) -> Ms {
         self.now_ms + steps * if steps % 2 == 0 { MINUTE_MS } else { 26 * 60 * MINUTE_MS }
     }

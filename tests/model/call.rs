@@ -1,4 +1,4 @@
-//! Calls as the model and the gateway take them, and what both answer, in one form that compares.
+//! Calls as both the model and the gateway take them, and their answers in one comparable form.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,16 +9,16 @@ use super::rules::{Enforcement, Item, Labels, Ms, Period, ms, text};
 use super::settle::Actual;
 use crate::support::Answer;
 
-/// Names a call in its history, and all repetitions of it; also what it made: a reservation, a grant.
+/// Names a call in its history with all its repetitions, and what the call created, such as a reservation or a grant.
 pub type Name = usize;
 
-/// A change of one group of a plan or policy.
+/// A change to one group of a plan or policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Edit {
     Quota(Option<u64>),
     Period(Period),
     Enforcement(Enforcement),
-    /// Takes the group away, or brings it back as it was.
+    /// Removes the group, or restores it.
     Toggle,
 }
 
@@ -35,7 +35,7 @@ pub enum Call {
     },
     Commit {
         of: Name,
-        /// One for each item.
+        /// One per item.
         figures: Vec<Actual>,
         is_final: bool,
         reject_late: bool,
@@ -53,7 +53,7 @@ pub enum Call {
         item: Item,
         enforce: bool,
     },
-    /// Without a reservation.
+    /// A refund without a reservation.
     GiveBack {
         user: String,
         item: Item,
@@ -77,7 +77,7 @@ pub enum Call {
         started_ms: Option<Ms>,
         cycle_ms: Option<Option<Ms>>,
         ends_ms: Option<Option<Ms>>,
-        /// Another quota of one group.
+        /// A custom quota for one group.
         limits: Option<Option<(&'static str, Option<u64>)>>,
         reset: bool,
     },
@@ -102,14 +102,14 @@ pub enum Call {
     Revoke {
         of: Name,
     },
-    /// A group of a plan, or of a policy.
+    /// Changes a group of a plan or policy.
     Edit {
         policy: bool,
         of: &'static str,
         group: &'static str,
         edit: Edit,
     },
-    /// Of the request for a group of an owner.
+    /// Decides the request for a group of an owner.
     Approve {
         owner: String,
         group: &'static str,
@@ -122,7 +122,7 @@ pub enum Call {
     },
 }
 
-/// One counter as an answer tells it.
+/// The state of one counter in an answer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stand {
     pub group: String,
@@ -137,23 +137,23 @@ pub struct Stand {
     pub window: Option<(Ms, Option<Ms>)>,
 }
 
-/// An answer, as far as it is compared.
+/// The compared parts of an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Told {
     pub status: u16,
     pub code: String,
     pub allowed: Option<bool>,
-    /// Of a settlement its status, of a track its match status, of a subscription all of it.
+    /// The status of a settlement, the match status of a track, or a whole subscription.
     pub word: String,
     pub late: bool,
     pub replayed: bool,
     pub reasons: Vec<String>,
-    /// Group with what was asked for, what remains, and the status of its approval request.
+    /// By group: the requested amount, the remaining amount, and the status of its approval request.
     pub denied_by: BTreeMap<String, (u64, Option<u64>, String)>,
     pub groups: BTreeSet<String>,
-    /// Of a reservation.
+    /// The expiry of a reservation.
     pub expires_ms: Option<Ms>,
-    /// Until a denial is lifted.
+    /// When a denied call could succeed.
     pub retry_ms: Option<Ms>,
     /// Alerts: group and percentage.
     pub passed: BTreeSet<(String, u64)>,
@@ -169,8 +169,9 @@ impl Told {
         Self { status, code: code.to_owned(), ..Self::default() }
     }
 
-    /// What must be the same in every repetition. Counters are those of the repetition; which of the groups that were
-    /// matched then still exist may have changed. (A settlement's repetition tells no alert, a track's the same.)
+    /// The parts that are the same in every repetition. Counters are current, and some of the groups that matched at
+    /// first may no longer exist. (The repetition of a settlement returns no alerts; that of a track returns the same
+    /// ones.)
     pub fn lasting(&self) -> Self {
         Self {
             counters: Vec::new(),
@@ -319,8 +320,8 @@ impl Call {
         Some(other)
     }
 
-    /// Method, path and body. `id` tells what the gateway calls what a call made, `request` the id of an approval
-    /// request; `body` the whole plan or policy that an edit leads to.
+    /// Method, path and body. `id` returns the gateway's id of what a call created, and `request` the id of an approval
+    /// request; `body` is the whole plan or policy after an edit.
     pub fn request(
         &self,
         id: impl Fn(Name) -> String,

@@ -1,9 +1,11 @@
-//! Histories under real concurrency: clients on two nodes call for few users with small quotas, all at once. When each
-//! call was sent and answered is kept; a history passes only if some order of its calls explains every answer.
+//! Histories under real concurrency: clients on two nodes make calls for a few users with small quotas at the same
+//! time. The test records when each call was sent and answered; a history passes only if some sequential order of its
+//! calls explains every answer.
 //!
-//! Orders are looked for user by user, which is cheap and as strict: here no counter belongs to two users. Only the
-//! clock is everybody's; each user's order may place its steps for itself. What is told of by reading a second time
-//! (quotas told with a settlement, all that a repetition tells beside the decision) is not compared.
+//! The order is searched for each user separately, which is cheap and equally strict, since here no counter belongs to
+//! two users. Only the clock belongs to every user, and each user's order may place its steps independently. Parts of an
+//! answer that come from a second read (the counters of a settlement, and everything but the decision in a repetition)
+//! are not compared.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -26,10 +28,10 @@ use crate::support::{Answer, Redis};
 const CLIENTS: usize = 6;
 const CALLS: usize = 12;
 const USERS: usize = 2;
-/// Histories one after the other in one app, each of users of its own.
+/// Number of histories that are played one after the other in one app, each with its own users.
 const HISTORIES: usize = 6;
 
-/// A call as it was made and answered.
+/// A call with its answer.
 #[derive(Clone, Debug)]
 struct Made {
     name: Name,
@@ -38,16 +40,16 @@ struct Made {
     told: Told,
 }
 
-/// What all clients share.
+/// The state that all clients share.
 struct Crowd<'a> {
     scene: &'a Scene,
     number: usize,
     began_ms: Ms,
-    /// Where the clock has been set to.
+    /// The current time of the test clock.
     now_ms: AtomicI64,
     ticks: AtomicU64,
     names: AtomicU64,
-    /// Reservations with user, and grants that last, by what the gateway calls them.
+    /// Reservations with their users, and active grants, by the ids that the gateway gave them.
     known: Mutex<Known>,
     history: Mutex<Vec<Timed<Made>>>,
 }
@@ -56,7 +58,7 @@ struct Crowd<'a> {
 struct Known {
     reservations: Vec<(Name, String, String)>,
     grants: Vec<(Name, String)>,
-    /// Calls with a key, for who repeats them.
+    /// Calls with an idempotency key, to be repeated.
     keyed: Vec<(Name, Call)>,
 }
 
@@ -109,7 +111,7 @@ impl Crowd<'_> {
         }
     }
 
-    /// A call; none if there is nothing yet that it could be about.
+    /// Chooses a call, or `None` if it would need something that does not exist yet.
     fn draw(&self, random: &mut StdRng) -> Option<Call> {
         let user = self.user(random.random_range(0..USERS));
         let event = if random.random_bool(0.7) { "job.run" } else { "job.side" };
@@ -176,7 +178,7 @@ impl Crowd<'_> {
             if let Some((name, call)) = again.flatten() {
                 self.call(node, name, true, call).await;
             } else if number == 0 && random.random_bool(0.2) {
-                // One alone moves the clock, to where holds end and minutes turn.
+                // Only one client moves the clock, to where holds expire and minutes turn.
                 let step_ms = [5, 5, 30, 60][random.random_range(0..4)] * SECOND_MS;
                 let now_ms = self.now_ms.fetch_add(step_ms, Ordering::SeqCst) + step_ms;
                 self.call(node, self.name(), false, Call::Time { now_ms }).await;
@@ -185,7 +187,7 @@ impl Crowd<'_> {
                 if keyed {
                     self.known.lock().unwrap().keyed.push((name, call.clone()));
                 }
-                // Some come twice at once, at both nodes: a client that did not wait for its answer.
+                // Some calls are sent twice at once, to both nodes, like by a client that did not wait for its answer.
                 if keyed && random.random_bool(0.4) {
                     tokio::join!(self.call(node, name, true, call.clone()), self.call(1 - node, name, true, call));
                 } else {
@@ -196,7 +198,7 @@ impl Crowd<'_> {
     }
 }
 
-/// What of an answer the one step tells that decided it.
+/// The parts of an answer that the deciding step itself returned.
 fn decided(call: &Call, told: Told, repeats: bool) -> Told {
     let told = reduced(call, told);
     if repeats {
@@ -224,7 +226,7 @@ fn step(model: &Model, made: &Made) -> Option<Model> {
     (decided(call, told.clone(), repeats) == decided(call, expected, repeats)).then_some(model)
 }
 
-/// Whose order a call belongs to; none for everybody's.
+/// The user to whose order a call belongs, or `None` if it belongs to every user's.
 fn subject<'a>(call: &'a Call, history: &'a [Timed<Made>]) -> Option<&'a str> {
     let of_name = |of: Name| {
         let made = history.iter().find(|timed| timed.call.name == of);
@@ -249,19 +251,19 @@ fn subject<'a>(call: &'a Call, history: &'a [Timed<Made>]) -> Option<&'a str> {
     }
 }
 
-/// What a concurrent history came to.
+/// Statistics of a concurrent history.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Figures {
     pub histories: usize,
     pub calls: usize,
     pub denied: usize,
-    /// Pairs of one user's calls that ran at the same time.
+    /// Pairs of concurrent calls of one user.
     pub overlapping: usize,
-    /// At Redis meanwhile.
+    /// Checks of Redis meanwhile.
     pub looks: usize,
 }
 
-/// Plays a few in an app of their own.
+/// Plays several histories in a new app.
 ///
 /// # Errors
 /// The calls of a user that no order explains.
@@ -292,7 +294,7 @@ pub async fn play(stage: &Stage, seed: u64) -> Result<Figures, String> {
 }
 
 impl Crowd<'_> {
-    /// Answers how often Redis was looked at meanwhile.
+    /// Returns how often Redis was checked meanwhile.
     async fn run(&self, redis: &Redis, random: &mut StdRng) -> Result<usize, String> {
         for number in 0..USERS {
             let subscribe = Call::Subscribe {
@@ -318,7 +320,7 @@ impl Crowd<'_> {
             _ = futures::future::join_all(clients.collect::<Vec<_>>()) => {}
             Err::<(), String>(fault) = watch => return Err(fault),
         }
-        // What is left must be explained too.
+        // The final state must be explained too.
         for number in 0..USERS {
             let usage = Call::Usage { user: self.user(number), labels: Labels::default() };
             self.call(number % 2, self.name(), false, usage).await;

@@ -1,10 +1,11 @@
-//! The model, what is played on it, and how it is compared.
+//! The model, the histories that are played on it, and their comparison with the gateway.
 //!
-//! The model is plain Rust over maps and numbers; it calls nothing of the product. Not in it, since tests of their own
-//! have them: time zones other than UTC (property tests of `domain`), calls of several items for several teams at once,
-//! more amount for a reservation of several items (which is refused), webhooks, keys' own metadata and the scope `key`, custom limits that are a whole plan, deleting
-//! plans, reports and exports, 256 and more holds that end at once, limits of what is stored, clocks that step back.
-//! Of a repeated call it compares what the promise names (decision, id, times, status), not the counters of then.
+//! The model is plain Rust over maps and numbers and calls nothing of the product. It does not cover what has its own
+//! tests: time zones other than UTC (property tests of `domain`), calls whose items belong to several teams, extending
+//! the amount of a reservation with several items (which is refused), webhooks, the metadata of keys and the scope
+//! `key`, custom limits that are a whole plan, deleting plans, reports and exports, 256 or more holds that expire at
+//! once, storage limits, and clocks that step back. Of a repeated call, only the documented guarantees are compared
+//! (decision, id, times, status), not the counters at the time of the first call.
 
 pub mod admit;
 pub mod alerts;

@@ -1,10 +1,11 @@
-//! Is there an order of calls that ran at the same time in which each answer is right? A search as by Wing and Gong,
-//! which remembers where it has been (Lowe): every call must come after those that had been answered when it was made.
+//! Searches for a sequential order of concurrent calls in which each answer is correct. This is the algorithm of Wing
+//! and Gong with Lowe's memoization of visited states: a call comes after all calls that were answered before it was
+//! sent.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// A call with the moments at which it was sent and answered, counted by one clock.
+/// A call with the times at which it was sent and answered, by one clock.
 #[derive(Clone, Debug)]
 pub struct Timed<C> {
     pub sent: u64,
@@ -12,16 +13,16 @@ pub struct Timed<C> {
     pub call: C,
 }
 
-/// States that are looked at before the search is given up as hopeless.
+/// The search gives up after this many states.
 const MOST_STATES: usize = 3_000_000;
 
-/// Why there is no order: the longest one that explains its answers, by the places of its calls.
+/// There is no order: contains the longest prefix that explains its answers, as indices of its calls.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unexplained {
     pub longest: Vec<usize>,
 }
 
-/// Looks for an order. `step` answers the state after a call, none if it could not be answered so.
+/// Looks for an order. `step` returns the state after a call, or `None` if its answer is impossible in this state.
 ///
 /// # Errors
 /// [`Unexplained`]
@@ -47,7 +48,7 @@ pub fn explain<S: Clone + Hash, C>(
 struct Search<'a, C, F> {
     calls: &'a [Timed<C>],
     step: F,
-    /// Which calls are done, and the state that they led to.
+    /// Which calls are done, and the resulting state.
     seen: HashSet<(Vec<bool>, u64)>,
     order: Vec<usize>,
     done: Vec<bool>,
@@ -63,7 +64,7 @@ impl<C, F> Search<'_, C, F> {
             self.longest.clone_from(&self.order);
         }
         let open = || (0..self.calls.len()).filter(|place| !self.done[*place]);
-        // Whatever was sent later than this must wait.
+        // Calls that were sent later than this must wait.
         let Some(first_answer) = open().map(|place| self.calls[place].answered).min() else {
             return Some(state.clone());
         };
@@ -97,7 +98,7 @@ mod tests {
     use crate::model::setup::{rules, start_ms};
     use crate::model::state::Model;
 
-    /// One counter of 3: `Take` answers whether there was room, `Look` what is taken.
+    /// A counter with a limit of 3: `Take` returns whether the amount fits, `Look` the amount used.
     #[derive(Clone, Copy, Debug)]
     enum Toy {
         Take(u64, bool),
@@ -127,18 +128,18 @@ mod tests {
             (vec![at(0, 1, take(2, true)), at(2, 3, look(2))], Some(2)),
             (vec![at(0, 1, take(2, true)), at(2, 3, look(0))], None),
             (vec![at(0, 1, look(2)), at(2, 3, take(2, true))], None),
-            // At the same time: before or after.
+            // Concurrent: either order is possible.
             (vec![at(0, 3, take(2, true)), at(1, 2, look(0))], Some(2)),
             (vec![at(0, 3, take(2, true)), at(1, 2, look(2))], Some(2)),
             (vec![at(0, 3, take(2, true)), at(1, 2, look(1))], None),
-            // Two who both got the last place.
+            // Two callers that both got the last unit.
             (vec![at(0, 3, take(2, true)), at(1, 4, take(2, true))], None),
             (vec![at(0, 3, take(2, true)), at(1, 4, take(2, false))], Some(2)),
-            // Both refused, though one had found room.
+            // Both were refused, although one of them fits.
             (vec![at(0, 3, take(2, false)), at(1, 4, take(2, false))], None),
-            // The refusal needs the call that was sent first, answered last.
+            // The refusal requires the call that was sent first and answered last.
             (vec![at(0, 9, take(3, true)), at(1, 2, take(1, false)), at(3, 4, look(3))], Some(3)),
-            // What one saw, another must not unsee.
+            // What one call saw, a later call must see too.
             (vec![at(0, 9, take(1, true)), at(1, 2, look(1)), at(3, 4, look(0))], None),
             (vec![at(0, 9, take(1, true)), at(1, 4, look(1)), at(2, 5, look(0))], Some(1)),
         ] {
@@ -148,12 +149,12 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_explained_part_is_told() {
+    fn the_longest_explained_prefix_is_returned() {
         let calls = [at(0, 1, Toy::Take(2, true)), at(2, 3, Toy::Look(2)), at(4, 5, Toy::Look(3))];
         assert_eq!(explain(&0, &calls, toy), Err(Unexplained { longest: vec![0, 1] }));
     }
 
-    /// A whole history of the model's own answers, each planted wrong in turn.
+    /// A whole history of the model's own answers, with each answer falsified in turn.
     #[test]
     fn one_wrong_answer_among_the_models_is_found() {
         let user = || "u0".to_owned();

@@ -1,4 +1,4 @@
-//! Looking at Redis past the gateway: counters, holds, and what stays for ever.
+//! Reads Redis directly, bypassing the gateway: counters, holds, and keys without an expiry.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use super::state::{CounterName, Model};
 use crate::support::Redis;
 use crate::support::stored::taken_apart;
 
-/// `user=u1` of the key `…:account:user:u1`.
+/// Returns `user=u1` for the key `…:account:user:u1`.
 fn owner_of(key: &str) -> String {
     let (_, word) = key.split_once(":account:").unwrap();
     let (names, values) = word.split_once(':').unwrap();
@@ -16,11 +16,11 @@ fn owner_of(key: &str) -> String {
     pairs.join(",")
 }
 
-/// An owner's counters and holds, read in one step.
+/// An owner's counters and holds, read atomically.
 struct Owner {
     name: String,
     fields: BTreeMap<String, String>,
-    /// Members with their expiry.
+    /// Members with their expiry times.
     holds: Vec<(String, i64)>,
 }
 
@@ -33,7 +33,7 @@ impl Owner {
         self.fields[&format!("{group}.{what}")].parse().unwrap()
     }
 
-    /// Sum of the holds in a group's window that end after a time.
+    /// Sum of the holds in a group's window that expire after a time.
     fn sum(&self, group: &str, after_ms: i64) -> u64 {
         let seq = self.fields[&format!("{group}.seq")].as_str();
         let live = self.holds.iter().filter(|(_, end_ms)| *end_ms > after_ms);
@@ -63,10 +63,10 @@ async fn owners(redis: &Redis, app: &str) -> Vec<Owner> {
     owners
 }
 
-/// What is true at any moment, also while calls are under way: `held` is the sum of the holds.
+/// Checks what is true at any moment, also during calls: `held` is the sum of the holds.
 ///
 /// # Errors
-/// What is otherwise.
+/// A description of the difference.
 pub async fn holds_add_up(redis: &Redis, app: &str) -> Result<(), String> {
     for owner in owners(redis, app).await {
         if let Some(group) = owner.groups().find(|group| owner.figure(group, "held") != owner.sum(group, 0)) {
@@ -76,11 +76,11 @@ pub async fn holds_add_up(redis: &Redis, app: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Every counter has what the model says; its `held` is the sum of the holds of its window, of which those that are
-/// not over are the model's.
+/// Compares every counter with the model. Its `held` is the sum of the holds of its window, and the holds that are not
+/// expired are those of the model.
 ///
 /// # Errors
-/// What is otherwise.
+/// A description of the difference.
 pub async fn look(redis: &Redis, model: &Model) -> Result<(), String> {
     let mut seen: BTreeSet<CounterName> = BTreeSet::new();
     for owner in owners(redis, &model.rules.app).await {
@@ -108,14 +108,14 @@ pub async fn look(redis: &Redis, model: &Model) -> Result<(), String> {
     }
 }
 
-/// Every key of the app but the few that are meant to stay, bounded by other means, expires by itself.
+/// Checks that every key of the app has an expiry, except for the few that are kept and bounded otherwise.
 pub async fn nothing_else_stays(redis: &Redis, app: &str) {
     let keys: Vec<String> = redis.run(&["KEYS", &format!("qg:{{{app}:test/main*")]).await;
     assert!(!keys.is_empty());
     let mut connection = redis.connect().await;
     for key in keys {
         let kind = key.split("}:").nth(1).unwrap().split(':').next().unwrap();
-        // How far streams are folded is told as long as they are.
+        // How far a stream is folded is kept as long as the stream.
         let stays = key.contains("}:rollup:cursor:")
             || matches!(
                 kind,
@@ -135,12 +135,12 @@ pub async fn nothing_else_stays(redis: &Redis, app: &str) {
                     | "near"
             );
         let ttl_ms: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut connection).await.unwrap();
-        // What was closed stays as long as the counters do.
+        // Closed windows are kept as long as the counters.
         let stays = stays
             || kind == "past" && {
                 let counters = key.replacen("}:past:", "}:account:", 1);
                 redis::cmd("PTTL").arg(counters).query_async::<i64>(&mut connection).await.unwrap() == -1
             };
-        assert!(stays || ttl_ms != -1, "{key} stays for ever");
+        assert!(stays || ttl_ms != -1, "{key} never expires");
     }
 }

@@ -1,4 +1,4 @@
-//! Plays a history call by call on the gateway and on the model, and tells where they differ.
+//! Plays a history call by call on the gateway and on the model, and reports differences.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use super::state::Model;
 use super::steps::{History, Step, USERS, user};
 use crate::support::{Answer, Api, PATIENCE};
 
-/// Calls between two looks at Redis.
+/// Number of calls between two checks of Redis.
 const LOOK_EVERY: usize = 12;
 
 pub struct Play<'a> {
@@ -23,22 +23,22 @@ pub struct Play<'a> {
     model: Model,
     ids: HashMap<Name, String>,
     requests: BTreeMap<(String, String), String>,
-    /// What was called so far, for the one who reads a failure.
+    /// The calls so far, for the message of a failure.
     told: Vec<String>,
     calls: usize,
     edited: Option<Instant>,
 }
 
-/// A node that makes no decision hears of a changed plan within a second, on a machine that does not stand still.
+/// A node that makes no decision learns of a changed plan within a second, unless the machine pauses.
 const HEARS_WITHIN: Duration = PATIENCE;
 
-/// What a history came to.
+/// Statistics of a history.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Figures {
     pub calls: usize,
     pub denied: usize,
     pub repeated: usize,
-    /// Thresholds that were told.
+    /// Alerts that were reported.
     pub alerts: usize,
     pub looks: usize,
 }
@@ -72,7 +72,7 @@ pub async fn send(
     }
 }
 
-/// Only status and code of these are told; what they made shows in the counters.
+/// Of these calls only status and code are compared; their effects show in the counters.
 pub fn reduced(call: &Call, told: Told) -> Told {
     match call {
         Call::Edit { .. } | Call::Grant { .. } | Call::Approve { .. } | Call::Time { .. } | Call::Revoke { .. } => {
@@ -84,7 +84,7 @@ pub fn reduced(call: &Call, told: Told) -> Told {
 
 impl<'a> Play<'a> {
     /// # Errors
-    /// What differs, and all that was called until then.
+    /// The difference, and all calls until then.
     pub async fn run(stage: &'a Stage, history: &History) -> Result<Figures, String> {
         let scene = stage.scene(history.shared, !history.shared, history.default_plan).await;
         let model = Model::new(start_ms(), scene.rules.clone());
@@ -99,7 +99,7 @@ impl<'a> Play<'a> {
             edited: None,
         };
         let mut figures = Figures::default();
-        // The last user comes without a subscription.
+        // The last user has no subscription.
         for number in 0..USERS - 1 {
             play.call(0, false, &subscribed(number), None, &mut figures).await?;
         }
@@ -178,8 +178,8 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    /// Settling decides nothing by the rules, and only tells quotas and what is left of them: so for a moment after a
-    /// change it may tell those of before.
+    /// A settlement does not depend on the rules; its answer only shows quotas and what remains. For a moment after a
+    /// change of the rules, it may therefore show the earlier ones.
     fn is_told_by_earlier_rules(&self, call: &Call, told: &Told, expected: &Told) -> bool {
         let settles = matches!(call, Call::Commit { .. } | Call::Release { .. } | Call::Refund { .. });
         let lately = self.edited.is_some_and(|at| at.elapsed() < HEARS_WITHIN);
@@ -191,7 +191,7 @@ impl<'a> Play<'a> {
         settles && lately && figures(told) == figures(expected)
     }
 
-    /// A repetition changes nothing and says what was said.
+    /// A repetition changes nothing and returns the same answer.
     fn repeated(&self, name: Name, call: &Call, expected: &Told, answer: &Answer) -> Result<(), String> {
         let told = reduced(call, call.read(answer)).lasting();
         let first = expected;
@@ -201,7 +201,7 @@ impl<'a> Play<'a> {
         }
         let of = match call {
             Call::Reserve { .. } => Some(name),
-            // Where it was denied, what the reservation has.
+            // If the extension was denied, the answer shows what the reservation has.
             Call::Extend { of, .. } if expected.allowed == Some(false) => Some(*of),
             _ => None,
         };

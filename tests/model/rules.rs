@@ -1,4 +1,4 @@
-//! The rules of the model: groups, plans and policies, and when their windows begin and end. In UTC only.
+//! The rules of the model: groups, plans and policies, and the bounds of their windows, in UTC only.
 
 use std::collections::BTreeMap;
 
@@ -29,9 +29,9 @@ pub enum Period {
     Daily,
     Weekly,
     Monthly,
-    /// From the subscription on, so many months.
+    /// This many months, starting at the subscription.
     Months(u32),
-    /// From the subscription on, so many hours.
+    /// This many hours, starting at the subscription.
     Hours(i64),
     Lifetime,
     Fixed(Ms, Ms),
@@ -45,7 +45,7 @@ pub struct Window {
     pub end_ms: Option<Ms>,
 }
 
-/// What windows are counted from: the subscription's start, and its `cycleStart`.
+/// The reference times of windows: the subscription's start and its `cycleStart`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Anchor {
     pub started_ms: Ms,
@@ -71,7 +71,7 @@ impl Period {
         matches!(self, Self::Months(_) | Self::Hours(_))
     }
 
-    /// The window that contains `now`; none outside of a fixed period.
+    /// The window that contains `now`, or `None` outside of a fixed period.
     pub fn window(self, anchor: Anchor, now: Ms) -> Option<Window> {
         let steps = |length: Ms, from: Ms| {
             let start_ms = from + (now - from).div_euclid(length) * length;
@@ -133,7 +133,7 @@ pub enum Measure {
 }
 
 impl Measure {
-    /// In steps of the unit.
+    /// The amount in steps of the unit.
     pub fn amount(self, quantity: u64, steps: u64) -> u64 {
         match self {
             Self::Quantity => quantity,
@@ -165,7 +165,7 @@ pub enum OnChange {
     Block,
 }
 
-/// A match rule: an event (with a `*` at its end it stands for all that begin so), a size, and a measure.
+/// A match rule: an event name (a `*` at its end matches any suffix), a size, and a measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rule {
     pub event: &'static str,
@@ -188,16 +188,16 @@ pub struct Group {
     pub enforcement: Enforcement,
     pub on_change: OnChange,
     pub most_per_call: Option<u64>,
-    /// Percentages of what may be used, rising.
+    /// Percentages of the limit, ascending.
     pub alerts: &'static [u64],
 }
 
-/// What a call says of itself beside event and quantity.
+/// The metadata of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Labels {
     pub team: Option<&'static str>,
     pub size: Option<&'static str>,
-    /// A figure that groups may measure by.
+    /// A value that groups can measure by.
     pub steps: Option<u64>,
 }
 
@@ -208,13 +208,13 @@ impl Labels {
         json!(pairs.filter_map(|(name, value)| Some((name, value?))).collect::<BTreeMap<_, _>>())
     }
 
-    /// What it is measured by where it says nothing.
+    /// The value used for the measure if the call has none.
     pub fn estimated(self) -> u64 {
         self.steps.unwrap_or(ESTIMATE)
     }
 }
 
-/// One event of a call.
+/// One item of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Item {
     pub event: &'static str,
@@ -242,7 +242,7 @@ impl Group {
         self.period == Period::Concurrent
     }
 
-    /// Whose counter it is, as `name=value` pairs; none if the call does not say it.
+    /// The owner of the group's counter as `name=value` pairs, or `None` if the call lacks one of the names.
     pub fn owner(&self, user: &str, app: &str, labels: Labels) -> Option<String> {
         Some(match self.scope {
             Scope::User => format!("user={user}"),
@@ -294,7 +294,7 @@ impl Group {
     }
 }
 
-/// A plan, or a policy: then `passes_unmatched` says nothing.
+/// A plan, or a policy, for which `passes_unmatched` has no meaning.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Plan {
     pub groups: Vec<Group>,
@@ -316,12 +316,12 @@ impl Plan {
     }
 }
 
-/// Plans and policies of an app.
+/// The plans and policies of an app.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rules {
     pub app: String,
     pub plans: BTreeMap<&'static str, Plan>,
     pub policies: BTreeMap<&'static str, Plan>,
-    /// Of users without a subscription.
+    /// The plan of users without a subscription.
     pub default_plan: Option<&'static str>,
 }

@@ -1,4 +1,4 @@
-//! What the model answers to calls on a reservation: commit, draw, release, refund.
+//! The model's answers to calls on a reservation: commit, partial commit, release, refund.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use super::call::{Name, Stand, Told};
 use super::rules::{Group, Labels, Measure};
 use super::state::{Entry, GRACE_MS, Model, Reservation, Status};
 
-/// What a commit says of an item.
+/// The actual usage of one item in a commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Actual {
     pub quantity: Option<u64>,
@@ -55,7 +55,7 @@ impl Model {
         self.now_ms >= it.expires_ms + GRACE_MS
     }
 
-    /// By the rules of today, or by those of the reserve.
+    /// The group's current definition, or the one at the time of the reserve.
     fn definition<'a>(it: &'a Reservation, standing: &'a [Group], id: &str) -> &'a Group {
         standing.iter().chain(&it.rules).find(|group| group.id == id).unwrap()
     }
@@ -86,7 +86,7 @@ impl Model {
         Told { word: word.to_owned(), late: it.late, replayed, counters, ..Told::ok() }
     }
 
-    /// What each held group is charged in all, once this call is done; none for all that is held.
+    /// What each held group is charged in total after this call, or `None` to charge everything that is held.
     fn totals(it: &mut Reservation, figures: &[Actual], is_final: bool) -> Option<BTreeMap<&'static str, u64>> {
         if figures.iter().all(|figures| *figures == Actual::default()) {
             return None;
@@ -128,7 +128,7 @@ impl Model {
         let totals = Self::totals(&mut after, figures, is_final);
         let accounts = after.held.iter().map(|entry| ((entry.owner.clone(), entry.group), entry.serial));
         let used: Vec<_> = accounts.map(|(name, serial)| (self.used(&name, serial), name, serial)).collect();
-        // What of a group's total is still to be charged.
+        // The part of each group's total that is not yet charged.
         let mut open: BTreeMap<(String, &str), u64> = BTreeMap::new();
         for place in 0..after.held.len() {
             let Entry { owner, group, serial, amount } = after.held[place].clone();
@@ -140,7 +140,7 @@ impl Model {
                     let mine = |entry: &&Entry| entry.group == group && entry.owner == owner;
                     let charged: u64 = before.charged.iter().filter(mine).map(|entry| entry.amount).sum();
                     let open = open.entry((owner.clone(), group)).or_insert(total.saturating_sub(charged));
-                    // What is over falls on the newest window.
+                    // The amount above what was held is charged to the newest window.
                     let newest = !after.held[place + 1..].iter().any(|entry| mine(&entry));
                     let share = if newest { *open } else { amount.min(*open) };
                     *open -= share;
@@ -162,7 +162,7 @@ impl Model {
             after.held.clear();
         }
         self.reservations.insert(of, after);
-        // Closed windows pass nothing.
+        // Closed windows trigger no alerts.
         let mut passed = BTreeSet::new();
         for (before, name, serial) in used {
             if self.serial(&name) == serial {
@@ -186,7 +186,7 @@ impl Model {
         let it = self.reservations.get_mut(&of).unwrap();
         it.status = Status::Released;
         it.held.clear();
-        // A repetition tells the same counters.
+        // A repetition returns the same counters.
         for entry in &before.held {
             let same =
                 |known: &Entry| (&known.owner, known.group, known.serial) == (&entry.owner, entry.group, entry.serial);
@@ -223,7 +223,7 @@ impl Model {
             *left -= given;
             self.take_back(entry, given);
         }
-        // Calls are given back with the last of all the rest.
+        // Call counts are returned only when everything else is refunded.
         if charged.iter().filter(|entry| !whole(entry)).all(|entry| entry.amount == 0) {
             for entry in charged.iter_mut().filter(|entry| whole(entry)) {
                 self.take_back(entry, entry.amount);

@@ -1,4 +1,4 @@
-//! The plans and policies that histories begin with. One of each kind of what a group can be, with small quotas.
+//! The plans and policies with which histories start: one of each kind of group, with small quotas.
 
 use super::amounts::Sum;
 use super::rules::{DAY_MS, Enforcement, Group, HOUR_MS, Measure, Ms, OnChange, Period, Plan, Rule, Rules, Scope, ms};
@@ -53,7 +53,7 @@ fn calls(id: &'static str, quota: u64, event: &'static str) -> Group {
     Group { rules, ..group(id, quota, Period::Concurrent, event) }
 }
 
-/// Dear if big; else 0.4 per quantity and 1 per call, rounded up.
+/// Expensive for size `big`; otherwise 0.4 per quantity and 1 per call, rounded up.
 fn spend() -> Group {
     let rule = |size, measure| Rule { event: "job.*", size, measure };
     let weighted = Measure::Sum(Sum { per_quantity: 4, per_event: 10, ..Sum::default() });
@@ -65,13 +65,13 @@ fn spend() -> Group {
     }
 }
 
-/// Seconds by what a call says of itself: 12.5 ms per step, 250 ms per quantity, 100 ms per call.
+/// Seconds: 12.5 ms per step, 250 ms per quantity, and 100 ms per call.
 fn render(quota_ms: u64, period: Period, event: &'static str) -> Group {
     let measure = Measure::Sum(Sum { per_step: 125, per_quantity: 2_500, per_event: 1_000 });
     Group { rules: vec![Rule { event, size: None, measure }], ..group("render", quota_ms, period, event) }
 }
 
-/// Millionths of a cent per step, three times as many if big, so that parts of steps are rounded up.
+/// Millionths of a cent per step, three times as many for size `big`, so that fractions of steps are rounded up.
 fn price(quota: u64, event: &'static str) -> Group {
     let rule = |size, per_step| Rule { event, size, measure: Measure::Sum(Sum { per_step, ..Sum::default() }) };
     Group {
@@ -80,8 +80,8 @@ fn price(quota: u64, event: &'static str) -> Group {
     }
 }
 
-/// What an app begins with. Without `shared` no counter belongs to several users; with `default_plan` users without a
-/// subscription are on a plan.
+/// The initial rules of an app. Without `shared`, no counter belongs to several users; with `default_plan`, users
+/// without a subscription are on a plan.
 pub fn rules(app: &str, shared: bool, default_plan: bool) -> Rules {
     let on = |on_change, group| Group { on_change, ..group };
     let free = vec![

@@ -1,4 +1,4 @@
-//! Where histories are played: two nodes on one Redis, and an app of its own for each history.
+//! The setup on which histories are played: two nodes on one Redis, and a new app for each history.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,25 +17,25 @@ use crate::support::{Api, PATIENCE, ROOT_KEY, Redis, Running, new_key};
 pub struct Stage {
     pub redis: Redis,
     nodes: [Running; 2],
-    /// One on each node. Others are made of these: a new client reads all root certificates.
+    /// One for each node. Other clients are derived from these, since a new client reads all root certificates.
     clients: [Api; 2],
     gateway: Gateway,
     apps: AtomicUsize,
 }
 
-/// An app on the stage, with a sandbox whose clock stands at [`start_ms`].
+/// An app with a sandbox whose clock is set to [`start_ms`].
 pub struct Scene {
     pub rules: Rules,
-    /// A secret key, on either node.
+    /// A secret key, used at either node.
     pub apps: [Api; 2],
-    /// An admin key for the same sandbox, on either node.
+    /// An admin key for the same sandbox, used at either node.
     pub operators: [Api; 2],
 }
 
 impl Stage {
     pub async fn new() -> Self {
         let redis = Redis::start().await;
-        // One node decides on the straight path of the scripts where it can, the other never: their answers agree.
+        // One node uses the scripts' fast path where possible, the other never does: their answers must agree.
         let general = Options { straight_path: false, ..Running::options(&redis.url(), PATIENCE) };
         let nodes = [Running::start(&redis.url()).await, Running::launch(general).await];
         let clients = [0, 1].map(|node: usize| nodes[node].client(ROOT_KEY));
@@ -43,8 +43,8 @@ impl Stage {
         Self { redis, nodes, clients, gateway: Gateway::new(store, None), apps: AtomicUsize::new(0) }
     }
 
-    /// A new app with its plans and policies. `shared`: some counters belong to several users; `spread`: users are spread
-    /// over the buckets, which goes without those.
+    /// A new app with its plans and policies. With `shared`, some counters belong to several users; with `spread`,
+    /// users are spread over the buckets, which excludes shared counters.
     pub async fn scene(&self, shared: bool, spread: bool, default_plan: bool) -> Scene {
         let app = format!("app{}", self.apps.fetch_add(1, Ordering::Relaxed));
         let rules = setup::rules(&app, shared, default_plan);
@@ -88,7 +88,7 @@ impl Stage {
 }
 
 impl Scene {
-    /// The whole plan or policy, for an edit.
+    /// The whole plan or policy after an edit.
     pub fn body(rules: &Rules, policy: bool, of: &str) -> Value {
         if policy { rules.policies[of].policy_body() } else { rules.plans[of].plan_body() }
     }

@@ -1,4 +1,4 @@
-//! The model's state: users, counters with their windows, reservations, grants, and what each counter stands at.
+//! The state of the model: users, counters with their windows, reservations, grants, and the amounts of each counter.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub struct Subscription {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct User {
-    /// Also one that is over.
+    /// Also a subscription that has ended.
     pub subscription: Option<Subscription>,
     pub blocked: bool,
 }
@@ -28,7 +28,7 @@ pub struct User {
 pub struct Grant {
     pub name: Name,
     pub amount: u64,
-    /// The window that it ends with.
+    /// The number of the window it ends with.
     pub serial: Option<u64>,
     pub ends_ms: Option<Ms>,
 }
@@ -51,7 +51,7 @@ pub struct Request {
 /// Owner and group.
 pub type CounterName = (String, &'static str);
 
-/// Where a counter is. Its windows are numbered; what was used in each is in the accounts.
+/// The state of a counter. Its windows are numbered, and the accounts contain what was used in each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Counter {
     /// 0: nothing was counted yet.
@@ -87,24 +87,24 @@ pub enum Status {
 pub struct Reservation {
     pub user: String,
     pub items: Vec<Item>,
-    /// The groups that it matched, as they were then.
+    /// The groups that it matched, as defined then.
     pub rules: Vec<Group>,
     pub created_ms: Ms,
     pub expires_ms: Ms,
     pub status: Status,
     pub late: bool,
-    /// Quantity and steps that draws have brought to each item.
+    /// Quantity and steps that partial commits have charged to each item.
     pub drawn: Option<Vec<(u64, u64)>>,
     pub held: Vec<Entry>,
     pub charged: Vec<Entry>,
 }
 
-/// How a counter comes into a window.
+/// How a counter enters a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     New,
     Same,
-    /// The bounds change, the amounts stay.
+    /// The bounds change, the amounts are kept.
     Moved,
     Turned,
 }
@@ -113,13 +113,13 @@ pub enum Change {
 pub struct Model {
     pub now_ms: Ms,
     pub rules: Rules,
-    /// As the app began, for what is brought back.
+    /// The app's initial rules, to restore groups from.
     pub first_rules: Rules,
     pub users: BTreeMap<String, User>,
     pub counters: BTreeMap<CounterName, Counter>,
     pub accounts: BTreeMap<(CounterName, u64), Account>,
     pub reservations: BTreeMap<Name, Reservation>,
-    /// First answers to calls with a key.
+    /// First answers to calls with an idempotency key.
     pub done: BTreeMap<Name, (Call, Told)>,
 }
 
@@ -146,17 +146,17 @@ impl Model {
         self.users.get(user).is_some_and(|user| user.blocked)
     }
 
-    /// Where the windows of users without a subscription begin.
+    /// The reference times for the windows of a user.
     pub fn anchor(&self, user: &str) -> Anchor {
         self.running(user).map_or(Anchor { started_ms: 0, cycle_ms: None }, Subscription::anchor)
     }
 
-    /// The name of the plan that holds for a user.
+    /// The id of a user's current plan.
     pub fn plan_id(&self, user: &str) -> Option<&'static str> {
         self.running(user).map_or(self.rules.default_plan, |subscription| Some(subscription.plan))
     }
 
-    /// That plan, with the user's own limits.
+    /// The current plan with the user's custom limits.
     pub fn plan(&self, user: &str) -> Option<Plan> {
         let mut plan = self.rules.plans[self.plan_id(user)?].clone();
         if let Some((id, quota)) = self.running(user).and_then(|subscription| subscription.limits) {
@@ -169,7 +169,7 @@ impl Model {
         self.rules.policies.values().flat_map(|policy| &policy.groups)
     }
 
-    /// The groups that hold for a user: of the plan, then of the policies.
+    /// The groups that apply to a user: those of the plan, then those of the policies.
     pub fn standing(&self, user: &str) -> Vec<Group> {
         let of_plan = self.plan(user).map_or_else(Vec::new, |plan| plan.groups);
         of_plan.into_iter().chain(self.policy_groups().cloned()).collect()
@@ -187,7 +187,7 @@ impl Model {
         self.accounts.get(&(name.clone(), serial)).map_or(0, |account| account.used)
     }
 
-    /// Live holds in a counter's window.
+    /// The live holds in a counter's window.
     pub fn held(&self, name: &CounterName, serial: u64) -> u64 {
         let live = self.reservations.values().filter(|it| it.status == Status::Held && it.expires_ms > self.now_ms);
         let entries = live.flat_map(|it| &it.held);
@@ -196,12 +196,12 @@ impl Model {
         of_window.map(|entry| entry.amount).sum()
     }
 
-    /// The window that a counter has got to, which may be over.
+    /// The current window of a counter, which may have ended.
     pub fn stored(&self, name: &CounterName) -> Option<Window> {
         self.accounts.get(&(name.clone(), self.serial(name))).map(|account| account.window)
     }
 
-    /// The number that a counter's window has or would have. Windows that overlap are one and the same.
+    /// The number that a counter's window has or would get. Overlapping windows are the same window.
     pub fn resolve(&self, name: &CounterName, window: Window) -> (u64, Change) {
         let serial = self.serial(name);
         let Some(stored) = self.stored(name) else { return (1, Change::New) };
@@ -219,8 +219,8 @@ impl Model {
         window.end_ms.is_some_and(|end| end <= self.now_ms)
     }
 
-    /// What live grants add in a window of that number. One that ends with a window that was over before its bounds
-    /// moved has ended with it.
+    /// What live grants add in the window of this number. A grant that ends with its window has ended if the window
+    /// was over before its bounds moved.
     pub fn granted(&self, name: &CounterName, (serial, change): (u64, Change)) -> u64 {
         let over = change == Change::Moved && self.stored(name).is_some_and(|stored| self.is_over(stored));
         let Some(counter) = self.counters.get(name) else { return 0 };
@@ -236,7 +236,7 @@ impl Model {
         blocked.filter(|(of, _)| *of == serial).map_or(0, |(_, amount)| amount)
     }
 
-    /// Brings a counter into a window, as a call that counts does. Answers the window's number.
+    /// Brings a counter into a window, as a counting call does. Returns the window's number.
     pub fn enter(&mut self, name: &CounterName, window: Window) -> u64 {
         let (serial, change) = self.resolve(name, window);
         let over = change == Change::Moved && self.stored(name).is_some_and(|stored| self.is_over(stored));
@@ -258,10 +258,10 @@ impl Model {
         serial
     }
 
-    /// A group's counter in a window; outside of a fixed period it has none.
+    /// A group's counter in a window. Outside of a fixed period it has no window.
     pub fn stand(&self, group: &Group, owner: &str, window: Option<Window>) -> Stand {
         let name = (owner.to_owned(), group.id);
-        // Nothing is left of what is closed.
+        // Outside of the period nothing remains.
         let Some(window) = window else { return Stand { remaining: Some(0), ..stand(group, owner, [0; 4], None) } };
         let (serial, change) = self.resolve(&name, window);
         let figures = [
@@ -273,7 +273,7 @@ impl Model {
         stand(group, owner, figures, Some(window))
     }
 
-    /// The account of an entry, as settling tells it.
+    /// The account of an entry as settlements return it.
     pub fn account(&self, group: &Group, entry: &Entry) -> Stand {
         let name = (entry.owner.clone(), entry.group);
         let window = self.accounts[&(name.clone(), entry.serial)].window;
@@ -283,13 +283,13 @@ impl Model {
                 let granted = self.granted(&name, (entry.serial, Change::Same));
                 [used, self.held(&name, entry.serial), granted, self.blocked(&name, entry.serial)]
             }
-            // A closed window only keeps what was used.
+            // A closed window keeps only the used amount.
             false => [used, 0, 0, 0],
         };
         stand(group, &entry.owner, figures, Some(window))
     }
 
-    /// What counters of a user's groups stand at.
+    /// The counters of a user's groups.
     pub fn stands(&self, user: &str, labels: Labels, wanted: impl Fn(&Group) -> bool) -> Vec<Stand> {
         let anchor = self.anchor(user);
         let groups = self.standing(user);

@@ -1,5 +1,5 @@
-//! Random steps, and the call that each comes to where the model stands. Steps are plain figures, so that a failing
-//! history shrinks to few of them, and to small ones.
+//! Random steps, and the call that each one becomes in the current state of the model. Steps are plain numbers, so
+//! that a failing history shrinks to few and small ones.
 
 use proptest::prelude::*;
 
@@ -16,7 +16,7 @@ pub const USERS: usize = 3;
 pub struct Step {
     what: u8,
     user: usize,
-    /// Which of the two nodes takes it.
+    /// Which of the two nodes receives the call.
     pub node: usize,
     pub keyed: bool,
     picks: [usize; 4],
@@ -24,7 +24,7 @@ pub struct Step {
 
 #[derive(Clone, Debug)]
 pub struct History {
-    /// Some counters belong to several users; else users are spread over buckets.
+    /// Whether some counters belong to several users; otherwise users are spread over buckets.
     pub shared: bool,
     pub default_plan: bool,
     pub steps: Vec<Step>,
@@ -63,14 +63,14 @@ impl Step {
         Labels { team, size, steps: of(&[None, Some(0), Some(self.picks[1] as u64 % 300)], self.picks[2] / 9) }
     }
 
-    /// Mostly one of the newest.
+    /// Usually one of the newest.
     fn recent<T: Clone>(&self, mut all: Vec<T>) -> Option<T> {
         let newest = if self.pick(0, 5) > 0 { 4 } else { all.len() };
         all.drain(..all.len().saturating_sub(newest));
         (!all.is_empty()).then(|| all[self.pick(1, all.len())].clone())
     }
 
-    /// Now and then one that ends, or whose grace ends, at this very moment.
+    /// Sometimes a reservation that expires, or whose grace period ends, at this very moment.
     fn reservation(&self, model: &Model) -> Option<Name> {
         let ends_now = |it: &Reservation| [it.expires_ms, it.expires_ms + GRACE_MS].contains(&model.now_ms);
         let ending = model.reservations.iter().find(|(_, it)| it.status == Status::Held && ends_now(it));
@@ -84,7 +84,7 @@ impl Step {
         1 + self.pick(3, 6) as u64
     }
 
-    /// Mostly one; now and then several, of the same team.
+    /// Usually one item; sometimes several, of the same team.
     fn items(&self, first: Item) -> Vec<Item> {
         let mut items = vec![first];
         let count = if (self.picks[3] / 6).is_multiple_of(5) { 1 + self.picks[1] / 5 % 3 } else { 1 };
@@ -97,7 +97,7 @@ impl Step {
         items
     }
 
-    /// The call, and whose repetition it is; none if there is nothing that it could be about.
+    /// The call and the name of the call it repeats, if any; `None` if the call needs something that does not exist.
     pub fn call(&self, model: &Model) -> Option<(Call, Option<Name>)> {
         let user = user(self.user);
         let event = match self.pick(0, 10) {
@@ -128,7 +128,7 @@ impl Step {
             60..62 => Call::GiveBack { user, item },
             62..65 => {
                 let of = self.reservation(model)?;
-                // Now and then somebody else's.
+                // Sometimes another user's.
                 let user = if self.pick(2, 8) == 0 { user } else { model.reservations[&of].user.clone() };
                 Call::Refund { user, of, quantity, steps: labels.steps }
             }
@@ -161,7 +161,7 @@ impl Step {
         let steps = (self.pick(1, 5) == 0).then_some(self.picks[2] as u64 % 350);
         let mut figures = vec![Actual { quantity, size, steps }];
         for place in 1..model.reservations[&of].items.len() {
-            // Nothing said of an item where nothing is said of the first, or now and then.
+            // Items have no quantity if the first one has none, and sometimes otherwise.
             let said = quantity.filter(|_| !(self.picks[2] / 7 + place).is_multiple_of(3));
             figures.push(Actual {
                 quantity: said.map(|quantity| quantity / 2),
@@ -172,7 +172,7 @@ impl Step {
         Some(Call::Commit { of, figures, is_final, reject_late: self.pick(3, 6) == 0 })
     }
 
-    /// On, by a little or much; or to where something ends, a second before, or after.
+    /// A time shortly or long after now, or exactly at, a second before, or a second after something ends.
     fn time(&self, model: &Model) -> Ms {
         let edges = model.edges();
         let (now, pick) = (model.now_ms, self.picks[1] as Ms);
@@ -220,7 +220,7 @@ impl Step {
             _ => format!("user={user}"),
         };
         let expires_ms = (self.pick(2, 2) == 0).then(|| model.later(self.picks[2] as i64 % 40 - 1));
-        // Mostly of a group that such an owner has.
+        // Usually a group that such an owner has.
         let fitting: Vec<&'static str> = match self.pick(0, 8) {
             0 => vec!["whole_week"],
             1 => vec!["team_day"],
@@ -235,7 +235,7 @@ impl Step {
         Call::Grant { owner, group, amount: scaled(group, self.quantity()), expires_ms }
     }
 
-    /// One that lives, or has ended.
+    /// A live or ended grant.
     fn any_grant(&self, model: &Model) -> Option<Name> {
         let all = model.counters.values().flat_map(|counter| counter.grants.iter().map(|grant| grant.name));
         let mut all: Vec<Name> = all.collect();
@@ -251,7 +251,7 @@ impl Step {
         let group = &plan.groups[self.pick(2, plan.groups.len())];
         let quota = Edit::Quota((self.pick(3, 8) > 0).then(|| scaled(group.id, self.pick(3, 40) as u64)));
         let periods = match at {
-            // Nothing of it may be anchored to a subscription.
+            // None of its periods may depend on a subscription.
             "basic" => [Period::Daily, Period::Weekly, Period::Monthly],
             _ => [Period::Daily, Period::Hours(30), Period::Months(2)],
         };
@@ -280,7 +280,7 @@ impl Step {
         })
     }
 
-    /// A call that was made before, with its key; now and then with another body.
+    /// An earlier call with its idempotency key, sometimes with a different body.
     fn again(&self, model: &Model) -> Option<(Call, Option<Name>)> {
         let (name, first) = self.recent(model.done.iter().map(|(name, (call, _))| (*name, call.clone())).collect())?;
         let call = if self.pick(2, 4) == 0 { first.altered().unwrap_or(first) } else { first };

@@ -1,4 +1,4 @@
-//! What the model answers to changes of users and of the rules.
+//! The model's answers to changes of users and of the rules.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::state::{CounterName, Grant, Model, Request, RequestStatus, Subscripti
 
 const MOST_GRANTS: usize = 8;
 
-/// An upsert: what is left out stays, an inner none clears.
+/// An update: `None` keeps the value, an inner `None` clears it.
 #[derive(Clone, Copy, Debug)]
 pub struct Upsert {
     pub plan: &'static str,
@@ -67,14 +67,14 @@ impl Model {
         told(&next, true)
     }
 
-    /// Where a user's own counters have got to.
+    /// The current windows of a user's own counters.
     fn windows_of(&self, user: &str) -> BTreeMap<CounterName, (u64, Window)> {
         let owner = format!("user={user}");
         let own = self.counters.iter().filter(|(name, counter)| name.0 == owner && counter.serial > 0);
         own.map(|(name, counter)| (name.clone(), (counter.serial, self.stored(name).unwrap()))).collect()
     }
 
-    /// Brings a user's own counters into the windows of the plan that the user comes to.
+    /// Brings a user's own counters into the windows of the user's next plan.
     fn move_counters(&mut self, user: &str, next: &Subscription, acts: bool, reset: bool) {
         let mut groups: Vec<Group> = self.rules.plans[next.plan].groups.clone();
         if let Some((id, quota)) = next.limits {
@@ -83,7 +83,7 @@ impl Model {
         for group in groups.iter().filter(|group| group.scope == Scope::User && !group.is_concurrent()) {
             let Some(window) = group.period.window(next.anchor(), self.now_ms) else { continue };
             let action = match group.on_change {
-                // There is nothing to block without a quota.
+                // A group without a quota has nothing to block.
                 OnChange::Block if group.quota.is_none() => OnChange::Carry,
                 action if acts => action,
                 _ => OnChange::Carry,
@@ -93,7 +93,7 @@ impl Model {
             if stored.is_none() && action != OnChange::Block {
                 continue;
             }
-            // A window that was over is not carried; the end of a campaign may still move.
+            // A window that was over is not carried over, but the end of a fixed period may still move.
             let over = stored.is_some_and(|stored| stored != window && stored.kind != "fixed" && self.is_over(stored));
             let (serial, _) = self.resolve(&name, window);
             let turned = serial > self.serial(&name) && stored.is_some();
@@ -108,12 +108,13 @@ impl Model {
         }
     }
 
-    /// The windows of one group, or of all, begin anew at 0 from where they were; grants within them stay.
+    /// Restarts the windows of one group, or of all groups, at 0 at their current position; grants within them are
+    /// kept.
     fn start_anew_from(&mut self, before: BTreeMap<CounterName, (u64, Window)>, group: Option<&'static str>) {
         let wanted = before.into_iter().filter(|(name, _)| group.is_none_or(|group| group == name.1));
         for (name, (serial, window)) in wanted.filter(|(_, (_, window))| window.kind != "concurrent") {
             self.counter(&name).serial = serial;
-            // It is closed as it was before it was moved.
+            // The window is closed with the bounds it had before it was moved.
             self.accounts.get_mut(&(name.clone(), serial)).unwrap().window = window;
             let anew = self.start_anew(&name, window);
             for grant in &mut self.counter(&name).grants {
@@ -154,13 +155,13 @@ impl Model {
         if group.is_some_and(|id| known.all(|plan| plan.group(id).is_none())) {
             return invalid();
         }
-        // Of the user's own counters only.
+        // Only of the user's own counters.
         let before = self.windows_of(user);
         self.start_anew_from(before, group);
         Told { word: format!("{} true", self.is_blocked(user)), ..Told::ok() }
     }
 
-    /// The group as it is for an owner: in the user's plan or the policies, or shared by several users.
+    /// The group that applies to an owner: in the user's plan or the policies, or shared by several users.
     fn group_for(&self, owner: &str, id: &str) -> Option<Group> {
         let of_user = owner.split(',').find_map(|pair| pair.strip_prefix("user="));
         let mut known = match of_user {
@@ -172,7 +173,7 @@ impl Model {
         known.into_iter().find(|group| group.id == id)
     }
 
-    /// The group and its window, unless the grant is wrong whatever the counter is at.
+    /// The group and its window, unless the grant is invalid whatever the state of its counter.
     fn drafted(&self, owner: &str, id: &str, expires_ms: Option<Ms>) -> Option<Option<Window>> {
         let group = self.group_for(owner, id)?;
         let names = match group.scope {
@@ -219,7 +220,7 @@ impl Model {
         live.map(|grant| grant.name).collect()
     }
 
-    /// The counter of a grant that lives, by its counter's window as it was last counted in.
+    /// The counter of a live grant, in the window in which it was last counted.
     pub fn grant_of(&self, of: Name) -> Option<CounterName> {
         let mut found =
             self.counters.iter().flat_map(|(name, counter)| counter.grants.iter().map(move |it| (name, it)));
@@ -233,7 +234,7 @@ impl Model {
         live.then(|| name.clone())
     }
 
-    /// One that lives, as [`Model::grant_of`] tells.
+    /// Revokes a live grant, see [`Model::grant_of`].
     pub fn revoke(&mut self, of: Name) -> Told {
         let Some(name) = self.grant_of(of) else { return Told::problem(404, "not_found") };
         self.counter(&name).grants.retain(|grant| grant.name != of);

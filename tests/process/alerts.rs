@@ -1,4 +1,5 @@
-//! Exactly one alert per threshold, however many calls cross it at once, on nodes of which one is killed.
+//! Each threshold triggers exactly one alert, even if many concurrent calls cross it on several nodes and one of them
+//! is killed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,18 +11,18 @@ use crate::support::receiver::{Receiver, Reply};
 use crate::support::{Redis, folder};
 
 const CALLS: usize = 10_000;
-/// Calls under way at the same time.
+/// Number of concurrent calls.
 const AT_ONCE: usize = 64;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_calls_on_two_nodes_tell_each_threshold_once_though_one_is_killed() {
+async fn ten_thousand_calls_on_two_nodes_report_each_threshold_once_though_one_is_killed() {
     let redis = Redis::start().await;
     let url = redis.url();
     let settings = [
         ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY),
         ("QUOTAGATE_REDIS_URL", url.as_str()),
         ("QUOTAGATE_WEBHOOK_ALLOW_PRIVATE", "1"),
-        // What the killed node had taken is the other's sooner.
+        // The deliveries that the killed node had claimed pass to the other node sooner.
         ("QUOTAGATE_WEBHOOK_TIMEOUT_MS", "2000"),
     ];
     let dir = folder();
@@ -50,8 +51,8 @@ async fn ten_thousand_calls_on_two_nodes_tell_each_threshold_once_though_one_is_
         workers.push(tokio::spawn(async move {
             let http = crate::support::http().build().unwrap();
             for call in (worker..CALLS).step_by(AT_ONCE) {
-                // One call may die with its node, and on a machine that stands still one may end in 503: its key lets it be
-                // made again, counted once.
+                // A call may fail with the killed node, or with 503 on a machine that pauses. Its idempotency key
+                // allows it to be repeated and counted once.
                 let answer = loop {
                     let node = &urls[call % 2];
                     let other = &urls[(call + 1) % 2];
@@ -94,7 +95,7 @@ async fn ten_thousand_calls_on_two_nodes_tell_each_threshold_once_though_one_is_
         .flat_map(|group| percents.map(|percent| (group.to_owned(), percent)))
         .collect();
     receiver.wait_for(wanted.len()).await;
-    // A receiver may get a message again, under its id: where it was slow to answer, or its node died.
+    // A receiver may get a message again with the same id, if it answered slowly or the sending node was killed.
     let messages: BTreeMap<String, Value> =
         receiver.got().iter().map(|message| (message.id().to_owned(), message.json()["data"].clone())).collect();
     let mut got: Vec<(String, u64)> = messages
@@ -102,8 +103,8 @@ async fn ten_thousand_calls_on_two_nodes_tell_each_threshold_once_though_one_is_
         .map(|data| (data["groupId"].as_str().unwrap().to_owned(), data["percent"].as_u64().unwrap()))
         .collect();
     got.sort();
-    assert_eq!(got, wanted, "each threshold is told once");
-    // The answers tell them too; a repeated call tells what it told before.
+    assert_eq!(got, wanted, "each threshold triggers one alert");
+    // The answers contain the alerts too; a repeated call returns the same ones.
     let told = told.lock().unwrap();
     assert!(told.len() <= wanted.len() && told.keys().all(|passed| wanted.contains(passed)), "{told:?}");
 }

@@ -1,4 +1,4 @@
-//! `quotagate apply` and `QUOTAGATE_CONFIG`, as an operator and as CI use them.
+//! `quotagate apply` and `QUOTAGATE_CONFIG`, as used by operators and CI.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ fn examples() -> Vec<PathBuf> {
     files
 }
 
-/// Per example: the plan, a call, and the groups that it counts in.
+/// For each example: the plan, a call, and the groups that count it.
 fn first_calls() -> Vec<(&'static str, Value, Vec<&'static str>)> {
     let llm =
         json!({"event": "llm.chat", "metadata": {"model": "small", "prompt_tokens": 1200, "completion_tokens": 800}});
@@ -289,7 +289,7 @@ fn the_checked_in_schema_is_what_the_code_generates() {
     let (code, out, _) = told(run(&["schema"], &[]));
     assert_eq!(code, Some(0));
     let checked_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.schema.json");
-    // What every example writes: filters that are scalars or lists, weights that are numbers or text.
+    // The notations that the examples use: filters that are scalars or lists, weights that are numbers or strings.
     let schema: Value = serde_json::from_str(&out).unwrap();
     assert!(schema["$defs"]["RuleBody"]["properties"]["metadata"]["additionalProperties"]["type"].is_null());
     assert_eq!(schema["$defs"]["NumberOrText"]["oneOf"].as_array().unwrap().len(), 2);

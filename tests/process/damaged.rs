@@ -1,4 +1,4 @@
-//! An entry of the ledger that nobody can read any more: left out by each who reads, named, and in nobody's way.
+//! A damaged ledger entry: every reader skips it and names it, and nothing else is affected.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::support::{connect, eventually, folder, monthly};
 const LEDGER: &str = "qg:{default:live}:ledger";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_entry_stops_nobody_and_is_named() {
+async fn a_damaged_entry_is_skipped_and_named() {
     let dir = folder();
     let log = dir.path().join("log");
     let gateway = Process::start_with(dir.path(), &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)], &log);
@@ -36,7 +36,7 @@ async fn a_damaged_entry_stops_nobody_and_is_named() {
         let text = reqwest::get(format!("{}/metrics", gateway.url)).await.unwrap().text().await.unwrap();
         text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned))
     };
-    // Rows of reports go on behind it, and the node that folds says so.
+    // Rollup rows continue after it, and the node that folds logs it.
     let report = gateway.call("GET", "reports/usage", ADMIN_KEY, &Value::Null).await;
     assert_eq!(report["data"][0]["calls"], 2, "{report}");
     let counted = "quotagate_damaged_entries_total{stream=\"ledger\"}";
@@ -44,7 +44,7 @@ async fn a_damaged_entry_stops_nobody_and_is_named() {
     let id = format!("led_00_{damaged}");
     let logged = std::fs::read_to_string(&log).unwrap();
     assert_eq!(logged.matches(&id).count(), 1, "{logged}");
-    // Lists, exports and rebuilt rows leave it out.
+    // Lists, exports and rebuilt rows skip it.
     let events = gateway.call("GET", "events?order=asc&limit=1", ADMIN_KEY, &Value::Null).await;
     let next = events["nextCursor"].as_str().unwrap();
     let rest = gateway.call("GET", &format!("events?order=asc&cursor={next}"), ADMIN_KEY, &Value::Null).await;
@@ -65,13 +65,13 @@ async fn a_damaged_entry_stops_nobody_and_is_named() {
     let (code, rehearsed, warned) = told(&["whatif", "--plan", draft.to_str().unwrap(), "--for", "pro", "--json"]);
     assert_eq!(code, Some(0), "{rehearsed} {warned}");
     assert!(warned.contains(&warning), "{warned}");
-    // What it charged cannot be proven; the entry behind it tells the balance, so nothing is in doubt.
+    // What it charged cannot be verified, but the next entry contains the balance, so nothing is in doubt.
     let (code, proven, _) = told(&["verify"]);
     assert_eq!(code, Some(1), "{proven}");
     let line = "3 entries of the ledger (complete): no drift, 1 entry that cannot be read\n";
     assert!(proven.contains(line) && proven.contains(&format!("damaged: {id} cannot be read\n")), "{proven}");
     assert_eq!(metric("quotagate_verify_damaged_entries{app=\"default\"}").await.as_deref(), Some("1"));
-    // A difference behind the last readable entry may be what a damaged one charged: it is not put right by a guess.
+    // A difference after the last readable entry may come from the damaged one, so it is not repaired by a guess.
     let _: String = damage.query_async(&mut redis).await.unwrap();
     let account = "qg:{default:live}:account:user:u";
     tamper(&mut redis, account, "images", 1, 0).await;
@@ -81,7 +81,7 @@ async fn a_damaged_entry_stops_nobody_and_is_named() {
     assert!(doubted.contains(doubt), "{doubted}");
     let (used, _) = amounts(&mut redis, account, "images").await;
     assert_eq!(used, 11);
-    // The whole entry of a call behind it proves the counter by itself again.
+    // A readable entry of a later call makes the counter verifiable again.
     gateway.call("POST", "track", &key, &track).await;
     assert!(told(&["verify"]).1.contains(": no drift, 2 entries that cannot be read\n"));
 }

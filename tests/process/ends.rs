@@ -1,4 +1,4 @@
-//! Whatever ends a test, its processes end too.
+//! However a test ends, its processes end too.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use crate::gateway::{ADMIN_KEY, Process};
 use crate::support::{Redis, connect, eventually, folder, run};
 
 const NAME: &str = "ends::the_processes_of_a_killed_test_end";
-/// Set in the environment of the test that is to be killed.
+/// Environment variable of the test process that is to be killed.
 const KILLED: &str = "KILLED_TEST";
 
 async fn process_id(url: &str) -> String {
@@ -16,13 +16,13 @@ async fn process_id(url: &str) -> String {
     info.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap().trim().to_owned()
 }
 
-/// Starts what tests start, prints the process ids, and waits for its end.
+/// Starts the processes that tests start, prints their ids, and waits to be killed.
 async fn to_be_killed() {
     let (redis, dir) = (Redis::start().await, folder());
     let settings = [("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)];
     let gateway = Process::start(dir.path(), &settings);
     let embedded = quotagate::infra::embedded_redis::url_of(dir.path()).unwrap();
-    // The Redis of a gateway that was killed stays behind, and is nobody's child.
+    // The Redis of a killed gateway keeps running without a parent.
     let other = folder();
     let left = Process::start(other.path(), &settings);
     let left_url = quotagate::infra::embedded_redis::url_of(other.path()).unwrap();
@@ -34,7 +34,7 @@ async fn to_be_killed() {
     drop((gateway, redis));
 }
 
-/// It runs, and is not only waiting for somebody to ask how it ended.
+/// Whether the process runs, and is not a zombie.
 fn lives(id: &str) -> bool {
     let output = Command::new("ps").args(["-o", "stat=", "-p", id]).output().unwrap();
     let state = String::from_utf8(output.stdout).unwrap();

@@ -1,4 +1,4 @@
-//! `quotagate export`: random traffic, summed by an outside tool, and files that were cut off.
+//! `quotagate export`: random traffic summed by an independent tool, and truncated files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::gateway::{one_clear_line, run};
 use crate::support::seeds::seed;
 use crate::support::{Api, World, folder, new_key};
 
-/// A user whose name a spreadsheet would calculate.
+/// Users, some with names that a spreadsheet would evaluate as a formula.
 const USERS: [&str; 4] = ["u_1", "u_2", "=1+1", "ä, \"b\""];
 const TEAMS: [&str; 3] = ["red", "blue", "@c"];
 
@@ -37,7 +37,7 @@ async fn world() -> World {
     world
 }
 
-/// Calls at random; whether each is allowed does not matter.
+/// Random calls; whether each one is allowed does not matter.
 async fn traffic(app: &Api, operator: &Api, random: &mut StdRng, days: i64) {
     let mut settled: Vec<(String, &str)> = Vec::new();
     let mut open: Vec<(String, &str)> = Vec::new();
@@ -70,7 +70,7 @@ async fn traffic(app: &Api, operator: &Api, random: &mut StdRng, days: i64) {
                     let answer = app.post("track", refund).await;
                     assert!([200, 409, 410].contains(&answer.status), "{}", answer.text);
                 }
-                // Fewer windows than are kept of a counter.
+                // Fewer windows than are kept for a counter.
                 _ if resets < 6 => {
                     operator.post("users/u_1/reset", json!({"groupId": "images"})).await.expect(200);
                     resets += 1;
@@ -86,7 +86,7 @@ async fn traffic(app: &Api, operator: &Api, random: &mut StdRng, days: i64) {
                 };
                 let call = if random.random_range(0..5) == 0 { "release" } else { "commit" };
                 let body = if call == "release" { json!({"reservationId": id, "reason": "-1"}) } else { body };
-                // Late ones too; and those that nobody settles expire.
+                // Some settlements are late; reservations that are never settled expire.
                 let answer = app.post(call, body).await;
                 assert!([200, 410].contains(&answer.status), "{}", answer.text);
                 settled.push((id.clone(), user));
@@ -99,7 +99,7 @@ pub fn ms(time: &str) -> i64 {
     quotagate::domain::time::window::parse_rfc3339(time).unwrap()
 }
 
-/// `used` of every window of every counter that Redis knows, by `<group> <scope> <window>`.
+/// `used` of every window of every counter in Redis, by `<group> <scope> <window>`.
 async fn counters(world: &World) -> BTreeMap<String, String> {
     let decimals = |group: &str| match group {
         "spend" => 6,
@@ -131,7 +131,7 @@ async fn counters(world: &World) -> BTreeMap<String, String> {
     found
 }
 
-/// As Python writes JSON.
+/// JSON in Python's formatting.
 fn pythonic(json: &str) -> String {
     let spaced = json.replace("\":\"", "\": \"").replace("\",\"", "\", \"");
     let escape =
@@ -139,7 +139,7 @@ fn pythonic(json: &str) -> String {
     spaced.chars().map(escape).collect()
 }
 
-/// Answers what it told on standard error.
+/// Returns what it wrote to standard error.
 fn export(world: &World, file: &Path, more: &[&str]) -> String {
     let url = world.redis.url();
     let arguments = [&["export", "--mode", "test", "--out", file.to_str().unwrap()], more].concat();
@@ -157,7 +157,7 @@ fn sums(file: &Path) -> BTreeMap<String, String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outside_tool_sums_an_export_to_every_counter_and_a_cut_file_goes_on_exactly() {
+async fn an_independent_tool_sums_an_export_to_every_counter_and_a_truncated_file_is_completed() {
     let seed = seed("EXPORT_SEED");
     let mut random = StdRng::seed_from_u64(seed);
     let world = world().await;
@@ -166,7 +166,7 @@ async fn an_outside_tool_sums_an_export_to_every_counter_and_a_cut_file_goes_on_
     traffic(&world.app, &operator, &mut random, 8).await;
     let early = dir.path().join("early.csv");
     export(&world, &early, &[]);
-    // Calls of the same days again: the clock of the sandbox only moves forward, so they come at its latest time.
+    // More calls on the same days: the sandbox's clock cannot go back, so they are at its latest time.
     world.app.freeze("2027-02-20T00:00:00Z").await;
     for user in USERS {
         world
@@ -185,7 +185,7 @@ async fn an_outside_tool_sums_an_export_to_every_counter_and_a_cut_file_goes_on_
             assert_eq!(found.get(counter).map_or("0", String::as_str), used, "{counter} in {name}");
         }
         assert!(counters.len() > 30 && found.keys().all(|counter| counters.contains_key(counter)), "{found:?}");
-        // Nothing new: nothing changes. Cut off anywhere: it is whole again.
+        // Without new events nothing changes, and a file truncated anywhere is completed.
         let mut cuts = vec![whole.len(), 0, 5, 300, whole.len() - 1];
         cuts.extend((0..8).map(|_| random.random_range(0..whole.len())));
         let lines: Vec<usize> =
@@ -206,7 +206,7 @@ async fn an_outside_tool_sums_an_export_to_every_counter_and_a_cut_file_goes_on_
     assert_eq!(std::fs::read(&early).unwrap(), std::fs::read(dir.path().join("all.csv")).unwrap());
     let text = std::fs::read_to_string(&early).unwrap();
     assert!(text.contains(",'=1+1,") && !text.contains(",=1+1,"), "no cell is calculated");
-    // Part of it.
+    // Only a part of the period.
     let part = dir.path().join("part.ndjson");
     export(&world, &part, &["--user", "u_2", "--types", "track,denial", "--since", "2020-01-01T00:00:00Z"]);
     let all = std::fs::read_to_string(dir.path().join("all.ndjson")).unwrap();
@@ -221,7 +221,7 @@ async fn an_outside_tool_sums_an_export_to_every_counter_and_a_cut_file_goes_on_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_is_none_of_ours_is_left_alone_and_a_fault_is_one_line() {
+async fn a_foreign_file_is_not_changed_and_an_error_is_one_line() {
     let world = world().await;
     world.app.post("track", json!({"userId": "u_1", "event": "image.a"})).await.expect(200);
     let dir = folder();
@@ -254,7 +254,7 @@ async fn a_file_that_is_none_of_ours_is_left_alone_and_a_fault_is_one_line() {
         assert_eq!(output.status.code(), Some(2), "{wrong:?}");
     }
     assert!(!Path::new(out).exists(), "nothing was begun");
-    // Two at once would tear each other's lines.
+    // Two exports to one file would mix their lines.
     let held = std::fs::File::create(dir.path().join("held.csv")).unwrap();
     held.lock().unwrap();
     let told = one_clear_line(&run(

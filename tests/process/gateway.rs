@@ -1,4 +1,4 @@
-//! A gateway process.
+//! Runs the gateway as a process.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -13,7 +13,7 @@ use crate::support::{PATIENCE, run};
 
 pub const ADMIN_KEY: &str = "ak_process_test_0123456789abcdef";
 
-/// The binary with no setting of this machine.
+/// The binary with a clean environment.
 pub fn quotagate(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     program(Path::new(env!("CARGO_BIN_EXE_quotagate")), arguments, settings)
 }
@@ -23,19 +23,19 @@ fn program(path: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Comman
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("QUOTAGATE_")) {
         command.env_remove(name);
     }
-    // On a busy machine an answer of Redis may take long; a test waits for it.
+    // On a busy machine Redis may answer slowly, so the timeout is long.
     command.args(arguments).env("QUOTAGATE_BIND", "127.0.0.1:0").env("QUOTAGATE_REDIS_TIMEOUT_MS", "60000");
     command.envs(settings.iter().copied());
     run::mark(&mut command);
     command
 }
 
-/// Runs it to its end.
+/// Runs it until it exits.
 pub fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
     quotagate(arguments, settings).output().unwrap()
 }
 
-/// Fails unless it ended with exit code 1 and one line that says why.
+/// Fails unless it exited with code 1 and one line that names the reason.
 #[track_caller]
 pub fn one_clear_line(output: &Output) -> String {
     let told = String::from_utf8(output.stderr.clone()).unwrap();
@@ -55,24 +55,24 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `serve` and waits until it has told where it is and what to copy.
+    /// Starts `serve` and waits until it has printed its address and the commands to copy.
     pub fn start(data_dir: &Path, settings: &[(&str, &str)]) -> Self {
         static STARTED: AtomicU64 = AtomicU64::new(0);
         let log = format!("gateway-{}.log", STARTED.fetch_add(1, Ordering::Relaxed));
         Self::start_with(data_dir, settings, &run::directory().join(log))
     }
 
-    /// The same, with its log appended to that file.
+    /// The same, with its log appended to this file.
     pub fn start_with(data_dir: &Path, settings: &[(&str, &str)], log: &Path) -> Self {
         Self::launch(quotagate(&["serve"], settings), data_dir, log)
     }
 
-    /// Another program in its place, that ends by being it.
+    /// The same with another program, which executes the gateway.
     pub fn start_program(path: &Path, data_dir: &Path, settings: &[(&str, &str)], log: &Path) -> Self {
         Self::launch(program(path, &["serve"], settings), data_dir, log)
     }
 
-    /// The same, with its log sent to where nobody can read it again.
+    /// The same, with its log sent to this destination.
     pub fn start_logging_to(data_dir: &Path, settings: &[(&str, &str)], log: Stdio) -> Self {
         Self::run(quotagate(&["serve"], settings), data_dir, log, Path::new("/dev/null"))
     }
@@ -86,13 +86,13 @@ impl Process {
         command.env("QUOTAGATE_DATA_DIR", data_dir).stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
-        // From here on it ends with the test, also with one that fails.
+        // From here on the process ends with the test, also if the test fails.
         let mut process = Self { child, log: log.to_owned(), url: String::new(), welcome: String::new() };
         while !process.welcome.contains("/api/v1/reserve ") {
             let read = lines.read_line(&mut process.welcome).unwrap();
             assert!(read > 0, "the gateway ended before it was ready: {}", process.welcome);
         }
-        // Nobody reads what comes later, and it must not be stuck on that.
+        // Drains the output, so that the process never blocks on a full pipe.
         std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
         let url = process.welcome.split_whitespace().find(|word| word.starts_with("http://"));
         process.url = url.unwrap().to_owned();
@@ -119,13 +119,13 @@ impl Process {
         }
     }
 
-    /// SIGTERM; answers how it ended.
+    /// SIGTERM; returns the exit status.
     pub fn terminate(mut self) -> ExitStatus {
         self.signal("-TERM");
         self.wait()
     }
 
-    /// SIGKILL: no destructor runs, its Redis is left behind.
+    /// SIGKILL: no destructor runs, and its Redis keeps running.
     pub fn kill(mut self) {
         self.signal("-KILL");
         self.wait();
@@ -148,7 +148,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // A test that failed: its Redis must not stay behind.
+        // If the test failed, its Redis must not keep running.
         if matches!(self.child.try_wait(), Ok(None)) {
             self.signal("-TERM");
             let _ = self.child.wait();

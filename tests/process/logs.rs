@@ -1,4 +1,4 @@
-//! A log, or a standard output, that cannot be written.
+//! A log or standard output that cannot be written.
 
 use std::fs::File;
 use std::io::Read;
@@ -24,7 +24,7 @@ async fn start(dir: &TempDir, settings: &[(&str, &str)], log: Stdio) -> Process 
     started.await.unwrap()
 }
 
-/// Standard error whose reader is gone.
+/// A standard error pipe that is closed at its other end.
 fn nobody_reads() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -64,7 +64,7 @@ async fn a_dead_log_cuts_no_call_and_the_private_redis_starts_again() {
     for _ in 0..2 {
         let id = server().await.unwrap();
         assert!(Command::new("kill").args(["-STOP", &id]).status().unwrap().success());
-        // Each of these is logged.
+        // Each of these requests writes a log line.
         for _ in 0..3 {
             assert_eq!(api(&gateway, &key).post("reserve", image()).await.status, 503);
         }
@@ -92,7 +92,7 @@ async fn with_a_dead_log_a_key_revoked_elsewhere_ends_also_after_redis_was_away(
     let call = async || api(&gateway, &key).post("can-use", image()).await.status;
     eventually("the key is known", || async { call().await == 200 }).await;
     redis.kill();
-    // Nobody calls, so it is the follower of changes that finds it away, and logs that.
+    // There are no calls, so the task that follows changes notices that Redis is unavailable, and logs it.
     eventually("a line is lost", || async { lost(&gateway).await > 0 }).await;
     redis.start_again().await;
     eventually("it serves again", || async { call().await == 200 }).await;
@@ -112,13 +112,13 @@ async fn a_full_disk_under_the_log_stops_no_gateway() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_nobody_reads_keeps_no_call_waiting() {
+async fn a_log_without_a_reader_delays_no_call() {
     let dir = TempDir::new().unwrap();
     let (mut reader, writer) = std::io::pipe().unwrap();
     let gateway = start(&dir, &[ADMIN, ("QUOTAGATE_LOG", "trace")], writer.into()).await;
     let (_, key) = live_key(&gateway).await;
     let api = api(&gateway, &key);
-    // The pipe is full long before the queue is.
+    // The pipe is full long before the log queue is.
     for _ in 0..20_000 {
         assert_eq!(api.post("can-use", image()).await.status, 200);
         if lost(&gateway).await > 0 {
@@ -126,7 +126,7 @@ async fn a_log_that_nobody_reads_keeps_no_call_waiting() {
         }
     }
     assert!(lost(&gateway).await > 0);
-    // Who reads again finds the lines that had room.
+    // After reading resumes, the lines that fit into the queue appear.
     let drained = std::thread::spawn(move || reader.read_to_end(&mut Vec::new()).unwrap());
     assert_eq!(tokio::task::spawn_blocking(move || gateway.terminate()).await.unwrap().code(), Some(0));
     assert!(drained.join().unwrap() > 65_536);

@@ -1,4 +1,4 @@
-//! The real binary as an operator meets it, and the committed trace excerpt.
+//! The released binary from an operator's point of view, and the committed trace excerpt.
 
 // The layout of the futures that the service makes is deeper than the default of 128.
 #![recursion_limit = "256"]
@@ -15,7 +15,7 @@ mod configuration_file;
 mod damaged;
 mod ends;
 mod export;
-// Some of it is for tests/faults.
+// Some of it is used only by tests/faults.
 #[allow(dead_code)]
 mod gateway;
 mod guides;

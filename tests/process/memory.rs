@@ -1,5 +1,5 @@
-//! What a stranger, and whoever has a key, can make a node's memory grow by. Linux only: there the system says how much
-//! memory a process has had at most.
+//! How much memory clients can make a node allocate, with and without a key. Linux only, since the test reads the peak
+//! memory of a process from `/proc`.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use crate::gateway::{ADMIN_KEY, Process};
 use crate::raw_http::{self, Route, bomb, chunked, connect, gzip, request, routes, send};
 
 const MIB: usize = 1 << 20;
-/// Requests at once.
+/// Number of concurrent requests.
 const AT_ONCE: usize = 64;
 
 /// A node with a key for metering.
@@ -31,19 +31,19 @@ impl Node {
         let process = Process::start(dir.path(), &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY), ("QUOTAGATE_LOG", "error")]);
         let created = process.call("POST", "keys", ADMIN_KEY, &json!({"kind": "secret", "mode": "live"})).await;
         let key = created["key"].as_str().unwrap().to_owned();
-        // What it needs anyhow it has by now.
+        // Warms up the node, so that its regular memory is allocated.
         join_all((0..AT_ONCE).map(|_| process.call("GET", "plans", ADMIN_KEY, &Value::Null))).await;
         Self { process, key, _dir: dir }
     }
 
-    /// Bytes that `/proc` tells of the process.
+    /// A value in bytes from `/proc/<pid>/status`.
     fn figure(&self, name: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
     }
 
-    /// By how much its memory was larger at any time than it is now, since the last call.
+    /// Resets the peak memory; returns the current memory.
     fn peak_begins(&self) -> usize {
         std::fs::write(format!("/proc/{}/clear_refs", self.process.id()), "5").unwrap();
         self.figure("VmRSS:")
@@ -56,7 +56,7 @@ impl Node {
         assert!(growth < most, "{what}: {growth} bytes more than {before}");
     }
 
-    /// Sends the same bytes on so many connections at once; each is refused with that status.
+    /// Sends the same bytes on this many connections at once; each must be refused with this status.
     async fn all_refused(&self, bytes: &[u8], status: u16, what: &str) {
         let before = self.peak_begins();
         let replies = join_all((0..AT_ONCE).map(|_| send(&self.process.url, bytes))).await;
@@ -94,13 +94,13 @@ async fn sixty_four_bodies_that_inflate_at_once_take_less_than_32_mib() {
             node.all_refused(&pieces, status, &format!("{name} in pieces to {line} ({status})")).await;
         }
     }
-    // It goes on, and takes gzip that is not too large.
+    // The node keeps working, and accepts a gzip body that is not too large.
     let call = gzip(json!({"userId": "u", "event": "image.a"}).to_string().as_bytes());
     let reply = send(&node.process.url, &request("POST /api/v1/can-use", &with_key, &call)).await;
     assert_eq!(reply.status, 200, "{}", reply.json);
 }
 
-/// What is too large, too much or too deep, for one route: what it is, and the request.
+/// Oversized requests for one route: too large, too many items, or nested too deeply. Each with a description.
 fn oversized(route: &Route, key: &str, things: &Things) -> Vec<(&'static str, Vec<u8>)> {
     let line = format!("{} {}", route.method, route.path);
     let head = |more: &str| format!("{key}{more}").into_bytes();
@@ -138,7 +138,7 @@ fn oversized(route: &Route, key: &str, things: &Things) -> Vec<(&'static str, Ve
 struct Things {
     plain: Vec<u8>,
     bomb: Vec<u8>,
-    /// Deflate blocks without content, 5 bytes each, that never inflate to anything.
+    /// Empty deflate blocks, 5 bytes each, which never inflate to any data.
     empty_blocks: Vec<u8>,
     deep: Vec<u8>,
     deep_gzip: Vec<u8>,
@@ -153,7 +153,7 @@ impl Things {
     }
 }
 
-/// A route that is added later is tried as well.
+/// Covers every route of the API description, so also routes that are added later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[cfg_attr(not(target_os = "linux"), ignore = "needs /proc")]
 async fn everything_oversized_to_every_route_is_refused_soon_and_takes_little_memory() {
@@ -162,18 +162,18 @@ async fn everything_oversized_to_every_route_is_refused_soon_and_takes_little_me
     let keys = ["", &format!("X-Api-Key: {}\r\n", node.key), &format!("Authorization: Bearer {ADMIN_KEY}\r\n")];
     let routes = routes();
     let mut faults = Vec::new();
-    // Each part of the program that answers them is in memory by now.
+    // Warms up the code that answers the requests.
     for (key, route) in keys.iter().flat_map(|key| routes.iter().map(move |route| (key, route))) {
         send(url, &request(&format!("{} {}", route.method, route.path), key.as_bytes(), b"{}")).await;
     }
     let before = node.peak_begins();
     for key in keys {
         for route in &routes {
-            // Nobody's configuration is to be read as too large by the key that may write it, up to a mebibyte.
+            // A key that may write the configuration may send up to a mebibyte, so larger bodies are sent for it.
             let tries = stream::iter(oversized(route, key, &things)).map(async |(what, bytes)| {
                 let reply = send(url, &bytes).await;
                 let name = format!("{what} to {} {} with `{}`", route.method, route.pattern, key.trim());
-                // Of what a call does not read nothing can be too large.
+                // What a route does not read cannot be too large.
                 let is_read = match what {
                     "header" | "headers" | "path" | "query" => true,
                     "header that is read" | "ids" | "query that is read" => false,
@@ -190,7 +190,7 @@ async fn everything_oversized_to_every_route_is_refused_soon_and_takes_little_me
     node.grew_less_than(64 * MIB, before, "everything oversized to every route");
 }
 
-/// Clients that never come to an end, while others call.
+/// Clients that never finish their requests, during other traffic.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[cfg_attr(not(target_os = "linux"), ignore = "needs /proc")]
 async fn a_chunked_body_without_end_is_cut_off() {
@@ -227,7 +227,8 @@ async fn a_chunked_body_without_end_is_cut_off() {
     }
 }
 
-/// What strangers send until `done`, one after the other on connections of their own; answers how many requests it was.
+/// Sends what unauthenticated clients may send, until `done`, one request after the other on new connections; returns
+/// their number.
 async fn flood(node: &Node, things: &Things, number: usize, done: &AtomicBool) -> u64 {
     let (url, key) = (&node.process.url, format!("X-Api-Key: {}\r\n", node.key));
     let gzipped = "Content-Encoding: gzip\r\n";
@@ -244,9 +245,9 @@ async fn flood(node: &Node, things: &Things, number: usize, done: &AtomicBool) -
             ),
             4 => drop(send(url, &request("POST /api/v1/session", b"Expect: 100-continue\r\n", deep)).await),
             5 => drop(send(url, &request("POST /api/v1/reserve", key.as_bytes(), deep)).await),
-            // Many calls before the first answer is read.
+            // Many pipelined calls before the first answer is read.
             6 => drop(send(url, &request("GET /api/v1/plans", b"", b"").repeat(500)).await),
-            // A head that never ends, and a client that leaves.
+            // A request head that never ends, and a client that disconnects.
             _ => connect(url)
                 .await
                 .write_all(format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(60_000)).as_bytes())
@@ -258,7 +259,7 @@ async fn flood(node: &Node, things: &Things, number: usize, done: &AtomicBool) -
     sent
 }
 
-/// Floods for so long, with that many connections that stay idle; a caller with a key is answered all the while.
+/// Floods for this time, with this many idle connections; a caller with a key is answered throughout.
 async fn flooded(seconds: u64, idle: usize, most: usize) {
     let node = Node::start().await;
     let (body, things) = (json!({"userId": "u", "event": "image.a"}), Things::new());

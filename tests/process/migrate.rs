@@ -1,5 +1,5 @@
-//! What a release with layout 6 left, as `quotagate migrate` and a start bring it to the present layout. How the data was
-//! made is in tests/data/README.md.
+//! Data of a release with layout 6, converted by `quotagate migrate` or at start-up. tests/data/README.md says how the
+//! data was created.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ use crate::support::{PATIENCE, Redis, connect, folder};
 const LAYOUT: &str = "qg:{quotagate}:layout";
 const USER: &str = "qg:{default:test/main}:counters:user:u1";
 
-/// The commands that store what the old release left.
+/// The commands that restore the old release's data.
 fn commands() -> Vec<Vec<String>> {
     let lines = include_str!("../data/layout6.jsonl").lines();
     lines.map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -46,7 +46,7 @@ async fn loaded() -> Redis {
     redis
 }
 
-/// What the old release answered, and its keys and reservations.
+/// The old release's answers, keys and reservations.
 struct Old(Value);
 
 impl Old {
@@ -63,7 +63,7 @@ impl Old {
     }
 }
 
-/// Runs `quotagate migrate`; answers exit code, what it printed, and its warnings and errors.
+/// Runs `quotagate migrate`; returns the exit code, its output, and its warnings and errors.
 fn migrate(redis: &Redis, more: &[&str]) -> (Option<i32>, String, String) {
     let output = run(&[&["migrate"], more].concat(), &[("QUOTAGATE_REDIS_URL", &redis.url())]);
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -169,7 +169,7 @@ async fn reservations_settle_and_expire_grants_end_and_requests_are_decided() {
 
     let before = stands(&gateway, key, "u1").await;
     assert_eq!(before["images"], (number(2), number(8), number(7)));
-    // In the window that it was held in, which is closed.
+    // In the window in which it was held, which is closed by now.
     let closed = async || {
         let history = gateway.call("GET", "usage/history?userId=u1&groupId=images", key, &Value::Null).await;
         history["data"].to_string()
@@ -185,13 +185,13 @@ async fn reservations_settle_and_expire_grants_end_and_requests_are_decided() {
     assert_eq!(stands(&gateway, key, "u1").await["images"], (number(10), number(1), number(7)));
     post("release", json!({"reservationId": old.id("job")})).await;
     assert_eq!(stands(&gateway, key, "u2").await["jobs"].1, 1);
-    // Once more an outcome, and the rest of a charge back.
+    // Another outcome, and a refund of the rest of a charge.
     post(&format!("reservations/{}/outcome", old.id("accepted")), json!({"outcome": "rejected"})).await;
     let used = stands(&gateway, key, "u2").await["images"].0.as_u64().unwrap();
     let refund = json!({"userId": "u2", "event": "image.a.refund", "quantity": 3, "metadata": {"reservationId": old.id("to_refund")}});
     post("track", refund).await;
     assert_eq!(stands(&gateway, key, "u2").await["images"].0, used - 3);
-    // The same operation, and not another hold.
+    // The same operation, which must not create a second hold.
     let again = json!({"idempotency-key": "reserve-1"});
     let body = json!({"userId": "p2", "event": "image.b"});
     let again = call(&gateway, "POST", "reserve", key, &again, &body).await;
@@ -211,7 +211,7 @@ async fn reservations_settle_and_expire_grants_end_and_requests_are_decided() {
     for (name, user) in [("u1", "u1"), ("u2", "u2"), ("p1", "p1"), ("p2", "p2"), ("u%204%25", "u 4%")] {
         let counters = stands(&gateway, key, name).await;
         assert!(counters.values().all(|(_, held, _)| *held == 0), "{user}: {counters:?}");
-        // The next call that counts takes expired holds out, and reports them.
+        // The next counting call reclaims expired holds and reports them.
         post("track", json!({"userId": user, "event": "image.b"})).await;
     }
     let expired = gateway.call("GET", "events?type=expire", key, &Value::Null).await;
@@ -220,7 +220,7 @@ async fn reservations_settle_and_expire_grants_end_and_requests_are_decided() {
     for name in ["to_expire", "job_2", "extended", "estimate", "keyed"] {
         assert!(expired.contains(&old.id(name)), "{name} has expired: {expired:?}");
     }
-    // Those within the window end with it, the other at its time.
+    // Grants without their own expiry end with the window, the other one at its expiry.
     gateway.call("PUT", "test-clock", key, &json!({"now": "2027-02-16T11:00:00Z"})).await;
     assert_eq!(stands(&gateway, key, "u1").await["images"].2, 7);
     assert_eq!(stands(&gateway, key, "u2").await["images"].2, 0);
@@ -232,11 +232,11 @@ async fn reservations_settle_and_expire_grants_end_and_requests_are_decided() {
     assert_eq!(drifts(&redis.url(), "test").await.len(), 0);
 }
 
-/// Each key once in a call and one call after the other, so that it can be interrupted between any two.
+/// One key per script call and one call at a time, so that it can be interrupted between any two.
 const STEP_BY_STEP: MigrateOptions =
     MigrateOptions { dry_run: false, keys_per_call: 1, calls_at_once: 1, notice: Duration::ZERO };
 
-/// Everything, and which keys expire.
+/// All keys with their contents, and whether they expire.
 async fn state(redis: &Redis) -> Vec<(String, Vec<String>, bool)> {
     let mut state = Vec::new();
     for (key, values) in redis.contents("*").await {
@@ -247,7 +247,7 @@ async fn state(redis: &Redis) -> Vec<(String, Vec<String>, bool)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn interrupted_after_any_step_it_goes_on_to_the_same_data() {
+async fn interrupted_after_any_step_it_continues_to_the_same_data() {
     let redis = loaded().await;
     let store = Store::open(&redis.url(), PATIENCE).unwrap();
     let steps = Cell::new(0);
@@ -282,7 +282,7 @@ async fn interrupted_after_any_step_it_goes_on_to_the_same_data() {
     }
 }
 
-/// Runs a future until the condition holds; it can go on later.
+/// Polls a future until the condition holds; it can be resumed later.
 async fn run_until<F: Future>(mut future: Pin<&mut F>, holds: impl Fn() -> bool) {
     poll_fn(|context| {
         assert!(future.as_mut().poll(context).is_pending(), "it ended before the condition held");
@@ -292,7 +292,7 @@ async fn run_until<F: Future>(mut future: Pin<&mut F>, holds: impl Fn() -> bool)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_nodes_that_convert_at_once_come_to_the_same_data() {
+async fn two_nodes_that_convert_at_once_produce_the_same_data() {
     let redis = loaded().await;
     let store = Store::open(&redis.url(), PATIENCE).unwrap();
     store.migrate(STEP_BY_STEP, |_| {}).await.unwrap();
@@ -303,7 +303,7 @@ async fn two_nodes_that_convert_at_once_come_to_the_same_data() {
     let shares = [Cell::new(0), Cell::new(0)];
     let mut one = pin!(store.migrate(STEP_BY_STEP, |done| shares[0].set(done.total())));
     let mut other = pin!(other.migrate(STEP_BY_STEP, |done| shares[1].set(done.total())));
-    // Both have converted some before they go on side by side.
+    // Both have converted some keys before they run side by side.
     run_until(one.as_mut(), || shares[0].get() > 20).await;
     run_until(other.as_mut(), || shares[1].get() > 20).await;
     let (one, other) = tokio::join!(one, other);
@@ -312,7 +312,7 @@ async fn two_nodes_that_convert_at_once_come_to_the_same_data() {
     assert_eq!(state(&redis).await, expected);
 }
 
-/// Records of operations as layout 6 had them, and as the present one has them.
+/// Operation records in layout 6 and in the current layout.
 const RECORDS: [(&str, &str); 12] = [
     (
         "reservation\n-\nheld 1000 61000 0\ne k u {}\nuser:u g:1:5,h:c1:1 -",
@@ -329,7 +329,7 @@ const RECORDS: [(&str, &str); 12] = [
         "answer\nf\ntracked\n5\n0\ng:50\n0\n3\n1\n0\n0\n7\n0\n2\n0\n1 g\ng 1 9 daily 20270131T000000Z 20270201T000000Z 5,h 1 9 monthly 20270131T100000Z 20270228T100000Z -",
         "answer\nf\ntracked\n5\n0\ng:50\n0\n3+1 7+0+2+0\n1 g\ng 1 9 5 daily/20270131/20270201,h 1 9 - monthly/20270131T1000/20270228T1000",
     ),
-    // As an earlier release with layout 6 kept it.
+    // As an earlier release with layout 6 stored it.
     (
         "answer\nf\ntracked\n5\n0\n\n0\n3\n1\n0\n0\ng 1 9 daily 20270131T000000Z 20270201T000000Z 5",
         "answer\nf\ntracked\n5\n0\n\n0\n3+1\n\ng 1 9 5 daily/20270131/20270201",
@@ -380,7 +380,7 @@ async fn a_start_converts_little_data_by_itself_and_names_the_command_for_much()
 
     let words: Vec<&str> = std::iter::once("DEL").chain(filler.iter().step_by(2).map(String::as_str)).collect();
     redis.run::<()>(&words).await;
-    // Somebody has begun it, and did not end it.
+    // An earlier migration was started and not completed.
     redis.run::<()>(&["SET", LAYOUT, BETWEEN]).await;
     let (gateway, _dir) = start(&redis);
     let old = Old::read();
@@ -390,7 +390,7 @@ async fn a_start_converts_little_data_by_itself_and_names_the_command_for_much()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_converted_is_named_and_stays() {
+async fn keys_that_cannot_be_converted_are_named_and_kept() {
     let redis = loaded().await;
     for layout in ["5", "8"] {
         redis.run::<()>(&["SET", LAYOUT, layout]).await;
@@ -414,7 +414,7 @@ async fn what_cannot_be_converted_is_named_and_stays() {
     assert_eq!(migrate(&redis, &[]).0, Some(0));
     assert_eq!(drifts(&redis.url(), "test").await.len(), 0);
 
-    // As a node of the old release leaves it that was suspended while all was converted.
+    // What a suspended node of the old release could write after the conversion.
     let account = redis.contents("*account:user:u1").await;
     redis.run::<()>(&["HSET", USER, "images.used", "3"]).await;
     let (code, _, error) = migrate(&redis, &[]);
@@ -449,7 +449,7 @@ async fn all_masters_of_a_cluster_are_converted() {
         cluster.ports.iter().map(|port| format!("redis://127.0.0.1:{port}")).collect::<Vec<_>>(),
     );
     let mut connection = client.unwrap().get_async_connection().await.unwrap();
-    // The same of more apps, so that each master has some.
+    // The same data for more apps, so that each master has some.
     let apps: Vec<String> = (0..12).map(|number| format!("app{number}")).collect();
     for app in apps.iter().map(String::as_str).chain(["default"]) {
         for words in

@@ -1,4 +1,4 @@
-//! Starting, stopping, dying, inspecting, and being set up wrongly.
+//! Starting, stopping, killing, inspecting and misconfiguring a node.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use crate::support::{Redis, folder, monthly};
 
 const ADMIN: (&str, &str) = ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY);
 
-/// A plan, a live key, and the user `u` with 2 used and 1 held; answers the key.
+/// Creates a plan, a live key, and the user `u` with 2 used and 1 held; returns the key.
 async fn furnish(gateway: &Process) -> String {
     gateway.call("PUT", "plans/pro", ADMIN_KEY, &monthly(20)).await;
     let key = gateway.call("POST", "keys", ADMIN_KEY, &json!({"kind": "secret", "mode": "live"})).await;
@@ -44,7 +44,7 @@ async fn a_newcomer_copies_what_serve_prints_and_the_last_answer_allows() {
     assert_eq!(last["allowed"], true, "{told}");
     assert!(last["reservationId"].as_str().unwrap().starts_with("rsv_"));
     assert!(gateway.terminate().success());
-    // The root key was shown once.
+    // The root key is printed only once.
     let again = Process::start(dir.path(), &[]);
     let key = commands.split("QG_ADMIN=").nth(1).unwrap().lines().next().unwrap();
     assert!(!again.welcome.contains(key), "{}", again.welcome);
@@ -77,7 +77,7 @@ async fn sigterm_cuts_no_accepted_call() {
         .map(|_| {
             let (url, client, key, counted) = (url.clone(), client.clone(), key.clone(), counted.clone());
             tokio::spawn(async move {
-                // Until nobody accepts any more; an answer that was begun must be whole.
+                // Until connections are refused; a response that was started must be complete.
                 loop {
                     let body = json!({"userId": "u", "event": "image.render"}).to_string();
                     let sent = client
@@ -107,7 +107,7 @@ async fn sigterm_cuts_no_accepted_call() {
     let gateway = Process::start(dir.path(), &[ADMIN]);
     let (used, _) = stands(&gateway, &key).await;
     let acknowledged = 2 + counted.load(std::sync::atomic::Ordering::SeqCst);
-    // A call that waited in an idle connection may be counted without an answer, never the other way round.
+    // A request on an idle connection may be counted and not answered, but never the other way round.
     assert!((acknowledged..=acknowledged + 4).contains(&used.unwrap()), "{used:?} {acknowledged}");
 }
 
@@ -252,7 +252,7 @@ fn a_wrong_setting_is_one_clear_line_that_names_it_and_no_secret() {
 }
 
 #[test]
-fn a_store_that_stays_away_is_told_at_once_and_again_at_the_end_without_its_password() {
+fn an_unavailable_store_is_reported_at_once_and_at_the_end_without_its_password() {
     let dir = folder();
     let settings =
         [("QUOTAGATE_DATA_DIR", dir.path().to_str().unwrap()), ("QUOTAGATE_REDIS_URL", "redis://:hunter2@127.0.0.1:1")];

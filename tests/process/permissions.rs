@@ -1,4 +1,4 @@
-//! A Redis user that may do what `docs/reference/configuration.md` says, and nothing else.
+//! A Redis user with exactly the permissions that `docs/reference/configuration.md` lists.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::support::{Redis, eventually, folder, free_port};
 
 const ADMIN: (&str, &str) = ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY);
 
-/// The line to copy, and the URL of that user.
+/// The documented ACL line, and the URL of that user.
 async fn limited(redis: &Redis) -> String {
     let guide = include_str!("../../docs/reference/configuration.md");
     let line = guide.lines().find(|line| line.starts_with("ACL SETUSER quotagate ")).expect("the line to copy");
@@ -20,7 +20,7 @@ async fn limited(redis: &Redis) -> String {
     format!("redis+unix://{}?user=quotagate&pass=secret", redis.socket().display())
 }
 
-/// What the user was refused since the server started.
+/// The commands that the user was denied since the server started.
 async fn refused(redis: &Redis) -> Vec<String> {
     let entries: Vec<redis::Value> = redis.run(&["ACL", "LOG"]).await;
     entries.iter().map(|entry| format!("{entry:?}")).collect()
@@ -32,7 +32,7 @@ async fn readyz(gateway: &Process) -> (u16, Value) {
     (response.status().as_u16(), serde_json::from_str(&response.text().await.unwrap()).unwrap())
 }
 
-/// A bit of all: a plan, a sandbox that is emptied, a reserve, its commit, a report.
+/// Exercises a bit of everything: a plan, resetting a sandbox, a reserve, its commit, a report.
 async fn works(gateway: &Process) {
     let groups = json!([{"id": "images", "unit": "count", "quota": 20, "alerts": [5], "matches": [{"event": "*"}]}]);
     let plan = json!({"periodType": "monthly", "periodAnchor": "calendar", "groups": groups});
@@ -54,7 +54,7 @@ async fn works(gateway: &Process) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_documented_redis_user_is_enough_and_what_it_lacks_is_told() {
+async fn the_documented_redis_user_is_enough_and_missing_permissions_are_named() {
     let redis = Redis::start().await;
     let (dir, url) = (folder(), limited(&redis).await);
     let gateway = Process::start(dir.path(), &[ADMIN, ("QUOTAGATE_REDIS_URL", &url)]);
@@ -62,7 +62,7 @@ async fn the_documented_redis_user_is_enough_and_what_it_lacks_is_told() {
     assert_eq!((status, &told["ready"]), (200, &json!(true)), "{told}");
     works(&gateway).await;
     assert_eq!(refused(&redis).await, Vec::<String>::new());
-    // None of what stands by its name can be done without.
+    // Each command that is listed by name is required.
     for command in ["info", "time"] {
         redis.run::<()>(&["ACL", "SETUSER", "quotagate", &format!("-{command}")]).await;
         let (status, told) = readyz(&gateway).await;

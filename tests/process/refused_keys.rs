@@ -1,4 +1,4 @@
-//! What the log tells of refused keys.
+//! What the log says about refused keys.
 
 use std::fs::read_to_string;
 
@@ -6,7 +6,7 @@ use crate::gateway::{ADMIN_KEY, Process};
 use crate::support::folder;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_log_tells_once_of_an_address_that_guesses_and_never_what() {
+async fn the_log_reports_a_guessing_address_once_and_never_its_guesses() {
     let dir = folder();
     let log = dir.path().join("log");
     let settings = [("QUOTAGATE_ADMIN_KEY", ADMIN_KEY), ("QUOTAGATE_LOG", "debug")];
@@ -20,7 +20,7 @@ async fn the_log_tells_once_of_an_address_that_guesses_and_never_what() {
     assert_eq!(gateway.terminate().code(), Some(0));
     let told = read_to_string(log).unwrap();
     let warnings: Vec<&str> = told.lines().filter(|line| line.contains("an invalid key was refused")).collect();
-    // Two, if a minute ended between them.
+    // Two, if a minute ended in between.
     assert!((1..=2).contains(&warnings.len()), "{warnings:?}");
     assert!(warnings[0].contains("WARN") && warnings[0].contains("127.0.0.1"), "{warnings:?}");
     assert!(guesses.iter().all(|key| !told.contains(key)), "{told}");

@@ -1,4 +1,4 @@
-//! The committed excerpt of a real trace through an in-process node, with the demo's plans.
+//! Replays the committed excerpt of a real trace on an in-process node with the demo's plans.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Rollups by real processes: one dies, the commands rebuild, the metrics tell.
+//! Rollups with real processes: one is killed, the commands rebuild rows, and the metrics report it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +35,7 @@ async fn every_call_is_reported_once_when_one_of_two_gateways_dies_and_a_rebuild
             })
         })
         .into();
-    // Reports make the nodes fold while calls come, also the one that is about to die.
+    // Reports make the nodes fold during calls, also on the node that is killed next.
     eventually("some calls are counted", || async {
         let _ = tokio::join!(
             one.call("GET", "reports/usage", ADMIN_KEY, &Value::Null),

@@ -1,4 +1,4 @@
-//! A power cut that ends the append-only file of the private Redis within a call.
+//! A power cut that ends the append-only file of the embedded Redis in the middle of a call.
 
 use std::fs::{OpenOptions, read, read_dir};
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ async fn track(gateway: &Process, key: &str, quantity: u64) {
     gateway.call("POST", "track", key, &event).await;
 }
 
-/// Gateway and Redis die at once.
+/// Kills the gateway and its Redis at once.
 async fn power_cut(gateway: Process, dir: &Path) {
     let url = quotagate::infra::embedded_redis::url_of(dir).unwrap();
     let mut redis = connect(&url).await.unwrap();
@@ -45,7 +45,7 @@ fn log(dir: &Path) -> PathBuf {
     files.into_iter().find(|path| path.to_str().unwrap().ends_with(".incr.aof")).unwrap()
 }
 
-/// Cuts the file within the last command that a script wrote, so that its transaction has no end.
+/// Truncates the file inside the last transaction of a script.
 fn tear(dir: &Path) {
     let log = log(dir);
     let bytes = read(&log).unwrap();
@@ -84,7 +84,7 @@ async fn a_file_that_is_damaged_in_its_middle_is_left_alone_and_the_start_refuse
     let dir = folder();
     let (gateway, key) = with_five_used(dir.path()).await;
     power_cut(gateway, dir.path()).await;
-    // As an earlier version left it: a start that cut back to the last whole command, and calls behind.
+    // As an earlier version left it: truncated to the last complete command, with calls after it.
     let bytes = read(log(dir.path())).unwrap();
     let end = b"*1\r\n$4\r\nEXEC\r\n";
     let first = bytes.windows(end.len()).position(|window| window == end).unwrap();
@@ -99,7 +99,7 @@ async fn a_file_that_is_damaged_in_its_middle_is_left_alone_and_the_start_refuse
     let gateway = Process::start(dir.path(), &[ADMIN]);
     assert_eq!(used(&gateway, &key).await, Some(5));
     assert_eq!(gateway.terminate().code(), Some(0));
-    // A file before the last cannot be cut.
+    // Only the last file may be truncated.
     let files = read_dir(dir.path().join("appendonlydir")).unwrap().map(|entry| entry.unwrap().path());
     let base = files.into_iter().find(|path| path.to_str().unwrap().ends_with(".base.rdb")).unwrap();
     std::fs::write(base, "no such file").unwrap();

@@ -1,4 +1,4 @@
-//! `quotagate verify`: a line in cron for a live gateway.
+//! `quotagate verify` on a running gateway, as in a cron job.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::stored::tamper;
 use crate::support::{connect, folder, monthly};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn verify_proves_finds_and_repairs_beside_a_running_gateway() {
+async fn verify_finds_and_repairs_differences_while_a_gateway_runs() {
     let dir = folder();
     let gateway = Process::start(dir.path(), &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)]);
     gateway.call("PUT", "plans/pro", ADMIN_KEY, &monthly(20)).await;

@@ -1,4 +1,4 @@
-//! `quotagate whatif` on what a gateway has recorded, and on the committed excerpt of a trace.
+//! `quotagate whatif` on a gateway's recorded events, and on the committed excerpt of a trace.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ struct Cli {
     whatif: WhatifArgs,
 }
 
-/// A folder for drafts.
+/// A directory for drafts.
 pub struct Files(TempDir);
 
 impl Files {
@@ -36,7 +36,7 @@ pub async fn rehearse(arguments: &[&str]) -> Result<Rehearsed, WhatifError> {
     whatif::rehearse(&Cli::try_parse_from(arguments).unwrap().whatif).await
 }
 
-/// On the sandbox `main` of a Redis.
+/// Runs it for the sandbox `main` of a Redis.
 pub async fn of_sandbox(redis: &Redis, arguments: &[&str]) -> Result<Rehearsed, WhatifError> {
     let url = redis.url();
     rehearse(&[arguments, &["--mode", "test", "--redis-url", &url]].concat()).await
@@ -47,7 +47,7 @@ fn with_id(id: &str, mut body: Value) -> Value {
     body
 }
 
-/// Five images an hour apart, the last two of them by another user; then a sixth that is denied.
+/// Five images an hour apart, the last two by another user, and a sixth one that is denied.
 async fn world() -> World {
     let world = World::frozen().await;
     world.admin.plan("basic", monthly(3)).await;
@@ -65,7 +65,7 @@ async fn world() -> World {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_draft_tells_who_would_have_been_denied_what_and_when_and_who_would_have_passed() {
+async fn a_draft_reports_newly_denied_and_newly_allowed_users_with_times() {
     let (world, files) = (world().await, Files::new());
     let tight = files.write("tight.json", &with_id("basic", monthly(1)));
     let report = of_sandbox(&world.redis, &["--plan", &tight]).await.unwrap().report;

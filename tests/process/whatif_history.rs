@@ -1,4 +1,4 @@
-//! A replay under unchanged rules is what happened: random histories of a real gateway under a test clock.
+//! A replay with unchanged rules gives the recorded results: random histories of a real gateway under a test clock.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ fn policy() -> Value {
         "scope": ["metadata.team"], "matches": [{"event": "image.*"}]}]})
 }
 
-/// A reservation that is not settled, with when it ends.
+/// An open reservation with its expiry.
 struct Open {
     id: String,
     ends_ms: i64,
@@ -58,7 +58,8 @@ impl History<'_> {
             0 => self.random.random_range(60_000..1_500_000),
             _ => self.random.random_range(1..20_000),
         };
-        // Of what expires nothing is recorded but what its first owner held; so images, which a team counts too, don't.
+        // The record of an expiry contains only what its first owner held, so reservations of images, which a team
+        // counts too, are not left to expire.
         let (ended, open) = std::mem::take(&mut self.open).into_iter().partition(|it| it.ends_ms <= self.now_ms);
         self.open = open;
         let ended: Vec<Open> = ended;
@@ -136,7 +137,7 @@ impl History<'_> {
         }
     }
 
-    /// Who made a reservation, as its record says.
+    /// The user of a reservation, according to its record.
     async fn owner_of(&self, id: &str) -> &'static str {
         let record: String =
             self.world.redis.run(&["GET", &format!("qg:{{default:test/main}}:op:{}", &id[4..28])]).await;
@@ -196,7 +197,7 @@ async fn the_unchanged_plan_decides_and_counts_as_it_did() {
     for open in images.filter(|it| it.event == "image.a") {
         world.app.release(&open.id).await;
     }
-    // What has expired is recorded when the next call finds it.
+    // Expiries are recorded when the next call reclaims them.
     world.app.freeze(&rfc3339(history.now_ms + 200_000)).await;
     for user in USERS {
         world.app.post("track", json!({"userId": user, "event": "video.a"})).await.expect(200);

@@ -1,4 +1,4 @@
-//! What a call costs, in counts that do not depend on the machine: the commands that a function gives to Redis.
+//! The cost of a call, counted in commands that a function gives to Redis, which does not depend on the machine.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use quotagate::domain::values::ids::UserId;
 
 use crate::table::{BELIEF, DAY_1, Table, counted};
 
-/// Calls of each command since the last reset, without those that came from outside.
+/// Number of calls of each command since the last reset, without the function calls themselves.
 async fn commands(table: &Table) -> BTreeMap<String, u64> {
     let info: String = table.redis.run(&["INFO", "commandstats"]).await;
     let mut found = BTreeMap::new();
@@ -26,13 +26,13 @@ fn counts(text: &str) -> BTreeMap<String, u64> {
     pairs.map(|(name, calls)| (name.to_owned(), calls.parse().unwrap())).collect()
 }
 
-/// In a sandbox: the test clock is one more GET, in the place of TIME.
+/// This uses a sandbox, where the test clock needs one more GET, in place of TIME.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_commands_of_a_call_are_few_however_many_groups_it_counts_in() {
     let table = Table::new().await;
     let one = [("a", DAY_1, 1, 9)];
     let four = [("a", DAY_1, 1, 9), ("b", DAY_1, 1, 9), ("c", DAY_1, 1, 9), ("d", DAY_1, 1, 9)];
-    // The windows begin.
+    // This call starts the windows.
     let id = table.hold(&four).await;
     table.commit(&id).await;
     commands(&table).await;
@@ -52,7 +52,7 @@ async fn the_commands_of_a_call_are_few_however_many_groups_it_counts_in() {
     }
 }
 
-/// With the allocator that Redis brings on Linux; others round up elsewhere.
+/// Measured with the allocator that Redis uses on Linux; other allocators round up differently.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_and_a_reservation_take_few_bytes() {
     let table = Table::new().await;

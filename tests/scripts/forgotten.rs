@@ -1,4 +1,4 @@
-//! What is left of owners that are forgotten.
+//! What remains of owners whose data have expired.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use quotagate::store::metering::admission::{Owner, Renew};
 
 use crate::table::{ALL, Ask, How, NOON, Table, counted, harmless, ms, settled};
 
-/// Of all calls: forgotten long after the last of them.
+/// Passed to all calls: long after the last of them.
 const FORGET_AT: &str = "2027-03-01T00:00:00Z";
 
-/// A team whose name its callers choose.
+/// A team; callers choose their team's name.
 fn team(table: &Table, groups: &[Ask<'_>]) -> Owner {
     let name = OwnerName::new(Scope::parse(&["metadata.team"]).unwrap(), vec!["red".to_owned()]).unwrap();
     let renew = Renew { at_ms: Some(ms(FORGET_AT)), most: 10 };
@@ -28,7 +28,7 @@ fn hour(start_ms: TimeMs) -> String {
     Window { kind: WindowKind::Hourly, start_ms, end_ms: Some(start_ms + HOUR_MS) }.to_text()
 }
 
-/// Moves the clock to the beginning of an hour and uses a step of `g` in it.
+/// Moves the clock to the beginning of an hour and uses one unit of `g` in it.
 async fn use_in(table: &Table, start_ms: TimeMs, owner: impl Fn(&Table, &[Ask<'_>]) -> Owner) {
     table.clock(start_ms).await;
     let id = table.hold_of(60_000, &[owner(table, &[("g", &hour(start_ms), 1, 9)])]).await;
@@ -40,7 +40,7 @@ async fn past(table: &Table, key: &str) -> BTreeMap<String, String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn closed_windows_go_when_the_counters_go_also_if_those_are_kept_no_longer_by_the_turn() {
+async fn closed_windows_expire_with_the_counters() {
     let table = Table::new().await;
     let keys = team(&table, &[]).keys;
     for number in 0..2 {
@@ -68,7 +68,7 @@ async fn a_late_charge_does_not_keep_closed_windows_longer_than_the_counters() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_ring_of_12_goes_on_where_an_earlier_life_of_the_name_left_closed_windows() {
+async fn the_ring_of_12_continues_after_an_earlier_user_of_the_name_left_closed_windows() {
     let table = Table::new().await;
     let keys = team(&table, &[]).keys;
     let start = ms(NOON);
@@ -88,11 +88,11 @@ async fn the_ring_of_12_goes_on_where_an_earlier_life_of_the_name_left_closed_wi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_ring_of_12_goes_on_where_an_earlier_life_of_the_name_counted_higher() {
+async fn the_ring_of_12_continues_after_an_earlier_user_of_the_name_counted_higher() {
     let table = Table::new().await;
     let user = |table: &Table, groups: &[Ask<'_>]| table.owner("u", groups);
     let keys = user(&table, &[]).keys;
-    // Of a time in which the user had no subscription: then windows are numbered from the time.
+    // Windows from a time when the user had no subscription are numbered by time.
     let earlier = "1 9 minute/20270101/20270101T0001 0 0";
     table.redis.run::<()>(&["HSET", &keys.past, "g.1798761600", earlier, "g.first", "1798761600"]).await;
     for number in 0..40 {

@@ -1,4 +1,4 @@
-//! Hard cases of holds and amounts.
+//! Edge cases of holds and amounts.
 
 use quotagate::domain::values::ids::UserId;
 use quotagate::store::metering::extend::ExtendReply;
@@ -28,7 +28,7 @@ async fn removing_the_holds_entry_decides_whoever_comes_later() {
         let taken = table.store.reclaim(&table.bucket, &table.owner("u", &[]).keys, false).await.unwrap();
         assert_eq!(taken, (1, false));
         let other = table.hold(&[("g", DAY_1, 5, 6)]).await;
-        // The clock steps back before the expiry: the first hold seems to live, but its entry is gone.
+        // The clock steps back before the expiry: the first hold seems to be live, but its entry is gone.
         table.clock(ms(NOON) + 30_000).await;
         let used = match ending {
             "commit" => {
@@ -56,7 +56,7 @@ async fn removing_the_holds_entry_decides_whoever_comes_later() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn settling_a_hold_that_expired_unseen_takes_no_other_room() {
+async fn settling_an_expired_hold_that_was_not_reclaimed_uses_no_other_capacity() {
     let table = Table::new().await;
     let late = table.hold_for(1000, &[("g", DAY_1, 4, 9)]).await;
     table.hold(&[("g", DAY_1, 5, 9)]).await;
@@ -93,12 +93,12 @@ async fn more_than_64_expired_holds_are_taken_in_batches() {
     table.clock(ms(NOON) + 1000).await;
     let usage = table.usage_of("u", &[("g", DAY_1, 0, 600)]).await;
     assert!(matches!(usage, UsageReply::Reclaim(_)), "{usage:?}");
-    // It fits although 236 expired holds still count: allowed at once.
+    // It fits although 236 expired holds still count, so it is allowed at once.
     match table.reserve(&[("g", DAY_1, 1, 600)]).await {
         ReserveReply::Held { ran, states, .. } => assert_eq!((ran.reclaimed, states[0]), (64, tally(0, 237))),
         other => panic!("{other:?}"),
     }
-    // It does not fit while some count; nothing is denied before all of them are gone.
+    // It does not fit while some expired holds count; a call is denied only after all of them are reclaimed.
     for _ in 0..3 {
         match table.reserve(&[("g", DAY_1, 560, 600)]).await {
             ReserveReply::Again(ran) => assert_eq!(ran.reclaimed, 64),
@@ -158,11 +158,11 @@ async fn a_repeated_call_gets_its_first_answer_and_changes_nothing() {
         },
         other => panic!("{other:?}"),
     }
-    // A denial without a client's key leaves no trace but among the denials.
+    // A denial without an idempotency key leaves only its entry among the denials.
     table.reserve_as(&harmless(), BELIEF, 60_000, &owner).await;
     table.track_as(&counted(), BELIEF, (true, false), &[("g", DAY_1, 3, 5)]).await;
     assert_eq!(table.dump().await, before);
-    // A node's own repetition of a call that would count twice finds its record.
+    // The node's own repetition of a counting call finds its record.
     let cut = counted();
     for _ in 0..3 {
         table.track_as(&cut, BELIEF, (false, false), &[("g", DAY_1, 1, MOST)]).await;
@@ -208,7 +208,7 @@ async fn amounts_up_to_2_pow_53_are_exact_in_and_out() {
     }
 }
 
-/// No number anywhere is in a form that Lua or Redis rounded.
+/// No stored number has a form that Lua or Redis rounded.
 async fn no_exponent(table: &Table) {
     let keys: Vec<String> = table.redis.run(&["KEYS", "*"]).await;
     for key in keys {

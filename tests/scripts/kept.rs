@@ -1,11 +1,11 @@
-//! What scripts keep between calls so as not to make it anew: nothing of one call shows in another.
+//! Values that scripts cache between calls: nothing of one call appears in another.
 
 use quotagate::domain::metering::counter::CounterState;
 use quotagate::store::metering::reserve::ReserveReply;
 
 use crate::table::{BELIEF, DAY_1, Table, amount, full, harmless, settled, tally};
 
-/// Together more groups than are known at the same time by the texts of their terms (lua/lib/terms.lua: 4,000).
+/// Multiplied, more groups than are cached by their terms (4,000, see lua/lib/terms.lua).
 const TERMS: u64 = 90;
 const GROUPS_OF_TERMS: usize = 50;
 const GROUPS: usize = 10_000 + 500;
@@ -38,7 +38,7 @@ async fn two_owners_under_the_same_terms_in_one_call_have_each_their_own_counter
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_one_user_is_granted_or_lacks_is_not_told_of_the_next() {
+async fn grants_and_missing_data_of_one_user_do_not_appear_for_the_next() {
     let table = Table::new().await;
     let granted = CounterState { granted: amount(5), ..tally(0, 1) };
     for (name, grants) in [("u", "g:5:*:*"), ("v", "")] {
@@ -63,7 +63,7 @@ async fn what_one_user_is_granted_or_lacks_is_not_told_of_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_a_long_call_nothing_is_written_or_told_by_the_short_one_behind_it() {
+async fn a_short_call_writes_and_returns_nothing_of_a_long_call_before_it() {
     let table = Table::new().await;
     let ids: Vec<_> = (0..12).map(|number| format!("g{number}")).collect();
     let long: Vec<_> = ids.iter().map(|id| (id.as_str(), DAY_1, 5, 9)).collect();

@@ -1,4 +1,4 @@
-//! The streams of entries are bounded.
+//! The size of the ledger's streams is bounded.
 
 use quotagate::store::reporting::stream::Stream;
 
@@ -12,7 +12,7 @@ async fn the_ledger_keeps_the_newest_entries_and_a_flood_of_denials_evicts_none_
         table.track_as(&counted(), BELIEF, (false, false), &[("g", DAY_1, 1, 10_000)]).await;
     }
     let ledger = table.store.stream_info(&table.bucket, Stream::Ledger).await.unwrap();
-    // Redis trims whole nodes, of 100 entries at most.
+    // Redis trims whole nodes, which have at most 100 entries.
     assert!((1_000..1_100).contains(&ledger.length) && !ledger.whole, "{ledger:?}");
     let newest = table.store.entries_before(&table.bucket, Stream::Ledger, None, 1).await.unwrap();
     assert_eq!(newest.entries[0].entry.charges[0].balance.steps(), 1_500);

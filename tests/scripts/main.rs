@@ -1,4 +1,4 @@
-//! Tables straight at the scripts: a real Redis, a sandbox with a frozen clock, one status per line.
+//! Table-driven tests of the scripts, on a real Redis and a sandbox with a frozen clock: one status per row.
 
 // The layout of the futures that the service makes is deeper than the default of 128.
 #![recursion_limit = "256"]

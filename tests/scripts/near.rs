@@ -1,4 +1,4 @@
-//! What is known of counters near their limits stays bounded.
+//! The list of counters near their limits is bounded.
 
 use quotagate::domain::configuration::scope::OwnerName;
 use quotagate::domain::values::ids::{GroupId, UserId};
@@ -40,21 +40,21 @@ fn named(pairs: &[(&str, u64)]) -> Vec<(String, u64)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_the_full_ones_and_of_those_near_the_fullest_stay_until_their_windows_end() {
+async fn full_counters_and_the_fullest_near_ones_are_listed_until_their_windows_end() {
     let table = Table::new().await;
     let (soon, later) = (Some(ms(NOON) + 1_000), Some(ms(NOON) + 2_000));
     let full = [("a", 1000, soon), ("b", 1500, soon), ("c", 1200, soon)];
     assert_eq!(note(&table, &full).await, named(&[("b", 1500), ("c", 1200)]));
     let near = [("d", 800, later), ("e", 999, later), ("f", 750, later)];
     assert_eq!(note(&table, &near).await, named(&[("b", 1500), ("c", 1200), ("e", 999), ("d", 800)]));
-    // One that has room again, beside one that was not known, and one that is full now.
+    // One counter has capacity again, one was not listed, and one is full now.
     assert_eq!(drop_near(&table, &["b", "unknown"]).await, named(&[("c", 1200), ("e", 999), ("d", 800)]));
     assert_eq!(note(&table, &[("e", 1001, later)]).await, named(&[("c", 1200), ("e", 1001), ("d", 800)]));
     let odd = "user: {of} %";
     assert_eq!(note(&table, &[(odd, 2000, None)]).await, named(&[(odd, 2000), ("c", 1200), ("d", 800)]));
     table.clock(ms(NOON) + 999).await;
     assert_eq!(note(&table, &[]).await, named(&[(odd, 2000), ("c", 1200), ("d", 800)]));
-    // One whose window was over before it was noted.
+    // The window of one counter had ended before it was noted.
     table.clock(ms(NOON) + 1_000).await;
     assert_eq!(note(&table, &[("late", 1000, soon)]).await, named(&[(odd, 2000), ("d", 800)]));
     table.clock(ms(NOON) + 2_000).await;

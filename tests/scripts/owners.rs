@@ -1,4 +1,4 @@
-//! Several owners in one call: all or nothing, and they settle together.
+//! Calls with several owners: they are all allowed or all denied, and settled together.
 
 use quotagate::domain::metering::counter::CounterState;
 use quotagate::store::metering::admission::Owner;
@@ -73,7 +73,7 @@ async fn each_owner_reclaims_its_own_and_turns_its_own_windows() {
     table.clock(ms(NOON) + 2000).await;
     assert!(settled(table.commit(&id).await).late);
     assert_eq!(table.stands_of("team", "shared", DAY_1).await, (6, 7));
-    // Only the user's window turns; the team's stays where it is.
+    // Only the user's window ends; the team's is still current.
     table.at("2027-02-01T00:00:00Z").await;
     let mixed = [table.owner("u", &[("own", DAY_2, 1, 5)]), table.owner("team", &[("other", DAY_2, 1, 5)])];
     table.hold_of(60_000, &mixed).await;
@@ -81,22 +81,22 @@ async fn each_owner_reclaims_its_own_and_turns_its_own_windows() {
     assert_eq!(table.stands_of("team", "shared", DAY_1).await, (6, 0));
 }
 
-/// Takes expired holds until none is due.
+/// Reclaims expired holds until none is left.
 async fn reclaim_all(table: &Table, name: &str) {
     while table.store.reclaim(&table.bucket, &table.owner(name, &[]).keys, false).await.unwrap().1 {}
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reservation_made_again_under_its_name_has_holds_of_its_own_beside_those_that_nobody_took_yet() {
+async fn a_repeated_reservation_has_separate_holds_from_expired_ones_not_yet_reclaimed() {
     let table = Table::new().await;
     let operation = keyed("k", "x");
     let own = both(&table, DAY_1, (1, 100), (1, 1000));
     assert!(matches!(table.reserve_as(&operation, BELIEF, 1000, &own).await, ReserveReply::Held { .. }));
-    // More of the team's holds than two batches end before it.
+    // More of the team's holds than fit in two batches expire before it.
     for _ in 0..150 {
         table.hold_of(500, &[table.owner("team", &[("shared", DAY_1, 1, 1000)])]).await;
     }
-    // Its record is gone, as after its grace; its holds were never taken.
+    // Its record has expired after the grace period, while its holds are not reclaimed yet.
     table.clock(ms(NOON) + 1000 + 15 * 60_000).await;
     table.redis.run::<()>(&["DEL", &table.bucket.operation(&operation.name)]).await;
     assert!(matches!(table.reserve_as(&operation, BELIEF, 1000, &own).await, ReserveReply::Held { .. }));
@@ -107,5 +107,5 @@ async fn a_reservation_made_again_under_its_name_has_holds_of_its_own_beside_tho
     assert_eq!(table.stands_of("u", "own", DAY_1).await, (0, 0));
     assert_eq!(table.stands_of("team", "shared", DAY_1).await, (0, 0), "nothing of either life is left");
     let told = table.store.entries_before(&table.bucket, Stream::Ledger, None, 1000).await.unwrap();
-    assert_eq!(told.entries.len(), 152, "each life's end is told once, whoever else held with it");
+    assert_eq!(told.entries.len(), 152, "each expiry is reported once, whatever the other owners");
 }

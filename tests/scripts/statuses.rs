@@ -1,4 +1,4 @@
-//! Every status of every script, in its order of precedence: each line repairs one fault of the line before.
+//! Every status of every script, in order of precedence: each row corrects one fault of the previous row.
 
 use std::collections::BTreeMap;
 
@@ -90,7 +90,7 @@ fn extend_word(reply: &ExtendReply) -> &'static str {
     }
 }
 
-/// Stamp 5, 108 expired holds of 1 in `g`, and one live hold: every fault is possible.
+/// Stamp 5, 108 expired holds of 1 in `g`, and one live hold, so that every fault is possible.
 async fn troubled() -> Table {
     let table = Table::new().await;
     for _ in 0..108 {
@@ -101,7 +101,7 @@ async fn troubled() -> Table {
     table
 }
 
-/// Beliefs from wrong in everything to right in everything, with the status that each gets.
+/// Assumptions of a call, from all wrong to all correct, with the status that each one gets.
 fn ladder() -> [(&'static str, Belief<'static>); 5] {
     let wrong = Belief { revision: 4, version: UNKNOWN_VERSION, ..BELIEF }.within(DAY_2);
     let unseen = Belief { revision: 6, ..wrong };
@@ -128,7 +128,7 @@ async fn reserve_answers_in_its_documented_order() {
     let wrong = ladder()[0].1;
     assert_eq!(reserve_word(&table.reserve_as(&first, wrong, 60_000, &too_much).await), "held before");
     assert_eq!(reserve_word(&table.reserve_as(&keyed("k", "another"), wrong, 60_000, &too_much).await), "reused");
-    // A reserve took one batch of 64 on its way; the rest must not hide `again`.
+    // A reserve reclaimed one batch of 64; the remaining holds must not hide `again`.
     for _ in 0..108 {
         let owner = [table.owner("u", &[("g", DAY_1, 1, MOST)])];
         table.reserve_as(&harmless(), Belief { revision: 5, ..BELIEF }, 1000, &owner).await;
@@ -185,7 +185,7 @@ async fn both_tracks_answer_in_their_documented_order() {
 }
 
 impl Table {
-    /// What a counter of [`DAY_1`] stands at, for a node at a revision.
+    /// The used and held amounts of a counter in [`DAY_1`], as seen by a node at this revision.
     async fn stands_with(&self, revision: u64, id: &str) -> (u64, u64) {
         let facts = self.facts(&Belief { revision, ..BELIEF });
         match self.store.usage(&self.bucket, facts, &[self.owner("u", &[(id, DAY_1, 0, MOST)])]).await.unwrap() {
@@ -240,7 +240,7 @@ async fn commit_answers_in_its_documented_order() {
         assert_eq!(settle_word(&table.commit_as(&operation, id, how).await), word);
     }
     assert_eq!(table.stands("g", DAY_1).await, (MOST, 0));
-    // Nobody can charge beyond what is exact, and the refused charge changes nothing.
+    // A charge beyond the exact range is refused and changes nothing.
     let over = table.hold(&[("h", DAY_1, 3, 10)]).await;
     table.track_as(&counted(), BELIEF, (false, false), &[("h", DAY_1, MOST - 5, MOST)]).await;
     let before = table.dump().await;
@@ -349,7 +349,7 @@ async fn a_stamp_never_falls_and_a_bucket_without_it_is_not_written() {
     assert_eq!(table.redis.contents("*").await, before);
 }
 
-/// A reservation of the last day may have been made under any version that was the present one by then.
+/// A reservation of the last day may have been made under any version that was current in that time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_version_goes_only_a_day_after_another_took_its_place() {
     let table = Table::new().await;
@@ -455,7 +455,7 @@ async fn configure_register_and_set_clock_answer_in_their_documented_order() {
     table.store.announce_configuration(&app).await.unwrap();
     let last = count().await;
     assert_eq!((since(first).await, since(last).await), (vec![other, app.clone()], vec![]));
-    // A failover may lose a count, which is not given to another change then.
+    // A failover may lose a number, which must not be assigned to another change then.
     table.redis.run::<()>(&["DEL", keys::CONFIGURED_CHANGES]).await;
     table.store.announce_configuration(&app).await.unwrap();
     assert!(count().await > last);

@@ -1,4 +1,4 @@
-//! A bucket with calls at its scripts.
+//! A bucket, and calls of its scripts.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ pub const DAY_1: &str = "daily/20270131/20270201";
 pub const DAY_2: &str = "daily/20270201/20270202";
 pub const FOR_EVER: &str = "lifetime/20270101/99991231T235959";
 pub const IN_FLIGHT: &str = "concurrent/20270101/99991231T235959";
-/// In [`DAY_1`].
+/// A time in [`DAY_1`].
 pub const NOON: &str = "2027-01-31T12:00:00Z";
 
 pub fn ms(text: &str) -> TimeMs {
@@ -58,7 +58,7 @@ pub fn full(used: u64, held: u64) -> CounterState {
 /// Group id, window, amount, limit.
 pub type Ask<'a> = (&'a str, &'a str, u64, u64);
 
-/// What a call believes.
+/// What a call assumes about the stored state.
 #[derive(Clone, Copy)]
 pub struct Belief<'a> {
     pub revision: u64,
@@ -119,7 +119,7 @@ pub fn memo() -> Memo {
 }
 
 impl Table {
-    /// A sandbox frozen at [`NOON`].
+    /// A sandbox whose clock is frozen at [`NOON`].
     pub async fn new() -> Self {
         let redis = Redis::start().await;
         let store = Store::open(&redis.url(), crate::support::PATIENCE).unwrap();
@@ -130,7 +130,7 @@ impl Table {
         Self { redis, store, bucket }
     }
 
-    /// Sets the clock by hand, back as well as forward.
+    /// Sets the clock, back as well as forward.
     pub async fn clock(&self, now_ms: TimeMs) {
         self.redis.run::<()>(&["SET", &self.bucket.clock(), &now_ms.to_string()]).await;
     }
@@ -187,12 +187,12 @@ impl Table {
         self.store.reserve(args).await.unwrap()
     }
 
-    /// A reserve of the user `u` for a minute, under true facts.
+    /// A reserve of the user `u` for a minute, with correct assumptions.
     pub async fn reserve(&self, groups: &[Ask<'_>]) -> ReserveReply {
         self.reserve_as(&harmless(), BELIEF, 60_000, &[self.owner("u", groups)]).await
     }
 
-    /// Holds for `ttl_ms` and answers the reservation.
+    /// Holds for `ttl_ms` and returns the reservation.
     pub async fn hold_for(&self, ttl_ms: TimeMs, groups: &[Ask<'_>]) -> ReservationId {
         self.hold_of(ttl_ms, &[self.owner("u", groups)]).await
     }
@@ -216,7 +216,7 @@ impl Table {
     }
 
     pub async fn commit_as(&self, operation: &Operation, id: &ReservationId, how: How<'_>) -> SettleReply {
-        // A figure for an owner that does not hold in the group is nobody's.
+        // A figure for an owner that has no hold in the group is ignored.
         let figures = ["u", "team"].into_iter().flat_map(|name| how.figures.iter().map(move |figure| (name, figure)));
         let total = |(name, (id, steps)): (&str, &(&str, u64))| Total {
             owner: OwnerName::of_user(&UserId::parse(name).unwrap()),
@@ -232,7 +232,7 @@ impl Table {
             .unwrap()
     }
 
-    /// A commit of all that is held.
+    /// A commit of everything held.
     pub async fn commit(&self, id: &ReservationId) -> SettleReply {
         self.commit_as(&harmless(), id, ALL).await
     }
@@ -298,7 +298,7 @@ impl Table {
         self.store.usage(&self.bucket, self.facts(&BELIEF), &[self.owner(name, groups)]).await.unwrap()
     }
 
-    /// What one counter of `u` stands at, expired holds taken out.
+    /// The used and held amounts of a counter of `u`, after expired holds are reclaimed.
     pub async fn stands(&self, id: &str, window: &str) -> (u64, u64) {
         self.stands_of("u", id, window).await
     }
@@ -310,7 +310,7 @@ impl Table {
         }
     }
 
-    /// The account of `u`, its counters taken apart.
+    /// The account of `u`, with its counters decoded.
     pub async fn counters(&self) -> BTreeMap<String, String> {
         taken_apart(self.redis.run(&["HGETALL", &self.owner("u", &[]).keys.account]).await)
     }
@@ -324,7 +324,7 @@ impl Table {
     }
 }
 
-/// How a commit is meant.
+/// The parameters of a commit.
 #[derive(Clone, Copy)]
 pub struct How<'a> {
     pub is_final: bool,

@@ -1,4 +1,4 @@
-//! What is true of a user, and how its counters come over to another plan, at the scripts.
+//! Changes of a user, and how its counters change with the plan, tested at the scripts.
 
 use quotagate::domain::access::audit::Trail;
 use quotagate::domain::accounts::subscription::Subscription;
@@ -79,7 +79,7 @@ async fn change_user_answers_in_order_and_versions_never_restart() {
     }
     let second = write(&first).await;
     assert!(second.parse::<u64>().unwrap() > first.parse::<u64>().unwrap());
-    // After a failover to a server whose clock is behind, the next version still is a new one.
+    // After a failover to a server whose clock is behind, the next version is still a new one.
     let counters = table.owner("u", &[]).keys.account;
     table.redis.run::<()>(&["HSET", &counters, ".account", "version=9000000000000000 expiry=0 ttl=0"]).await;
     assert_eq!(write("9000000000000000").await, "9000000000000001");
@@ -117,7 +117,7 @@ async fn a_reset_raises_serials_but_leaves_work_in_flight() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_of_thousands_of_groups_is_started_anew_too_and_nothing_is_blocked_then() {
+async fn a_user_with_thousands_of_groups_is_reset_without_blocking_redis() {
     let table = Table::new().await;
     let counters = table.owner("u", &[]).keys.account;
     let fill = "for i = 1, 4000 do
@@ -132,7 +132,7 @@ async fn a_user_of_thousands_of_groups_is_started_anew_too_and_nothing_is_blocke
     assert!(counters["g1.seq"] == "2" && !counters.contains_key("g1.blocked"), "{}", counters["g1.window"]);
 }
 
-/// What a counter with 4 used and 3 held of 10 comes to when its user moves: window, used, held, blocked.
+/// The state of a counter with 4 used and 3 held of 10 after its user moves: window, used, held, blocked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn counters_come_over_to_another_plan() {
     const MONTH: &str = "monthly/20270115/20270215";
@@ -144,7 +144,7 @@ async fn counters_come_over_to_another_plan() {
         (Some(DAY_1), NOON, MONTH, Anew, 20, ("2", MONTH, "0", "0", None)),
         (Some(DAY_1), NOON, DAY_1, Block, 20, ("1", DAY_1, "4", "3", Some("1 16"))),
         (Some(DAY_1), NOON, MONTH, Block, 3, ("1", MONTH, "4", "3", Some("1 0"))),
-        // The stored window is over: nothing of it is in the current one.
+        // The stored window has ended: nothing of it is in the current one.
         (Some(DAY_1), "2027-02-01T12:00:00Z", DAY_2, Carry, 20, ("2", DAY_2, "0", "0", None)),
         (Some(DAY_1), "2027-02-01T12:00:00Z", MONTH, Carry, 20, ("2", MONTH, "0", "0", None)),
         (Some(DAY_1), "2027-02-01T12:00:00Z", MONTH, Block, 20, ("2", MONTH, "0", "0", Some("2 20"))),
@@ -177,7 +177,7 @@ async fn counters_come_over_to_another_plan() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_written_of_a_counter_that_never_was_or_is_in_flight() {
+async fn nothing_is_written_for_an_unused_or_a_concurrent_counter() {
     let table = Table::new().await;
     table.hold(&[("f", IN_FLIGHT, 1, 10)]).await;
     let groups = [
@@ -221,7 +221,7 @@ async fn grant(table: &Table, id: &str, amount: u64, ends_at: Option<&str>) -> G
     table.store.grant(args).await.unwrap()
 }
 
-/// Reserves under the version that the user has by now.
+/// Reserves with the user's current version; returns whether it is allowed.
 async fn fits(table: &Table, window: &str, amount: u64, limit: u64) -> bool {
     let version = table.counters().await.get("version").cloned().unwrap_or_else(|| "0".to_owned());
     let owner = [table.owner("u", &[("g", window, amount, limit)])];
@@ -241,7 +241,7 @@ async fn grants_make_room_until_their_window_or_their_time_ends() {
     assert!(!fits(&table, DAY_1, 6, 0).await);
     assert!(fits(&table, DAY_1, 5, 0).await, "a quota of 0 with grants has room");
     assert!(!fits(&table, DAY_1, 1, 0).await);
-    // The next day only the grant with a time of its own is left, and again with its whole amount.
+    // The next day only the grant with its own expiry is left, with its whole amount.
     table.at("2027-02-01T12:00:00Z").await;
     assert!(!fits(&table, DAY_2, 3, 0).await);
     assert!(fits(&table, DAY_2, 2, 0).await);
@@ -273,11 +273,11 @@ async fn a_counter_has_at_most_eight_live_grants_within_what_it_can_hold() {
     assert!(!revoke("more").await);
     assert!(!fits(&table, DAY_1, 1, 0).await);
     table.at("2027-02-05T00:00:00Z").await;
-    assert!(!revoke("g1").await, "it has ended, and nobody has swept it yet");
+    assert!(!revoke("g1").await, "it has ended, and is not removed yet");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_never_subscribed_is_forgotten_after_the_last_window() {
+async fn data_of_users_who_never_subscribed_expire_after_the_last_window() {
     let table = Table::new().await;
     let reserve = async |name: &str, group: (&str, &str, u64, u64), at_ms: Option<i64>| {
         let user = UserId::parse(name).unwrap();
@@ -314,18 +314,18 @@ async fn who_never_subscribed_is_forgotten_after_the_last_window() {
     }
     assert_eq!(names(table.bucket.users()).await, ["u"]);
     assert_eq!(names(table.bucket.leaving()).await, ["u"]);
-    // In a sandbox nothing is gone before seven real days are over.
+    // A sandbox keeps everything for seven days of real time.
     reserve("v", ("g", DAY_1, 1, 10), Some(ms(NOON) + 60_000)).await;
     assert!((WEEK_MS - 60_000..=WEEK_MS).contains(&ttl(table.owner("v", &[]).keys.account).await));
 
-    // A name that is due leaves the index with the next one that comes.
+    // An expired name is removed from the index when the next one is added.
     table.redis.run::<()>(&["ZADD", &table.bucket.leaving(), "1000", "v"]).await;
     reserve("w", ("g", DAY_1, 1, 10), None).await;
     assert_eq!(names(table.bucket.users()).await, ["u", "w"]);
     assert_eq!(names(table.bucket.leaving()).await, ["u"]);
     assert_eq!(ttl(table.owner("w", &[]).keys.account).await, -1, "a lifetime counter stays");
 
-    // A subscription keeps the user for good.
+    // A subscription keeps the user permanently.
     change(&table, &harmless(), "0", true, Reset::Nothing, &[]).await;
     for key in [keys.account, keys.holds] {
         assert_eq!(ttl(key).await, -1);

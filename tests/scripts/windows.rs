@@ -1,4 +1,4 @@
-//! Hard cases of windows: a window is a serial per counter.
+//! Edge cases of windows. Each counter numbers its windows.
 
 use quotagate::domain::metering::admission::Validity;
 use quotagate::domain::time::window::{Window, WindowKind};
@@ -17,10 +17,10 @@ async fn a_window_turns_or_moves_or_stays_as_its_bounds_say() {
     let month = "monthly/20270131/20270228";
     for (stored, proposed, seq, stands) in [
         (DAY_1, DAY_1, "1", (3, 2)),
-        // It ended at or before the proposed start.
+        // The stored window ended at or before the proposed start.
         (DAY_1, DAY_2, "2", (0, 0)),
         (DAY_1, "monthly/20270201/20270301", "2", (0, 0)),
-        // They overlap: a moved anchor, another period, a moved end, a whole life.
+        // The windows overlap: a moved anchor, another period, a moved end, a lifetime.
         (DAY_1, "daily/20270131T0700/20270201T0700", "1", (3, 2)),
         (DAY_1, "daily/20270130T2300/20270131T2300", "1", (3, 2)),
         (DAY_1, month, "1", (3, 2)),
@@ -28,7 +28,7 @@ async fn a_window_turns_or_moves_or_stays_as_its_bounds_say() {
         (DAY_1, FOR_EVER, "1", (3, 2)),
         (FOR_EVER, DAY_1, "1", (3, 2)),
         ("fixed/20270131/20270301", "fixed/20270131/20270220", "1", (3, 2)),
-        // In flight is another kind of counting.
+        // In-flight groups are counted differently.
         (DAY_1, IN_FLIGHT, "c2", (0, 0)),
         (IN_FLIGHT, DAY_1, "2", (0, 0)),
     ] {
@@ -58,7 +58,7 @@ async fn a_window_turns_or_moves_or_stays_as_its_bounds_say() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_clock_that_stepped_back_reopens_no_window_and_refuses_nobody_for_ever() {
+async fn a_clock_that_steps_back_reopens_no_window_and_blocks_no_user() {
     let table = Table::new().await;
     let first = table.hold(&[("g", DAY_1, 3, 3)]).await;
     table.commit(&first).await;
@@ -66,7 +66,7 @@ async fn a_clock_that_stepped_back_reopens_no_window_and_refuses_nobody_for_ever
     table.hold(&[("g", DAY_2, 2, 3)]).await;
     let past = table.past().await;
     table.at("2027-01-31T23:00:00Z").await;
-    // The node computes with yesterday; the script tells it the start of the window that has begun.
+    // The node computes with yesterday's date; the script returns the start of the current window.
     let yesterday = [table.owner("u", &[("g", DAY_1, 1, 3)])];
     match table.reserve_as(&harmless(), BELIEF.within(DAY_1), 60_000, &yesterday).await {
         ReserveReply::Stale(Stale::Time, now_ms) => assert_eq!(now_ms, ms("2027-02-01T00:00:00Z")),
@@ -76,7 +76,7 @@ async fn a_clock_that_stepped_back_reopens_no_window_and_refuses_nobody_for_ever
         UsageReply::Stale(Stale::Time, now_ms) => assert_eq!(now_ms, ms("2027-02-01T00:00:00Z")),
         other => panic!("{other:?}"),
     }
-    // With the truth the call is decided in the window that has begun, beside a group that was never seen.
+    // With this start the call is decided in the current window, along with a group that is new.
     let today = [table.owner("u", &[("g", DAY_2, 1, 3), ("new", DAY_2, 1, 3)])];
     match table.reserve_as(&harmless(), BELIEF.within(DAY_2), 60_000, &today).await {
         ReserveReply::Held { ran, expires_at_ms, states } => {
@@ -132,7 +132,7 @@ async fn a_hold_of_an_earlier_window_settles_in_the_past() {
     assert!(table.past().await["g.1"].starts_with(&format!("5 - {DAY_1} ")), "{:?}", table.past().await);
     settled(table.commit(&drawn).await);
     assert!(table.past().await["g.1"].starts_with(&format!("10 - {DAY_1} ")));
-    // The last one expires: its window's `held` is gone already, and today's stays.
+    // The last hold expires: the `held` of its window is already gone, and today's is kept.
     table.at("2027-02-01T08:00:01Z").await;
     let (_, more) = table.store.reclaim(&table.bucket, &table.owner("u", &[]).keys, false).await.unwrap();
     assert!(!more);
@@ -152,20 +152,20 @@ async fn more_amount_after_the_turn_is_held_and_charged_in_the_present_window() 
     let more = [table.owner("u", &[("g", DAY_2, 4, 100)])];
     table.extend(&id, 0, 0, &more).await;
     assert_eq!(table.stands("g", DAY_2).await, (0, 4));
-    // 9 in all: 3 where 3 were held, the rest, overage too, in the present window.
+    // 9 in total: 3 where 3 were held; the rest, including overage, in the current window.
     let settlement = settled(table.commit_as(&harmless(), &id, How { changes: 1, figures: &[("g", 9)], ..ALL }).await);
     let states: Vec<_> = settlement.accounts.iter().map(|account| account.state).collect();
     assert_eq!(states, [tally(3, 0), tally(6, 0)]);
     assert_eq!(table.stands("g", DAY_2).await, (6, 0));
     assert!(table.past().await["g.1"].starts_with("3 "));
-    // Refunds go the other way round.
+    // Refunds are made in the reverse order.
     settled(table.refund(&id, &[("g", 7)]).await);
     assert_eq!(table.stands("g", DAY_2).await, (0, 0));
     assert!(table.past().await["g.1"].starts_with("2 "));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_in_flight_has_one_window_for_ever_and_is_never_charged() {
+async fn a_concurrent_group_has_one_window_and_is_never_charged() {
     let table = Table::new().await;
     let asks = |day| [("f", IN_FLIGHT, 1, 2), ("g", day, 1, 100)];
     let (kept, done) = (table.hold_for(3_600_000 * 20, &asks(DAY_1)).await, table.hold(&asks(DAY_1)).await);
@@ -176,7 +176,7 @@ async fn what_is_in_flight_has_one_window_for_ever_and_is_never_charged() {
         }
         other => panic!("{other:?}"),
     }
-    // A draw does not touch it; the final commit frees it and charges nothing.
+    // A partial commit does not change it; the final commit frees it and charges nothing.
     settled(table.commit_as(&counted(), &kept, How { is_final: false, figures: &[("g", 1)], ..ALL }).await);
     assert_eq!(table.stands("f", IN_FLIGHT).await, (0, 2));
     settled(table.commit(&done).await);
@@ -224,7 +224,7 @@ async fn the_past_is_a_ring_of_12_windows_per_group() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_closed_window_stays_while_a_hold_of_it_may_still_settle() {
+async fn a_closed_window_is_kept_while_its_holds_can_be_settled() {
     let table = Table::new().await;
     let (start, window) = minute(0);
     table.clock(start).await;
@@ -239,7 +239,7 @@ async fn a_closed_window_stays_while_a_hold_of_it_may_still_settle() {
     assert_eq!((settlement.late, settlement.accounts[0].state), (false, tally(5, 0)));
     assert_eq!(settlement.accounts[0].window.unwrap().to_text(), window);
     assert!(table.past().await["g.1"].starts_with(&format!("5 - {window} ")));
-    // Two days later nothing can settle there any more, and turns clear what has piled up.
+    // Two days later nothing can be settled there any more, and new windows remove the old ones.
     for number in 0..20 {
         let (start, window) = minute(3 * 1440 + number * 60);
         table.clock(start).await;
@@ -250,7 +250,7 @@ async fn a_closed_window_stays_while_a_hold_of_it_may_still_settle() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_closed_window_stays_until_the_expiry_and_grace_of_a_hold_that_is_drawn_empty_or_settled() {
+async fn a_closed_window_is_kept_for_the_expiry_and_grace_period_of_a_settled_hold() {
     let table = Table::new().await;
     let (start, window) = minute(0);
     table.clock(start).await;
@@ -270,7 +270,7 @@ async fn a_closed_window_stays_until_the_expiry_and_grace_of_a_hold_that_is_draw
     assert!(table.past().await["g.1"].starts_with(&format!("5 - {window} ")), "{:?}", table.past().await.get("g.1"));
 }
 
-/// Until when, in ms after its own expiry, may something still be charged to the closed window of `g`?
+/// How long, in ms after its own expiry, can a call still be charged to the closed window of `g`?
 async fn kept_until(table: &Table, expiry: &str) -> i64 {
     let past = table.past().await;
     past["g.1"].rsplit(' ').next().unwrap().parse::<i64>().unwrap() - ms(expiry)
@@ -302,14 +302,14 @@ async fn a_window_in_which_nothing_is_held_any_more_is_final_the_grace_after_its
         }
         table.at("2027-02-01T00:40:00Z").await;
         if ending == "expired" {
-            // Another group's call takes the hold out of the way, and knows nothing of this window.
+            // A call in another group reclaims the hold, and does not know this window.
             table.hold(&[("other", DAY_2, 1, 100)]).await;
         }
         let extended = table.counters().await.get(".extended").map(|until| until.parse::<i64>().unwrap() - ms(expiry));
         let wanted = (ending == "drawn and extended").then_some(hour + 10 * 60_000);
         assert_eq!(extended, wanted, "{ending}");
-        // The call that closes the window: nothing that held in it can end later than the longest life after its end,
-        // or than the extended reservation.
+        // The call that closes the window: no hold in it can end later than the longest lifetime after the window's
+        // end, or than the extended reservation.
         table.hold(&[("g", DAY_2, 1, 100)]).await;
         let longest = ms("2027-02-01T00:00:00Z") + hour - ms(expiry);
         assert_eq!(kept_until(&table, expiry).await, longest.max(extended.unwrap_or(0)) + GRACE_MS, "{ending}");
@@ -317,22 +317,22 @@ async fn a_window_in_which_nothing_is_held_any_more_is_final_the_grace_after_its
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_closed_window_stays_until_a_reservation_that_held_nothing_in_it_can_be_refunded_no_more() {
+async fn a_closed_window_is_kept_while_a_reservation_without_a_hold_can_be_refunded() {
     let table = Table::new().await;
     table.at("2027-01-31T23:59:00Z").await;
-    // An amount of 0 is no hold that could keep the window.
+    // An amount of 0 creates no hold that could keep the window.
     let id = table.hold_for(3_600_000, &[("g", DAY_1, 0, 100)]).await;
     table.at("2027-02-01T00:01:00Z").await;
     let next = table.hold(&[("g", "daily/20270201/20270202", 1, 100)]).await;
     settled(table.commit(&next).await);
     let over = How { figures: &[("g", 5)], ..ALL };
     assert_eq!(settled(table.commit_as(&harmless(), &id, over).await).accounts[0].state, tally(5, 0));
-    // The longest life is an hour.
+    // The longest lifetime is an hour.
     assert_eq!(kept_until(&table, "2027-02-01T01:00:00Z").await, 15 * 60 * 1000);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_closed_window_stays_for_a_reservation_that_was_extended_after_it_closed_or_by_the_call_that_closes_it() {
+async fn a_closed_window_is_kept_for_a_reservation_extended_after_or_while_it_closes() {
     for closes in ["before", "with"] {
         let table = Table::new().await;
         let (start, first) = minute(0);
@@ -350,7 +350,7 @@ async fn a_closed_window_stays_for_a_reservation_that_was_extended_after_it_clos
         assert!(matches!(extended, ExtendReply::Extended { .. }), "{closes}: {extended:?}");
         let expiry_ms = turn + 3_600_000;
         assert_eq!(kept_until(&table, "1970-01-01T00:00:00Z").await, expiry_ms + 15 * 60_000, "{closes}");
-        // Beyond the first expiry's grace, and more than the ring holds.
+        // Later than the grace period of the first expiry, and more windows than are kept.
         for number in 20..40 {
             let (start, window) = minute(number);
             table.clock(start).await;
@@ -361,7 +361,8 @@ async fn a_closed_window_stays_for_a_reservation_that_was_extended_after_it_clos
             let drawn = settled(table.commit_as(&counted(), &id, draw(&[("g", 5)], 1)).await);
             assert_eq!(drawn.accounts[0].state, tally(5, 0), "of the window that it was held in");
         } else {
-            // What is over falls on the newest window; what was drawn in the first one is still there.
+            // The amount above the hold is charged to the newest window; what was committed in the first window is
+            // still there.
             assert_eq!(settled(table.commit(&id).await).accounts[0].state, tally(3, 0));
         }
     }

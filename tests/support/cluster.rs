@@ -5,7 +5,7 @@ use super::{Redis, eventually, free_port};
 
 const SLOTS: usize = 16384;
 
-/// Waits until a server is a replica that has what its master has. (Its master calls it online a little before.)
+/// Waits until a server is a replica that has all data of its master. (The master reports it online a little earlier.)
 pub async fn follows(replica: &Redis) {
     eventually("the replica follows", || async {
         let info: String = replica.run(&["INFO", "replication"]).await;
@@ -15,7 +15,7 @@ pub async fn follows(replica: &Redis) {
 }
 
 pub struct Cluster {
-    /// The first are the masters at the beginning.
+    /// The first ones are the initial masters.
     pub servers: Vec<Redis>,
     pub ports: Vec<u16>,
     pub ids: Vec<String>,
@@ -23,7 +23,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// So many masters, each with a replica if so wanted.
+    /// Starts this many masters, each with a replica if `replicas`.
     pub async fn start(masters: usize, replicas: bool) -> Self {
         let slot = Slot::take().await;
         let (mut servers, mut ports, mut ids, mut buses) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -31,7 +31,7 @@ impl Cluster {
         for _ in 0..count {
             let (port, bus) = (free_port(), free_port());
             let (port_text, bus_text) = (port.to_string(), bus.to_string());
-            // A replica whose link broke a while ago is still better than none.
+            // A replica whose link broke a while ago can still be promoted.
             let options = ["--port", &port_text, "--cluster-enabled", "yes", "--cluster-port", &bus_text]
                 .into_iter()
                 .chain(["--cluster-node-timeout", "2000", "--cluster-replica-validity-factor", "0"]);
@@ -67,7 +67,7 @@ impl Cluster {
         cluster
     }
 
-    /// Waits until a server is a replica that has what its master has.
+    /// Waits until a server is a replica that has all data of its master.
     pub async fn follows(&self, place: usize) {
         follows(&self.servers[place]).await;
     }

@@ -1,5 +1,5 @@
-//! Real parts for tests: a Redis of their own, gateway nodes on free ports, and a client.
-// No suite uses all of it.
+//! Real components for tests: a separate Redis, gateway nodes on free ports, and a client.
+// No test suite uses all of it.
 #![allow(dead_code, unused_imports)]
 
 pub mod cluster;
@@ -25,13 +25,13 @@ pub use run::{folder, free_port};
 pub use server::{Redis, connect, redis_program};
 
 pub const ROOT_KEY: &str = "ak_test_root_0123456789abcdef";
-/// A frozen start for sandboxes: a month-end, before a leap year.
+/// The initial time of sandboxes: the end of a month, and before a leap year.
 pub const START: &str = "2027-01-31T10:00:00Z";
 
-/// How long a test waits for something that happens by itself before it fails.
+/// How long a test waits for a condition before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Waits for a condition, not for a time.
+/// Waits for a condition instead of sleeping.
 pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition().await {
@@ -41,7 +41,7 @@ pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// Waits for what comes by itself, such as the next event of a stream.
+/// Waits for something that arrives by itself, such as the next event of a stream.
 pub async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
     let done = tokio::time::timeout(PATIENCE, future).await;
     done.unwrap_or_else(|_| panic!("waited {PATIENCE:?} in vain until {what}"))
@@ -52,7 +52,7 @@ fn metrics() -> PrometheusHandle {
     METRICS.get_or_init(|| install_metrics().unwrap()).clone()
 }
 
-/// What nodes in this process log is printed with the test that they belong to, if it fails.
+/// The log of nodes in this process is printed with a failed test.
 fn log_to_test_output() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
@@ -73,7 +73,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// On a busy machine an answer of Redis may take long; a test waits for it.
+    /// With a long Redis timeout, since Redis may answer slowly on a busy machine.
     pub async fn start(redis_url: &str) -> Self {
         Self::with(redis_url, PATIENCE).await
     }
@@ -82,7 +82,7 @@ impl Running {
         Self::launch(Self::options(redis_url, redis_timeout)).await
     }
 
-    /// With other bounds than those of a node in use.
+    /// With other limits than those of a production node.
     pub async fn with_limits(redis_url: &str, limits: Limits) -> Self {
         Self::launch(Options { limits, ..Self::options(redis_url, PATIENCE) }).await
     }
@@ -92,14 +92,14 @@ impl Running {
         Self::launch(Options { config_file: Some(file), ..Self::options(&redis_url, PATIENCE) }).await
     }
 
-    /// With receivers of webhooks given up after this time.
+    /// With this timeout for webhook deliveries.
     pub async fn with_attempts_of(redis_url: &str, timeout: Duration) -> Self {
         let mut options = Self::options(redis_url, PATIENCE);
         options.deliver.timeout = timeout;
         Self::launch(options).await
     }
 
-    /// What a test may change.
+    /// The options, for tests that change some of them.
     pub fn options(redis_url: &str, redis_timeout: Duration) -> Options {
         options::options(redis_url, redis_timeout)
     }
@@ -120,7 +120,7 @@ impl Running {
         Self { url, parts, stop: Some(stop), served: Some(served) }
     }
 
-    /// Drains and waits until the node is gone.
+    /// Drains the node and waits until it has stopped.
     pub async fn stop(mut self) {
         drop(self.stop.take());
         self.served.take().unwrap().await.unwrap();
@@ -131,7 +131,7 @@ impl Running {
     }
 }
 
-/// An answer: status, headers, JSON (null if there is none).
+/// A response: status, headers, JSON (null if the body is empty).
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -152,7 +152,7 @@ impl Answer {
         self.json
     }
 
-    /// Fails unless it is a problem of that status and code.
+    /// Fails unless it is a problem response with this status and code.
     #[track_caller]
     pub fn problem(self, status: u16, code: &str) -> Value {
         assert_eq!((self.status, self.json["code"].as_str()), (status, Some(code)), "{}", self.text);
@@ -162,7 +162,7 @@ impl Answer {
         self.json
     }
 
-    /// The field that a 400 names first.
+    /// The first field that a 400 names.
     #[track_caller]
     pub fn bad_field(self) -> String {
         let problem = self.problem(400, "invalid_request");
@@ -170,12 +170,12 @@ impl Answer {
     }
 }
 
-/// Servers of tests speak no TLS; reading the system's certificates would take longer than most calls.
+/// Test servers use no TLS, and reading the system's certificates would take longer than most calls.
 pub fn http() -> reqwest::ClientBuilder {
     quotagate::infra::http_client::builder().tls_certs_only([])
 }
 
-/// A client with one key on one node.
+/// A client with one key for one node.
 #[derive(Clone)]
 pub struct Api {
     pub base: String,
@@ -190,7 +190,7 @@ impl Api {
         Self { base: url.to_owned(), key: key.to_owned(), headers: Vec::new(), http }
     }
 
-    /// The same client with one more header.
+    /// The same client with another header.
     pub fn with(&self, name: &str, value: &str) -> Self {
         let mut api = self.clone();
         api.headers.push((name.to_owned(), value.to_owned()));
@@ -201,7 +201,7 @@ impl Api {
         self.with("Idempotency-Key", idempotency_key)
     }
 
-    /// Sends text as it is. `path` is what follows `/api/v1/`, or begins with `/`.
+    /// Sends the text unchanged. `path` is relative to `/api/v1/`, unless it begins with `/`.
     pub async fn send(&self, method: &str, path: &str, body: Option<String>) -> Answer {
         let url =
             if path.starts_with('/') { format!("{}{path}", self.base) } else { format!("{}/api/v1/{path}", self.base) };
@@ -222,7 +222,7 @@ impl Api {
         Answer { status, headers, text, json }
     }
 
-    /// An answer whose body is still to come, piece by piece.
+    /// A response whose body is read piece by piece.
     pub async fn open(&self, path: &str) -> reqwest::Response {
         let url = format!("{}/api/v1/{path}", self.base);
         self.http.get(url).header("authorization", format!("Bearer {}", self.key)).send().await.unwrap()
@@ -256,7 +256,7 @@ impl Api {
         self.post("reserve", body).await.expect(200)
     }
 
-    /// Reserves and fails unless it is allowed; answers the reservation's id.
+    /// Reserves and fails unless it is allowed; returns the reservation's id.
     #[track_caller]
     pub fn reserved(&self, body: Value) -> impl Future<Output = String> + '_ {
         let caller = std::panic::Location::caller();
@@ -301,14 +301,14 @@ impl Api {
 pub struct World {
     pub redis: Redis,
     pub node: Running,
-    /// Root admin, live mode.
+    /// The root admin key, in live mode.
     pub admin: Api,
     /// A secret key of the sandbox `main`.
     pub app: Api,
 }
 
 impl World {
-    /// On real time.
+    /// With real time.
     pub async fn new() -> Self {
         let redis = Redis::start().await;
         let node = Running::start(&redis.url()).await;
@@ -325,7 +325,7 @@ impl World {
         world
     }
 
-    /// With receivers of webhooks given up after this time.
+    /// With this timeout for webhook deliveries.
     pub async fn with_attempts_of(mut self, timeout: Duration) -> Self {
         let node = Running::with_attempts_of(&self.redis.url(), timeout).await;
         (self.admin, self.app) = (node.client(ROOT_KEY), node.client(&self.app.key));
@@ -345,7 +345,7 @@ pub async fn new_key(admin: &Api, body: Value) -> String {
     admin.post("keys", body).await.expect(201)["key"].as_str().unwrap().to_owned()
 }
 
-/// A plan of one monthly group on the subscription's start.
+/// A plan with one group, monthly from the subscription's start.
 pub fn monthly(quota: u64) -> Value {
     json!({
         "periodType": "monthly", "periodAnchor": "subscription_start",

@@ -1,4 +1,4 @@
-//! The settings of a node of a test.
+//! The options of a test node.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub fn options(redis_url: &str, redis_timeout: Duration) -> Options {
         workers: 1,
         root_key: Some(ROOT_KEY.to_owned()),
         config_file: None,
-        // Receivers of tests are on this machine, and nobody waits for seconds.
+        // Receivers in tests run on this machine, so retries need no long delays.
         deliver: DeliverOptions {
             allow_private: true,
             timeout: Duration::from_secs(30),

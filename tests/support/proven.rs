@@ -1,4 +1,4 @@
-//! Counters proven by the ledger, as `quotagate verify` does it.
+//! Verifies counters with the ledger, as `quotagate verify` does.
 
 use quotagate::domain::values::ids::{AppId, Mode};
 use quotagate::service::gateway::Gateway;
@@ -11,7 +11,7 @@ pub async fn drifts(redis_url: &str, mode: &str) -> Vec<Found> {
     verified(redis_url, mode).await.drifts
 }
 
-/// The same with what was looked at.
+/// The same, with the number of entries and owners that were checked.
 pub async fn verified(redis_url: &str, mode: &str) -> Verified {
     let store = Store::open(redis_url, super::PATIENCE).unwrap();
     let gateway = Gateway::new(store, None);

@@ -1,4 +1,4 @@
-//! Requests as bytes: what no client would send.
+//! Sends requests as raw bytes, including those that no client would send.
 #![allow(dead_code)]
 
 use std::io::Write as _;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// An answer: status, head in lower case, JSON (null if there is none).
+/// A response: status, head in lower case, JSON (null if the body is empty).
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
@@ -19,7 +19,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The field that a 400 names first, empty if it names none.
+    /// The first field that a 400 names, or an empty string.
     pub fn field(&self) -> &str {
         self.json["errors"][0]["field"].as_str().unwrap_or_default()
     }
@@ -31,7 +31,7 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// So many zero bytes, as gzip: a thousandth of them.
+/// This many zero bytes, compressed with gzip to a thousandth.
 pub fn bomb(bytes: usize) -> Vec<u8> {
     let (mut encoder, piece) = (GzEncoder::new(Vec::new(), Compression::best()), vec![0; 1 << 20]);
     for _ in 0..bytes >> 20 {
@@ -63,11 +63,11 @@ pub async fn connect(url: &str) -> TcpStream {
     TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap()
 }
 
-/// Sends the bytes on a connection of their own and reads the first answer; of a stream only its head. Fails without an
-/// answer within 60 s.
+/// Sends the bytes on a new connection and reads the first response; of a stream only its head. Fails without a
+/// response within 60 s.
 pub async fn send(url: &str, bytes: &[u8]) -> Reply {
     let (mut reader, mut writer) = connect(url).await.into_split();
-    // The answer may come before all of it is sent, and then nobody reads the rest.
+    // The response may arrive before everything is sent, and then the rest is never read.
     let sending = async {
         let _ = writer.write_all(bytes).await;
         std::future::pending::<()>().await;
@@ -85,12 +85,12 @@ fn beginning(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned()
 }
 
-/// The next answer on a connection; what came instead, if it ends before.
+/// The next response on a connection, or the received bytes if the connection ends before.
 pub async fn read(reader: &mut (impl tokio::io::AsyncRead + Unpin)) -> Result<Reply, String> {
     let mut got = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&got).into_owned();
-        // A server that is willing to read the body says so first.
+        // A server that accepts the body may send this first.
         let text = text.strip_prefix("HTTP/1.1 100 Continue\r\n\r\n").unwrap_or(&text);
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
             let head = head.to_lowercase();
@@ -108,7 +108,7 @@ pub async fn read(reader: &mut (impl tokio::io::AsyncRead + Unpin)) -> Result<Re
     }
 }
 
-/// An operation of the API document: its method, its path with ids that nothing has, and whether it takes a body.
+/// An operation of the API description: its method, its path with unknown ids, and whether it has a body.
 pub struct Route {
     pub method: String,
     pub pattern: String,
@@ -116,7 +116,7 @@ pub struct Route {
     pub takes_body: bool,
 }
 
-/// Every operation of the API document.
+/// Every operation of the API description.
 pub fn routes() -> Vec<Route> {
     let document: Value = serde_json::from_str(&quotagate::http::openapi::document().unwrap()).unwrap();
     let mut routes = Vec::new();

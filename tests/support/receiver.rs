@@ -1,4 +1,4 @@
-//! A webhook receiver on this machine: a real HTTP server that answers as it is told, and keeps what it got.
+//! A webhook receiver on this machine: an HTTP server with configurable responses, which records requests.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use serde_json::Value;
 
-/// One request as it came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub struct Got {
     pub headers: BTreeMap<String, String>,
@@ -22,7 +22,7 @@ impl Got {
         &self.headers["webhook-id"]
     }
 
-    /// Fails unless the signature is right by the reference implementation of Standard Webhooks.
+    /// Fails unless the signature is valid according to the reference implementation of Standard Webhooks.
     #[track_caller]
     pub fn verify(&self, secret: &str) {
         self.verified(secret).unwrap();
@@ -37,7 +37,7 @@ impl Got {
     }
 }
 
-/// What it answers: a status, or nothing at all.
+/// How it responds: with a status, or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
     Status(u16),
@@ -47,7 +47,7 @@ pub enum Reply {
 #[derive(Clone)]
 struct State {
     got: Arc<Mutex<Vec<Got>>>,
-    /// In turn; the last one for ever.
+    /// Used in order; the last one is repeated.
     replies: Arc<Mutex<Vec<Reply>>>,
 }
 
@@ -80,12 +80,12 @@ impl Receiver {
         self.state.got.lock().unwrap().clone()
     }
 
-    /// From now on.
+    /// Sets the responses from now on.
     pub fn answer(&self, replies: &[Reply]) {
         *self.state.replies.lock().unwrap() = replies.to_vec();
     }
 
-    /// Waits until there are so many.
+    /// Waits until this many requests were received.
     pub async fn wait_for(&self, count: usize) -> Vec<Got> {
         super::eventually("the webhook is delivered", || async { self.got().len() >= count }).await;
         self.got()

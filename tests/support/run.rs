@@ -1,5 +1,5 @@
-//! What the tests of one process share: a directory for their files, a guard that ends every process that they leave
-//! behind, ports that no other test takes, and a panic hook that says how to run a failed test alone.
+//! What the tests of one process share: a directory for their files, a guard process that kills everything they leave
+//! running, ports that no other test uses, and a panic hook that prints how to run a failed test alone.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,14 +9,15 @@ use std::sync::{Mutex, OnceLock};
 
 use tempfile::TempDir;
 
-/// Names the run's directory in the environment of every process that a test starts, so that the guard finds it.
+/// Contains the run's directory in the environment of every process that a test starts, so that the guard finds it.
 const VARIABLE: &str = "TEST_RUN_DIRECTORY";
 
-/// How many of the last lines of a log a failed test prints.
+/// How many lines at the end of a log are printed for a failed test.
 const LOG_LINES: usize = 20;
 
-/// Waits until the test process is gone, whatever ended it. Then it kills the processes that belong to the run, and
-/// removes its directory. Servers overwrite their environment, and Chromium changes its directory: so it looks at the
+/// Waits until the test process has ended, then kills the processes that belong to the run and removes its directory.
+/// It checks the working directory, the command line and the environment, because servers overwrite their environment
+/// and Chromium changes its directory.
 /// working directory, the command line and the environment.
 const GUARD: &str = r#"
 trap '' INT TERM HUP
@@ -41,14 +42,14 @@ rm -rf "$run"
 
 struct Run {
     directory: PathBuf,
-    /// The guard reads from it, and so learns of the end of this process.
+    /// The guard reads from it, and so notices when this process ends.
     _guard: ChildStdin,
 }
 
 fn run() -> &'static Run {
     static RUN: OnceLock<Run> = OnceLock::new();
     RUN.get_or_init(|| {
-        // Short, since the path of a Unix socket may have 104 bytes.
+        // The name is short, since the path of a Unix socket is limited to 104 bytes.
         let directory = tempfile::Builder::new().prefix("qg-").tempdir().unwrap().keep().canonicalize().unwrap();
         let guard = Command::new("sh")
             .args(["-c", GUARD, "guard"])
@@ -64,7 +65,7 @@ fn run() -> &'static Run {
     })
 }
 
-/// The directory of everything that the tests of this process write.
+/// The directory for all files of this process's tests.
 pub fn directory() -> &'static Path {
     &run().directory
 }
@@ -74,12 +75,12 @@ pub fn folder() -> TempDir {
     TempDir::new_in(directory()).unwrap()
 }
 
-/// Starts a process that ends with this one at the latest.
+/// Starts a process that ends when this process does, or earlier.
 pub fn spawn(command: &mut Command) -> io::Result<Child> {
     mark(command).spawn()
 }
 
-/// Makes the process that this command starts one of this run.
+/// Marks the command's process as one of this run.
 pub fn mark(command: &mut Command) -> &mut Command {
     command.env(VARIABLE, directory()).env("TMPDIR", directory())
 }
@@ -95,15 +96,15 @@ pub fn print_log_of_failed_test(what: &str, log: &Path) {
     }
 }
 
-/// A file that tests of all processes lock.
+/// A file that test processes use as a lock.
 pub fn lock_file(name: &str) -> File {
     let folder = Path::new(option_env!("CARGO_TARGET_TMPDIR").unwrap_or("target/tmp")).join("locks");
     fs::create_dir_all(&folder).unwrap();
     File::options().create(true).append(true).open(folder.join(name)).unwrap()
 }
 
-/// A port on which nobody listens. It lies below the ports that the system gives to outgoing connections, and this
-/// process keeps a lock on it, so that no other test takes it before its server does.
+/// An unused port. It is below the range that the system uses for outgoing connections, and this process keeps a lock
+/// on it, so that no other test takes it before its server does.
 pub fn free_port() -> u16 {
     static TAKEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
     let mut taken = TAKEN.lock().unwrap();
@@ -117,7 +118,7 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Prints the command that runs a failed test alone, below the message of its panic.
+/// Prints the command that runs a failed test alone, after its panic message.
 fn say_how_to_run_a_failed_test() {
     let program = std::env::current_exe().unwrap();
     let name = program.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
@@ -125,7 +126,7 @@ fn say_how_to_run_a_failed_test() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         print(panic);
-        // Of the threads only that of the test has a name with its module.
+        // Only the thread of a test has a name that contains its module.
         if let Some(test) = std::thread::current().name().filter(|name| name.contains("::")) {
             eprintln!("to run it alone: cargo test --test {suite} -- --exact {test} --nocapture");
         }

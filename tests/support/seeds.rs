@@ -1,9 +1,10 @@
-//! Seeds of random tests: fixed ones, so that each run of `make test` does the same, unless `NEW_SEEDS` asks for others.
+//! Seeds of random tests. They are fixed, so that each run of `make test` does the same, unless `NEW_SEEDS` requests
+//! new ones.
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-/// What every test begins with that is given no other seed.
+/// The seed of every test that is given no other.
 const FIXED: u64 = 18;
 
 /// The random choices of a fault test.
@@ -11,8 +12,9 @@ pub fn choices() -> StdRng {
     StdRng::seed_from_u64(seed("FAULT_SEED"))
 }
 
-/// The seed of a test: what the variable of that name says; else, with `NEW_SEEDS` set (`make soak`), a new one; else a
-/// fixed one. It is printed, and so shown when the test fails; the same value in the variable repeats the test.
+/// The seed of a test: the value of the environment variable; otherwise, with `NEW_SEEDS` set (`make soak`), a new
+/// one; otherwise a fixed one. It is printed, and so shown when the test fails; the same value in the variable repeats
+/// the test.
 pub fn seed(variable: &str) -> u64 {
     let given = std::env::var(variable).ok();
     let given = given.map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} must be a number")));

@@ -1,4 +1,4 @@
-//! A Redis of a test's own.
+//! A Redis server for one test.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::{eventually, run};
 
-/// Beside its data.
+/// The name of the log file, next to the data.
 const LOG: &str = "redis.log";
 
 /// A Redis server on a Unix socket in a temporary directory.
@@ -44,7 +44,7 @@ impl Redis {
         self.directory.path().join("redis.sock")
     }
 
-    /// With the password that it was started with, if any.
+    /// Contains the password that it was started with, if any.
     pub fn url(&self) -> String {
         let password = self.options.iter().skip_while(|option| *option != "--requirepass").nth(1);
         let login = password.map_or_else(String::new, |password| format!("?pass={password}"));
@@ -63,7 +63,7 @@ impl Redis {
         command.query_async(&mut self.connect().await).await.unwrap()
     }
 
-    /// Every key under a pattern with its serialized value: equal dumps are equal states.
+    /// Every key that matches a pattern with its serialized value: equal dumps mean equal states.
     pub async fn dump(&self, pattern: &str) -> Vec<(String, Vec<u8>)> {
         let mut keys: Vec<String> = self.run(&["KEYS", pattern]).await;
         keys.retain(|key| is_told(key, pattern));
@@ -76,8 +76,8 @@ impl Redis {
         dump
     }
 
-    /// Every key under a pattern with what it holds, sorted. Unlike [`Redis::dump`] it does not depend on where Redis
-    /// stands with rehashing a large hash, which even reads move on.
+    /// Every key that matches a pattern with its contents, sorted. Unlike [`Redis::dump`], the result does not depend
+    /// on Redis' progress in rehashing a large hash, which reads advance too.
     pub async fn contents(&self, pattern: &str) -> Vec<(String, Vec<String>)> {
         let mut connection = self.connect().await;
         let mut keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.unwrap();
@@ -112,13 +112,13 @@ impl Redis {
         contents
     }
 
-    /// As if the machine lost power.
+    /// Simulates a loss of power.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// It keeps its connections and answers nothing, until [`Redis::wake`].
+    /// Stops it until [`Redis::wake`]: it keeps its connections and answers nothing.
     pub fn hang(&self) {
         self.signal("-STOP");
     }
@@ -145,11 +145,11 @@ impl Redis {
     }
 }
 
-/// What is refused is told among the denials, and changes nothing else. Rollups are written beside all calls, some time
-/// after them: only those that ask for them compare them.
+/// Whether a key may change with a refused call: refused calls are recorded among the denials, and change nothing
+/// else. Rollups are written independently, some time after the calls, so only tests that ask for them compare them.
 fn is_told(key: &str, pattern: &str) -> bool {
     let rollup = pattern.contains("rollup");
-    // Nodes tell of themselves every few seconds, and renew leases.
+    // Nodes write their status every few seconds, and renew leases.
     (rollup || !key.contains("}:rollup:"))
         && !key.contains("}:near:")
         && !key.ends_with("}:denials")
@@ -167,7 +167,7 @@ impl Drop for Redis {
     }
 }
 
-/// A connection to a Redis. On a busy machine an answer may take long, and a test waits for it.
+/// A connection to a Redis, with a long timeout, since Redis may answer slowly on a busy machine.
 pub async fn connect(url: &str) -> RedisResult<MultiplexedConnection> {
     let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
     redis::Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await
@@ -184,7 +184,7 @@ fn spawn(directory: &TempDir, options: &[String], environment: &[(String, String
     let log = File::options().create(true).append(true).open(directory.path().join(LOG)).unwrap();
     let mut command = Command::new(redis_program());
     command
-        // A replica is sent the data at once, and not after 5 s in which others might ask for them too.
+        // Redis sends the data to a new replica immediately, instead of waiting 5 s for others.
         .args(["--port", "0", "--save", "", "--appendonly", "yes", "--repl-diskless-sync-delay", "0", "--unixsocket"])
         .arg(directory.path().join("redis.sock"))
         .current_dir(directory.path())

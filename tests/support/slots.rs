@@ -1,5 +1,5 @@
-//! Tests that start a cluster, a Sentinel or a browser share a few slots, also with tests of other processes. So no more
-//! of them run at a time than the machine can serve.
+//! Tests that start a cluster, a Sentinel or a browser share a limited number of slots, also between test processes,
+//! so that the machine is not overloaded.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -9,18 +9,19 @@ use std::time::Duration;
 use super::run::lock_file;
 
 thread_local! {
-    /// The slot of the test on this thread: a test that starts two clusters needs one slot, and waits for no second one.
+    /// The slot of the test on this thread: a test that starts two clusters needs one slot, and does not wait for a
+    /// second one.
     static OWN: RefCell<Weak<File>> = const { RefCell::new(Weak::new()) };
 }
 
-/// The right to run something heavy. The last clone that is dropped gives it back, and so does the end of the process.
+/// The permission to run something heavy. It is returned when the last clone is dropped, or when the process ends.
 #[derive(Clone)]
 pub struct Slot {
     _lock: Arc<File>,
 }
 
 impl Slot {
-    /// Waits for a free slot, however long: who has one fails by itself if it waits in vain.
+    /// Waits for a free slot without a timeout: the tests that have one fail by themselves when they hang.
     pub async fn take() -> Self {
         if let Some(lock) = OWN.with_borrow(Weak::upgrade) {
             return Self { _lock: lock };
@@ -39,7 +40,7 @@ impl Slot {
     }
 }
 
-/// One for each core; two at least, since tests wait for their servers too.
+/// One slot per core, but at least two, since tests also wait for their servers.
 fn count() -> usize {
     std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2))
 }

@@ -1,11 +1,11 @@
-//! Accounts as Redis stores them: read apart, and changed by hand.
+//! Decodes accounts as stored in Redis, and changes them directly.
 
 use std::collections::BTreeMap;
 
 use redis::aio::ConnectionLike;
 
-/// An account's fields, with `<group>.used`, `.held`, `.seq` and `.window` (`<quota> <kind>/<start>/<end>`) in place of
-/// each counter, and `version`, `expiry` and so on in place of `.account`.
+/// An account's fields, with `<group>.used`, `.held`, `.seq` and `.window` (`<quota> <kind>/<start>/<end>`) in place
+/// of each counter, and `version`, `expiry` and so on in place of `.account`.
 pub fn taken_apart(fields: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let mut parts = BTreeMap::new();
     for (name, value) in fields {
@@ -28,7 +28,7 @@ pub fn taken_apart(fields: BTreeMap<String, String>) -> BTreeMap<String, String>
     parts
 }
 
-/// What a stored counter has used and holds; nothing of a counter that is not there.
+/// The used and held amounts of a stored counter, or 0 if it does not exist.
 pub async fn amounts(connection: &mut impl ConnectionLike, account: &str, group: &str) -> (u64, u64) {
     let value: Option<String> = redis::cmd("HGET").arg(account).arg(group).query_async(connection).await.unwrap();
     value.map_or((0, 0), |value| {
@@ -37,7 +37,7 @@ pub async fn amounts(connection: &mut impl ConnectionLike, account: &str, group:
     })
 }
 
-/// Adds to what a stored counter has used and holds.
+/// Adds to the used and held amounts of a stored counter.
 pub async fn tamper(connection: &mut impl ConnectionLike, account: &str, group: &str, used: i64, held: i64) {
     let value: String = redis::cmd("HGET").arg(account).arg(group).query_async(connection).await.unwrap();
     let (_, rest) = value.split_once('/').unwrap();

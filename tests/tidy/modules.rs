@@ -8,7 +8,7 @@ use crate::{files, layer, names, only_named_where, sources};
 const LAYERS: [&str; 10] =
     ["domain", "infra", "store", "service", "http", "workers", "config", "cli", "startup", "main"];
 
-/// The same names in every layer that has them.
+/// The module folders that all layers share; a layer need not have all of them.
 const ROOMS: [&str; 8] =
     ["access", "accounts", "configuration", "metering", "nodes", "reporting", "simulation", "webhooks"];
 

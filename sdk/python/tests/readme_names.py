@@ -26,7 +26,7 @@ client: Client
 prompt = "a lighthouse"
 messages: Any = [{"role": "user", "content": "Say something about quotas."}]
 event = {"id": "evt_1", "customer": "u_42", "plan": "readme", "period_start": "2026-01-31T10:00:00Z"}
-calls = [("u_42", "night-1"), ("u_42", "night-2")]
+calls = [("u_42", 3, "night-1"), ("u_42", 4, "night-2")]
 
 
 @dataclass

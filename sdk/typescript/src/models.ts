@@ -2188,7 +2188,7 @@ export interface WhatifUser {
 }
 
 /**
- * The kind of a window; also the `periodType` of a plan or group (SPEC section 3).
+ * The kind of a window; also the `periodType` of a plan or group.
  *
  * The default is `lifetime`, which never renews its quota.
  */

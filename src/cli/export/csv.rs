@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_tells_its_event_and_whether_the_event_is_whole() {
+    fn a_line_contains_its_event_and_whether_it_is_complete() {
         let cells = "x,".repeat(HEADER.split(',').count() - 5) + "default,live";
         for (start, expected) in [
             ("led_00_5-0,1,2,", Some(("led_00_5-0", false))),

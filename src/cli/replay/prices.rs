@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_model_is_told_which_there_are() {
+    fn an_unknown_model_is_an_error_that_lists_the_known_ones() {
         assert_eq!(
             PriceTable::default().price("chat-huge").unwrap_err().to_string(),
             "no price for model \"chat-huge\"; the price table has chat-large, chat-small"

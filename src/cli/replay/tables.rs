@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_stands_out() {
+    fn problems_are_highlighted() {
         let mut report = sound();
         report.above_quota = report.nearest_to_quota.clone();
         report.undue_denials = 3;

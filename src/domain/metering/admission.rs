@@ -15,7 +15,7 @@ use crate::domain::configuration::policy::Policy;
 use crate::domain::configuration::scope::{OwnerName, Scope, Subject};
 use crate::domain::time::period::{Located, SubscriptionAnchor};
 use crate::domain::time::window::{TimeMs, Window};
-use crate::domain::values::amount::Amount;
+use crate::domain::values::amount::{Amount, SUM_TOO_LARGE};
 use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::{AppId, EventName, KeyId, UserId};
 use crate::domain::values::metadata::Metadata;
@@ -338,7 +338,7 @@ impl Admission {
         let known = matched.map(|known| &mut known.amount).or(closed.map(|known| &mut known.amount));
         if let Some(known) = known {
             let sum = known.checked_add(amount).filter(|sum| *sum <= group.unit.most());
-            *known = sum.ok_or_else(|| FieldError::new("quantity", "adds up to more than a counter can hold"))?;
+            *known = sum.ok_or_else(|| FieldError::new("quantity", SUM_TOO_LARGE))?;
             return Ok(());
         }
         let group = Arc::clone(group);

@@ -15,7 +15,7 @@ use crate::domain::configuration::plan_body::PlanBody;
 use crate::domain::configuration::policy::Policy;
 use crate::domain::configuration::scope::{Dimension, OwnerName, Subject};
 use crate::domain::time::window::TimeMs;
-use crate::domain::values::amount::{Amount, parse_decimal};
+use crate::domain::values::amount::{Amount, SUM_TOO_LARGE, parse_decimal};
 use crate::domain::values::digits::hex_text;
 use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::{AppId, EventName, GroupId, KeyId, PlanId, PolicyId, UserId};
@@ -177,7 +177,7 @@ fn add(totals: &mut Vec<Total>, total: Total) -> Result<(), FieldError> {
         None => totals.push(total),
         Some(known) => {
             let sum = known.amount.checked_add(total.amount);
-            known.amount = sum.ok_or_else(|| FieldError::new("quantity", "adds up to more than a counter can hold"))?;
+            known.amount = sum.ok_or_else(|| FieldError::new("quantity", SUM_TOO_LARGE))?;
         }
     }
     Ok(())
@@ -297,16 +297,14 @@ impl Memo {
         let mut drawn = item.drawn.clone().unwrap_or_default();
         if let Some(quantity) = actual.quantity {
             let sum = drawn.quantity.map_or(Some(quantity.0), |sum| sum.0.checked_add(quantity.0));
-            drawn.quantity = Some(Number(
-                sum.ok_or_else(|| FieldError::new("quantity", "adds up to more than a counter can hold"))?,
-            ));
+            drawn.quantity = Some(Number(sum.ok_or_else(|| FieldError::new("quantity", SUM_TOO_LARGE))?));
         }
         for field in self.weighted_fields(app, rules, item) {
             if let Some(text) = actual.metadata.get(&field) {
                 let name = format!("metadata.{field}");
                 let value = parse_decimal(text).map_err(|error| FieldError::new(&name, error.to_string()))?;
                 let sum = drawn.fields.get(&field).map_or(Some(value), |sum| sum.0.checked_add(value));
-                let sum = sum.ok_or_else(|| FieldError::new(name, "adds up to more than a counter can hold"))?;
+                let sum = sum.ok_or_else(|| FieldError::new(name, SUM_TOO_LARGE))?;
                 drawn.fields.insert(field, Number(sum));
             }
         }
@@ -324,11 +322,7 @@ impl Memo {
                 "cannot be extended for a reservation of several items; only `ttlSeconds` can",
             ));
         };
-        let sum = item
-            .quantity
-            .0
-            .checked_add(more.0)
-            .ok_or_else(|| FieldError::new("quantity", "adds up to more than a counter can hold"))?;
+        let sum = item.quantity.0.checked_add(more.0).ok_or_else(|| FieldError::new("quantity", SUM_TOO_LARGE))?;
         let before = self.settle(app, rules, &[Actual::default()])?;
         let enlarged = Self { items: vec![Item { quantity: Number(sum), ..item.clone() }], ..self.clone() };
         let after = enlarged.settle(app, rules, &[Actual::default()])?;

@@ -265,7 +265,7 @@ mod tests {
     type Told = (Figure, i64, i64, &'static [u64]);
 
     #[test]
-    fn what_differs_is_told_with_the_entries_concerned() {
+    fn differences_are_reported_with_their_entries() {
         let table: [Case; 9] = [
             ("agree", true, &[(3, 3), (2, 5)], standing("1", 5, 0, 0), &[]),
             ("one too many at the end", true, &[(3, 3), (2, 5)], standing("1", 6, 0, 0), &[(Figure::Used, 6, 5, &[1])]),
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_window_is_proven_and_a_lost_one_is_told() {
+    fn a_closed_window_is_verified_and_a_lost_one_is_reported() {
         let mut proof = Proof::new(true);
         for (id, serial) in [(0u64, "1"), (1, "2"), (2, "3"), (3, "4")] {
             proof.add(&id, &[charge(serial, 7, 7)], false);
@@ -308,7 +308,7 @@ mod tests {
         let mut stored = standing("4", 7, 0, 0);
         stored.oldest.insert(group(), 2);
         stored.closed = closed(&[("2", 7), ("3", 7)]);
-        assert_eq!(figures(&proof.compare(&owner(), &stored)), [], "the first is older than what is kept");
+        assert_eq!(figures(&proof.compare(&owner(), &stored)), [], "the first one is older than the retained entries");
         stored.closed = closed(&[("3", 8)]);
         let expected = [(Figure::Closed, 8, 7, vec![2]), (Figure::Gone, 0, 7, vec![1])];
         assert_eq!(figures(&proof.compare(&owner(), &stored)), expected);
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_unreadable_entry_may_account_for_is_doubtful_until_the_next_one_tells_the_balance() {
+    fn a_difference_after_an_unreadable_entry_is_doubtful_until_the_next_balance() {
         let mut proof = Proof::new(true);
         proof.add(&0, &[charge("1", 3, 3)], false);
         proof.add_unreadable();
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_were_trimmed_while_reading_begin_a_window_anew() {
+    fn entries_trimmed_while_reading_restart_a_window() {
         let mut proof = Proof::new(true);
         proof.add(&0, &[charge("1", 3, 3)], false);
         proof.add(&9, &[charge("1", 1, 8)], true);

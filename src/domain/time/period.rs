@@ -1,4 +1,4 @@
-//! Periods: the window of a limit group that contains a moment (SPEC sections 3 and 10).
+//! Periods: the window of a limit group that contains a moment.
 //!
 //! The moment and the subscription's anchor are given; no clock is read. The windows of a period follow each other
 //! without gaps: each starts where the previous one ends, and `start <= at < end`. Clock changes are those that

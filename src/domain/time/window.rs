@@ -15,7 +15,7 @@ pub const LATEST_MS: TimeMs = 253_402_300_799_000;
 /// Declares the kinds with their names, which are the same in the API, in Redis and in window texts.
 macro_rules! window_kinds {
     ($($(#[$note:meta])* $kind:ident: $name:literal,)*) => {
-        /// The kind of a window; also the `periodType` of a plan or group (SPEC section 3).
+        /// The kind of a window; also the `periodType` of a plan or group.
         ///
         /// The default is `lifetime`, which never renews its quota.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -73,7 +73,7 @@ impl WindowKind {
     }
 }
 
-/// A time range `[start, end)`, identified by its kind, start and end (SPEC section 3).
+/// A time range `[start, end)`, identified by its kind, start and end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
     /// The kind of the period.

@@ -55,6 +55,10 @@ impl fmt::Display for Unit {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Amount(u64);
 
+/// The fault of amounts that together exceed [`Unit::most`].
+pub const SUM_TOO_LARGE: &str =
+    "adds up to more than the maximum of 9007199254740991 count or tokens, 1000000000000 seconds, or 1000000000 cents";
+
 /// Why a number is not an amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AmountError {
@@ -64,7 +68,7 @@ pub enum AmountError {
     Negative,
     #[error("must have at most {decimals} decimal places")]
     TooFine { decimals: u32 },
-    #[error("must not exceed what a counter can hold")]
+    #[error("must be at most 9007199254740991 count or tokens, 1000000000000 seconds, or 1000000000 cents")]
     TooLarge,
 }
 

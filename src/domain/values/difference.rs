@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_differ_are_told_by_their_path() {
+    fn differing_fields_are_reported_by_their_path() {
         let plan =
             |quota: u64| json!({"name": "a", "groups": [{"id": "x", "quota": quota, "matches": [{"event": "e"}]}]});
         for (before, after, expected) in [

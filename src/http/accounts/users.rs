@@ -20,6 +20,7 @@ use crate::service::accounts::grants::Grant;
 use crate::service::accounts::subscriptions::{SubscriptionView, view_of};
 use crate::service::accounts::users::{ListedUser, OpenReservation, UserChanged, UserDetail, UserSearch};
 use crate::service::configuration::app_config::AppConfig;
+use crate::service::tenant::Author;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -198,8 +199,9 @@ async fn set_blocked(
     let user = parse(id)?;
     let Given { value, idempotency } = body.read().await?;
     check_note(value.note.as_deref())?;
-    let (gateway, by, note) = (&principal.gateway, &principal.key.id, value.note.as_deref());
-    let changed = gateway.block(&principal.tenant, &user, blocked, note, by, idempotency.as_ref()).await?;
+    let (gateway, note) = (&principal.gateway, value.note.as_deref());
+    let author = Author { key: &principal.key.id, idempotency: idempotency.as_ref() };
+    let changed = gateway.block(&principal.tenant, &user, blocked, note, author).await?;
     Ok(HttpResponse::Ok().json(changed))
 }
 
@@ -250,8 +252,8 @@ pub async fn reset(
     let user = parse(&id)?;
     let Given { value, idempotency } = body.read().await?;
     check_note(value.note.as_deref())?;
-    let (gateway, by) = (&principal.gateway, &principal.key.id);
+    let author = Author { key: &principal.key.id, idempotency: idempotency.as_ref() };
     let (group, note) = (value.group_id.as_ref(), value.note.as_deref());
-    let changed = gateway.reset_user(&principal.tenant, &user, group, note, by, idempotency.as_ref()).await?;
+    let changed = principal.gateway.reset_user(&principal.tenant, &user, group, note, author).await?;
     Ok(HttpResponse::Ok().json(changed))
 }

@@ -19,6 +19,7 @@ use crate::service::configuration::plans::{IfMatch, PlanView};
 use crate::service::configuration::preview::Preview;
 use crate::service::configuration::versions::VersionView;
 use crate::service::error::ServiceError;
+use crate::service::tenant::Author;
 
 pub(in crate::http) fn etag(version: u64) -> String {
     format!("\"{version}\"")
@@ -81,7 +82,8 @@ pub async fn put(
         let preview = gateway.preview_plan(tenant, &id, &value, if_match(&request)?).await?;
         return Ok(HttpResponse::Ok().json(PutPlan::Preview(preview)));
     }
-    let text = gateway.put_plan(tenant, &id, &value, if_match(&request)?, by, idempotency.as_ref()).await?;
+    let author = Author { key: by, idempotency: idempotency.as_ref() };
+    let text = gateway.put_plan(tenant, &id, &value, if_match(&request)?, author).await?;
     written(&text)
 }
 
@@ -136,8 +138,9 @@ pub async fn delete(
         let preview = gateway.preview_plan_delete(tenant, &id, matched, move_to.as_deref()).await?;
         return Ok(HttpResponse::Ok().json(preview));
     }
-    let (by, idempotency) = (&principal.key.id, idempotency_without_body(&request)?);
-    gateway.delete_plan(tenant, &id, matched, move_to.as_deref(), by, idempotency.as_ref()).await?;
+    let idempotency = idempotency_without_body(&request)?;
+    let author = Author { key: &principal.key.id, idempotency: idempotency.as_ref() };
+    gateway.delete_plan(tenant, &id, matched, move_to.as_deref(), author).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -175,9 +178,8 @@ pub async fn rollback(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
     let Given { value, idempotency } = body.read().await?;
-    let (gateway, by) = (&principal.gateway, &principal.key.id);
-    let matched = if_match(&request)?;
-    let rolled_back =
-        gateway.roll_back_plan(&principal.tenant, &id, value.version, matched, by, idempotency.as_ref()).await?;
+    let (gateway, matched) = (&principal.gateway, if_match(&request)?);
+    let author = Author { key: &principal.key.id, idempotency: idempotency.as_ref() };
+    let rolled_back = gateway.roll_back_plan(&principal.tenant, &id, value.version, matched, author).await?;
     written(&rolled_back)
 }

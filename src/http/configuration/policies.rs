@@ -19,6 +19,7 @@ use crate::service::configuration::policies::PolicyView;
 use crate::service::configuration::preview::Preview;
 use crate::service::configuration::versions::PolicyVersionView;
 use crate::service::error::ServiceError;
+use crate::service::tenant::Author;
 
 /// List every policy with its owner and whether a review is due
 #[utoipa::path(get, path = "/api/v1/policies", tag = "Policies",
@@ -64,7 +65,8 @@ pub async fn put(
         let preview = gateway.preview_policy(tenant, &id, &value, if_match(&request)?).await?;
         return Ok(HttpResponse::Ok().json(PutPolicy::Preview(preview)));
     }
-    written(&gateway.put_policy(tenant, &id, &value, if_match(&request)?, by, idempotency.as_ref()).await?)
+    let author = Author { key: by, idempotency: idempotency.as_ref() };
+    written(&gateway.put_policy(tenant, &id, &value, if_match(&request)?, author).await?)
 }
 
 /// The policy as it is now.
@@ -148,9 +150,8 @@ pub async fn rollback(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
     let Given { value, idempotency } = body.read().await?;
-    let (gateway, by) = (&principal.gateway, &principal.key.id);
-    let matched = if_match(&request)?;
-    let text =
-        gateway.roll_back_policy(&principal.tenant, &id, value.version, matched, by, idempotency.as_ref()).await?;
+    let (gateway, matched) = (&principal.gateway, if_match(&request)?);
+    let author = Author { key: &principal.key.id, idempotency: idempotency.as_ref() };
+    let text = gateway.roll_back_policy(&principal.tenant, &id, value.version, matched, author).await?;
     written(&text)
 }

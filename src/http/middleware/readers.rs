@@ -255,7 +255,7 @@ mod tests {
             assert!(matches!(refused, Some(ApiError::TooManyReads { of_key: false, .. })), "{reader:?}");
             drop(permits);
             assert!(readers.admit(reader, &key(0)).is_ok(), "{reader:?}: places are given back");
-            assert!(lock(&readers.counts).is_empty(), "{reader:?}: nothing is kept of keys that read nothing");
+            assert!(lock(&readers.counts).is_empty(), "{reader:?}: no state remains for keys without reads");
         }
     }
 }

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minute_later_an_address_begins_anew_and_no_address_counts_for_another() {
+    fn refusals_are_counted_per_address_and_minute() {
         let (refusals, now) = (Refusals::new(1), Instant::now());
         let at =
             |address: &str, seconds: u64| refusals.count(address.parse().unwrap(), now + Duration::from_secs(seconds));

@@ -14,6 +14,7 @@ use crate::http::wire::body::{Body, Given, Query, idempotency_without_body, page
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
+use crate::service::tenant::Author;
 use crate::service::webhooks::deliveries::{DeliveryStatus, DeliveryView};
 use crate::service::webhooks::endpoints::WebhookView;
 
@@ -53,8 +54,9 @@ pub async fn put(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
     let Given { value, idempotency } = body.read_checked(WebhookBody::faults).await?;
-    let (gateway, by, matched) = (&principal.gateway, &principal.key.id, if_match(&request)?);
-    let webhook = gateway.put_webhook(&principal.tenant, &id, &value, matched, by, idempotency.as_ref()).await?;
+    let (gateway, matched) = (&principal.gateway, if_match(&request)?);
+    let author = Author { key: &principal.key.id, idempotency: idempotency.as_ref() };
+    let webhook = gateway.put_webhook(&principal.tenant, &id, &value, matched, author).await?;
     Ok(HttpResponse::Ok().insert_header((ETAG, etag(webhook.version))).json(webhook))
 }
 

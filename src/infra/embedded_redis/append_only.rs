@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_checker_tells_is_read() {
+    fn the_output_of_the_checker_is_parsed() {
         let output = b"Start checking Multi Part AOF\n\
             AOF analyzed: filename=appendonly.aof.1.base.rdb, size=89, ok_up_to=89, ok_up_to_line=1, diff=0\n\
             0x              d7: Expected \\r\\n, got: 0000\n\

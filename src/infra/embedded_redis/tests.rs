@@ -212,7 +212,7 @@ fn restarts_are_immediate_then_ever_slower_up_to_5_seconds() {
 }
 
 #[tokio::test]
-async fn the_task_that_watches_the_server_starts_again_and_goes_on_watching() {
+async fn the_task_that_monitors_the_server_restarts_and_continues() {
     let (dir, parts) = (TempDir::new().unwrap(), Parts::default());
     let redis = EmbeddedRedis::start(&options(dir.path()), &parts).await.unwrap();
     let first = process_id(&redis).await.unwrap();

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_was_changed_is_told_and_those_around_it_are_read() {
+    fn a_changed_line_is_reported_and_the_lines_around_it_are_read() {
         let whole = text(&["a", "b", "c"]);
         let changed = whole.replace(r#""name":"b""#, r#""name":"x""#);
         let found = read(changed.as_bytes()).unwrap();

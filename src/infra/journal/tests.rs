@@ -36,7 +36,7 @@ async fn close(journal: Journal, directory: &Path) {
 }
 
 #[tokio::test]
-async fn what_was_journalled_is_there_in_its_order_after_the_process_is_gone() {
+async fn journal_entries_survive_the_process_in_their_order() {
     let directory = TempDir::new().unwrap();
     let journal = open(directory.path(), 100);
     assert!(journals(directory.path()).is_empty(), "nothing is written before it is needed");
@@ -100,7 +100,7 @@ async fn no_more_records_wait_than_may_wait_with_those_of_an_earlier_process() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_written_is_told_and_does_not_wait_and_it_goes_on_when_it_can() {
+async fn a_failed_write_is_reported_without_waiting_and_writing_resumes_later() {
     let parent = TempDir::new().unwrap();
     let directory = parent.path().join("degraded");
     fs::write(&directory, "in the way").unwrap();
@@ -185,7 +185,7 @@ async fn a_file_is_bounded_in_bytes_also_while_much_of_it_is_done() {
             journal.done(&(written - 1).to_string());
         }
     }
-    assert_eq!(written, 63, "64 MiB with what is said beside each");
+    assert_eq!(written, 63, "64 MiB including the header of each");
     assert_eq!(journal.append(large(written)).await, Err(JournalError::Full));
     assert_eq!(names(&journal).await, ["0"]);
     journal.done("0");

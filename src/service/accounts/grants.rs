@@ -115,7 +115,7 @@ impl Gateway {
         validity.narrow(TimeMs::MIN, new.expires_at_ms.unwrap_or(TimeMs::MAX));
         let mut owners = view.owners(&admission, |group| group.unit.most());
         let Some(owner) = owners.first_mut() else {
-            return Err(ServiceError::Internal("a grant for nobody".to_owned()));
+            return Err(ServiceError::Internal("a grant without an owner".to_owned()));
         };
         let kept_until = owner.renew.and_then(|renew| renew.at_ms).zip(new.expires_at_ms);
         if let (Some(renew), Some((kept, expires))) = (&mut owner.renew, kept_until) {

@@ -22,7 +22,7 @@ use crate::service::metering::call::Asker;
 use crate::service::metering::facts::Round;
 use crate::service::metering::usage::Usage;
 use crate::service::reporting::history::PastWindow;
-use crate::service::tenant::Tenant;
+use crate::service::tenant::{Author, Tenant};
 use crate::store::accounts::change_user::{ChangeUserArgs, ChangeUserReply, Reset, UserChange};
 use crate::store::accounts::users::OpenHold;
 use crate::store::client::library::WhenFull;
@@ -98,6 +98,13 @@ pub struct UserChanged {
     pub blocked: bool,
     /// False if nothing changed.
     pub changed: bool,
+}
+
+/// A change of a user by an operator.
+struct UserEdit<'a> {
+    change: UserChange<'a>,
+    reset: Reset<'a>,
+    trail: Trail,
 }
 
 impl Gateway {
@@ -227,16 +234,16 @@ impl Gateway {
         user: &UserId,
         blocked: bool,
         note: Option<&str>,
-        by: &KeyId,
-        idempotency: Option<&Idempotency>,
+        author: Author<'_>,
     ) -> Result<UserChanged, ServiceError> {
         let trail = Trail {
             action: if blocked { "user.block" } else { "user.unblock" }.to_owned(),
             before: Some((!blocked).to_string()),
             after: Some(blocked.to_string()),
-            ..Trail::of_user(user, note, by)
+            ..Trail::of_user(user, note, author.key)
         };
-        self.change_user(tenant, user, UserChange::Blocked(blocked), Reset::Nothing, trail, idempotency).await
+        let edit = UserEdit { change: UserChange::Blocked(blocked), reset: Reset::Nothing, trail };
+        self.change_user(tenant, user, edit, author.idempotency).await
     }
 
     /// Resets a user's windows to 0, for one group or all. Open reservations settle in the window in which they were
@@ -250,8 +257,7 @@ impl Gateway {
         user: &UserId,
         group: Option<&GroupId>,
         note: Option<&str>,
-        by: &KeyId,
-        idempotency: Option<&Idempotency>,
+        author: Author<'_>,
     ) -> Result<UserChanged, ServiceError> {
         let config = self.load_config(&tenant.app).await?;
         if let Some(group) = group.filter(|group| !config.groups.contains_key(*group)) {
@@ -263,21 +269,20 @@ impl Gateway {
         let trail = Trail {
             action: "user.reset".to_owned(),
             after: Some(group.map_or_else(|| "*".to_owned(), ToString::to_string)),
-            ..Trail::of_user(user, note, by)
+            ..Trail::of_user(user, note, author.key)
         };
-        let reset = group.map_or(Reset::All, Reset::Group);
-        self.change_user(tenant, user, UserChange::Nothing, reset, trail, idempotency).await
+        let edit = UserEdit { change: UserChange::Nothing, reset: group.map_or(Reset::All, Reset::Group), trail };
+        self.change_user(tenant, user, edit, author.idempotency).await
     }
 
     async fn change_user(
         &self,
         tenant: &Tenant,
         user: &UserId,
-        change: UserChange<'_>,
-        reset: Reset<'_>,
-        trail: Trail,
+        edit: UserEdit<'_>,
         idempotency: Option<&Idempotency>,
     ) -> Result<UserChanged, ServiceError> {
+        let UserEdit { change, reset, trail } = edit;
         let operation = Operation::new(user.as_str(), idempotency, reset != Reset::Nothing);
         self.with_facts(tenant, user, async |view| {
             let present = view.subscribed.blocked;

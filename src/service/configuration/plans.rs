@@ -7,11 +7,10 @@ use super::draft::Draft;
 use super::preview::Preview;
 use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::PlanBody;
-use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::values::ids::{KeyId, PlanId};
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
-use crate::service::tenant::Tenant;
+use crate::service::tenant::{Author, Tenant};
 use crate::store::configuration::configure::ConfigureReply;
 use crate::store::metering::operation::Operation;
 
@@ -84,11 +83,10 @@ impl Gateway {
         id: &str,
         body: &PlanBody,
         if_match: IfMatch,
-        by: &KeyId,
-        idempotency: Option<&Idempotency>,
+        author: Author<'_>,
     ) -> Result<String, ServiceError> {
         let id = PlanId::parse(id).map_err(|error| ServiceError::invalid("id", error.to_string()))?;
-        let operation = Operation::new("configuration", idempotency, false);
+        let operation = Operation::new("configuration", author.idempotency, false);
         let draft = Draft {
             plans: vec![(String::new(), id.clone(), body.clone())],
             placement: tenant.placement,
@@ -96,7 +94,7 @@ impl Gateway {
         };
         self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
             if_match.check(config.plan(&id).map(|plan| plan.version))?;
-            let mut change = draft.change(config, revision, by)?;
+            let mut change = draft.change(config, revision, author.key)?;
             change.answer = match config.plan(&id).filter(|_| change.unchanged) {
                 Some(present) => json(&view(present))?,
                 None => json(&PlanView { body: validated(&id, revision, body)?, version: revision })?,
@@ -135,11 +133,10 @@ impl Gateway {
         id: &str,
         if_match: IfMatch,
         move_to: Option<&str>,
-        by: &KeyId,
-        idempotency: Option<&Idempotency>,
+        author: Author<'_>,
     ) -> Result<(), ServiceError> {
         let id = PlanId::parse(id).map_err(|_| no_plan(id))?;
-        let operation = Operation::new("configuration", idempotency, false);
+        let operation = Operation::new("configuration", author.idempotency, false);
         match self.store.configured_before(&tenant.app, &operation).await? {
             Some(ConfigureReply::Before(_)) => return Ok(()),
             Some(_) => return Err(ServiceError::IdempotencyKeyReused),
@@ -154,7 +151,12 @@ impl Gateway {
         // First it takes no new users on any node; then its users are moved and counted.
         self.close_plans(tenant, std::slice::from_ref(&id)).await?;
         let deleted = self
-            .delete_closed(tenant, ClosedPlan { draft: &draft, id: &id, target: target.as_ref() }, by, &operation)
+            .delete_closed(
+                tenant,
+                ClosedPlan { draft: &draft, id: &id, target: target.as_ref() },
+                author.key,
+                &operation,
+            )
             .await;
         if deleted.is_err() {
             self.reopen_plans(tenant, &[id]).await?;

@@ -15,7 +15,7 @@ use crate::domain::time::window::{TimeMs, parse_rfc3339, rfc3339};
 use crate::domain::values::ids::{KeyId, PolicyId};
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
-use crate::service::tenant::Tenant;
+use crate::service::tenant::{Author, Tenant};
 use crate::store::metering::operation::Operation;
 
 /// A policy with its version, which is also its `ETag`, and the date of its next review.
@@ -84,20 +84,19 @@ impl Gateway {
         id: &str,
         body: &PolicyBody,
         if_match: IfMatch,
-        by: &KeyId,
-        idempotency: Option<&Idempotency>,
+        author: Author<'_>,
     ) -> Result<String, ServiceError> {
         let (id, draft) = drafted(tenant, id, body)?;
-        let operation = Operation::new("configuration", idempotency, false);
+        let operation = Operation::new("configuration", author.idempotency, false);
         self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
             if_match.check(config.policy(&id).map(|policy| policy.version))?;
-            let mut change = draft.change(config, revision, by)?;
+            let mut change = draft.change(config, revision, author.key)?;
             let now_ms = TimeMs::try_from(revision / 1_000_000 * 1000).unwrap_or(TimeMs::MAX);
             change.answer = match config.policy(&id).filter(|_| change.unchanged) {
                 Some(present) => json(&view(config, present, now_ms))?,
                 None => {
                     let policy = Policy::validate(&id, revision, body.clone()).map_err(ServiceError::Invalid)?;
-                    let review = Review { at: rfc3339(now_ms), by: by.to_string(), note: None };
+                    let review = Review { at: rfc3339(now_ms), by: author.key.to_string(), note: None };
                     let reviews = [(id.clone(), review)].into();
                     json(&view(&AppConfig { reviews, ..AppConfig::default() }, &policy, now_ms))?
                 }

@@ -9,11 +9,10 @@ use super::plans::{IfMatch, no_plan};
 use super::policies::no_policy;
 use crate::domain::configuration::plan_body::PlanBody;
 use crate::domain::configuration::policy_body::PolicyBody;
-use crate::domain::metering::idempotency::Idempotency;
-use crate::domain::values::ids::{KeyId, PlanId, PolicyId};
+use crate::domain::values::ids::{PlanId, PolicyId};
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::tenant::Tenant;
+use crate::service::tenant::{Author, Tenant};
 use crate::store::keys::Versioned;
 
 /// One version of a plan.
@@ -116,12 +115,11 @@ impl Gateway {
         id: &str,
         version: u64,
         if_match: IfMatch,
-        by: &KeyId,
-        idempotency: Option<&Idempotency>,
+        author: Author<'_>,
     ) -> Result<String, ServiceError> {
         let policy = PolicyId::parse(id).map_err(|_| no_policy(id))?;
         let body = self.kept_version(tenant, &Versioned::Policy(policy), version).await?;
-        self.put_policy(tenant, id, &body, if_match, by, idempotency).await
+        self.put_policy(tenant, id, &body, if_match, author).await
     }
 
     /// Restores an earlier version as a new version. Returns JSON.
@@ -134,11 +132,10 @@ impl Gateway {
         id: &str,
         version: u64,
         if_match: IfMatch,
-        by: &KeyId,
-        idempotency: Option<&Idempotency>,
+        author: Author<'_>,
     ) -> Result<String, ServiceError> {
         let plan = PlanId::parse(id).map_err(|_| no_plan(id))?;
         let body = self.kept_version(tenant, &Versioned::Plan(plan), version).await?;
-        self.put_plan(tenant, id, &body, if_match, by, idempotency).await
+        self.put_plan(tenant, id, &body, if_match, author).await
     }
 }

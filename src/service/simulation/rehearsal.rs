@@ -79,15 +79,18 @@ pub struct Rehearsal<'a> {
 
 type Changes = Vec<(GroupId, i64)>;
 
+/// Which calls are decided.
+#[derive(Clone, Copy)]
+pub struct Enforced {
+    /// Earlier calls only fill the counters.
+    pub since_ms: TimeMs,
+    /// Whether calls are denied at all.
+    pub refuses: bool,
+}
+
 impl<'a> Rehearsal<'a> {
-    pub fn new(
-        past: &'a Past,
-        rules: Rules<'a>,
-        units: &'a Units,
-        mut book: Book,
-        since_ms: TimeMs,
-        refuses: bool,
-    ) -> Self {
+    pub fn new(past: &'a Past, rules: Rules<'a>, units: &'a Units, mut book: Book, enforcement: Enforced) -> Self {
+        let Enforced { since_ms, refuses } = enforcement;
         for (owner, group, opening) in &past.openings {
             book.open(owner, group, *opening);
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::past::{Past, Units};
-use super::rehearsal::{Rehearsal, Sums};
+use super::rehearsal::{Enforced, Rehearsal, Sums};
 use super::report::{self, Agreement, GroupSum, Report, Side, UserSum};
 use super::rules::Rules;
 use super::tally::{Changed, OutcomeSums};
@@ -62,7 +62,8 @@ impl Work<'_> {
         told: impl Fn(usize),
     ) -> Replayed {
         let rules = Rules::new(self.app, config, instead, self.subscribed);
-        let mut rehearsal = Rehearsal::new(self.past, rules, self.units, book, self.since_ms, self.refuses);
+        let enforced = Enforced { since_ms: self.since_ms, refuses: self.refuses };
+        let mut rehearsal = Rehearsal::new(self.past, rules, self.units, book, enforced);
         let mut tally = OutcomeSums::default();
         for (place, moment) in self.past.moments.iter().enumerate() {
             if place % TOLD_EVERY == 0 {

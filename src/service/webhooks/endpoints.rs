@@ -16,7 +16,7 @@ use crate::service::configuration::draft::Draft;
 use crate::service::configuration::plans::IfMatch;
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
-use crate::service::tenant::Tenant;
+use crate::service::tenant::{Author, Tenant};
 use crate::store::keys::Bucket;
 use crate::store::metering::operation::Operation;
 
@@ -133,8 +133,7 @@ impl Gateway {
         id: &str,
         body: &WebhookBody,
         if_match: IfMatch,
-        by: &KeyId,
-        idempotency: Option<&Idempotency>,
+        author: Author<'_>,
     ) -> Result<WebhookView, ServiceError> {
         let given = body.id.as_deref().is_some_and(|given| given != id);
         let id = WebhookId::parse(id).map_err(|error| ServiceError::invalid("id", error.to_string()))?;
@@ -147,12 +146,12 @@ impl Gateway {
         }
         let webhooks = vec![(String::new(), id.clone(), body.clone())];
         let draft = Draft { placement: tenant.placement, webhooks, ..Draft::default() };
-        let operation = Operation::new("configuration", idempotency, false);
+        let operation = Operation::new("configuration", author.idempotency, false);
         let new = NewSecret::new();
         let text = self
             .write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
                 if_match.check(config.webhooks.get(&id).map(|present| present.version))?;
-                let mut change = draft.change(config, revision, by)?;
+                let mut change = draft.change(config, revision, author.key)?;
                 let written = change.set.iter().find(|(name, _)| *name == format!("webhook:{id}"));
                 change.answer = match (written, config.webhooks.get(&id)) {
                     (Some((_, text)), present) => {

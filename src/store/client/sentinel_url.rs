@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_master_and_the_sentinels_have_names_and_passwords_of_their_own() {
+    fn the_master_and_the_sentinels_have_separate_names_and_passwords() {
         let (none, alone) = ((None, None, 0), "redis-sentinel://a:1,b:2/m");
         for (url, master, sentinels) in [
             (alone, none, none),

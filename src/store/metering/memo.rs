@@ -143,7 +143,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_kept_beside_its_words_is_the_same_memo(
+        fn a_request_stored_next_to_its_call_label_is_read_back_unchanged(
             items in prop::collection::vec(item(), 1..4), user in "[a-z:%{} é]{1,8}", has_key in any::<bool>(), has_plan in any::<bool>(),
         ) {
             let key = KeyId::parse("key_1").unwrap();

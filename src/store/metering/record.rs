@@ -309,7 +309,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_damaged_record_is_told_and_nothing_panics(
+        fn a_damaged_record_is_an_error_without_a_panic(
             at in 0..WHOLE.len(), put in "[\\n \\-:,{}0-9a-z\"]{0,6}", text in any::<String>()
         ) {
             for record in [format!("{}{put}{}", &WHOLE[..at], &WHOLE[at..]), WHOLE[..at].to_owned(), text] {

@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reply_is_read_as_the_script_tells_it() {
+    fn a_reply_is_read_as_the_script_returns_it() {
         let text = "4\n.account\nversion=0 expiry=0 ttl=0\ng\n3+0/5 daily/20270131/20270201#2\n4\ng.1\n7 5 daily/20270130/20270131 \
                     0 1\ng.first\n1\ng:2:4,g:1:9";
         let standing = read_standing(&mut Fields::stored("survey", text)).unwrap();
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_redis_are_told_from_texts() {
+    fn values_of_redis_are_distinguished_from_texts() {
         let value = redis::Value::Array(vec![
             redis::Value::Int(0),
             redis::Value::Int(0),

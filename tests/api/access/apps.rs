@@ -28,7 +28,7 @@ async fn deleting_an_app_of_the_gateways_own_name_leaves_what_all_apps_share() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_app_made_anew_has_nothing_of_the_deleted_one_on_any_node() {
+async fn a_recreated_app_has_nothing_of_the_deleted_one_on_any_node() {
     let world = World::new().await;
     let (second, _) = world.another_node().await;
     let root = &world.admin;

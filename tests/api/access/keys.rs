@@ -431,7 +431,7 @@ fn the_matrix_of_keys_is_complete() {
 
 /// If the result of the write was unknown, the node must be able to show its key again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_root_key_is_made_once_and_told_again_only_to_who_made_it() {
+async fn a_root_key_is_created_once_and_returned_again_only_to_its_creator() {
     let redis = Redis::start().await;
     let store = Store::open(&redis.url(), PATIENCE).unwrap();
     let gateway = Gateway::new(store, None);

@@ -83,7 +83,7 @@ async fn beyond_the_answers_that_may_wait_guesses_are_429_at_once_and_valid_keys
     ten_guesses(&node).await;
     let api = node.client(UNKNOWN);
     let (mut waited, mut refused) = (Vec::new(), Vec::new());
-    eventually("one waits, and others are refused beside it", async || {
+    eventually("one waits, and others are refused meanwhile", async || {
         for answer in join_all((0..8).map(|_| api.get("plans"))).await {
             if answer.status == 401 { &mut waited } else { &mut refused }.push(answer);
         }

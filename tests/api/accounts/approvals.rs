@@ -379,7 +379,7 @@ async fn a_users_flood_of_requests_is_bounded_and_removes_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_open_requests_are_the_most_and_the_oldest_stays() {
+async fn at_most_ten_thousand_requests_are_open_and_the_oldest_is_kept() {
     let world = asking_teams().await;
     let admin = world.admin.with("x-mode", "test");
     let lifetime = json!({"userId": "victim", "event": "job.run"});

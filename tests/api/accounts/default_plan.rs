@@ -28,7 +28,7 @@ async fn time_to_live(world: &World, key: &str) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn starting_anew_a_user_who_is_to_be_forgotten_leaves_nothing_for_ever() {
+async fn resetting_a_user_whose_data_will_expire_leaves_nothing_without_an_expiry() {
     let world = staged().await;
     let key = new_key(&world.admin, json!({"kind": "admin", "role": "support"})).await;
     let support = world.node.client(&key).with("x-mode", "test");
@@ -75,7 +75,7 @@ async fn a_first_subscription_takes_over_what_counts_today_and_nothing_older() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pages_of_users_go_on_behind_names_of_whom_nothing_is_kept() {
+async fn pages_of_users_continue_after_ids_without_data() {
     let world = World::new().await;
     world.admin.post("apps", json!({"id": "spread", "placement": "user"})).await.expect(201);
     for (admin, app_id) in [(world.admin.clone(), "default"), (world.admin.with("x-app", "spread"), "spread")] {

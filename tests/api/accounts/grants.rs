@@ -79,7 +79,7 @@ async fn a_grant_ends_with_a_window_that_was_over_before_it_was_moved() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn starting_windows_anew_takes_no_grant_away() {
+async fn restarting_windows_keeps_all_grants() {
     let (world, support) = staged().await;
     let id = grant(&support, "u").await;
     let held = world.app.reserved(json!({"userId": "u", "event": "image.a", "quantity": 5})).await;

@@ -42,7 +42,7 @@ async fn a_grant_is_seen_by_the_next_call_everywhere_and_ends_when_it_should() {
     let stands = |answer: &Value| ["quota", "granted", "remaining"].map(|name| answer["counters"][0][name].clone());
     assert_eq!(stands(&decision), [3, 3, 0]);
     let settled = there.commit(decision["reservationId"].as_str().unwrap()).await;
-    assert_eq!(stands(&settled), [3, 3, 0], "settling tells it too");
+    assert_eq!(stands(&settled), [3, 3, 0], "a settlement shows it too");
     let listed = support.get("grants?userId=u").await.expect(200);
     assert_eq!(listed["data"], json!([first, second]));
     assert_eq!(support.get("grants").await.expect(200)["data"], listed["data"]);
@@ -104,7 +104,7 @@ async fn a_blocked_user_is_refused_first_and_still_tracked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_is_shown_whole_and_started_anew() {
+async fn a_user_is_shown_in_full_and_reset() {
     let (world, _second, support, there) = staged().await;
     let done = there.reserved(image("u", 1)).await;
     there.commit(&done).await;
@@ -280,7 +280,18 @@ async fn a_whole_configuration_is_applied_in_one_step_or_not_at_all() {
     let mut fields: Vec<&str> =
         problem["errors"].as_array().unwrap().iter().map(|fault| fault["field"].as_str().unwrap()).collect();
     fields.sort_unstable();
-    assert_eq!(fields, ["apps", "plans[0].groups[0].matches[0].evnt", "plans[0].groups[0].qouta"], "{problem}");
+    assert_eq!(
+        fields,
+        [
+            "apps",
+            "plans[0].groups[0].matches[0].event",
+            "plans[0].groups[0].matches[0].evnt",
+            "plans[0].groups[0].periodType",
+            "plans[0].groups[0].qouta",
+            "plans[0].groups[0].quota"
+        ],
+        "{problem}"
+    );
 
     let mut document = world.admin.get("configuration").await.expect(200);
     document["plans"].as_array_mut().unwrap().push(plan("a", 1));

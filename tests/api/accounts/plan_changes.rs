@@ -229,7 +229,7 @@ async fn custom_limits_change_quotas_or_the_whole_plan_of_one_user() {
         let decision = there.reserve(image("u", 5)).await;
         assert_eq!((&decision["allowed"], &decision["counters"][0]["quota"]), (&json!(true), &json!(5)));
         let settled = there.commit(decision["reservationId"].as_str().unwrap()).await;
-        assert_eq!(settled["counters"][0]["quota"], 5, "settling tells the user's own quota");
+        assert_eq!(settled["counters"][0]["quota"], 5, "a settlement shows the custom quota");
         assert_eq!(there.reserve(image("other", 3)).await["allowed"], false);
         here.subscribe("u", "p").await;
         assert_eq!(there.counter("u", "images").await["quota"], 5, "absent fields stay");

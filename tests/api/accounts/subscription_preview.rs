@@ -47,7 +47,7 @@ fn effects(told: &Value) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_foretold_of_a_move_is_what_the_move_does() {
+async fn the_preview_of_a_move_matches_the_move() {
     let world = World::frozen().await;
     let (admin, app) = (&world.admin, &world.app);
     app.freeze("2027-02-10T09:00:00Z").await;
@@ -110,7 +110,7 @@ async fn what_is_foretold_of_a_move_is_what_the_move_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refusal_is_foretold_too_and_a_campaign_that_has_not_begun() {
+async fn a_preview_shows_refusals_and_periods_that_have_not_begun() {
     let world = World::frozen().await;
     let (admin, app) = (&world.admin, &world.app);
     let campaign = json!({"groups": [{"id": "mails", "unit": "count", "quota": 5, "periodType": "fixed",

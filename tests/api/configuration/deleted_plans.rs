@@ -113,7 +113,7 @@ async fn a_dry_run_says_what_depends_on_a_plan_and_deletes_nothing() {
     let preview = admin.delete("plans/fallback?dryRun=true", None).await.expect(200);
     assert_eq!(
         (&preview["isDefault"], &preview["refusal"]),
-        (&json!(true), &json!("plan `fallback` is the app's default"))
+        (&json!(true), &json!("Plan `fallback` is the app's default plan."))
     );
 }
 

@@ -57,7 +57,7 @@ async fn every_budget_owner_can_be_capped_watched_or_asked_for() {
                 let settled = world.app.commit(&counted).await;
                 let over = settled["counters"].as_array().unwrap().iter().find(|it| it["groupId"] == id.as_str());
                 assert_eq!(over.unwrap()["overage"], 2, "{id}");
-                assert_eq!(settled["thresholds"], Value::Null, "{id}: each is told once");
+                assert_eq!(settled["thresholds"], Value::Null, "{id}: each is reported once");
             } else if others != Value::Null {
                 // Another owner has room: another value, another key, another user.
                 let (api, user) = match name {
@@ -206,7 +206,7 @@ async fn a_configuration_that_cannot_work_is_refused_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_register_of_policies_tells_owners_and_reviews() {
+async fn the_register_of_policies_shows_owners_and_reviews() {
     let world = World::new().await;
     let body = json!({"name": "Premium route", "owner": "ml-platform", "environment": "production", "route": "opus",
         "reviewCadence": "quarterly", "notes": "Agreed with finance.\nSee the sheet.",

@@ -51,7 +51,7 @@ async fn a_freemium_image_generator() {
         assert_eq!(allowed(app, "u", "image.model_a", json!({"variant": "1k"})).await, expected);
     }
     app.freeze("2028-01-31T10:00:00Z").await;
-    assert!(!allowed(app, "u", "image.model_a", json!({"variant": "1k"})).await, "lifetime is for ever");
+    assert!(!allowed(app, "u", "image.model_a", json!({"variant": "1k"})).await, "a lifetime has no end");
     app.subscribe("u", "paid").await;
     for _ in 0..20 {
         assert!(allowed(app, "u", "image.model_a", json!({"variant": "1k"})).await);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::{Api, PATIENCE, ROOT_KEY, Redis, World, eventually, monthly};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_document_lost_below_its_stamp_is_published_anew_above_it() {
+async fn a_document_lost_below_its_stamp_is_republished_above_it() {
     let world = World::frozen().await;
     let config = "qg:{default}:config";
     let field = async |name: &str| world.redis.run::<String>(&["HGET", config, name]).await;
@@ -55,7 +55,7 @@ async fn a_change_whose_writer_died_before_any_stamp_is_taken_over_by_polling() 
         trails: &[],
     };
     assert_eq!(store.configure(args).await.unwrap(), ConfigureReply::Configured);
-    eventually("the node goes by what is written", async || quota().await == 7).await;
+    eventually("the node uses what is stored", async || quota().await == 7).await;
 }
 
 /// Number of calls per command since the last reset.

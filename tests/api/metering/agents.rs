@@ -6,7 +6,7 @@ use crate::configuration::budgets::{call, group, names, open_plan, standings};
 use crate::support::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn attempts_of_one_action_are_counted_and_told_with_the_decision() {
+async fn attempts_of_one_action_are_counted_and_returned_with_the_decision() {
     let world = World::frozen().await;
     open_plan(&world, &["u", "v"]).await;
     let body = json!({

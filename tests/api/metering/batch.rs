@@ -279,7 +279,7 @@ async fn a_call_alone_and_an_operation_with_the_same_key_are_the_same_write() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_idempotency_key_of_the_whole_batch_repeats_each_operation_without_one_of_its_own() {
+async fn an_idempotency_key_of_a_batch_covers_each_operation_without_its_own_key() {
     let world = with_quota(20, &["u"]).await;
     let operations =
         json!([op("track", image("u", 1)), once("own", op("track", image("u", 2))), op("reserve", image("u", 3))]);

@@ -344,7 +344,7 @@ async fn a_repetition_is_answered_although_by_now_the_call_would_be_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_repeated_deletion_is_answered_as_the_first_and_deletes_nothing_anew() {
+async fn a_repeated_deletion_is_answered_as_the_first_and_deletes_nothing_more() {
     let world = prepared().await;
     let (second, _) = world.another_node().await;
     let there = second.client(&world.admin.key);

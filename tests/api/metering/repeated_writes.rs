@@ -122,7 +122,7 @@ async fn a_node_that_knows_nothing_of_the_user_repeats_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_settled_reservation_still_tells_which_groups_it_matched() {
+async fn a_settled_reservation_still_shows_its_matched_groups() {
     let world = staged().await;
     for ending in ["release", "commit"] {
         let first = world.app.once(ending).post("reserve", image("u", 1)).await.expect(200);
@@ -245,7 +245,7 @@ async fn small_enlargements_add_up() {
 
 /// Even on a node that does not know of a block, or of an end, yet.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_enlargement_that_comes_to_nothing_is_decided_on_what_is_true_of_the_user_now() {
+async fn an_extension_by_no_amount_is_decided_on_the_users_current_state() {
     let world = World::frozen().await;
     let mut plan = monthly(100);
     plan["groups"][0]["measure"] = json!({"per": {"quantity": "0.001"}});

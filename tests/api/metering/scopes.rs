@@ -68,7 +68,7 @@ async fn function_calls(world: &World) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_needed_name_that_is_missing_is_told_and_a_key_brings_its_own() {
+async fn a_missing_scope_name_is_reported_and_a_key_can_provide_it() {
     let world = World::frozen().await;
     open_plan(&world, &["u"]).await;
     policy(&world, "teams", json!([group("of_team", &["user", "metadata.team"], json!(1), json!({}))])).await;

@@ -262,7 +262,7 @@ async fn an_app_spread_over_buckets_works_the_same() {
 
 /// 100,000 holds of one user expire at the same instant: every call stays short, and every answer is correct.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_thousand_holds_that_expire_at_once_block_nobody() {
+async fn a_hundred_thousand_holds_that_expire_at_once_delay_no_other_user() {
     let world = World::frozen().await;
     let app = &world.app;
     world.admin.plan("p", monthly(100_001)).await;

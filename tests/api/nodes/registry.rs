@@ -9,7 +9,7 @@ async fn nodes(world: &World) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_node_tells_of_itself_and_one_that_is_silent_is_told_so_until_it_is_forgotten() {
+async fn every_node_registers_itself_and_a_silent_one_is_marked_until_it_is_removed() {
     let world = World::new().await;
     let (second, _) = world.another_node().await;
     eventually("both nodes are listed", async || nodes(&world).await.len() == 2).await;

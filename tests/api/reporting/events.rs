@@ -115,7 +115,7 @@ async fn every_filter_finds_what_it_names() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_tells_who_what_when_and_each_charge_exactly() {
+async fn an_event_contains_user_event_time_and_each_charge_exactly() {
     let world = eventful().await;
     let all = pages(&world.app, "&order=asc", 200).await;
     let [commit, refund, draw, release, denial, track, expire, late, reset] = all.as_slice() else { panic!("{all:?}") };
@@ -135,7 +135,7 @@ async fn an_event_tells_who_what_when_and_each_charge_exactly() {
         (&commit["userId"], &commit["event"], &commit["quantity"]),
         (&json!("u"), &json!("llm.chat"), &json!(1))
     );
-    assert_eq!(commit["metadata"], json!({"model": "large", "tokens": "3"}), "as told in the end");
+    assert_eq!(commit["metadata"], json!({"model": "large", "tokens": "3"}), "as reported in the end");
     assert_eq!((&commit["planId"], commit["planVersion"].is_u64()), (&json!("p"), true));
     assert_eq!((&commit["outcome"], &commit["late"]), (&json!("accepted"), &json!(false)));
     assert_eq!(
@@ -297,7 +297,7 @@ impl Stream {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_stream_tells_each_event_once_and_resumes_exactly() {
+async fn the_stream_sends_each_event_once_and_resumes_exactly() {
     let world = World::frozen().await;
     world.admin.plan("p", monthly(5)).await;
     world.app.subscribe("u", "p").await;
@@ -317,7 +317,7 @@ async fn the_stream_tells_each_event_once_and_resumes_exactly() {
         told.push(all.block().await);
     }
     let quantities: Vec<Value> = told.iter().map(|(_, event)| event["quantity"].clone()).collect();
-    assert_eq!(quantities, [json!(2), json!(3), json!(4), json!(1)], "what was before is not told");
+    assert_eq!(quantities, [json!(2), json!(3), json!(4), json!(1)], "earlier events are not sent");
     assert_eq!(told[3].1["type"], "denial");
     assert_eq!(denials.block().await, told[3]);
     let listed = pages(&world.app, "&order=asc", 50).await;

@@ -143,7 +143,7 @@ async fn its_verdict_is_that_of_can_use_and_nothing_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_default_plan_is_told_as_such_and_a_key_brings_what_it_fixes() {
+async fn explain_shows_the_default_plan_and_the_metadata_of_the_key() {
     let world = World::frozen().await;
     world.admin.plan("free", json!({"periodType": "daily", "groups": [
         {"id": "by_key", "unit": "count", "quota": 3, "scope": ["key"], "matches": [{"event": "x", "metadata": {"team": "red"}}]}]})).await;
@@ -187,7 +187,7 @@ async fn explain_reservation(api: &Api, id: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reservation_is_explained_by_the_versions_that_held_and_by_what_the_ledger_tells() {
+async fn a_reservation_is_explained_by_the_versions_in_effect_and_the_ledger() {
     for live in [false, true] {
         let world = World::new().await;
         let mode = if live { "live" } else { "test" };

@@ -157,11 +157,11 @@ async fn twelve_closed_windows_are_kept_and_a_reset_closes_one() {
         .collect();
     let expected: Vec<(u64, u64)> = (5..=17).rev().map(|number| (number, if number == 17 { 0 } else { 3 })).collect();
     assert_eq!(windows, expected);
-    assert_eq!(history["data"][1]["final"], true, "nobody held anything in the window that was started anew");
+    assert_eq!(history["data"][1]["final"], true, "nothing was held in the restarted window");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn counters_of_others_are_told_by_their_names_and_not_to_end_users() {
+async fn counters_of_other_owners_are_named_except_to_end_users() {
     let world = World::frozen().await;
     let app = &world.app;
     let group = |id: &str, scope: Value| json!({"id": id, "unit": "count", "quota": 100, "periodType": "daily", "scope": scope, "matches": [{"event": "llm"}]});

@@ -270,7 +270,7 @@ async fn after_random_histories_counters_and_ledger_agree_and_a_planted_drift_of
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn verifying_beside_traffic_finds_nothing() {
+async fn verifying_during_traffic_finds_nothing() {
     let world = World::frozen().await;
     world.admin.plan("p", monthly(1_000_000)).await;
     world.app.subscribe("u", "p").await;

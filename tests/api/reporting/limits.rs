@@ -39,7 +39,7 @@ fn told(limits: &Value, list: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn users_and_teams_near_their_limits_are_told_the_fullest_first() {
+async fn users_and_teams_near_their_limits_are_listed_the_fullest_first() {
     let (world, admin) = world().await;
     spend(&world, "low", "image.a", 14, "blue").await;
     spend(&world, "near", "image.a", 15, "green").await;

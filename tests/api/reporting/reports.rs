@@ -65,7 +65,7 @@ async fn furnish(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_happened_is_told_as_soon_as_it_has_happened() {
+async fn events_are_sent_as_soon_as_they_happen() {
     let (world, admin) = world().await;
     assert_eq!(lines(&admin, "").await[0]["calls"], 0);
     furnish(&world).await;
@@ -169,14 +169,14 @@ async fn ratios_say_what_the_documentation_promises() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_answered_says_why() {
+async fn invalid_report_queries_say_why() {
     let (world, admin) = world().await;
     for (query, field, reason) in [
         ("by=metadata.tier", "by", "reportLabels"),
         ("metadata.tier=a", "metadata.tier", "reportLabels"),
         ("by=team", "by", "not `team`"),
         ("by=user,event,key,group,metadata.model", "by", "at most 4"),
-        ("ratio=frames/calls", "ratio", "figures are"),
+        ("ratio=frames/calls", "ratio", "Figures are"),
         ("ratio=calls", "ratio", "must be a ratio"),
         ("from=yesterday", "from", "RFC 3339"),
         ("from=2027-02-01&to=2027-01-01", "to", "before `from`"),
@@ -210,7 +210,7 @@ async fn what_cannot_be_answered_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_named_label_is_told_apart_from_then_on() {
+async fn a_report_label_is_recorded_from_its_configuration_on() {
     let (world, admin) = world().await;
     world.admin.put("app", json!({"reportLabels": ["tier"]})).await.expect(200);
     assert_eq!(world.admin.get("app").await.expect(200)["reportLabels"], json!(["tier"]));
@@ -267,7 +267,7 @@ async fn pages_follow_each_other_and_csv_is_harmless() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_day_that_stands_out_is_told_with_its_figures() {
+async fn an_unusual_day_is_reported_with_its_figures() {
     let (world, admin) = world().await;
     let track = |event: &'static str, quantity: u32| async move {
         let items: Vec<Value> = (0..quantity).map(|_| json!({"userId": "u", "event": event})).collect();
@@ -295,7 +295,7 @@ async fn a_day_that_stands_out_is_told_with_its_figures() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_forecast_tells_when_a_counter_runs_out() {
+async fn a_forecast_says_when_a_limit_is_reached() {
     let (world, admin) = world().await;
     let group = json!({"id": "month", "unit": "count", "quota": 100, "matches": [{"event": "page"}]});
     world.admin.plan("q", json!({"periodType": "monthly", "periodAnchor": "calendar", "groups": [group]})).await;
@@ -352,7 +352,7 @@ async fn the_lines_with_the_most_come_first_whatever_their_names() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn attempts_that_a_policy_counts_are_told_with_their_unit() {
+async fn attempts_that_a_policy_counts_are_returned_with_their_unit() {
     let (world, admin) = world().await;
     let retries = json!({"periodType": "daily", "retry": {"maxAttempts": 3}, "groups": [
         {"id": "every_call", "unit": "count", "measure": "event", "quota": null, "scope": ["app"], "matches": [{"event": "llm.*"}]}]});

@@ -395,7 +395,7 @@ async fn users_spread_over_buckets_are_reported_together_and_each_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_emptied_sandbox_has_reports_of_nothing_and_begins_anew() {
+async fn a_reset_sandbox_has_empty_reports_and_works_again() {
     let world = World::frozen().await;
     world.admin.plan("p", plan()).await;
     let admin = world.admin.with("x-mode", "test");

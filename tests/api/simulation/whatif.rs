@@ -32,7 +32,7 @@ async fn world() -> (World, Api) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_draft_tells_who_would_have_been_denied_and_who_would_have_passed_and_writes_nothing() {
+async fn a_draft_reports_newly_denied_and_newly_allowed_users_and_writes_nothing() {
     let (world, admin) = world().await;
     let before = world.redis.contents("qg:*").await;
     let told = admin.post("whatif", json!({"plan": with_id("basic", monthly(1))})).await.expect(200);
@@ -55,7 +55,7 @@ async fn a_draft_tells_who_would_have_been_denied_and_who_would_have_passed_and_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_draft_with_faults_is_told_all_of_them_by_their_fields() {
+async fn a_draft_with_faults_reports_all_of_them_by_field() {
     let (_world, admin) = world().await;
     let mut wrong = monthly(1);
     wrong["groups"][0]["unit"] = json!("cents");
@@ -78,7 +78,7 @@ async fn a_draft_with_faults_is_told_all_of_them_by_their_fields() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn beyond_the_bound_only_the_newest_count_and_what_was_full_before_them_stays_full() {
+async fn beyond_the_bound_only_the_newest_entries_count_and_full_counters_remain_full() {
     let world = World::frozen().await;
     let admin = world.admin.with("x-mode", "test");
     world.admin.plan("basic", monthly(60)).await;

@@ -29,7 +29,7 @@ async fn hold(api: &Api, quantity: u64) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_threshold_is_told_once_per_window_and_limit_upward_only() {
+async fn a_threshold_is_reported_once_per_window_and_limit_upward_only() {
     let world = World::frozen().await;
     let (_node, elsewhere) = world.another_node().await;
     world.admin.plan("p", plan(100, &[50, 75, 90, 100, 150])).await;
@@ -45,7 +45,7 @@ async fn a_threshold_is_told_once_per_window_and_limit_upward_only() {
     let settled = world.app.commit(&held).await;
     assert_eq!(percents(&settled), [75, 90, 100]);
     assert_eq!(settled["counters"][0]["used"], 121);
-    assert_eq!(percents(&world.app.commit(&held).await), [0; 0], "a replay tells no alert of its own");
+    assert_eq!(percents(&world.app.commit(&held).await), [0; 0], "a replay reports no alert");
     // A raised limit enables higher thresholds: 121 of 200 are 60 percent, and 50 was crossed before.
     world.admin.plan("p", plan(200, &[50, 75, 90, 100, 150])).await;
     assert_eq!(track(&world.app, 1).await, [0; 0]);
@@ -70,7 +70,7 @@ async fn a_threshold_is_told_once_per_window_and_limit_upward_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn draws_late_commits_and_repetitions_tell_what_they_pass_and_past_windows_nothing() {
+async fn draws_late_commits_and_repetitions_return_crossed_thresholds_of_open_windows() {
     let world = World::frozen().await;
     world.admin.plan("p", plan(10, &[50, 100])).await;
     world.app.subscribe("u", "p").await;
@@ -87,7 +87,7 @@ async fn draws_late_commits_and_repetitions_tell_what_they_pass_and_past_windows
         assert_eq!(
             percents(&once.post("track", body.clone()).await.expect(200)),
             [100],
-            "told again to the same caller"
+            "returned again to the same caller"
         );
     }
     assert_eq!(world.app.counter("u", "g").await["used"], 10);
@@ -108,7 +108,7 @@ async fn draws_late_commits_and_repetitions_tell_what_they_pass_and_past_windows
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thresholds_are_exact_for_large_limits_and_nothing_is_told_of_a_limit_of_0() {
+async fn thresholds_are_exact_for_large_limits_and_none_is_reported_for_a_limit_of_0() {
     let world = World::frozen().await;
     let most: u64 = (1 << 53) - 1;
     for (quota, below, at, percent) in [
@@ -132,7 +132,7 @@ async fn thresholds_are_exact_for_large_limits_and_nothing_is_told_of_a_limit_of
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn alerts_that_were_taken_out_of_a_group_are_not_told_by_what_is_settled_either() {
+async fn removed_alerts_are_not_triggered_by_settlements_either() {
     let world = World::frozen().await;
     // A group with its own alerts keeps the user watched.
     let groups = |alerts: &[u64]| {
@@ -164,7 +164,7 @@ async fn alerts_that_were_taken_out_of_a_group_are_not_told_by_what_is_settled_e
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_commits_and_draws_pass_is_told_with_its_period_like_what_tracks_pass() {
+async fn commits_and_draws_return_crossed_thresholds_with_their_period_like_tracks() {
     let world = World::frozen().await;
     let admin = world.admin.with("x-mode", "test");
     world.admin.plan("p", plan(10, &[20, 50, 100])).await;
@@ -186,7 +186,7 @@ async fn what_commits_and_draws_pass_is_told_with_its_period_like_what_tracks_pa
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_counter_that_users_share_for_ever_is_told_whoever_calls() {
+async fn a_full_shared_lifetime_counter_is_reported_whichever_user_calls() {
     let world = World::frozen().await;
     let admin = world.admin.with("x-mode", "test");
     let hook = json!({"url": "https://example.com/hook", "events": ["limit.reached"]});
@@ -226,7 +226,7 @@ async fn a_full_counter_that_users_share_for_ever_is_told_whoever_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_limit_that_open_reservations_fill_is_told_with_what_they_hold() {
+async fn a_limit_reached_by_open_reservations_is_reported_with_their_amount() {
     let world = World::frozen().await;
     let hook = json!({"url": "https://example.com/hook", "events": ["limit.reached"]});
     world.admin.put("webhooks/ops", hook).await.expect(200);

@@ -44,7 +44,7 @@ async fn deliveries(admin: &Api, id: &str, status: &str) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_event_is_told_once_signed_and_says_what_happened() {
+async fn each_event_is_sent_once_signed_and_says_what_happened() {
     let world = World::frozen().await;
     let admin = world.admin.with("x-mode", "test");
     let receiver = Receiver::start(&[Reply::Status(200)]).await;
@@ -190,7 +190,7 @@ async fn a_receiver_that_never_answers_slows_neither_calls_nor_other_receivers()
     assert!(silent.got().len() < 60, "so few attempts are under way at the same time");
     let pending = deliveries(&admin, "silent", "pending").await;
     assert!(pending.iter().all(|delivery| delivery["attempts"] == 0), "the first attempts are under way: {pending:?}");
-    eventually("nobody listens there", || async {
+    eventually("nothing listens there", || async {
         deliveries(&admin, "nobody", "pending").await.iter().any(|it| it["error"].as_str().is_some())
     })
     .await;
@@ -212,7 +212,7 @@ async fn an_attempt_that_is_never_answered_ends_in_time_and_only_then_comes_the_
         use_tokens(&world, team, 5).await;
     }
     silent.wait_for(3).await;
-    eventually("its failure is told", || async {
+    eventually("its failure is reported", || async {
         let pending = deliveries(&admin, "silent", "pending").await;
         pending.iter().any(|it| it["error"] == "no response in time" && it["nextAttemptAt"].is_string())
     })
@@ -318,7 +318,7 @@ async fn what_cannot_be_a_webhook_is_refused_by_its_field() {
     let listed = world.admin.get("webhooks").await.expect(200);
     assert_eq!((listed["data"].as_array().unwrap().len(), listed["data"][0].get("secret")), (1, None));
     let audit = world.admin.get("audit").await.text;
-    assert!(!audit.contains(secret.as_str().unwrap()), "the audit log tells no secret");
+    assert!(!audit.contains(secret.as_str().unwrap()), "the audit log contains no secret");
     // Configuration as code includes webhooks, without their secrets.
     let document = world.admin.get("configuration").await.expect(200);
     assert_eq!(document["webhooks"][0]["id"], "ops");

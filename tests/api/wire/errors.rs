@@ -115,7 +115,7 @@ async fn what_needs_nothing_said_is_done_by_a_bare_call_and_what_is_missing_of_o
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refused_method_is_told_with_those_that_work() {
+async fn a_refused_method_is_answered_with_the_allowed_ones() {
     let world = World::new().await;
     for (method, path, allowed) in [
         ("GET", "reserve", "POST"),
@@ -130,7 +130,7 @@ async fn a_refused_method_is_told_with_those_that_work() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ids_that_nobody_was_given_are_unknown_and_old_ones_are_over() {
+async fn made_up_ids_are_unknown_and_old_ones_have_expired() {
     let world = World::frozen().await;
     world.admin.plan("one", monthly(20)).await;
     world.app.subscribe("u", "one").await;

@@ -29,7 +29,7 @@ async fn stacked(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rate_limit_headers_tell_the_matched_groups_tightest_first() {
+async fn rate_limit_headers_list_the_matched_groups_tightest_first() {
     let world = World::frozen().await;
     stacked(&world).await;
     // Midnight after 31 January 2027, 10:00.
@@ -144,7 +144,7 @@ async fn rate_limit_headers_tell_the_matched_groups_tightest_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn can_use_tells_when_to_come_back_just_as_reserve_does() {
+async fn can_use_returns_when_to_retry_like_reserve() {
     let world = World::frozen().await;
     stacked(&world).await;
     let app = &world.app;
@@ -253,7 +253,7 @@ async fn next_event(stream: &mut reqwest::Response) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_usage_stream_tells_the_present_at_once_and_then_every_change() {
+async fn a_usage_stream_sends_the_current_state_and_then_every_change() {
     let world = World::frozen().await;
     world.admin.plan("one", monthly(20)).await;
     world.app.subscribe("u", "one").await;

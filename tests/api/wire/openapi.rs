@@ -10,7 +10,7 @@ fn the_checked_in_document_is_what_the_code_generates() {
 }
 
 #[test]
-fn operations_have_names_of_their_own() {
+fn operations_have_unique_names() {
     let document: serde_json::Value = serde_json::from_str(&quotagate::http::openapi::document().unwrap()).unwrap();
     let mut names = std::collections::BTreeSet::new();
     for operation in document["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap().values())
@@ -136,7 +136,7 @@ async fn every_path_of_the_document_exists() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_stream_tells_the_counters_at_once_and_after_each_change() {
+async fn the_stream_sends_the_counters_at_once_and_after_each_change() {
     let world = World::frozen().await;
     world.admin.plan("p", crate::support::monthly(5)).await;
     world.app.subscribe("u", "p").await;

@@ -67,7 +67,7 @@ async fn a_connection_without_a_call_yet_stays_open_as_long_as_one_with_calls() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_refused_before_the_body_is_there_keeps_no_connection() {
+async fn a_call_refused_before_its_body_arrives_closes_the_connection() {
     let redis = Redis::start().await;
     // Neither of these closes a connection during the test.
     let limits = Limits { body_timeout: LONG, idle: LONG, ..Limits::default() };

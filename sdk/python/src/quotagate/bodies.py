@@ -64,8 +64,8 @@ WeekDay: TypeAlias = Literal["monday", "tuesday", "wednesday", "thursday", "frid
 WindowKind: TypeAlias = Literal[
     "minute", "hourly", "daily", "weekly", "monthly", "yearly", "lifetime", "every", "fixed", "concurrent"
 ]
-"""The kind of a window; also the `periodType` of a plan or group (SPEC section 3). The default is
-`lifetime`, which never renews its quota."""
+"""The kind of a window; also the `periodType` of a plan or group. The default is `lifetime`, which never
+renews its quota."""
 
 
 class ActualBody(TypedDict, total=False):

@@ -98,8 +98,8 @@ WhatifCut: TypeAlias = Literal["entries", "time", "size"]
 WindowKind: TypeAlias = Literal[
     "minute", "hourly", "daily", "weekly", "monthly", "yearly", "lifetime", "every", "fixed", "concurrent"
 ]
-"""The kind of a window; also the `periodType` of a plan or group (SPEC section 3). The default is
-`lifetime`, which never renews its quota."""
+"""The kind of a window; also the `periodType` of a plan or group. The default is `lifetime`, which never
+renews its quota."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,7 +87,7 @@ fn every_rule_that_was_tried_says_all_that_keeps_it_from_matching() {
 }
 
 #[test]
-fn groups_of_plan_and_policies_tell_what_they_make_of_a_call() {
+fn explain_shows_the_outcome_of_each_group_for_a_call() {
     let plan = plan(json!([
         {"id": "images", "unit": "count", "quota": 5, "maxPerCall": 2, "matches": [{"event": "image.*"}]},
         {"id": "spend", "unit": "cents", "quota": 5, "covers": ["llm.*"], "measure": {"per": {"tokens": "0.1"}},
@@ -121,7 +121,7 @@ fn groups_of_plan_and_policies_tell_what_they_make_of_a_call() {
 }
 
 #[test]
-fn a_blocked_user_is_told_what_would_count() {
+fn explain_shows_a_blocked_user_which_groups_would_count() {
     let plan = plan(json!([{"id": "g", "unit": "count", "quota": 5, "matches": [{"event": "*"}]}]));
     let blocked = EffectiveLimits { blocked: true, ..standing(Some(&plan), &[]) };
     let (traced, decided) = both(blocked, "x", "1", json!({}));

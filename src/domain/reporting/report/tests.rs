@@ -113,7 +113,7 @@ fn what_rollups_cannot_answer_is_refused_with_the_reason() {
 }
 
 #[test]
-fn lines_are_told_apart_by_step_and_by_value() {
+fn lines_are_separated_by_step_and_by_value() {
     let week = Asked { step: Step::Week, ..asked(&["event"], &[]) };
     let told = |(name, line): &(LineName, Line)| {
         format!("{} {} {:?} {}", name.start, name.end, name.values[0], line.metrics.get(Count::Calls))
@@ -130,7 +130,7 @@ fn lines_are_told_apart_by_step_and_by_value() {
 }
 
 #[test]
-fn by_group_each_line_tells_only_of_its_group() {
+fn by_group_each_line_covers_only_its_group() {
     let found = lines(&asked(&["group"], &["charged/calls"]), &rows());
     let told = |(name, line): &(LineName, Line)| {
         let sums = &line.metrics.groups[&group(name.values[0].as_deref().unwrap())];
@@ -161,7 +161,7 @@ fn users_need_the_cube_of_users() {
 }
 
 #[test]
-fn a_day_stands_out_beyond_three_deviations_and_twice_the_mean() {
+fn a_day_is_unusual_beyond_three_deviations_and_twice_the_mean() {
     let steady = [10.0, 12.0, 8.0, 10.0];
     let found = unusual(40.0, &steady, 40).unwrap();
     assert_eq!((found.mean, found.deviation), (10.0, 1.414));
@@ -179,7 +179,7 @@ fn a_day_stands_out_beyond_three_deviations_and_twice_the_mean() {
 }
 
 #[test]
-fn a_forecast_leads_to_the_end_of_the_window_and_tells_when_it_runs_out() {
+fn a_forecast_covers_the_window_and_says_when_the_limit_is_reached() {
     let window = Window::parse("monthly/20270201/20270301").unwrap();
     let now = parse_rfc3339("2027-02-08T00:00:00Z").unwrap();
     // 70 in 7 days, 28 days in total.

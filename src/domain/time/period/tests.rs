@@ -234,7 +234,7 @@ fn a_fixed_period_covers_its_start_but_not_its_end() {
 }
 
 #[test]
-fn lifetime_and_concurrent_have_one_window_for_ever() {
+fn lifetime_and_concurrent_have_one_window_without_an_end() {
     for kind in [PeriodType::Lifetime, PeriodType::Concurrent] {
         let period = Period::new(&spec(kind, SUBSCRIPTION, "Asia/Tokyo")).unwrap();
         let expected = Located::Inside {

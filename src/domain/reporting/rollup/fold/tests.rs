@@ -168,7 +168,7 @@ fn other_outcomes_take_the_former_one_back() {
 }
 
 #[test]
-fn what_ends_without_charge_is_told_apart_and_a_reset_is_nothing() {
+fn releases_and_expiries_are_recorded_separately_and_a_reset_is_not() {
     for (kind, expected) in
         [(EntryKind::Release, "released"), (EntryKind::Expire, "expiries"), (EntryKind::Draw, "draws")]
     {
