@@ -57,6 +57,8 @@ def said(lines):
     text = re.sub(r"\[(env|default|possible values): [^\]]+\]", "", text)
     text = re.sub(r"\n- (\w+): +", r"; `\1`: ", text).replace("Possible values:; ", "")
     parts = [" ".join(part.split()) for part in text.split("\n\n")]
+    # A page would take it for markup.
+    parts = [re.sub(r"(?<!`)\b(\S*<\w+>)(?!`)", r"`\1`", part) for part in parts]
     sentences = [part if part.endswith((".", ":", "}")) else part + "." for part in parts if part]
     for kind, value in marks:
         if kind == "env":
