@@ -441,7 +441,7 @@ async fn without_a_journal_nothing_is_allowed_and_the_node_says_why() {
     let in_the_way = node.dir.path().join("degraded");
     fs::write(&in_the_way, "").unwrap();
     let key = configured(&node, "allow", "live").await;
-    let told = "cannot write the journal of degraded reserves";
+    let told = "cannot write the journal";
     eventually("it is reported while Redis is available", async || {
         node.api("").get("/readyz").await.text.contains(told)
     })
