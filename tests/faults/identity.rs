@@ -141,7 +141,7 @@ async fn an_emptied_redis_is_503_and_not_written_to_until_its_data_is_back() {
     let redis = Redis::start().await;
     let (node, app, held) = furnished(&redis.url()).await;
     assert!(node.log().contains("it is initialised now"), "{}", node.log());
-    swapped(&redis, &node, &app, &held, "Redis has no quotagate data").await;
+    swapped(&redis, &node, &app, &held, "Redis holds no quotagate data").await;
     assert_eq!(node.log().matches("Every API call is answered 503").count(), 1, "once: {}", node.log());
     app.commit(&held).await;
     assert_eq!(app.stands("u", "images").await, (1.0, 0.0));
@@ -184,7 +184,7 @@ async fn calls_under_way_while_redis_is_emptied_write_nothing_into_it() {
     let calls = async || node.metric("quotagate_requests_total{call=\"/api/v1/track\",status=\"200\"}").await;
     eventually("calls are under way", async || calls().await.parse::<u64>().is_ok_and(|calls| calls > 100)).await;
     redis.run::<()>(&["FLUSHALL"]).await;
-    eventually("the log says it", || async { node.log().contains("Redis has no quotagate data") }).await;
+    eventually("the log says it", || async { node.log().contains("Redis holds no quotagate data") }).await;
     stop.store(true, std::sync::atomic::Ordering::SeqCst);
     for caller in callers {
         let answers = caller.await.unwrap();
