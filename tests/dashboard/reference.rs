@@ -20,7 +20,7 @@ async fn the_reference_shows_operations_with_their_fields_and_finds_them() {
     let count: usize = paths.values().map(|item| item.as_object().unwrap().len()).sum();
     browser.open(&format!("{}/docs", world.node.url)).await;
     browser.sees(&format!("{count} operations")).await;
-    browser.sees("Check every limit that applies and hold in all of them, or in none").await;
+    browser.sees("Check every limit that applies, and hold the amount in all of them or in none").await;
     // With the keyboard: to the search field, and on from there.
     browser.press_anywhere("/").await;
     browser.press("ttlSeconds extend").await;
@@ -29,7 +29,7 @@ async fn the_reference_shows_operations_with_their_fields_and_finds_them() {
     browser.run("document.querySelector('.operation > summary').focus()", json!([])).await;
     browser.press_anywhere("\u{e007}").await;
     browser.until(&open("metering.extend")).await;
-    for part in ["Idempotency-Key", "reservationId", "REQUIRED", "From now on; 1 to 3600.", "number or string", "410"] {
+    for part in ["Idempotency-Key", "reservationId", "REQUIRED", "Counted from now; 1 to 3600.", "number or string", "410"] {
         browser.until(&format!("document.body.innerText.toUpperCase().includes({:?})", part.to_uppercase())).await;
     }
     // The fields of a request and of a response.
@@ -51,7 +51,7 @@ async fn the_reference_shows_operations_with_their_fields_and_finds_them() {
     // By its address.
     browser.open(&format!("{}/docs?again#users.block", world.node.url)).await;
     browser.until(&open("users.block")).await;
-    browser.sees("Refuse everything of a user").await;
+    browser.sees("Block a user: all further calls are denied").await;
     without_faults(browser).await;
 }
 
