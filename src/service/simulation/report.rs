@@ -6,7 +6,6 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::report::Changed;
 use crate::domain::values::amount::Unit;
 use crate::domain::values::number::Number;
 
