@@ -29,7 +29,9 @@ async fn the_reference_shows_operations_with_their_fields_and_finds_them() {
     browser.run("document.querySelector('.operation > summary').focus()", json!([])).await;
     browser.press_anywhere("\u{e007}").await;
     browser.until(&open("metering.extend")).await;
-    for part in ["Idempotency-Key", "reservationId", "REQUIRED", "Counted from now; 1 to 3600.", "number or string", "410"] {
+    for part in
+        ["Idempotency-Key", "reservationId", "REQUIRED", "Counted from now; 1 to 3600.", "number or string", "410"]
+    {
         browser.until(&format!("document.body.innerText.toUpperCase().includes({:?})", part.to_uppercase())).await;
     }
     // The fields of a request and of a response.
