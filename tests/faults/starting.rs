@@ -48,7 +48,7 @@ impl Starting {
     /// Waits until it is ready and has printed the generated root admin key.
     async fn becomes_ready(self) {
         let log = self.log();
-        assert_eq!(log.matches("it is tried again").count(), 1, "{log}");
+        assert_eq!(log.matches("retrying for 10 s").count(), 1, "{log}");
         let gateway = self.process.await.unwrap();
         let key = gateway.welcome.split("export QG_ADMIN=").nth(1).unwrap().split_whitespace().next().unwrap();
         let made = gateway.call("POST", "keys", key, &json!({"kind": "secret", "mode": "live"})).await;

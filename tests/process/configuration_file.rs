@@ -56,7 +56,7 @@ fn everything() -> Value {
     let webhook = json!({"id": "ops", "url": "https://me:pa55@hooks.example/x?y=%20#z", "events": events, "modes": ["live", "test/ci"],
         "template": "{event}: {group}\n*{percent} %*", "filter": {"groupIds": ["team"], "policyIds": ["caps"], "owners": ["on"],
             "environments": ["production"], "scope": {"metadata.team": "red"}}});
-    json!({"app": {"defaultPlanId": "free", "onStoreFailure": "allow", "maxScopeValues": 1234, "reportLabels": ["region", "null"]},
+    json!({"app": {"defaultPlanId": "free", "onStoreFailure": "allow", "maxScopeValues": 1234, "currency": "EUR", "reportLabels": ["region", "null"]},
         "plans": [free, pro], "policies": [policy], "webhooks": [webhook]})
 }
 
