@@ -27,7 +27,7 @@ def help_of(program, command):
 
 
 def sections(text):
-    """What stands before the usage, the usage, and the lines of each section by its name."""
+    """Returns the text before the usage, the usage, and the lines of each section by its name."""
     about, rest = text.split("Usage:", 1)
     usage, *blocks = re.split(r"\n\n(?=[A-Z][A-Za-z ]*:\n)", rest.rstrip())
     named = {}

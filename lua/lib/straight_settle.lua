@@ -3,7 +3,7 @@ local straight_settle = {}
 
 local counter_pattern, account_pattern = straight.counter_pattern, straight.account_pattern
 
--- Per group of the owner at hand: what a commit with figures leaves in the record.
+-- Per group of the owner at hand: what a commit with figures leaves in the record. Without figures that is what was held.
 local kept = {}
 
 -- What is charged of an owner's groups, as the caller says, '<owner> <group>:<total>,…'; nil if they are others.
@@ -59,9 +59,11 @@ local function settle_owner(owner, defined, parts, now, charges)
       if sum > counter.most then
         return nil
       end
-      local entry = prefixes[index] .. seq .. ':' .. charge
-      kept[index], used = entry, text[sum] or args.digits(sum)
-      in_ledger = in_ledger .. entry .. ':' .. used .. ':' .. quotas[index]
+      used = text[sum] or args.digits(sum)
+      in_ledger = in_ledger .. prefixes[index] .. seq .. ':' .. charge .. ':' .. used .. ':' .. quotas[index]
+      if figures then
+        kept[index] = prefixes[index] .. seq .. ':' .. charge
+      end
       if ledger.is_near(sum, limits[index]) then
         in_ledger = in_ledger .. ':' .. owner.windows[index]
       end
@@ -105,7 +107,8 @@ function straight_settle.settle(kind)
         return nil
       end
       local list_end = parts[#parts]
-      owner.member = operation_name .. ' ' .. sub(text, parts[2], list_end - 1) .. ending
+      local held = sub(text, parts[2], list_end - 1)
+      owner.member = operation_name .. ' ' .. held .. ending
       if position ~= memo_end then
         if not redis_call('ZSCORE', owner.set_of_holds, owner.member) then
           return nil
@@ -116,7 +119,7 @@ function straight_settle.settle(kind)
       counters = counters .. owner.word .. ' ' .. concat(owner.changes, ' ', 1, 2 * #owner.prefixes)
       in_ledger = in_ledger .. charged
       if has_figures then
-        in_record = in_record .. '\n' .. owner.word .. ' - ' .. concat(kept, '', 1, #owner.prefixes)
+        in_record = in_record .. '\n' .. owner.word .. ' - ' .. (ARGV[10] and concat(kept, '', 1, #owner.prefixes) or held)
       end
     end
   end

@@ -142,8 +142,16 @@ impl Gateway {
         let groups: Vec<GroupLeft> = groups.iter().map(left).collect();
         let gone: HashSet<&str> = gone(&groups).collect();
         let until = Instant::now() + LOOK_FOR;
-        let (grants, all_grants) = self.grants_for(tenant, &gone, until).await?;
-        let (open_approvals, all_approvals) = self.approvals_for(tenant, &gone, until).await?;
+        let grants = self.count_in(tenant, &gone, until, async |tenant, from| {
+            let (grants, next) = self.grants(tenant, from, PAGE).await?;
+            Ok((grants.into_iter().map(|grant| grant.group_id.to_string()).collect(), next))
+        });
+        let (grants, all_grants) = grants.await?;
+        let approvals = self.count_in(tenant, &gone, until, async |tenant, from| {
+            let (requests, next) = self.approvals(tenant, true, from, PAGE).await?;
+            Ok((requests.into_iter().map(|request| request.group_id).collect(), next))
+        });
+        let (open_approvals, all_approvals) = approvals.await?;
         let complete = all_grants && all_approvals;
         let (refusal, users, webhooks) = (None, Vec::new(), Vec::new());
         Ok(DeletePreview { refusal, is_default: false, users, groups, grants, open_approvals, webhooks, complete })
@@ -173,11 +181,14 @@ impl Gateway {
         Ok((modes, complete))
     }
 
-    async fn grants_for(
+    /// How many entries of these groups the pages of all modes have, and whether all were read. `page` returns the
+    /// groups of a page's entries.
+    async fn count_in(
         &self,
         tenant: &Tenant,
         groups: &HashSet<&str>,
         until: Instant,
+        page: impl AsyncFn(&Tenant, BucketCursor) -> Result<(Vec<String>, Option<BucketCursor>), ServiceError>,
     ) -> Result<(u64, bool), ServiceError> {
         let mut count = 0;
         for tenant in self.modes(tenant).await? {
@@ -186,29 +197,8 @@ impl Gateway {
                 if Instant::now() > until {
                     return Ok((count, false));
                 }
-                let (grants, next) = self.grants(&tenant, from, PAGE).await?;
-                count += grants.iter().filter(|grant| groups.contains(grant.group_id.as_str())).count() as u64;
-                place = next;
-            }
-        }
-        Ok((count, true))
-    }
-
-    async fn approvals_for(
-        &self,
-        tenant: &Tenant,
-        groups: &HashSet<&str>,
-        until: Instant,
-    ) -> Result<(u64, bool), ServiceError> {
-        let mut count = 0;
-        for tenant in self.modes(tenant).await? {
-            let mut place = (!groups.is_empty()).then_some(BucketCursor::default());
-            while let Some(from) = place {
-                if Instant::now() > until {
-                    return Ok((count, false));
-                }
-                let (requests, next) = self.approvals(&tenant, true, from, PAGE).await?;
-                count += requests.iter().filter(|request| groups.contains(request.group_id.as_str())).count() as u64;
+                let (found, next) = page(&tenant, from).await?;
+                count += found.iter().filter(|group| groups.contains(group.as_str())).count() as u64;
                 place = next;
             }
         }
