@@ -52,8 +52,8 @@ end
 
 -- `now` is a text. `op`: '<operation> <created at ms>'.
 function ledger.write(kind, now, late, op, about, charges, memo, told)
-  local entry = kind .. ' ' .. now .. ' ' .. late .. ' ' .. op .. ' ' .. about .. '\n' .. charges .. '\n' .. without_rules(memo)
-  add(ledger.key, ledger.most, told == '' and entry or entry .. '\n' .. told)
+  local head = kind .. ' ' .. now .. ' ' .. late .. ' ' .. op .. ' ' .. about
+  add(ledger.key, ledger.most, head .. '\n' .. charges .. '\n' .. without_rules(memo) .. (told == '' and '' or '\n' .. told))
 end
 
 function ledger.append(kind, now, late, op, about, memo, told)
