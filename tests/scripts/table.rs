@@ -7,7 +7,7 @@ use quotagate::domain::metering::admission::Validity;
 use quotagate::domain::metering::counter::CounterState;
 use quotagate::domain::metering::idempotency::Idempotency;
 use quotagate::domain::metering::reservation::{Item, Memo, ONE, ReservationId, Total};
-use quotagate::domain::reporting::ledger::Told;
+use quotagate::domain::reporting::ledger::EntryDetails;
 use quotagate::domain::time::window::{TimeMs, Window, parse_rfc3339};
 use quotagate::domain::values::amount::Amount;
 use quotagate::domain::values::ids::{AppId, EventName, GroupId, IdempotencyKey, Mode, PlanId, UserId};
@@ -227,7 +227,7 @@ impl Table {
         let measured = Measured { changes: how.changes, memo: None, totals };
         let measured = (!how.figures.is_empty()).then_some(&measured);
         self.store
-            .commit(self.target(id, operation), how.is_final, how.reject_late, measured, &Told::default())
+            .commit(self.target(id, operation), how.is_final, how.reject_late, measured, &EntryDetails::default())
             .await
             .unwrap()
     }
@@ -238,12 +238,12 @@ impl Table {
     }
 
     pub async fn release(&self, id: &ReservationId) -> SettleReply {
-        self.store.release(self.target(id, &harmless()), &Told::default(), None).await.unwrap()
+        self.store.release(self.target(id, &harmless()), &EntryDetails::default(), None).await.unwrap()
     }
 
     pub async fn refund(&self, id: &ReservationId, figures: &[(&str, u64)]) -> SettleReply {
         let totals: Vec<_> = figures.iter().map(|(id, steps)| (group(id), amount(*steps))).collect();
-        self.store.refund(self.target(id, &counted()), &totals, &[], &Told::default()).await.unwrap()
+        self.store.refund(self.target(id, &counted()), &totals, &[], &EntryDetails::default()).await.unwrap()
     }
 
     pub async fn extend(&self, id: &ReservationId, ttl_ms: TimeMs, changes: u64, owners: &[Owner]) -> ExtendReply {

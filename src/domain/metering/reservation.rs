@@ -148,9 +148,12 @@ pub struct Drawn {
 }
 
 /// Actual figures of one item, from a commit, a draw or a refund.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Actual {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub quantity: Option<Number>,
+    #[serde(skip_serializing_if = "Metadata::is_empty", deserialize_with = "metadata::stored")]
     pub metadata: Metadata,
 }
 

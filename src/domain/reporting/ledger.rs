@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
-use crate::domain::metering::reservation::{Item, Memo, OperationName};
+use crate::domain::metering::reservation::{Actual, Item, Memo, OperationName};
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
@@ -88,10 +88,10 @@ impl Outcome {
 /// What a call brings in addition to the request that it settles.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Told {
+pub struct EntryDetails {
     /// Actual figures, one per item; empty if the reserved figures apply.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub actual: Vec<ToldActual>,
+    pub actual: Vec<Actual>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
     /// The outcome that was recorded before.
@@ -106,20 +106,10 @@ pub struct Told {
     pub degraded: bool,
 }
 
-impl Told {
+impl EntryDetails {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
-}
-
-/// Actual figures of one item.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ToldActual {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub quantity: Option<Number>,
-    #[serde(skip_serializing_if = "Metadata::is_empty", deserialize_with = "metadata::stored")]
-    pub metadata: Metadata,
 }
 
 /// A counter's change, in steps of its unit.
@@ -204,7 +194,7 @@ pub struct Entry {
     pub charges: Vec<Charge>,
     /// The request as it was made; for a draw with the running sums after it.
     pub memo: Option<Memo>,
-    pub told: Told,
+    pub details: EntryDetails,
     /// For a denial.
     pub call: Option<DeniedCall>,
     /// For a denial.
@@ -229,16 +219,16 @@ impl Entry {
     /// The items of the request with what this entry adds to them; none if the request is not known.
     pub fn happened(&self) -> Vec<Happened> {
         let items: &[Item] = self.memo.as_ref().map_or(&[], |memo| &memo.items);
-        let nothing = ToldActual::default();
+        let nothing = Actual::default();
         let happened = items.iter().enumerate().map(|(place, item)| {
-            let told = self.told.actual.get(place).unwrap_or(&nothing);
-            let metadata = item.metadata.clone().merged(&told.metadata);
+            let actual = self.details.actual.get(place).unwrap_or(&nothing);
+            let metadata = item.metadata.clone().merged(&actual.metadata);
             // After draws, every entry has increments. The figures of a reservation's refund are the refunded amounts.
-            let refund = self.kind == EntryKind::Refund && !self.told.actual.is_empty();
+            let refund = self.kind == EntryKind::Refund && !self.details.actual.is_empty();
             let increments = item.drawn.is_some() || refund;
             let (quantity, figures) = match increments {
-                true => (told.quantity.map(|quantity| quantity.0), told.metadata.clone()),
-                false => (Some(told.quantity.unwrap_or(item.quantity).0), metadata.clone()),
+                true => (actual.quantity.map(|quantity| quantity.0), actual.metadata.clone()),
+                false => (Some(actual.quantity.unwrap_or(item.quantity).0), metadata.clone()),
             };
             Happened { event: item.event.clone(), quantity, metadata, figures }
         });

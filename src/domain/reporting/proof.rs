@@ -261,8 +261,8 @@ mod tests {
     }
 
     /// Name, whether the ledger is complete, changes and balances, the stored counter, the differences.
-    type Case = (&'static str, bool, &'static [(i64, u64)], StoredCounters, &'static [Told]);
-    type Told = (Figure, i64, i64, &'static [u64]);
+    type Case = (&'static str, bool, &'static [(i64, u64)], StoredCounters, &'static [FoundDrift]);
+    type FoundDrift = (Figure, i64, i64, &'static [u64]);
 
     #[test]
     fn differences_are_reported_with_their_entries() {

@@ -11,7 +11,7 @@ use super::entry::Entry;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::metering::admission::Purpose;
 use crate::domain::metering::reservation::{Memo, ReservationId};
-use crate::domain::reporting::ledger::Told;
+use crate::domain::reporting::ledger::EntryDetails;
 use crate::domain::values::amount::Amount;
 use crate::infra::journal::file::Record;
 use crate::infra::supervise::Pulse;
@@ -202,8 +202,8 @@ impl Gateway {
         let settling = Operation::new("", None, false);
         let tells_expiry = self.tells_expiry(tenant).await?;
         let target = Target { bucket, id: &id, operation: &settling, tells_expiry };
-        let told = Told { degraded: true, ..Told::default() };
-        match self.store.commit(target, true, false, None, &told).await? {
+        let details = EntryDetails { degraded: true, ..EntryDetails::default() };
+        match self.store.commit(target, true, false, None, &details).await? {
             SettleReply::Settled(now_ms, _) => {
                 self.forget(bucket, &id);
                 self.clocks.hear(bucket, now_ms);

@@ -9,7 +9,7 @@ use crate::domain::accounts::subscription::Subscribed;
 use crate::domain::metering::counter::{Counter, CounterState, Passed};
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::metering::reservation::{Actual, ReservationId};
-use crate::domain::reporting::ledger::{Outcome, Told, ToldActual};
+use crate::domain::reporting::ledger::{EntryDetails, Outcome};
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::ids::{KeyId, UserId};
 use crate::domain::webhooks::webhook::WebhookEvent;
@@ -66,8 +66,8 @@ pub struct Commit {
 }
 
 impl Commit {
-    fn told(&self) -> Told {
-        Told { actual: told(&self.actual), outcome: self.outcome, ..Told::default() }
+    fn details(&self) -> EntryDetails {
+        EntryDetails { actual: self.actual.clone(), outcome: self.outcome, ..EntryDetails::default() }
     }
 }
 
@@ -76,11 +76,6 @@ impl Commit {
 pub struct Release {
     pub reason: Option<String>,
     pub error_code: Option<String>,
-}
-
-fn told(actual: &[Actual]) -> Vec<ToldActual> {
-    let told = |actual: &Actual| ToldActual { quantity: actual.quantity, metadata: actual.metadata.clone() };
-    actual.iter().map(told).collect()
 }
 
 impl Gateway {
@@ -106,7 +101,7 @@ impl Gateway {
         if draws && commit.outcome.is_some() {
             return Err(ServiceError::invalid("outcome", "can only be set in the final commit or later"));
         }
-        let told = commit.told();
+        let details = commit.details();
         for _ in 0..ROUNDS {
             // Only figures and a client's key need more than the ID.
             let known = match commit.actual.is_empty() && idempotency.is_none() {
@@ -121,7 +116,7 @@ impl Gateway {
                 Some(known) if !commit.actual.is_empty() => Some(self.measure(tenant, known, commit).await?),
                 _ => None,
             };
-            match self.store.commit(target, commit.is_final, commit.reject_late, measured.as_ref(), &told).await? {
+            match self.store.commit(target, commit.is_final, commit.reject_late, measured.as_ref(), &details).await? {
                 SettleReply::StaleReservation => self.forget(&bucket, &id),
                 reply => {
                     let drew = matches!(&reply, SettleReply::Settled(_, settled) if !settled.replayed);
@@ -155,9 +150,10 @@ impl Gateway {
         let (bucket, id) = locate(tenant, id)?;
         let operation = self.settling(&bucket, &id, idempotency).await?;
         let tells_expiry = self.tells_expiry(tenant).await?;
-        let told = Told { reason: release.reason, error_code: release.error_code, ..Told::default() };
+        let details =
+            EntryDetails { reason: release.reason, error_code: release.error_code, ..EntryDetails::default() };
         let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
-        let reply = self.store.release(target, &told, None).await?;
+        let reply = self.store.release(target, &details, None).await?;
         self.settlement(tenant, &bucket, id, reply).await
     }
 
@@ -202,9 +198,10 @@ impl Gateway {
         };
         let operation = Operation::new(user.as_str(), idempotency, false);
         let tells_expiry = self.tells_expiry(tenant).await?;
-        let told = Told { reason: Some(reason.unwrap_or_else(|| BY_HAND.to_owned())), ..Told::default() };
+        let details =
+            EntryDetails { reason: Some(reason.unwrap_or_else(|| BY_HAND.to_owned())), ..EntryDetails::default() };
         let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
-        let reply = self.store.release(target, &told, Some(&trail)).await?;
+        let reply = self.store.release(target, &details, Some(&trail)).await?;
         self.forget(&bucket, &id);
         self.settlement(tenant, &bucket, id, reply).await
     }
@@ -228,7 +225,7 @@ impl Gateway {
             OutcomeReply::Missing(now_ms) => Err(self.gone(&id, now_ms).await),
             OutcomeReply::Expired(_) => Err(ServiceError::ReservationExpired),
             OutcomeReply::NotPending { status, .. } => Err(ServiceError::ReservationNotPending { status }),
-            OutcomeReply::Told { replayed, .. } => Ok(replayed),
+            OutcomeReply::Recorded { replayed, .. } => Ok(replayed),
         }
     }
 
@@ -252,8 +249,8 @@ impl Gateway {
         let rules = self.rules(&tenant.app, &known.memo).await?;
         let (amounts, whole) = known.memo.refund(&tenant.app, &rules, actual)?;
         let target = Target { bucket: &bucket, id: &id, operation, tells_expiry: self.tells_expiry(tenant).await? };
-        let told = Told { actual: told(std::slice::from_ref(actual)), ..Told::default() };
-        let reply = self.store.refund(target, &amounts, &whole, &told).await?;
+        let details = EntryDetails { actual: vec![actual.clone()], ..EntryDetails::default() };
+        let reply = self.store.refund(target, &amounts, &whole, &details).await?;
         self.settlement(tenant, &bucket, id, reply).await
     }
 

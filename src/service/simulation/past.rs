@@ -6,7 +6,7 @@ use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::{Actual, Item, Memo};
 use crate::domain::reporting::entry_id::EntryId;
-use crate::domain::reporting::ledger::{Charge, DeniedCall, Entry, EntryKind, StoredEntry, ToldActual};
+use crate::domain::reporting::ledger::{Charge, DeniedCall, Entry, EntryKind, StoredEntry};
 use crate::domain::simulation::in_memory_counters::Opening;
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::{Amount, Unit};
@@ -146,9 +146,6 @@ impl PastBuilder {
 
     /// The call of an entry, and what happened to it; None if too little is known.
     fn read(&mut self, entry: Entry, order: u64) -> Option<(usize, Deed)> {
-        let actual = |told: Vec<ToldActual>| -> Vec<Actual> {
-            told.into_iter().map(|told| Actual { quantity: told.quantity, metadata: told.metadata }).collect()
-        };
         let kind = entry.kind;
         match kind {
             EntryKind::Reset => {
@@ -164,14 +161,14 @@ impl PastBuilder {
             EntryKind::Refund if entry.created_at_ms.is_none() => return Some((self.call(entry)?, Deed::GiveBack)),
             _ => {}
         }
-        let told = entry.told.actual.clone();
+        let actual = entry.details.actual.clone();
         let call = self.reservation(entry, order)?;
         let deed = match kind {
-            EntryKind::Commit => Deed::Commit(actual(told)),
-            EntryKind::Draw => Deed::Draw(actual(told)),
+            EntryKind::Commit => Deed::Commit(actual),
+            EntryKind::Draw => Deed::Draw(actual),
             EntryKind::Release => Deed::Release,
             EntryKind::Expire => Deed::Expire,
-            EntryKind::Refund => Deed::Refund(actual(told)),
+            EntryKind::Refund => Deed::Refund(actual),
             EntryKind::Track | EntryKind::Reset | EntryKind::Outcome | EntryKind::Denial => return None,
         };
         Some((call, deed))

@@ -66,10 +66,10 @@ impl<'a> Relevant<'a> {
                 item.metadata.retain(keeps);
             }
         }
-        for actual in &mut entry.told.actual {
+        for actual in &mut entry.details.actual {
             actual.metadata.retain(keeps);
         }
-        entry.told.reason = None;
+        entry.details.reason = None;
     }
 }
 

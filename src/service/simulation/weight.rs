@@ -92,7 +92,7 @@ impl<'a> Weight<'a> {
         let is_new = self.counted.insert((user, event));
         let counters = if is_new { matching.groups } else { matching.by_metadata };
         let metadata = items.iter().map(|item| &item.metadata);
-        let metadata = metadata.chain(entry.told.actual.iter().map(|actual| &actual.metadata));
+        let metadata = metadata.chain(entry.details.actual.iter().map(|actual| &actual.metadata));
         let fields = |metadata: &Metadata| -> usize {
             metadata.iter().map(|(name, value)| name.len() + value.len() + FIELD_BYTES).sum()
         };
@@ -129,7 +129,7 @@ mod tests {
             key: None,
             charges: Vec::new(),
             memo: None,
-            told: crate::domain::reporting::ledger::Told::default(),
+            details: crate::domain::reporting::ledger::EntryDetails::default(),
             call: None,
             reason: None,
             lacks: Vec::new(),

@@ -11,7 +11,7 @@ use crate::domain::access::audit::Trail;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::counter::{CounterState, Passed};
 use crate::domain::metering::reservation::{Memo, ReservationId, Total};
-use crate::domain::reporting::ledger::{Outcome, Told};
+use crate::domain::reporting::ledger::{EntryDetails, Outcome};
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::GroupId;
@@ -19,7 +19,7 @@ use crate::store::client::library::WhenFull;
 use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
 use crate::store::reply::Fields;
-use crate::store::reporting::ledger::told_text;
+use crate::store::reporting::ledger::details_text;
 use crate::store::{Arguments, Store};
 
 /// A reservation to settle.
@@ -88,12 +88,12 @@ impl Target<'_> {
     }
 
     /// The arguments that commit, release, refund and outcome have in common.
-    pub(in crate::store) fn arguments(&self, store: &Store, told: &Told) -> Result<Arguments, StoreError> {
+    pub(in crate::store) fn arguments(&self, store: &Store, details: &EntryDetails) -> Result<Arguments, StoreError> {
         let flag = u8::from;
         let (sandbox, tells) = (self.bucket.is_sandbox(), self.tells_expiry);
         let mut arguments = Arguments::default();
         arguments.int(format_args!("{} {} {}", flag(sandbox), flag(tells), store.ledger_entries));
-        arguments.int(self.id.created_at_ms).text(told_text(told)?).text(self.operation.fingerprint());
+        arguments.int(self.id.created_at_ms).text(details_text(details)?).text(self.operation.fingerprint());
         Ok(arguments)
     }
 }
@@ -109,11 +109,11 @@ impl Store {
         is_final: bool,
         reject_late: bool,
         measured: Option<&Measured>,
-        told: &Told,
+        details: &EntryDetails,
     ) -> Result<SettleReply, StoreError> {
-        let mut arguments = target.arguments(self, told)?;
-        if !is_final || reject_late || told.outcome.is_some() || measured.is_some() {
-            arguments.flag(is_final).flag(reject_late).text(told.outcome.map_or("-", Outcome::as_str));
+        let mut arguments = target.arguments(self, details)?;
+        if !is_final || reject_late || details.outcome.is_some() || measured.is_some() {
+            arguments.flag(is_final).flag(reject_late).text(details.outcome.map_or("-", Outcome::as_str));
             match measured {
                 Some(measured) => {
                     arguments.int(measured.changes);
@@ -139,10 +139,10 @@ impl Store {
     pub async fn release(
         &self,
         target: Target<'_>,
-        told: &Told,
+        details: &EntryDetails,
         trail: Option<&Trail>,
     ) -> Result<SettleReply, StoreError> {
-        let mut arguments = target.arguments(self, told)?;
+        let mut arguments = target.arguments(self, details)?;
         if trail.is_some() {
             Trail::write(trail, &mut arguments);
         }
@@ -158,9 +158,9 @@ impl Store {
         target: Target<'_>,
         amounts: &[(GroupId, Amount)],
         whole: &[GroupId],
-        told: &Told,
+        details: &EntryDetails,
     ) -> Result<SettleReply, StoreError> {
-        let mut arguments = target.arguments(self, told)?;
+        let mut arguments = target.arguments(self, details)?;
         arguments.int(amounts.len());
         for (group, amount) in amounts {
             arguments.text(group.as_str()).int(amount.steps());

@@ -9,7 +9,7 @@ use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::OperationName;
 use crate::domain::reporting::entry_id::EntryId;
-use crate::domain::reporting::ledger::{Charge, DeniedCall, Entry, EntryKind, Held, Lack, StoredEntry, Told};
+use crate::domain::reporting::ledger::{Charge, DeniedCall, Entry, EntryDetails, EntryKind, Held, Lack, StoredEntry};
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{EventName, GroupId, KeyId, UserId};
@@ -80,11 +80,11 @@ fn unexpected(error: impl std::fmt::Display) -> StoreError {
 }
 
 /// JSON, or an empty text if there is nothing to store.
-pub(in crate::store) fn told_text(told: &Told) -> Result<String, StoreError> {
-    if told.is_empty() {
+pub(in crate::store) fn details_text(details: &EntryDetails) -> Result<String, StoreError> {
+    if details.is_empty() {
         return Ok(String::new());
     }
-    serde_json::to_string(told).map_err(unexpected)
+    serde_json::to_string(details).map_err(unexpected)
 }
 
 impl Store {
@@ -317,7 +317,7 @@ fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {
         key: known(key.flatten().as_deref(), |key| KeyId::parse(key).ok())?,
         charges: lists(bucket, field("charges"), read_charge)?,
         memo: known(field("memo"), |memo| parse_memo(head.about[0], head.about[2], memo))?,
-        told: known(field("told"), |told| serde_json::from_str(told).ok())?.unwrap_or_default(),
+        details: known(field("told"), |details| serde_json::from_str(details).ok())?.unwrap_or_default(),
         call: known(head.call, DeniedCall::parse)?,
         reason: known(head.reason, Reason::parse)?,
         lacks: lists(bucket, field("lacks"), read_lack)?,

@@ -93,13 +93,13 @@ fn whole(entry: &Entry, metadata: Option<&Metadata>, fields: &Fields) -> Metrics
     if is_call && entry.late {
         metrics.count(Count::Late, 1);
     }
-    if is_call && entry.told.degraded {
+    if is_call && entry.details.degraded {
         metrics.count(Count::Degraded, 1);
     }
     if is_call && metadata.is_some_and(is_retry) {
         metrics.count(Count::Retries, 1);
     }
-    for (outcome, by) in [(entry.told.outcome, 1), (entry.told.before, -1)] {
+    for (outcome, by) in [(entry.details.outcome, 1), (entry.details.before, -1)] {
         match outcome {
             Some(Outcome::Accepted) => metrics.count(Count::Accepted, by),
             Some(Outcome::Rejected) => metrics.count(Count::Rejected, by),

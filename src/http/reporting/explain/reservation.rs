@@ -7,8 +7,9 @@ use utoipa::ToSchema;
 
 use super::views::{ExplainedGroupView, metadata_map};
 use crate::domain::metering::explain::Traced;
+use crate::domain::metering::reservation::Actual;
 use crate::domain::metering::reservation::Item;
-use crate::domain::reporting::ledger::{EntryKind, Outcome, StoredEntry, ToldActual};
+use crate::domain::reporting::ledger::{EntryKind, Outcome, StoredEntry};
 use crate::domain::time::window::rfc3339;
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::ids::{GroupId, PlanId};
@@ -213,7 +214,7 @@ fn entry_view(config: &AppConfig, bucket: u8, StoredEntry { id, entry }: &Stored
         let unit = unit_of(config, &held.group);
         EntryHeldView { group_id: held.group.to_string(), unit, amount: number(held.amount, unit) }
     });
-    let figures = |told: &ToldActual| FiguresView { quantity: told.quantity, metadata: metadata_map(&told.metadata) };
+    let figures = |actual: &Actual| FiguresView { quantity: actual.quantity, metadata: metadata_map(&actual.metadata) };
     ReservationEntryView {
         id: format!("led_{bucket:02x}_{}-{}", id.time_ms, id.number),
         kind: entry.kind,
@@ -221,9 +222,9 @@ fn entry_view(config: &AppConfig, bucket: u8, StoredEntry { id, entry }: &Stored
         late: entry.late,
         charges: charges.collect(),
         held: held.collect(),
-        figures: entry.told.actual.iter().map(figures).collect(),
-        outcome: entry.told.outcome,
-        reason: entry.told.reason.clone(),
-        error_code: entry.told.error_code.clone(),
+        figures: entry.details.actual.iter().map(figures).collect(),
+        outcome: entry.details.outcome,
+        reason: entry.details.reason.clone(),
+        error_code: entry.details.error_code.clone(),
     }
 }

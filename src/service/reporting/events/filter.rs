@@ -54,7 +54,7 @@ impl EventFilter {
             && self.user.as_ref().is_none_or(|user| entry.user.as_ref() == Some(user))
             && self.key.as_ref().is_none_or(|key| entry.key.as_ref() == Some(key))
             && self.reservation.as_ref().is_none_or(reservation)
-            && self.outcome.is_none_or(|outcome| entry.told.outcome == Some(outcome))
+            && self.outcome.is_none_or(|outcome| entry.details.outcome == Some(outcome))
             && self.late.is_none_or(|late| entry.late == late)
             && self.reason.as_deref().is_none_or(|reason| says(entry, reason))
             && self.group.as_ref().is_none_or(|group| concerns(entry, group))
@@ -70,7 +70,7 @@ impl EventFilter {
 }
 
 fn says(entry: &Entry, reason: &str) -> bool {
-    entry.reason.is_some_and(|known| known.as_str() == reason) || entry.told.reason.as_deref() == Some(reason)
+    entry.reason.is_some_and(|known| known.as_str() == reason) || entry.details.reason.as_deref() == Some(reason)
 }
 
 fn concerns(entry: &Entry, group: &GroupId) -> bool {

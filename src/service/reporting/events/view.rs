@@ -248,11 +248,11 @@ impl EventView {
                 .flat_map(|memo| &memo.policies)
                 .map(|(id, version)| EventPolicy { id: id.to_string(), version: *version })
                 .collect(),
-            outcome: entry.told.outcome,
-            outcome_before: entry.told.before,
-            reason: entry.reason.map(|reason| reason.as_str().to_owned()).or_else(|| entry.told.reason.clone()),
-            error_code: entry.told.error_code.clone(),
-            degraded: entry.told.degraded,
+            outcome: entry.details.outcome,
+            outcome_before: entry.details.before,
+            reason: entry.reason.map(|reason| reason.as_str().to_owned()).or_else(|| entry.details.reason.clone()),
+            error_code: entry.details.error_code.clone(),
+            degraded: entry.details.degraded,
             charges: entry.charges.iter().map(|charge| EventCharge::new(charge, config)).collect(),
             denied: entry.lacks.iter().map(|lack| EventLack::new(lack, config)).collect(),
             held: entry.held.iter().map(|held| EventHeld::new(held, config)).collect(),

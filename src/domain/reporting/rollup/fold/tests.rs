@@ -3,8 +3,9 @@ use serde_json::json;
 use super::*;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
+use crate::domain::metering::reservation::Actual;
 use crate::domain::metering::reservation::{Item, Memo};
-use crate::domain::reporting::ledger::{Charge, Lack, Told, ToldActual};
+use crate::domain::reporting::ledger::{Charge, EntryDetails, Lack};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{KeyId, UserId};
 use crate::domain::values::number::Number;
@@ -66,7 +67,7 @@ fn entry(kind: EntryKind, items: Vec<Item>, charges: Vec<Charge>) -> Entry {
         key: Some(KeyId::parse("key_1").unwrap()),
         charges,
         memo: (!items.is_empty()).then_some(memo),
-        told: Told::default(),
+        details: EntryDetails::default(),
         call: None,
         reason: None,
         lacks: Vec::new(),
@@ -94,11 +95,9 @@ fn a_commit_is_a_call_with_its_labels_figures_charges_and_the_larger_cost() {
         vec![item("llm.chat", 1, labels)],
         vec![charge("calls", 1), charge("spend", 250_000), charge("team", 200_000), charge("gone", 5)],
     );
-    commit.told.actual = vec![ToldActual {
-        quantity: None,
-        metadata: metadata(json!({"completion_tokens": "12.5", "latency_ms": "x"})),
-    }];
-    commit.told.outcome = Some(Outcome::Accepted);
+    commit.details.actual =
+        vec![Actual { quantity: None, metadata: metadata(json!({"completion_tokens": "12.5", "latency_ms": "x"})) }];
+    commit.details.outcome = Some(Outcome::Accepted);
     commit.late = true;
     let (name, metrics) = first(&commit);
     let labels = [("model", "large"), ("attempt", "2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -129,8 +128,8 @@ fn a_call_of_several_items_counts_once_and_each_quantity_in_its_own_row() {
 fn what_is_given_back_is_taken_off_where_it_was_charged() {
     let mut refund =
         entry(EntryKind::Refund, vec![item("a.refund", 9, json!({"model": "m"}))], vec![charge("spend", -70)]);
-    refund.told.actual =
-        vec![ToldActual { quantity: Some(Number(2.into())), metadata: metadata(json!({"prompt_tokens": 5})) }];
+    refund.details.actual =
+        vec![Actual { quantity: Some(Number(2.into())), metadata: metadata(json!({"prompt_tokens": 5})) }];
     let (name, metrics) = first(&refund);
     assert_eq!((name.event.as_str(), name.labels.get("model")), (Some("a"), Some("m")));
     assert_eq!((metrics.quantity, metrics.cost), (-2 * STEPS, -70));
@@ -160,8 +159,8 @@ fn denials_count_by_reason_and_by_the_groups_without_room_and_use_nothing() {
 #[test]
 fn other_outcomes_take_the_former_one_back() {
     let mut outcome = entry(EntryKind::Outcome, vec![item("a", 9, json!({}))], Vec::new());
-    outcome.told.outcome = Some(Outcome::Rejected);
-    outcome.told.before = Some(Outcome::Accepted);
+    outcome.details.outcome = Some(Outcome::Rejected);
+    outcome.details.before = Some(Outcome::Accepted);
     let (_, metrics) = first(&outcome);
     assert_eq!(counts(&metrics), [("accepted", -1), ("rejected", 1)]);
     assert_eq!(metrics.quantity, 0);
