@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quotagate::domain::access::audit::Trail;
+use quotagate::domain::access::audit::AuditEntry;
 use quotagate::domain::metering::reservation::ReservationId;
 use quotagate::domain::values::ids::{AppId, PlanId};
 use quotagate::store::access::register::{RegisterArgs, RegisterChange, RegisterReply};
@@ -370,7 +370,7 @@ async fn a_version_goes_only_a_day_after_another_took_its_place() {
             set: &[],
             delete: &[],
             versions: &versions,
-            trails: &[],
+            audit_entries: &[],
         };
         assert_eq!(table.store.configure(args).await.unwrap(), ConfigureReply::Configured);
         expected = *revision;
@@ -389,7 +389,7 @@ async fn configure_register_and_set_clock_answer_in_their_documented_order() {
         let set = [("plan:p".to_owned(), revision.to_string())];
         let plan = PlanId::parse("p").unwrap();
         let versions = [(Versioned::Plan(plan), Some(format!("at {revision}")))];
-        let trails = [Trail { action: "plan.put".to_owned(), ..Trail::default() }];
+        let audit_entries = [AuditEntry { action: "plan.put".to_owned(), ..AuditEntry::default() }];
         let args = ConfigureArgs {
             app: &app,
             operation,
@@ -399,7 +399,7 @@ async fn configure_register_and_set_clock_answer_in_their_documented_order() {
             set: &set,
             delete: &[],
             versions: &versions,
-            trails: &trails,
+            audit_entries: &audit_entries,
         };
         table.store.configure(args).await.unwrap()
     };
@@ -436,7 +436,8 @@ async fn configure_register_and_set_clock_answer_in_their_documented_order() {
     ] {
         assert_eq!(
             {
-                let args = RegisterArgs { operation, change, answer: "told", app: &app, trail: &Trail::default() };
+                let args =
+                    RegisterArgs { operation, change, answer: "told", app: &app, audit_entry: &AuditEntry::default() };
                 table.store.register(Register::Keys, args).await.unwrap()
             },
             reply

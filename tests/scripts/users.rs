@@ -1,6 +1,6 @@
 //! Changes of a user, and how its counters change with the plan, tested at the scripts.
 
-use quotagate::domain::access::audit::Trail;
+use quotagate::domain::access::audit::AuditEntry;
 use quotagate::domain::accounts::subscription::Subscription;
 use quotagate::domain::configuration::limit_group::OnPlanChange;
 use quotagate::domain::configuration::scope::OwnerName;
@@ -36,7 +36,7 @@ async fn change(
         ends_at_ms: None,
         custom_limits: None,
     };
-    let trail = Trail::default();
+    let audit_entry = AuditEntry::default();
     let args = ChangeUserArgs {
         bucket: &table.bucket,
         operation,
@@ -47,7 +47,7 @@ async fn change(
         reset,
         moved,
         event: None,
-        trail: write.then_some(&trail),
+        audit_entry: write.then_some(&audit_entry),
         answer: "{\"told\":1}",
     };
     table.store.change_user(args).await.unwrap()
@@ -214,7 +214,7 @@ async fn grant(table: &Table, id: &str, amount: u64, ends_at: Option<&str>) -> G
         ends_at_ms: ends_at.map(ms),
         expected_end_ms: Some(ends_at.map_or(ms("2027-02-01T00:00:00Z"), ms)),
         about: id,
-        trail: &Trail::default(),
+        audit_entry: &AuditEntry::default(),
         approval: None,
         answer: id,
     };
@@ -264,8 +264,9 @@ async fn a_counter_has_at_most_eight_live_grants_within_what_it_can_hold() {
     assert_eq!(known.len(), 8, "what is known of the one that has ended is gone: {known:?}");
     let group = GroupId::parse("g").unwrap();
     let revoke = async |id: &str| {
-        let (owner, operation, trail) = (OwnerName::of_user(&user()), harmless(), Trail::default());
-        let args = RevokeArgs { owner: &owner, group: &group, grant: id, operation: &operation, trail: &trail };
+        let (owner, operation, audit_entry) = (OwnerName::of_user(&user()), harmless(), AuditEntry::default());
+        let args =
+            RevokeArgs { owner: &owner, group: &group, grant: id, operation: &operation, audit_entry: &audit_entry };
         table.store.revoke(&table.bucket, args).await.unwrap() == RevokeReply::Revoked
     };
     assert!(fits(&table, DAY_1, 8, 0).await);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::grants::{Grant, NewGrant, trail_of};
-use crate::domain::access::audit::Trail;
+use super::grants::{Grant, NewGrant, audit_entry_for};
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::configuration::policy_body::ApprovalBody;
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::time::window::{TimeMs, rfc3339};
@@ -223,15 +223,15 @@ impl Gateway {
             note: note.map(str::to_owned),
             rollback_owner: None,
         };
-        let trail = Trail {
+        let audit_entry = AuditEntry {
             action: action.to_owned(),
             before: Some(stored.status.clone()),
             after: Some(word.to_owned()),
-            ..trail_of(&stored.owner, note, by)
+            ..audit_entry_for(&stored.owner, note, by)
         };
         let operation = Operation::new(id, idempotency, false);
         let how = json(&decided)?;
-        let args = DecideArgs { id, approval: &stored, status: word, how: &how, trail: &trail };
+        let args = DecideArgs { id, approval: &stored, status: word, how: &how, audit_entry: &audit_entry };
         match self.store.decide(&bucket, &operation, args).await? {
             DecideReply::Changed => self.approval(tenant, id).await,
             DecideReply::Decided => Err(ServiceError::AlreadyDecided),

@@ -7,7 +7,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::Admission;
@@ -106,10 +106,10 @@ impl Gateway {
             }
         };
         let about = json(&grant)?;
-        let trail = Trail {
+        let audit_entry = AuditEntry {
             action: if new.approval.is_some() { "approval.approve" } else { "grant.create" }.to_owned(),
             after: Some(about.clone()),
-            ..trail_of(&new.owner, new.note.as_deref(), by)
+            ..audit_entry_for(&new.owner, new.note.as_deref(), by)
         };
         let mut validity = admission.validity;
         validity.narrow(TimeMs::MIN, new.expires_at_ms.unwrap_or(TimeMs::MAX));
@@ -135,7 +135,7 @@ impl Gateway {
             ends_at_ms: new.expires_at_ms,
             expected_end_ms: grant.ends_at.as_deref().and_then(parse_rfc3339),
             about: &about,
-            trail: &trail,
+            audit_entry: &audit_entry,
             approval: new.approval.as_ref().map(|(id, how)| (id.as_str(), how.as_str())),
             answer: &about,
         };
@@ -194,9 +194,15 @@ impl Gateway {
         let about = self.store.grant_about(&bucket, id).await?.ok_or_else(missing)?;
         let grant = read(&about)?;
         let owner = OwnerName::from_map(&grant.scope).map_err(ServiceError::Internal)?;
-        let trail = Trail { action: "grant.revoke".to_owned(), before: Some(about), ..trail_of(&owner, None, by) };
-        let args =
-            RevokeArgs { owner: &owner, group: &grant.group_id, grant: id, operation: &operation, trail: &trail };
+        let audit_entry =
+            AuditEntry { action: "grant.revoke".to_owned(), before: Some(about), ..audit_entry_for(&owner, None, by) };
+        let args = RevokeArgs {
+            owner: &owner,
+            group: &grant.group_id,
+            grant: id,
+            operation: &operation,
+            audit_entry: &audit_entry,
+        };
         answer(self.store.revoke(&bucket, args).await?)
     }
 
@@ -339,9 +345,14 @@ fn group_for(view: &View, new: &NewGrant) -> Result<Arc<LimitGroup>, ServiceErro
     Ok(group)
 }
 
-pub(crate) fn trail_of(owner: &OwnerName, note: Option<&str>, by: &KeyId) -> Trail {
+pub(crate) fn audit_entry_for(owner: &OwnerName, note: Option<&str>, by: &KeyId) -> AuditEntry {
     let target = owner.to_map().into_iter().map(|(name, value)| format!("{name}:{value}")).collect::<Vec<_>>();
-    Trail { actor: by.to_string(), target: target.join(","), note: note.map(str::to_owned), ..Trail::default() }
+    AuditEntry {
+        actor: by.to_string(),
+        target: target.join(","),
+        note: note.map(str::to_owned),
+        ..AuditEntry::default()
+    }
 }
 
 /// A grant's ID ends with its bucket.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::accounts::custom_limits::CustomLimits;
 use crate::domain::accounts::subscription::{Move, Subscribed, Subscription, Upsert};
 use crate::domain::configuration::limit_group::{LimitGroup, OnPlanChange};
@@ -196,11 +196,11 @@ impl Gateway {
         }
         let moved = self.moved_groups(view, user, &wanted, &mut validity)?;
         let before = view.subscribed.at(view.now_ms).0;
-        let trail = Trail {
+        let audit_entry = AuditEntry {
             action: wanted.action.to_owned(),
             before: before.map(|before| json(&view_of(user, before, None)).map(short)).transpose()?,
             after: Some(short(json(&view_of(user, &wanted.subscription, None))?)),
-            ..Trail::of_user(user, written.note, written.by)
+            ..AuditEntry::of_user(user, written.note, written.by)
         };
         let told = view.config.wants(WebhookEvent::SubscriptionChanged);
         let args = ChangeUserArgs {
@@ -219,7 +219,7 @@ impl Gateway {
             },
             reset: if wanted.reset { Reset::All } else { Reset::Nothing },
             moved: &moved,
-            trail: wanted.changed.then_some(&trail),
+            audit_entry: wanted.changed.then_some(&audit_entry),
             event: Some(text.as_str()).filter(|_| wanted.changed && told),
             answer: &text,
         };

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::grants::Grant;
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::accounts::profile::Profile;
 use crate::domain::accounts::subscription::{Subscribed, Subscription};
 use crate::domain::metering::admission::{Caller, Validity};
@@ -107,7 +107,7 @@ pub struct UserChanged {
 pub(super) struct UserEdit<'a> {
     pub change: UserChange<'a>,
     pub reset: Reset<'a>,
-    pub trail: Trail,
+    pub audit_entry: AuditEntry,
 }
 
 impl Gateway {
@@ -252,13 +252,13 @@ impl Gateway {
         note: Option<&str>,
         author: Author<'_>,
     ) -> Result<UserChanged, ServiceError> {
-        let trail = Trail {
+        let audit_entry = AuditEntry {
             action: if blocked { "user.block" } else { "user.unblock" }.to_owned(),
             before: Some((!blocked).to_string()),
             after: Some(blocked.to_string()),
-            ..Trail::of_user(user, note, author.key)
+            ..AuditEntry::of_user(user, note, author.key)
         };
-        let edit = UserEdit { change: UserChange::Blocked(blocked), reset: Reset::Nothing, trail };
+        let edit = UserEdit { change: UserChange::Blocked(blocked), reset: Reset::Nothing, audit_entry };
         self.change_user(tenant, user, edit, author.idempotency).await
     }
 
@@ -282,12 +282,12 @@ impl Gateway {
                 format!("must be an existing group; there is no group `{group}`"),
             ));
         }
-        let trail = Trail {
+        let audit_entry = AuditEntry {
             action: "user.reset".to_owned(),
             after: Some(group.map_or_else(|| "*".to_owned(), ToString::to_string)),
-            ..Trail::of_user(user, note, author.key)
+            ..AuditEntry::of_user(user, note, author.key)
         };
-        let edit = UserEdit { change: UserChange::Nothing, reset: group.map_or(Reset::All, Reset::Group), trail };
+        let edit = UserEdit { change: UserChange::Nothing, reset: group.map_or(Reset::All, Reset::Group), audit_entry };
         self.change_user(tenant, user, edit, author.idempotency).await
     }
 
@@ -298,7 +298,7 @@ impl Gateway {
         edit: UserEdit<'_>,
         idempotency: Option<&Idempotency>,
     ) -> Result<UserChanged, ServiceError> {
-        let UserEdit { change, reset, trail } = edit;
+        let UserEdit { change, reset, audit_entry } = edit;
         let operation = Operation::new(user.as_str(), idempotency, reset != Reset::Nothing);
         self.with_facts(tenant, user, async |view| {
             let present = view.subscribed.blocked;
@@ -319,7 +319,7 @@ impl Gateway {
                 change,
                 reset,
                 moved: &[],
-                trail: changed.then_some(&trail),
+                audit_entry: changed.then_some(&audit_entry),
                 event: None,
                 answer: &text,
             };

@@ -132,7 +132,7 @@ impl Gateway {
                 set: &wanted.set,
                 delete: &wanted.delete,
                 versions: &wanted.versions,
-                trails: &wanted.trails,
+                audit_entries: &wanted.audit_entries,
             };
             // Announced before the write, so that other nodes notice it even if this node dies in between.
             let announced = Instant::now();

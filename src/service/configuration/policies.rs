@@ -7,7 +7,7 @@ use super::app_config::{AppConfig, Change, Review};
 use super::draft::Draft;
 use super::plans::IfMatch;
 use super::preview::Preview;
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::configuration::policy::Policy;
 use crate::domain::configuration::policy_body::PolicyBody;
 use crate::domain::metering::idempotency::Idempotency;
@@ -168,16 +168,16 @@ impl Gateway {
                 let review = Review { at: rfc3339(now_ms), by: by.to_string(), note: note.map(str::to_owned) };
                 let reviews = [(id.clone(), review.clone())].into();
                 let reviewed = AppConfig { reviews, ..AppConfig::default() };
-                let trail = Trail {
+                let audit_entry = AuditEntry {
                     actor: by.to_string(),
                     action: "policy.review".to_owned(),
                     target: format!("policy:{id}"),
                     note: note.map(str::to_owned),
-                    ..Trail::default()
+                    ..AuditEntry::default()
                 };
                 Ok(Change {
                     set: vec![AppConfig::review_field(&id, &review)?],
-                    trails: vec![trail],
+                    audit_entries: vec![audit_entry],
                     answer: json(&view(&reviewed, policy, now_ms))?,
                     ..Change::default()
                 })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::accounts::subscription::Subscribed;
 use crate::domain::metering::counter::{Counter, CounterState, Passed};
 use crate::domain::metering::idempotency::Idempotency;
@@ -191,17 +191,17 @@ impl Gateway {
             event: known.memo.event().map(ToString::to_string),
             created_at: rfc3339(known.created_at_ms),
         };
-        let trail = Trail {
+        let audit_entry = AuditEntry {
             action: "reservation.release".to_owned(),
             before: Some(json(&held)?),
-            ..Trail::of_user(user, reason.as_deref(), by)
+            ..AuditEntry::of_user(user, reason.as_deref(), by)
         };
         let operation = Operation::new(user.as_str(), idempotency, false);
         let tells_expiry = self.tells_expiry(tenant).await?;
         let details =
             EntryDetails { reason: Some(reason.unwrap_or_else(|| BY_HAND.to_owned())), ..EntryDetails::default() };
         let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
-        let reply = self.store.release(target, &details, Some(&trail)).await?;
+        let reply = self.store.release(target, &details, Some(&audit_entry)).await?;
         self.forget(&bucket, &id);
         self.settlement(tenant, &bucket, id, reply).await
     }

@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::events::id::EventId;
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::configuration::scope::{OwnerName, Scope};
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::ledger::Charge;
@@ -129,7 +129,7 @@ impl Gateway {
         let mut drift = found.drift.clone();
         for _ in 0..REPAIR_ROUNDS {
             let told = |amount: i64| Some(amount.to_string());
-            let trail = Trail {
+            let audit_entry = AuditEntry {
                 actor: "verify".to_owned(),
                 action: "counter.repair".to_owned(),
                 target: format!("{}:{}:{}", drift.group, drift.serial, drift.figure.as_str()),
@@ -137,7 +137,7 @@ impl Gateway {
                 after: told(drift.proven),
                 note: Some(drift.owner.to_string()),
             };
-            if self.store.repair(&found.bucket, &drift, &trail).await? {
+            if self.store.repair(&found.bucket, &drift, &audit_entry).await? {
                 return Ok(true);
             }
             let again = self.verify_owner(&found.bucket, &drift.owner).await?;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::ids::{KeyId, WebhookId};
 use crate::service::error::ServiceError;
@@ -174,14 +174,14 @@ impl Gateway {
         if !self.store.enqueue_again(&bucket, &webhook, message, now_ms).await? {
             return Err(missing());
         }
-        let trail = Trail {
+        let audit_entry = AuditEntry {
             actor: by.to_string(),
             action: "webhook.resend".to_owned(),
             target: format!("webhook:{webhook}"),
             note: Some(message.to_owned()),
-            ..Trail::default()
+            ..AuditEntry::default()
         };
-        self.store.log(&bucket.audit(), &trail).await?;
+        self.store.log(&bucket.audit(), &audit_entry).await?;
         self.store.delivery(&bucket, &webhook, message).await?.and_then(view).ok_or_else(missing)
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::deliveries::{DeliveryHealth, no_webhook};
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::ids::{KeyId, Mode, WebhookId};
@@ -235,16 +235,16 @@ impl Gateway {
                     previous: Some((present.secret.clone(), now_ms.saturating_add(ROTATION_MS))),
                     ..present.as_ref().clone()
                 };
-                let trail = Trail {
+                let audit_entry = AuditEntry {
                     actor: by.to_string(),
                     action: "webhook.rotate".to_owned(),
                     target: format!("webhook:{id}"),
                     after: Some(format!("\"the former secret signs until {}\"", rfc3339(now_ms + ROTATION_MS))),
-                    ..Trail::default()
+                    ..AuditEntry::default()
                 };
                 Ok(Change {
                     set: vec![AppConfig::webhook_field(&id, &rotated)?],
-                    trails: vec![trail],
+                    audit_entries: vec![audit_entry],
                     answer: new.keep(&rotated, true)?,
                     ..Change::default()
                 })

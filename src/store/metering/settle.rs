@@ -7,7 +7,7 @@ use super::admission::read_passed;
 use super::memo::{memo_text, parse_request};
 use super::operation::Operation;
 use super::record::Record;
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::counter::{CounterState, Passed};
 use crate::domain::metering::reservation::{Memo, ReservationId, Total};
@@ -132,7 +132,7 @@ impl Store {
         read(target.bucket, self.call_when_full(&self.library.commit, when_full, &target.keys(), &arguments).await?)
     }
 
-    /// `trail`: for a release by an operator.
+    /// `audit_entry`: for a release by an operator.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -140,11 +140,11 @@ impl Store {
         &self,
         target: Target<'_>,
         details: &EntryDetails,
-        trail: Option<&Trail>,
+        audit_entry: Option<&AuditEntry>,
     ) -> Result<SettleReply, StoreError> {
         let mut arguments = target.arguments(self, details)?;
-        if trail.is_some() {
-            Trail::write(trail, &mut arguments);
+        if audit_entry.is_some() {
+            AuditEntry::write(audit_entry, &mut arguments);
         }
         read(target.bucket, self.call(&self.library.release, &target.keys(), &arguments).await?)
     }

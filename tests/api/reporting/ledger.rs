@@ -328,8 +328,8 @@ async fn what_has_changed_since_it_was_found_is_not_put_right_by_the_old_figure(
     // Another call comes between finding and repairing the drift.
     world.app.post("track", track).await.expect(200);
     let store = Store::open(&url, crate::support::PATIENCE).unwrap();
-    let trail = quotagate::domain::access::audit::Trail::default();
-    assert!(!store.repair(&found[0].bucket, &found[0].drift, &trail).await.unwrap());
+    let audit_entry = quotagate::domain::access::audit::AuditEntry::default();
+    assert!(!store.repair(&found[0].bucket, &found[0].drift, &audit_entry).await.unwrap());
     assert_eq!(world.app.stands("u", "images").await.0, 11.0);
     let gateway = quotagate::service::gateway::Gateway::new(store, None);
     let (app, mode) = (AppId::parse("default").unwrap(), Mode::parse("test/main").unwrap());
