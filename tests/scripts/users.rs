@@ -11,8 +11,8 @@ use quotagate::store::accounts::change_user::{ChangeUserArgs, ChangeUserReply, M
 use quotagate::store::accounts::grants::{GrantArgs, GrantReply, RevokeArgs, RevokeReply};
 use quotagate::store::client::library::WhenFull;
 use quotagate::store::metering::admission::{Forget, OwnedGroup, Owner, Stale};
-use quotagate::store::metering::memo::memo_text;
 use quotagate::store::metering::operation::Operation;
+use quotagate::store::metering::request_snapshot::snapshot_text;
 use quotagate::store::metering::reserve::{ReserveArgs, ReserveReply};
 
 use crate::table::{BELIEF, Belief, DAY_1, DAY_2, IN_FLIGHT, MOST, NOON, Table, harmless, keyed, ms, settled};
@@ -292,7 +292,7 @@ async fn data_of_users_who_never_subscribed_expire_after_the_last_window() {
             verdict: "",
             ttl_ms: 60_000,
             about: "e k u",
-            memo: &memo_text(&crate::table::memo()).unwrap(),
+            snapshot: &snapshot_text(&crate::table::snapshot()).unwrap(),
             owners: &owners,
             asked: None,
         };

@@ -93,7 +93,7 @@ impl fmt::Display for ReservationId {
 
 /// The request as stored in a reservation's record, used to measure actual figures with the same rules.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Memo {
+pub struct RequestSnapshot {
     pub user: UserId,
     /// The key that reserved, if a counter belongs to a key or an approval may be requested.
     pub key: Option<KeyId>,
@@ -186,7 +186,7 @@ fn add(totals: &mut Vec<Total>, total: Total) -> Result<(), FieldError> {
     Ok(())
 }
 
-impl Memo {
+impl RequestSnapshot {
     /// `own_rules`: the user has a custom plan, whose rules must be stored.
     pub fn new(caller: Caller<'_>, standing: EffectiveLimits<'_>, own_rules: bool, requests: &[Request<'_>]) -> Self {
         let plan = standing.plan;

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
-use crate::domain::metering::reservation::{Actual, Item, Memo, OperationName};
+use crate::domain::metering::reservation::{Actual, Item, OperationName, RequestSnapshot};
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
@@ -193,7 +193,7 @@ pub struct Entry {
     pub key: Option<KeyId>,
     pub charges: Vec<Charge>,
     /// The request as it was made; for a draw with the running sums after it.
-    pub memo: Option<Memo>,
+    pub snapshot: Option<RequestSnapshot>,
     pub details: EntryDetails,
     /// For a denial.
     pub call: Option<DeniedCall>,
@@ -218,7 +218,7 @@ pub struct Happened {
 impl Entry {
     /// The items of the request with what this entry adds to them; none if the request is not known.
     pub fn happened(&self) -> Vec<Happened> {
-        let items: &[Item] = self.memo.as_ref().map_or(&[], |memo| &memo.items);
+        let items: &[Item] = self.snapshot.as_ref().map_or(&[], |snapshot| &snapshot.items);
         let nothing = Actual::default();
         let happened = items.iter().enumerate().map(|(place, item)| {
             let actual = self.details.actual.get(place).unwrap_or(&nothing);

@@ -226,7 +226,7 @@ impl Gateway {
                 created_at_ms: hold.reservation.created_at_ms,
                 bucket: bucket.number(),
             },
-            event: hold.reservation.memo.event().cloned(),
+            event: hold.reservation.snapshot.event().cloned(),
             expires_at_ms: hold.reservation.expires_at_ms,
             amounts: hold.amounts,
         };

@@ -10,7 +10,7 @@ use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::PlanBody;
 use crate::domain::configuration::policy::Policy;
 use crate::domain::configuration::policy_body::PolicyBody;
-use crate::domain::metering::reservation::{Memo, Rules};
+use crate::domain::metering::reservation::{RequestSnapshot, Rules};
 use crate::domain::values::ids::{AppId, Mode, PlanId, PolicyId};
 use crate::infra::supervise::Pulse;
 use crate::service::error::ServiceError;
@@ -237,16 +237,16 @@ impl Gateway {
     ///
     /// # Errors
     /// [`ServiceError`]
-    pub(crate) async fn rules(&self, app: &AppId, memo: &Memo) -> Result<Rules, ServiceError> {
-        let plan = match (&memo.plan, &memo.rules) {
+    pub(crate) async fn rules(&self, app: &AppId, snapshot: &RequestSnapshot) -> Result<Rules, ServiceError> {
+        let plan = match (&snapshot.plan, &snapshot.rules) {
             (None, _) => None,
-            (Some(plan), None) => Some(self.plan_version(app, plan, memo.version).await?),
-            (Some(plan), Some(body)) => Plan::validate(plan, memo.version, body.as_ref().clone())
+            (Some(plan), None) => Some(self.plan_version(app, plan, snapshot.version).await?),
+            (Some(plan), Some(body)) => Plan::validate(plan, snapshot.version, body.as_ref().clone())
                 .map(|plan| Some(Arc::new(plan)))
                 .map_err(|_| ServiceError::Internal("the rules of a reservation".to_owned()))?,
         };
         let mut policies = Vec::new();
-        for (id, version) in &memo.policies {
+        for (id, version) in &snapshot.policies {
             policies.push(self.policy_version(app, id, *version).await?);
         }
         Ok(Rules { plan, policies })

@@ -10,7 +10,7 @@ use futures::stream::{self, StreamExt};
 use super::entry::Entry;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::metering::admission::Purpose;
-use crate::domain::metering::reservation::{Memo, ReservationId};
+use crate::domain::metering::reservation::{RequestSnapshot, ReservationId};
 use crate::domain::reporting::ledger::EntryDetails;
 use crate::domain::values::amount::Amount;
 use crate::infra::journal::file::Record;
@@ -144,7 +144,7 @@ impl Gateway {
             }
         };
         let owners = view.owners(&admission, |_: &LimitGroup| Amount::LARGEST);
-        let memo = Memo::new(call.caller(view), view.effective_limits(), false, &call.requests());
+        let snapshot = RequestSnapshot::new(call.caller(view), view.effective_limits(), false, &call.requests());
         let args = TrackArgs {
             bucket: &view.bucket,
             operation,
@@ -153,7 +153,7 @@ impl Gateway {
             enforce: false,
             refund: false,
             about: &call.about(),
-            memo: &memo,
+            snapshot: &snapshot,
             // The node's own answer has the outcome.
             told: "",
             owners: &owners,

@@ -11,7 +11,7 @@ use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Caller, Refusal};
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::metering::reason::Reason;
-use crate::domain::metering::reservation::{Memo, ReservationId};
+use crate::domain::metering::reservation::{RequestSnapshot, ReservationId};
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{AppId, KeyId};
@@ -60,13 +60,15 @@ impl Gateway {
         }
         for _ in 0..ROUNDS {
             let known = self.known(&bucket, &id).await?;
-            let operation = Operation::new(known.memo.user.as_str(), idempotency, extension.quantity.is_some());
+            let operation = Operation::new(known.snapshot.user.as_str(), idempotency, extension.quantity.is_some());
             let measured = match extension.quantity {
                 None => None,
                 Some(more) => {
-                    let rules = self.rules(&tenant.app, &known.memo).await?;
-                    match known.memo.enlarge(&tenant.app, &rules, more) {
-                        Ok((memo, totals)) => Some(Measured { changes: known.changes, memo: Some(memo), totals }),
+                    let rules = self.rules(&tenant.app, &known.snapshot).await?;
+                    match known.snapshot.enlarge(&tenant.app, &rules, more) {
+                        Ok((snapshot, totals)) => {
+                            Some(Measured { changes: known.changes, snapshot: Some(snapshot), totals })
+                        }
                         // The counter can no longer hold the amount; but a stored answer comes first.
                         Err(_) if self.store.extended_before(&bucket, &operation).await?.is_some() => None,
                         Err(refusal) => return Err(refusal.into()),
@@ -76,7 +78,7 @@ impl Gateway {
             let tells_expiry = self.tells_expiry(tenant).await?;
             let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
             let extended = self
-                .with_facts(tenant, &known.memo.user, async |view| {
+                .with_facts(tenant, &known.snapshot.user, async |view| {
                     let context = ExtendContext { tenant, view, known: &known, target };
                     self.extend_round(context, extension, measured.as_ref()).await
                 })
@@ -111,7 +113,7 @@ impl Gateway {
             target,
             ttl_ms: extension.ttl_ms.unwrap_or(0),
             measured,
-            facts: view.counting_facts(&known.memo.user, &admission),
+            facts: view.counting_facts(&known.snapshot.user, &admission),
             verdict: verdict(&admission),
             owners: &owners,
             asked: asked.as_ref(),
@@ -158,14 +160,14 @@ impl Gateway {
                 }
                 Round::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
             }
-            ExtendReply::Before(_) if let Some(learn) = self.check_facts(view, &known.memo.user).await? => learn,
+            ExtendReply::Before(_) if let Some(learn) = self.check_facts(view, &known.snapshot.user).await? => learn,
             ExtendReply::Before(first) => Round::Done(Some(self.repeat_extend(context, *first).await?)),
         })
     }
 
     async fn repeat_extend(&self, context: ExtendContext<'_>, first: ExtendReply) -> Result<Decision, ServiceError> {
         let ExtendContext { tenant, view, known, target } = context;
-        let repetition = Repetition { tenant, view, askers: &askers_of(&tenant.app, &known.memo) };
+        let repetition = Repetition { tenant, view, askers: &askers_of(&tenant.app, &known.snapshot) };
         let (decision, expires_at_ms) = match first {
             ExtendReply::Denied(ran, denied) => {
                 let expires_at_ms = self.expiry(&view.bucket, target.id).await?;
@@ -184,7 +186,7 @@ impl Gateway {
     /// The present counters of the reservation's groups, tightest first.
     async fn counters_of(&self, context: ExtendContext<'_>) -> Result<Present, ServiceError> {
         let ExtendContext { tenant, view, known, .. } = context;
-        let repetition = Repetition { tenant, view, askers: &askers_of(&tenant.app, &known.memo) };
+        let repetition = Repetition { tenant, view, askers: &askers_of(&tenant.app, &known.snapshot) };
         let mut present = self.present(repetition, |group| known.groups.contains(&group.id)).await?;
         present.counters.sort_by(|one, other| one.by_tightness(other));
         Ok(present)
@@ -200,7 +202,7 @@ impl Gateway {
         measured: Option<&Measured>,
     ) -> Result<Admission, ServiceError> {
         let standing = view.effective_limits();
-        let mut admission = Admission::empty(standing, OwnerName::of_user(&known.memo.user));
+        let mut admission = Admission::empty(standing, OwnerName::of_user(&known.snapshot.user));
         let Some(measured) = measured else {
             return Ok(admission);
         };
@@ -210,7 +212,7 @@ impl Gateway {
             admission.refusal = Some(Refusal { reason, groups: Vec::new() });
             return Ok(admission);
         }
-        let reserved = self.rules(&tenant.app, &known.memo).await?;
+        let reserved = self.rules(&tenant.app, &known.snapshot).await?;
         for total in measured.totals.iter().filter(|total| total.amount > Amount::ZERO) {
             let present = standing.groups().find(|group| group.id == total.group);
             if let Some(group) = present.or_else(|| reserved.group(&total.group)) {
@@ -236,15 +238,15 @@ impl Gateway {
         admission: &Admission,
         operation: &Operation,
     ) -> Result<Option<ApprovalRequest>, ServiceError> {
-        let memo = &known.memo;
-        let items = memo.items.iter().map(|item| CallItem {
+        let snapshot = &known.snapshot;
+        let items = snapshot.items.iter().map(|item| CallItem {
             event: item.event.clone(),
             quantity: item.quantity,
             metadata: item.metadata.clone(),
         });
         // Only for a group that requires approval since the reserve.
-        let Some(key) = memo.key.clone().or_else(|| KeyId::parse("unknown").ok()) else { return Ok(None) };
-        let call = Call { user: memo.user.clone(), items: items.collect(), key };
+        let Some(key) = snapshot.key.clone().or_else(|| KeyId::parse("unknown").ok()) else { return Ok(None) };
+        let call = Call { user: snapshot.user.clone(), items: items.collect(), key };
         asked(view, &call, admission, operation)
     }
 
@@ -256,7 +258,7 @@ impl Gateway {
 }
 
 /// The user, once per item.
-fn askers_of<'a>(app: &'a AppId, memo: &'a Memo) -> Vec<Asker<'a>> {
-    let caller = Caller { user: &memo.user, app, key: memo.key.as_ref() };
-    memo.items.iter().map(|item| Asker { caller, metadata: &item.metadata }).collect()
+fn askers_of<'a>(app: &'a AppId, snapshot: &'a RequestSnapshot) -> Vec<Asker<'a>> {
+    let caller = Caller { user: &snapshot.user, app, key: snapshot.key.as_ref() };
+    snapshot.items.iter().map(|item| Asker { caller, metadata: &item.metadata }).collect()
 }

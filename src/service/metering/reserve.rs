@@ -13,22 +13,22 @@ use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Purpose};
 use crate::domain::metering::counter::Counter;
 use crate::domain::metering::idempotency::Idempotency;
-use crate::domain::metering::reservation::{Memo, ReservationId};
+use crate::domain::metering::reservation::{RequestSnapshot, ReservationId};
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::Amount;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
-use crate::store::metering::memo::memo_text;
 use crate::store::metering::operation::Operation;
 use crate::store::metering::record::{PackedReservation, StoredReservation};
+use crate::store::metering::request_snapshot::snapshot_text;
 use crate::store::metering::reserve::{ReserveArgs, ReserveReply};
 
 /// The texts that are stored with a hold.
 #[derive(Clone, Copy)]
 struct RequestTexts<'a> {
     about: &'a str,
-    memo: &'a str,
+    snapshot: &'a str,
 }
 
 impl Gateway {
@@ -75,7 +75,12 @@ impl Gateway {
             }
         };
         let requests = call.requests();
-        let memo = memo_text(&Memo::new(call.caller(view), view.effective_limits(), view.has_own_rules(), &requests))?;
+        let snapshot = snapshot_text(&RequestSnapshot::new(
+            call.caller(view),
+            view.effective_limits(),
+            view.has_own_rules(),
+            &requests,
+        ))?;
         let about = call.about();
         let owners = view.owners(&admission, LimitGroup::refuses_beyond);
         let asked = asked(view, call, &admission, operation)?;
@@ -86,12 +91,12 @@ impl Gateway {
             verdict: verdict(&admission),
             ttl_ms,
             about: &about,
-            memo: &memo,
+            snapshot: &snapshot,
             owners: &owners,
             asked: asked.as_ref(),
         };
         let reply = self.store.reserve(args).await?;
-        let request = RequestTexts { about: &about, memo: &memo };
+        let request = RequestTexts { about: &about, snapshot: &snapshot };
         let round = self.reserve_answer(context, &admission, Some(request), reply).await?;
         Ok(match round {
             Round::Done(decision) => Round::Done(Decision { retry: retry(view, call, &decision), ..decision }),
@@ -129,9 +134,9 @@ impl Gateway {
                     bucket: view.bucket.number(),
                 };
                 let decision = Decision::allowed(&judge(admission, &states, LimitGroup::refuses_beyond), ran.now_ms);
-                if let Some(RequestTexts { about, memo }) = request {
+                if let Some(RequestTexts { about, snapshot }) = request {
                     let groups = &decision.matched_groups;
-                    let known = PackedReservation::fresh(ran.now_ms, expires_at_ms, about, memo, groups);
+                    let known = PackedReservation::fresh(ran.now_ms, expires_at_ms, about, snapshot, groups);
                     self.reservations.insert(view.bucket.operation(&id.name), Arc::new(known));
                 }
                 Round::Done(Decision { reservation: Some((id, expires_at_ms)), ..decision })

@@ -108,7 +108,7 @@ impl Gateway {
                 true => None,
                 false => Some(self.known(&bucket, &id).await?),
             };
-            let scope = known.as_ref().map_or("", |known| known.memo.user.as_str());
+            let scope = known.as_ref().map_or("", |known| known.snapshot.user.as_str());
             let operation = Operation::new(scope, idempotency, draws);
             let tells_expiry = self.tells_expiry(tenant).await?;
             let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
@@ -121,8 +121,8 @@ impl Gateway {
                 reply => {
                     let drew = matches!(&reply, SettleReply::Settled(_, settled) if !settled.replayed);
                     match (known, measured) {
-                        (Some(known), Some(Measured { memo: Some(memo), changes, .. })) if drew => {
-                            let after = StoredReservation { memo, changes: changes + 1, ..known };
+                        (Some(known), Some(Measured { snapshot: Some(snapshot), changes, .. })) if drew => {
+                            let after = StoredReservation { snapshot, changes: changes + 1, ..known };
                             let packed = PackedReservation::of(&after)?;
                             self.reservations.insert(bucket.operation(&id.name), Arc::new(packed));
                         }
@@ -166,7 +166,7 @@ impl Gateway {
     ) -> Result<Operation, ServiceError> {
         Ok(match idempotency {
             None => Operation::new("", None, false),
-            Some(_) => Operation::new(self.known(bucket, id).await?.memo.user.as_str(), idempotency, false),
+            Some(_) => Operation::new(self.known(bucket, id).await?.snapshot.user.as_str(), idempotency, false),
         })
     }
 
@@ -185,10 +185,10 @@ impl Gateway {
     ) -> Result<Settlement, ServiceError> {
         let (bucket, id) = locate(tenant, id)?;
         let known = self.known(&bucket, &id).await?;
-        let user = &known.memo.user;
+        let user = &known.snapshot.user;
         let held = HeldBefore {
             reservation_id: id.to_string(),
-            event: known.memo.event().map(ToString::to_string),
+            event: known.snapshot.event().map(ToString::to_string),
             created_at: rfc3339(known.created_at_ms),
         };
         let audit_entry = AuditEntry {
@@ -243,11 +243,11 @@ impl Gateway {
     ) -> Result<Settlement, ServiceError> {
         let (bucket, id) = locate(tenant, id)?;
         let known = self.known(&bucket, &id).await?;
-        if known.memo.user.as_str() != user {
+        if known.snapshot.user.as_str() != user {
             return Err(unknown_reservation());
         }
-        let rules = self.rules(&tenant.app, &known.memo).await?;
-        let (amounts, whole) = known.memo.refund(&tenant.app, &rules, actual)?;
+        let rules = self.rules(&tenant.app, &known.snapshot).await?;
+        let (amounts, whole) = known.snapshot.refund(&tenant.app, &rules, actual)?;
         let target = Target { bucket: &bucket, id: &id, operation, tells_expiry: self.tells_expiry(tenant).await? };
         let details = EntryDetails { actual: vec![actual.clone()], ..EntryDetails::default() };
         let reply = self.store.refund(target, &amounts, &whole, &details).await?;
@@ -261,14 +261,14 @@ impl Gateway {
         known: &StoredReservation,
         commit: &Commit,
     ) -> Result<Measured, ServiceError> {
-        let memo = &known.memo;
-        let rules = self.rules(&tenant.app, memo).await?;
-        if commit.is_final && !memo.is_drawn() {
-            let totals = memo.settle(&tenant.app, &rules, &commit.actual)?;
-            return Ok(Measured { changes: known.changes, memo: None, totals });
+        let snapshot = &known.snapshot;
+        let rules = self.rules(&tenant.app, snapshot).await?;
+        if commit.is_final && !snapshot.is_drawn() {
+            let totals = snapshot.settle(&tenant.app, &rules, &commit.actual)?;
+            return Ok(Measured { changes: known.changes, snapshot: None, totals });
         }
-        let (memo, totals) = memo.draw(&tenant.app, &rules, &commit.actual)?;
-        Ok(Measured { changes: known.changes, memo: Some(memo), totals })
+        let (snapshot, totals) = snapshot.draw(&tenant.app, &rules, &commit.actual)?;
+        Ok(Measured { changes: known.changes, snapshot: Some(snapshot), totals })
     }
 
     /// The user's state at that version, or at a later one.
@@ -315,7 +315,7 @@ impl Gateway {
             return Ok(Some(user));
         }
         let Some(found) = self.read_record(key, &bucket, &id).await? else { return Ok(None) };
-        Ok(Some(found.memo.user))
+        Ok(Some(found.snapshot.user))
     }
 
     /// The cached reservation. A record of another time has the same name if its idempotency key was reused.
@@ -373,8 +373,8 @@ impl Gateway {
             SettleReply::Settled(now_ms, settled) => {
                 self.clocks.hear(bucket, now_ms);
                 let counters = self.counters(tenant, bucket, &settled, now_ms).await?;
-                let Settled { status, late, replayed, memo, passed, .. } = *settled;
-                Ok(Settlement { id, user: memo.user, status, late, replayed, counters, passed, now_ms })
+                let Settled { status, late, replayed, snapshot, passed, .. } = *settled;
+                Ok(Settlement { id, user: snapshot.user, status, late, replayed, counters, passed, now_ms })
             }
         }
     }
@@ -388,14 +388,14 @@ impl Gateway {
         settled: &Settled,
         now_ms: TimeMs,
     ) -> Result<Vec<Counter>, ServiceError> {
-        let memo = &settled.memo;
+        let snapshot = &settled.snapshot;
         let config = self.config(&tenant.app).await?;
-        let reserved = self.rules(&tenant.app, memo).await?;
+        let reserved = self.rules(&tenant.app, snapshot).await?;
         // The version is the user's only if the first owner is the user.
         let of_user = settled.accounts.first().is_some_and(|account| account.owner.scope().is_user());
         let version = if of_user { settled.user_version.as_str() } else { UNKNOWN_VERSION };
-        let subscribed = self.subscribed_at(bucket, &memo.user, version).await?;
-        let present = self.plan_of(&bucket.account(&memo.user), &config, &subscribed, now_ms);
+        let subscribed = self.subscribed_at(bucket, &snapshot.user, version).await?;
+        let present = self.plan_of(&bucket.account(&snapshot.user), &config, &subscribed, now_ms);
         let counter = |account: &Account| {
             let of_plan = present.as_ref().and_then(|plan| plan.group(&account.group));
             let of_policy = || config.policies.iter().find_map(|policy| policy.group(&account.group));

@@ -13,7 +13,7 @@ use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Purpose};
 use crate::domain::metering::counter::{Counter, CounterState, Passed};
 use crate::domain::metering::idempotency::Idempotency;
-use crate::domain::metering::reservation::{Actual, Memo, OperationName};
+use crate::domain::metering::reservation::{Actual, OperationName, RequestSnapshot};
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{GroupId, UserId};
@@ -107,7 +107,7 @@ impl Gateway {
         let limit = if enforce { LimitGroup::refuses_beyond } else { |_: &LimitGroup| Amount::LARGEST };
         let owners = view.owners(&admission, limit);
         let asked = if enforce { asked(view, call, &admission, operation)? } else { None };
-        let memo = Memo::new(call.caller(view), view.effective_limits(), false, &call.requests());
+        let snapshot = RequestSnapshot::new(call.caller(view), view.effective_limits(), false, &call.requests());
         let args = TrackArgs {
             bucket: &view.bucket,
             operation,
@@ -116,7 +116,7 @@ impl Gateway {
             enforce,
             refund: purpose == Purpose::GiveBack,
             about: &call.about(),
-            memo: &memo,
+            snapshot: &snapshot,
             told: &told(&admission),
             owners: &owners,
             asked: asked.as_ref(),

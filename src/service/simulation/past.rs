@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
-use crate::domain::metering::reservation::{Actual, Item, Memo};
+use crate::domain::metering::reservation::{Actual, Item, RequestSnapshot};
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::ledger::{Charge, DeniedCall, Entry, EntryKind, StoredEntry};
 use crate::domain::simulation::in_memory_counters::Opening;
@@ -181,8 +181,8 @@ impl PastBuilder {
         if let Some(known) = self.reservations.get(&(name, created_at_ms)) {
             let call = self.past.calls.get_mut(*known)?;
             // An expiry has less information than a late commit that follows it.
-            if let Some(memo) = entry.memo.filter(|_| call.items.is_empty()) {
-                (call.items, call.plan) = (as_made(memo.items), memo.plan);
+            if let Some(snapshot) = entry.snapshot.filter(|_| call.items.is_empty()) {
+                (call.items, call.plan) = (as_made(snapshot.items), snapshot.plan);
             }
             return Some(*known);
         }
@@ -193,10 +193,10 @@ impl PastBuilder {
     }
 
     fn call(&mut self, entry: Entry) -> Option<usize> {
-        let user = entry.user.or_else(|| entry.memo.as_ref().map(|memo| memo.user.clone()))?;
+        let user = entry.user.or_else(|| entry.snapshot.as_ref().map(|snapshot| snapshot.user.clone()))?;
         let user = self.user(user);
-        let event = entry.event.or_else(|| entry.memo.as_ref().and_then(Memo::event).cloned());
-        let (items, plan) = entry.memo.map(|memo| (as_made(memo.items), memo.plan)).unwrap_or_default();
+        let event = entry.event.or_else(|| entry.snapshot.as_ref().and_then(RequestSnapshot::event).cloned());
+        let (items, plan) = entry.snapshot.map(|snapshot| (as_made(snapshot.items), snapshot.plan)).unwrap_or_default();
         let held = entry.held.into_iter().map(|held| (held.group, held.amount)).collect();
         Some(self.push(Call { user, key: entry.key, event, items, held, plan }))
     }

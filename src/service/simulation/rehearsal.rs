@@ -10,7 +10,7 @@ use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Caller, Purpose, Request, prepare};
 use crate::domain::metering::reason::Reason;
-use crate::domain::metering::reservation::{Actual, Memo, Total};
+use crate::domain::metering::reservation::{Actual, RequestSnapshot, Total};
 use crate::domain::reporting::ledger::{DeniedCall, Lack};
 use crate::domain::simulation::in_memory_counters::{Book, Hold};
 use crate::domain::time::window::{TimeMs, WindowKind};
@@ -61,7 +61,7 @@ struct Running {
     /// Neither settled nor expired.
     live: bool,
     /// The request with the sums of its draws.
-    drawn: Option<Memo>,
+    drawn: Option<RequestSnapshot>,
 }
 
 pub struct Rehearsal<'a> {
@@ -340,17 +340,17 @@ impl<'a> Rehearsal<'a> {
     ) -> Result<Vec<Total>, FieldError> {
         let rules = self.rules.of(running.plan.clone());
         if last && running.drawn.is_none() {
-            return self.memo(call)?.settle(self.rules.app, &rules, actual);
+            return self.snapshot(call)?.settle(self.rules.app, &rules, actual);
         }
-        let memo = running.drawn.take().map_or_else(|| self.memo(call), Ok)?;
-        let (memo, totals) = memo.draw(self.rules.app, &rules, actual)?;
-        running.drawn = Some(memo);
+        let snapshot = running.drawn.take().map_or_else(|| self.snapshot(call), Ok)?;
+        let (snapshot, totals) = snapshot.draw(self.rules.app, &rules, actual)?;
+        running.drawn = Some(snapshot);
         Ok(totals)
     }
 
     fn refund(&mut self, running: &mut Running, call: &Call, actual: &[Actual]) -> Changes {
         let rules = self.rules.of(running.plan.clone());
-        let given = actual.first().map(|actual| self.memo(call)?.refund(self.rules.app, &rules, actual));
+        let given = actual.first().map(|actual| self.snapshot(call)?.refund(self.rules.app, &rules, actual));
         let Some(Ok((mut amounts, whole))) = given else { return Changes::new() };
         let mut changes = Changes::new();
         let mut open = Amount::ZERO;
@@ -377,9 +377,9 @@ impl<'a> Rehearsal<'a> {
         changes
     }
 
-    fn memo(&self, call: &Call) -> Result<Memo, FieldError> {
+    fn snapshot(&self, call: &Call) -> Result<RequestSnapshot, FieldError> {
         let user = self.past.users.get(call.user).cloned();
-        Ok(Memo {
+        Ok(RequestSnapshot {
             user: user.ok_or_else(|| FieldError::new("userId", "must be a known user"))?,
             key: call.key.clone(),
             plan: None,

@@ -81,9 +81,9 @@ impl<'a> Weight<'a> {
     /// The approximate number of bytes that a replay needs for an entry, including counters that no earlier entry
     /// needed.
     pub fn of(&mut self, entry: &Entry) -> usize {
-        let items = entry.memo.as_ref().map_or(&[][..], |memo| &memo.items);
+        let items = entry.snapshot.as_ref().map_or(&[][..], |snapshot| &snapshot.items);
         let event = items.first().map(|item| &item.event).or(entry.event.as_ref()).filter(|_| items.len() < 2).cloned();
-        let user = entry.user.clone().or_else(|| entry.memo.as_ref().map(|memo| memo.user.clone()));
+        let user = entry.user.clone().or_else(|| entry.snapshot.as_ref().map(|snapshot| snapshot.user.clone()));
         let configs = self.configs;
         let matching = *self.matching.entry(event.clone()).or_insert_with(|| {
             let under = configs.map(|config| Matching::under(config, event.as_ref()));
@@ -128,7 +128,7 @@ mod tests {
             event: Some(EventName::parse(event).unwrap()),
             key: None,
             charges: Vec::new(),
-            memo: None,
+            snapshot: None,
             details: crate::domain::reporting::ledger::EntryDetails::default(),
             call: None,
             reason: None,

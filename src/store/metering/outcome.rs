@@ -2,8 +2,8 @@
 
 use super::operation::Operation;
 use super::record::Record;
-use super::settle::{Target, read_memo};
-use crate::domain::metering::reservation::{Memo, ReservationId};
+use super::settle::{Target, read_snapshot};
+use crate::domain::metering::reservation::{RequestSnapshot, ReservationId};
 use crate::domain::reporting::ledger::{EntryDetails, Outcome};
 use crate::domain::time::window::TimeMs;
 use crate::store::Store;
@@ -26,7 +26,7 @@ pub enum OutcomeReply {
     Recorded {
         now_ms: TimeMs,
         replayed: bool,
-        memo: Box<Memo>,
+        snapshot: Box<RequestSnapshot>,
     },
 }
 
@@ -67,7 +67,7 @@ impl Store {
             "not_pending" => OutcomeReply::NotPending { now_ms: fields.time()?, status: fields.text()? },
             "recorded" => {
                 let (now_ms, replayed) = (fields.time()?, fields.flag()?);
-                OutcomeReply::Recorded { now_ms, replayed, memo: Box::new(read_memo(&mut fields)?) }
+                OutcomeReply::Recorded { now_ms, replayed, snapshot: Box::new(read_snapshot(&mut fields)?) }
             }
             other => return Err(fields.unexpected(&format!("status {other}"))),
         })

@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::admission::read_passed;
-use super::memo::{memo_text, parse_request};
 use super::operation::Operation;
 use super::record::Record;
+use super::request_snapshot::{parse_request, snapshot_text};
 use crate::domain::access::audit::AuditEntry;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::counter::{CounterState, Passed};
-use crate::domain::metering::reservation::{Memo, ReservationId, Total};
+use crate::domain::metering::reservation::{RequestSnapshot, ReservationId, Total};
 use crate::domain::reporting::ledger::{EntryDetails, Outcome};
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
@@ -37,7 +37,7 @@ pub struct Target<'a> {
 pub struct Measured {
     pub changes: u64,
     /// The new request snapshot.
-    pub memo: Option<Memo>,
+    pub snapshot: Option<RequestSnapshot>,
     pub totals: Vec<Total>,
 }
 
@@ -58,7 +58,7 @@ pub struct Settled {
     pub status: String,
     pub late: bool,
     pub replayed: bool,
-    pub memo: Memo,
+    pub snapshot: RequestSnapshot,
     /// Version of the user's state, if the first account is the user's.
     pub user_version: String,
     pub passed: Vec<Passed>,
@@ -117,7 +117,7 @@ impl Store {
             match measured {
                 Some(measured) => {
                     arguments.int(measured.changes);
-                    write_memo(measured.memo.as_ref(), &mut arguments)?;
+                    write_memo(measured.snapshot.as_ref(), &mut arguments)?;
                     for text in figures_texts(&measured.totals) {
                         arguments.text(text);
                     }
@@ -196,14 +196,14 @@ pub(in crate::store) fn read(bucket: &Bucket, mut fields: Fields) -> Result<Sett
             let now = fields.time()?;
             let status = fields.text()?;
             let (late, replayed) = (fields.flag()?, fields.flag()?);
-            let memo = read_memo(&mut fields)?;
+            let snapshot = read_snapshot(&mut fields)?;
             let user_version = fields.text()?;
             let passed = read_passed(&mut fields)?;
             let text = fields.text()?;
             let accounts = read_accounts(bucket, &text).ok_or_else(|| fields.unexpected("entries"))?;
             SettleReply::Settled(
                 now,
-                Box::new(Settled { status, late, replayed, memo, user_version, passed, accounts }),
+                Box::new(Settled { status, late, replayed, snapshot, user_version, passed, accounts }),
             )
         }
         other => return Err(fields.unexpected(&format!("status {other}"))),
@@ -227,9 +227,9 @@ fn read_accounts(bucket: &Bucket, text: &str) -> Option<Vec<Account>> {
 }
 
 /// Parses the request in a reply: `<event> <key> <user>`, then the snapshot.
-pub(in crate::store) fn read_memo(fields: &mut Fields) -> Result<Memo, StoreError> {
-    let (about, memo) = (fields.text()?, fields.text()?);
-    parse_request(&about, &memo).map(|(_, memo)| memo).ok_or_else(|| fields.unexpected("a request"))
+pub(in crate::store) fn read_snapshot(fields: &mut Fields) -> Result<RequestSnapshot, StoreError> {
+    let (about, snapshot) = (fields.text()?, fields.text()?);
+    parse_request(&about, &snapshot).map(|(_, snapshot)| snapshot).ok_or_else(|| fields.unexpected("a request"))
 }
 
 /// The amounts to charge, one text per owner: `<owner> <group>:<total>,…`.
@@ -249,7 +249,7 @@ fn figures_texts(totals: &[Total]) -> Vec<String> {
     texts.into_iter().map(|(_, text)| text).collect()
 }
 
-fn write_memo(memo: Option<&Memo>, arguments: &mut Arguments) -> Result<(), StoreError> {
-    arguments.text(memo.map(memo_text).transpose()?.unwrap_or_default());
+fn write_memo(snapshot: Option<&RequestSnapshot>, arguments: &mut Arguments) -> Result<(), StoreError> {
+    arguments.text(snapshot.map(snapshot_text).transpose()?.unwrap_or_default());
     Ok(())
 }

@@ -4,12 +4,12 @@ use super::admission::{
     ApprovalRequest, Denied, Facts, OwnedGroup, Owner, Ran, Stale, read_denied, read_groups, read_passed, read_ran,
     read_stale, read_states,
 };
-use super::memo::memo_text;
 use super::operation::Operation;
 use super::proposal::Proposal;
 use super::record::{Record, StoredReservation};
+use super::request_snapshot::snapshot_text;
 use crate::domain::metering::counter::{CounterState, Passed};
-use crate::domain::metering::reservation::Memo;
+use crate::domain::metering::reservation::RequestSnapshot;
 use crate::domain::time::window::TimeMs;
 use crate::store::Store;
 use crate::store::client::library::Function;
@@ -31,7 +31,7 @@ pub struct TrackArgs<'a> {
     pub refund: bool,
     /// The request, for the ledger: its event, key and user, and its snapshot.
     pub about: &'a str,
-    pub memo: &'a Memo,
+    pub snapshot: &'a RequestSnapshot,
     /// What a repetition needs in addition to the figures.
     pub told: &'a str,
     pub owners: &'a [Owner],
@@ -90,10 +90,10 @@ impl Store {
             owners: args.owners,
             approval_request: args.asked,
         };
-        let memo = memo_text(args.memo)?;
+        let snapshot = snapshot_text(args.snapshot)?;
         let keys = [args.bucket.operation(&args.operation.name)];
         let fields = self.propose(script, proposal, &keys, |arguments| {
-            arguments.flag(args.refund).text(args.about).text(memo).text(args.told);
+            arguments.flag(args.refund).text(args.about).text(snapshot).text(args.told);
         });
         read(fields.await?)
     }

@@ -16,7 +16,7 @@ use crate::domain::values::ids::{EventName, GroupId, KeyId, UserId};
 use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::keys::{Bucket, decode};
-use crate::store::metering::memo::parse_memo;
+use crate::store::metering::request_snapshot::parse_snapshot;
 
 /// Entries in the requested order. Unreadable entries, which were changed manually or by a fault, are listed
 /// separately, so that they do not block readers.
@@ -316,7 +316,7 @@ fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {
         event: known(event.flatten().as_deref(), |event| EventName::parse(event).ok())?,
         key: known(key.flatten().as_deref(), |key| KeyId::parse(key).ok())?,
         charges: lists(bucket, field("charges"), read_charge)?,
-        memo: known(field("memo"), |memo| parse_memo(head.about[0], head.about[2], memo))?,
+        snapshot: known(field("memo"), |snapshot| parse_snapshot(head.about[0], head.about[2], snapshot))?,
         details: known(field("told"), |details| serde_json::from_str(details).ok())?.unwrap_or_default(),
         call: known(head.call, DeniedCall::parse)?,
         reason: known(head.reason, Reason::parse)?,

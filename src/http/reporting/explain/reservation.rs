@@ -148,10 +148,11 @@ pub struct FiguresView {
 
 impl ExplainedReservationView {
     pub fn new(config: &AppConfig, explained: &ExplainedReservation) -> Self {
-        let memo = explained.memo.as_ref();
+        let snapshot = explained.snapshot.as_ref();
         let version = |id: &str, version: u64| HeldVersionView { id: id.to_owned(), version };
-        let plan = memo.and_then(|memo| memo.plan.as_ref().map(|plan| version(PlanId::as_str(plan), memo.version)));
-        let policies = memo.iter().flat_map(|memo| &memo.policies);
+        let plan = snapshot
+            .and_then(|snapshot| snapshot.plan.as_ref().map(|plan| version(PlanId::as_str(plan), snapshot.version)));
+        let policies = snapshot.iter().flat_map(|snapshot| &snapshot.policies);
         let counters = explained.accounts.iter().map(|(entry, window)| {
             let unit = unit_of(config, &entry.group);
             ReservedView {

@@ -80,6 +80,6 @@ fn concerns(entry: &Entry, group: &GroupId) -> bool {
 }
 
 fn names(entry: &Entry, pattern: &str) -> bool {
-    let items = entry.memo.iter().flat_map(|memo| memo.items.iter().map(|item| &item.event));
+    let items = entry.snapshot.iter().flat_map(|snapshot| snapshot.items.iter().map(|item| &item.event));
     entry.event.iter().chain(items).any(|event| glob::matches(pattern, event.as_str()))
 }

@@ -215,7 +215,7 @@ impl EventView {
     pub fn new(id: EventId, entry: &Entry, config: &AppConfig) -> Self {
         let text = |name: &dyn std::fmt::Display| name.to_string();
         let (reservation_id, event_id) = ids(id, entry);
-        let memo = entry.memo.as_ref();
+        let snapshot = entry.snapshot.as_ref();
         let items: Vec<EventItem> = entry
             .happened()
             .into_iter()
@@ -241,11 +241,11 @@ impl EventView {
             call: entry.call,
             quantity: first.and_then(|item| item.quantity),
             metadata: first.map(|item| item.metadata.clone()),
-            plan_id: memo.and_then(|memo| memo.plan.as_ref()).map(|plan| text(plan)),
-            plan_version: memo.filter(|memo| memo.plan.is_some()).map(|memo| memo.version),
-            policies: memo
+            plan_id: snapshot.and_then(|snapshot| snapshot.plan.as_ref()).map(|plan| text(plan)),
+            plan_version: snapshot.filter(|snapshot| snapshot.plan.is_some()).map(|snapshot| snapshot.version),
+            policies: snapshot
                 .iter()
-                .flat_map(|memo| &memo.policies)
+                .flat_map(|snapshot| &snapshot.policies)
                 .map(|(id, version)| EventPolicy { id: id.to_string(), version: *version })
                 .collect(),
             outcome: entry.details.outcome,

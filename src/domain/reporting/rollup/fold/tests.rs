@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::Actual;
-use crate::domain::metering::reservation::{Item, Memo};
+use crate::domain::metering::reservation::{Item, RequestSnapshot};
 use crate::domain::reporting::ledger::{Charge, EntryDetails, Lack};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{KeyId, UserId};
@@ -47,7 +47,7 @@ fn charge(group: &str, change: i64) -> Charge {
 
 fn entry(kind: EntryKind, items: Vec<Item>, charges: Vec<Charge>) -> Entry {
     let user = UserId::parse("u").unwrap();
-    let memo = Memo {
+    let snapshot = RequestSnapshot {
         user: user.clone(),
         key: None,
         plan: None,
@@ -66,7 +66,7 @@ fn entry(kind: EntryKind, items: Vec<Item>, charges: Vec<Charge>) -> Entry {
         event: items.first().map(|item| item.event.clone()),
         key: Some(KeyId::parse("key_1").unwrap()),
         charges,
-        memo: (!items.is_empty()).then_some(memo),
+        snapshot: (!items.is_empty()).then_some(snapshot),
         details: EntryDetails::default(),
         call: None,
         reason: None,
