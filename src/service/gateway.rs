@@ -35,7 +35,7 @@ pub struct Gateway {
     /// The name of this node.
     pub node: String,
     /// The number of active nodes, including this one.
-    pub(crate) nodes_heard: AtomicUsize,
+    pub(crate) active_nodes: AtomicUsize,
     /// The state of its background tasks.
     pub parts: Parts,
     pub keys: KeyRing,
@@ -65,7 +65,7 @@ impl Gateway {
         Self {
             store,
             node: random_text()[..8].to_owned(),
-            nodes_heard: AtomicUsize::new(1),
+            active_nodes: AtomicUsize::new(1),
             parts: Parts::default(),
             keys: KeyRing::new(root_key),
             webhooks_may_be_private: false,

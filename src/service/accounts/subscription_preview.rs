@@ -15,7 +15,7 @@ use crate::domain::values::metadata::Metadata;
 use crate::service::configuration::clashes::{counted_plan, own_plan};
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::metering::facts::{Round, View};
+use crate::service::metering::facts::{Attempt, CallFacts};
 use crate::service::tenant::Tenant;
 use crate::store::accounts::users::Stored;
 use crate::store::metering::usage::UsageReply;
@@ -55,43 +55,43 @@ impl Gateway {
         user: &UserId,
         upsert: &Upsert,
     ) -> Result<SubscriptionPreview, ServiceError> {
-        self.with_facts(tenant, user, async |view| {
-            let wanted = match self.upserted(view, upsert).await {
+        self.with_facts(tenant, user, async |facts| {
+            let wanted = match self.upserted(facts, upsert).await {
                 Ok(wanted) => wanted,
                 // A rejection must be based on current facts too.
-                Err(refusal) => return self.check_facts(view, user).await?.ok_or(refusal),
+                Err(refusal) => return self.check_facts(facts, user).await?.ok_or(refusal),
             };
-            let plan = view.config.plan(&wanted.subscription.plan);
+            let plan = facts.config.plan(&wanted.subscription.plan);
             let plan = plan.ok_or_else(|| ServiceError::invalid("planId", "must be an existing plan"))?;
             // Limits that exist already were checked when they were set.
             if let Some(Some(limits)) = &upsert.custom_limits {
-                own_plan(&view.config, tenant.placement, limits, plan).map_err(ServiceError::Invalid)?;
+                own_plan(&facts.config, tenant.placement, limits, plan).map_err(ServiceError::Invalid)?;
             }
             let own = wanted.subscription.custom_limits.as_ref();
-            let own = own.map(|limits| counted_plan(&view.config, limits, plan));
+            let own = own.map(|limits| counted_plan(&facts.config, limits, plan));
             let plan = own.as_ref().unwrap_or(plan);
             let standing = EffectiveLimits {
                 plan: Some(plan),
                 policies: &[],
                 anchor: wanted.subscription.anchor(),
-                until_ms: view.subscribed.at(view.now_ms).1,
+                until_ms: facts.subscribed.at(facts.now_ms).1,
                 blocked: false,
             };
-            let caller = Caller { user, app: &view.app, key: None };
+            let caller = Caller { user, app: &facts.app, key: None };
             let per_user = |group: &LimitGroup| group.scope.is_user();
-            let admission = overview(standing, caller, &Metadata::default(), view.now_ms, per_user);
-            let owners = view.owners(&admission, LimitGroup::refuses_beyond);
-            Ok(match self.store.usage(&view.bucket, view.facts(admission.validity), &owners).await? {
-                UsageReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
-                UsageReply::Reclaim(now_ms) => self.reclaim_round(view, &owners, now_ms).await?,
+            let admission = overview(standing, caller, &Metadata::default(), facts.now_ms, per_user);
+            let owners = facts.owners(&admission, LimitGroup::refuses_beyond);
+            Ok(match self.store.usage(&facts.bucket, facts.for_script(admission.validity), &owners).await? {
+                UsageReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
+                UsageReply::Reclaim(now_ms) => self.reclaim_attempt(facts, &owners, now_ms).await?,
                 UsageReply::Usage { now_ms, states, .. } => {
-                    self.clocks.hear(&view.bucket, now_ms);
-                    let stored = self.store.stored_users(&view.bucket, std::slice::from_ref(user)).await?;
+                    self.clocks.observe_time(&facts.bucket, now_ms);
+                    let stored = self.store.stored_users(&facts.bucket, std::slice::from_ref(user)).await?;
                     let before = Before { stored: stored.first(), now_ms };
-                    Round::Done(SubscriptionPreview {
+                    Attempt::Done(SubscriptionPreview {
                         subscription: view_of(user, &wanted.subscription, Some(wanted.changed)),
                         counters: counters(&admission, &states, &before, &wanted),
-                        ended: ended(view, |id| plan.group(id).is_some()),
+                        ended: ended(facts, |id| plan.group(id).is_some()),
                     })
                 }
             })
@@ -106,8 +106,8 @@ struct Before<'a> {
     now_ms: TimeMs,
 }
 
-fn ended(view: &View, has: impl Fn(&GroupId) -> bool) -> Vec<GroupId> {
-    let groups = view.effective_limits().plan.into_iter().flat_map(|plan| plan.groups.iter());
+fn ended(facts: &CallFacts, has: impl Fn(&GroupId) -> bool) -> Vec<GroupId> {
+    let groups = facts.effective_limits().plan.into_iter().flat_map(|plan| plan.groups.iter());
     groups.filter(|group| group.scope.is_user() && !has(&group.id)).map(|group| group.id.clone()).collect()
 }
 

@@ -20,7 +20,7 @@ use crate::domain::values::metadata::Metadata;
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
 use crate::service::metering::call::Asker;
-use crate::service::metering::facts::Round;
+use crate::service::metering::facts::Attempt;
 use crate::service::metering::usage::Usage;
 use crate::service::reporting::history::PastWindow;
 use crate::service::tenant::{Author, Tenant};
@@ -300,8 +300,8 @@ impl Gateway {
     ) -> Result<UserChanged, ServiceError> {
         let UserEdit { change, reset, audit_entry } = edit;
         let operation = Operation::new(user.as_str(), idempotency, reset != Reset::Nothing);
-        self.with_facts(tenant, user, async |view| {
-            let present = view.subscribed.blocked;
+        self.with_facts(tenant, user, async |facts| {
+            let present = facts.subscribed.blocked;
             let (blocked, change) = match change {
                 UserChange::Blocked(wanted) if wanted == present => (present, UserChange::Nothing),
                 UserChange::Blocked(wanted) => (wanted, change),
@@ -311,9 +311,9 @@ impl Gateway {
             let answer = UserChanged { user_id: user.to_string(), blocked, changed };
             let text = json(&answer)?;
             let args = ChangeUserArgs {
-                bucket: &view.bucket,
+                bucket: &facts.bucket,
                 operation: &operation,
-                facts: view.facts(Validity::ALWAYS),
+                facts: facts.for_script(Validity::ALWAYS),
                 user,
                 when_full: WhenFull::Done,
                 change,
@@ -325,15 +325,15 @@ impl Gateway {
             };
             Ok(match self.store.change_user(args).await? {
                 ChangeUserReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
-                ChangeUserReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
+                ChangeUserReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
                 ChangeUserReply::Changed { now_ms, version } => {
-                    self.clocks.hear(&view.bucket, now_ms);
-                    let subscription = view.subscribed.subscription.clone();
-                    self.remember(view, user, Subscribed { version, subscription, blocked });
-                    Round::Done(answer)
+                    self.clocks.observe_time(&facts.bucket, now_ms);
+                    let subscription = facts.subscribed.subscription.clone();
+                    self.remember(facts, user, Subscribed { version, subscription, blocked });
+                    Attempt::Done(answer)
                 }
                 ChangeUserReply::Before(first) => {
-                    Round::Done(serde_json::from_str(&first).map_err(|_| ServiceError::IdempotencyKeyReused)?)
+                    Attempt::Done(serde_json::from_str(&first).map_err(|_| ServiceError::IdempotencyKeyReused)?)
                 }
             })
         })

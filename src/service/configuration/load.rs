@@ -179,10 +179,10 @@ impl Gateway {
             announced.apps.extend(apps.into_iter().map(|app| (app, Instant::now())));
         }
         let announced: Vec<(AppId, Instant)> =
-            self.configs.announced().apps.iter().map(|(app, heard)| (app.clone(), *heard)).collect();
-        for (app, heard) in announced {
+            self.configs.announced().apps.iter().map(|(app, announced_at)| (app.clone(), *announced_at)).collect();
+        for (app, announced_at) in announced {
             pulse.beat().await;
-            let is_over = heard.elapsed() > ANNOUNCED;
+            let is_over = announced_at.elapsed() > ANNOUNCED;
             if let Some(present) = self.configs.at_hand(&app)
                 && self.store.configuration_revision(&app).await? != present.revision
             {

@@ -12,7 +12,7 @@ use crate::service::configuration::app_config::AppConfig;
 use crate::service::gateway::Gateway;
 use crate::service::metering::call::Call;
 use crate::service::metering::decision::{Decision, DeniedBy, Relief, judge};
-use crate::service::metering::facts::View;
+use crate::service::metering::facts::CallFacts;
 use crate::service::tenant::Tenant;
 use crate::store::metering::operation::Operation;
 
@@ -28,11 +28,11 @@ fn never_fits(matched: &Matched) -> bool {
 }
 
 /// A denial without figures of counters, which are unknown.
-fn denied(admission: &Admission, view: &View) -> Decision {
+fn denied(admission: &Admission, facts: &CallFacts) -> Decision {
     let state = |matched: &Matched| CounterState { over_limit: never_fits(matched), ..CounterState::default() };
     let states: Vec<CounterState> = admission.matched.iter().map(state).collect();
     let judged = judge(admission, &states, LimitGroup::refuses_beyond);
-    let decision = Decision::denied(&judged, admission, Relief { free_at_ms: None, opened: &[] }, view.now_ms);
+    let decision = Decision::denied(&judged, admission, Relief { free_at_ms: None, opened: &[] }, facts.now_ms);
     let denied_by = decision.denied_by.into_iter().map(|denied| DeniedBy { remaining: None, ..denied }).collect();
     Decision { degraded: true, denied_by, counters: Vec::new(), ..decision }
 }
@@ -48,21 +48,21 @@ impl Gateway {
         operation: &Operation,
         config: Arc<AppConfig>,
     ) -> Option<Judgement> {
-        let at_hand = self.views_at_hand(tenant, &call.user, &config);
+        let at_hand = self.cached_facts(tenant, &call.user, &config);
         let mut refused = None;
-        for view in &at_hand.views {
+        for facts in &at_hand.sets {
             let Ok(admission) =
-                prepare(view.effective_limits(), call.caller(view), &call.requests(), view.now_ms, Purpose::Ask)
+                prepare(facts.effective_limits(), call.caller(facts), &call.requests(), facts.now_ms, Purpose::Ask)
             else {
                 continue;
             };
             if admission.refusal.is_some() || admission.matched.iter().any(never_fits) {
-                refused.get_or_insert_with(|| denied(&admission, view));
+                refused.get_or_insert_with(|| denied(&admission, facts));
                 continue;
             }
             let known = |group: &GroupId| at_hand.is_known || config.policy_of(group).is_some();
             let groups = admission.matched.iter().map(|matched| matched.group.id.clone()).filter(known).collect();
-            let answer = Answer { at_ms: view.now_ms, matched: !admission.matched.is_empty(), groups };
+            let answer = Answer { at_ms: facts.now_ms, matched: !admission.matched.is_empty(), groups };
             return Some(Judgement::Allowed(Entry::new(tenant, call, operation, answer)));
         }
         refused.map(|decision| Judgement::Denied(Box::new(decision)))

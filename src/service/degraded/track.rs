@@ -19,7 +19,7 @@ use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::metering::admit::Prepared;
 use crate::service::metering::call::Call;
-use crate::service::metering::facts::{Round, View};
+use crate::service::metering::facts::{Attempt, CallFacts};
 use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
 use crate::store::metering::operation::Operation;
@@ -124,31 +124,31 @@ impl Gateway {
     }
 
     async fn count_by(&self, tenant: &Tenant, call: &Call, operation: &Operation) -> Result<Became, ServiceError> {
-        self.with_facts(tenant, &call.user, async |view| self.count_round(view, call, operation).await).await
+        self.with_facts(tenant, &call.user, async |facts| self.count_attempt(facts, call, operation).await).await
     }
 
-    async fn count_round(
+    async fn count_attempt(
         &self,
-        view: &View,
+        facts: &CallFacts,
         call: &Call,
         operation: &Operation,
-    ) -> Result<Round<Became>, ServiceError> {
+    ) -> Result<Attempt<Became>, ServiceError> {
         // Without `concurrent` groups, since this call will never be ended.
-        let admission = match self.admission(view, call, Purpose::Tell).await {
+        let admission = match self.admission(facts, call, Purpose::Tell).await {
             Ok(Prepared::Admitted(admission)) => admission,
             Ok(Prepared::Stale(stale)) => return Ok(stale),
             // The configuration has changed so that the call cannot be measured; it may have been counted before.
             Err(refusal) => {
-                let before = self.store.tracked_before(&view.bucket, operation).await?;
-                return before.map_or(Err(refusal), |reply| self.count_answer(view, reply));
+                let before = self.store.tracked_before(&facts.bucket, operation).await?;
+                return before.map_or(Err(refusal), |reply| self.count_answer(facts, reply));
             }
         };
-        let owners = view.owners(&admission, |_: &LimitGroup| Amount::LARGEST);
-        let snapshot = RequestSnapshot::new(call.caller(view), view.effective_limits(), false, &call.requests());
+        let owners = facts.owners(&admission, |_: &LimitGroup| Amount::LARGEST);
+        let snapshot = RequestSnapshot::new(call.caller(facts), facts.effective_limits(), false, &call.requests());
         let args = TrackArgs {
-            bucket: &view.bucket,
+            bucket: &facts.bucket,
             operation,
-            facts: view.counting_facts(&call.user, &admission),
+            facts: facts.counting_facts(&call.user, &admission),
             verdict: "",
             enforce: false,
             refund: false,
@@ -160,28 +160,28 @@ impl Gateway {
             asked: None,
         };
         let reply = self.store.track_degraded(args).await?;
-        self.count_answer(view, reply)
+        self.count_answer(facts, reply)
     }
 
-    fn count_answer(&self, view: &View, reply: TrackReply) -> Result<Round<Became>, ServiceError> {
+    fn count_answer(&self, facts: &CallFacts, reply: TrackReply) -> Result<Attempt<Became>, ServiceError> {
         Ok(match reply {
-            TrackReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
-            TrackReply::Again(ran) => Round::Again(ran),
+            TrackReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
+            TrackReply::Again(ran) => Attempt::Again(ran),
             TrackReply::Tracked { ran, crowded, .. } => {
-                self.hear(&view.bucket, ran);
+                self.observe_run(&facts.bucket, ran);
                 if crowded > 0 {
                     metrics::counter!("quotagate_crowded_scopes_total", "call" => "track").increment(crowded);
                 }
-                Round::Done(Became::Counted)
+                Attempt::Done(Became::Counted)
             }
             TrackReply::Denied(..) => {
                 return Err(ServiceError::invalid("quantity", "would exceed what a counter can hold"));
             }
-            TrackReply::Held(found) => Round::Done(Became::Held(found)),
-            TrackReply::Reused => Round::Done(Became::Apart),
+            TrackReply::Held(found) => Attempt::Done(Became::Held(found)),
+            TrackReply::Reused => Attempt::Done(Became::Apart),
             // Redis allowed it without a counter.
-            TrackReply::Unmetered(_) => Round::Done(Became::Counted),
-            TrackReply::Before(first) => Round::Done(match *first {
+            TrackReply::Unmetered(_) => Attempt::Done(Became::Counted),
+            TrackReply::Before(first) => Attempt::Done(match *first {
                 // The reserve was repeated at another node and denied there.
                 TrackReply::Denied(..) => Became::Apart,
                 _ => Became::Counted,
@@ -206,7 +206,7 @@ impl Gateway {
         match self.store.commit(target, true, false, None, &details).await? {
             SettleReply::Settled(now_ms, _) => {
                 self.forget(bucket, &id);
-                self.clocks.hear(bucket, now_ms);
+                self.clocks.observe_time(bucket, now_ms);
                 Ok(true)
             }
             // The client released it, so nothing was spent.

@@ -10,7 +10,7 @@ use crate::service::tenant::Tenant;
 use crate::store::keys::about;
 use crate::store::metering::operation::Operation;
 
-use super::facts::View;
+use super::facts::CallFacts;
 
 /// The input of a call.
 #[derive(Clone, Debug)]
@@ -40,8 +40,8 @@ impl Call {
         requests.collect()
     }
 
-    pub fn caller<'a>(&'a self, view: &'a View) -> Caller<'a> {
-        Caller { user: &self.user, app: &view.app, key: Some(&self.key) }
+    pub fn caller<'a>(&'a self, facts: &'a CallFacts) -> Caller<'a> {
+        Caller { user: &self.user, app: &facts.app, key: Some(&self.key) }
     }
 
     /// How the ledger and an expired hold refer to the call.
@@ -74,7 +74,7 @@ fn refuse_refund(event: &EventName) -> Result<(), ServiceError> {
 #[derive(Clone, Copy)]
 pub(super) struct CallContext<'a> {
     pub tenant: &'a Tenant,
-    pub view: &'a View,
+    pub facts: &'a CallFacts,
     pub call: &'a Call,
     pub operation: &'a Operation,
 }
@@ -87,8 +87,8 @@ pub struct Asker<'a> {
 }
 
 /// The caller, once per item.
-pub(crate) fn askers<'a>(view: &'a View, call: &'a Call) -> Vec<Asker<'a>> {
-    call.items.iter().map(|item| Asker { caller: call.caller(view), metadata: &item.metadata }).collect()
+pub(crate) fn askers<'a>(facts: &'a CallFacts, call: &'a Call) -> Vec<Asker<'a>> {
+    call.items.iter().map(|item| Asker { caller: call.caller(facts), metadata: &item.metadata }).collect()
 }
 
 /// Adds counters that are not in the list yet.

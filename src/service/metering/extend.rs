@@ -3,7 +3,7 @@
 use super::admit::{asked, verdict};
 use super::call::{Asker, Call, CallItem};
 use super::decision::{Decision, judge};
-use super::facts::{Round, View};
+use super::facts::{Attempt, CallFacts};
 use super::repeat::{Present, Repetition};
 use super::settle::{ROUNDS, busy, locate};
 use crate::domain::configuration::limit_group::LimitGroup;
@@ -37,7 +37,7 @@ pub struct Extension {
 #[derive(Clone, Copy)]
 struct ExtendContext<'a> {
     tenant: &'a Tenant,
-    view: &'a View,
+    facts: &'a CallFacts,
     known: &'a StoredReservation,
     target: Target<'a>,
 }
@@ -78,9 +78,9 @@ impl Gateway {
             let tells_expiry = self.tells_expiry(tenant).await?;
             let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
             let extended = self
-                .with_facts(tenant, &known.snapshot.user, async |view| {
-                    let context = ExtendContext { tenant, view, known: &known, target };
-                    self.extend_round(context, extension, measured.as_ref()).await
+                .with_facts(tenant, &known.snapshot.user, async |facts| {
+                    let context = ExtendContext { tenant, facts, known: &known, target };
+                    self.extend_attempt(context, extension, measured.as_ref()).await
                 })
                 .await?;
             match extended {
@@ -95,25 +95,25 @@ impl Gateway {
     }
 
     /// None if the reservation has changed meanwhile.
-    async fn extend_round(
+    async fn extend_attempt(
         &self,
         context: ExtendContext<'_>,
         extension: Extension,
         measured: Option<&Measured>,
-    ) -> Result<Round<Option<Decision>>, ServiceError> {
-        let ExtendContext { tenant, view, known, target } = context;
-        let admission = self.enlarged(tenant, view, known, measured).await?;
+    ) -> Result<Attempt<Option<Decision>>, ServiceError> {
+        let ExtendContext { tenant, facts, known, target } = context;
+        let admission = self.enlarged(tenant, facts, known, measured).await?;
         // More time alone is always granted, even if the user's state has changed.
         let owners = match measured {
             None => Vec::new(),
-            Some(_) => view.owners(&admission, LimitGroup::refuses_beyond),
+            Some(_) => facts.owners(&admission, LimitGroup::refuses_beyond),
         };
-        let asked = self.asked_by(view, known, &admission, target.operation)?;
+        let asked = self.asked_by(facts, known, &admission, target.operation)?;
         let args = ExtendArgs {
             target,
             ttl_ms: extension.ttl_ms.unwrap_or(0),
             measured,
-            facts: view.counting_facts(&known.snapshot.user, &admission),
+            facts: facts.counting_facts(&known.snapshot.user, &admission),
             verdict: verdict(&admission),
             owners: &owners,
             asked: asked.as_ref(),
@@ -127,29 +127,29 @@ impl Gateway {
         context: ExtendContext<'_>,
         admission: &Admission,
         reply: ExtendReply,
-    ) -> Result<Round<Option<Decision>>, ServiceError> {
-        let ExtendContext { view, known, target, .. } = context;
+    ) -> Result<Attempt<Option<Decision>>, ServiceError> {
+        let ExtendContext { facts, known, target, .. } = context;
         Ok(match reply {
             ExtendReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
             ExtendReply::Missing(now_ms) => return Err(self.gone(target.id, now_ms).await),
             ExtendReply::Expired(_) => return Err(ServiceError::ReservationExpired),
             ExtendReply::NotPending { status, .. } => return Err(ServiceError::ReservationNotPending { status }),
-            ExtendReply::StaleReservation => Round::Done(None),
-            ExtendReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
-            ExtendReply::Again(ran) => Round::Again(ran),
+            ExtendReply::StaleReservation => Attempt::Done(None),
+            ExtendReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
+            ExtendReply::Again(ran) => Attempt::Again(ran),
             ExtendReply::Denied(ran, denied) => {
-                self.hear(&view.bucket, ran);
+                self.observe_run(&facts.bucket, ran);
                 let judged = judge(admission, &denied.states, LimitGroup::refuses_beyond);
                 let decision = Decision::denied(&judged, admission, denied.relief(), ran.now_ms);
-                let expires_at_ms = self.expiry(&view.bucket, target.id).await?;
-                Round::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
+                let expires_at_ms = self.expiry(&facts.bucket, target.id).await?;
+                Attempt::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
             }
             ExtendReply::Full => {
                 let message = "cannot be extended, since the reservation holds in the maximum number of windows; commit it and reserve again";
                 return Err(ServiceError::invalid("quantity", message));
             }
             ExtendReply::Extended { now_ms, expires_at_ms, states, .. } => {
-                self.clocks.hear(&view.bucket, now_ms);
+                self.clocks.observe_time(&facts.bucket, now_ms);
                 let judged = judge(admission, &states, LimitGroup::refuses_beyond);
                 let mut decision = Decision::allowed(&judged, now_ms);
                 if judged.is_empty() {
@@ -158,19 +158,19 @@ impl Gateway {
                     Present { counters: decision.counters, now_ms: decision.counters_at_ms } =
                         self.counters_of(context).await?;
                 }
-                Round::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
+                Attempt::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
             }
-            ExtendReply::Before(_) if let Some(learn) = self.check_facts(view, &known.snapshot.user).await? => learn,
-            ExtendReply::Before(first) => Round::Done(Some(self.repeat_extend(context, *first).await?)),
+            ExtendReply::Before(_) if let Some(retry) = self.check_facts(facts, &known.snapshot.user).await? => retry,
+            ExtendReply::Before(first) => Attempt::Done(Some(self.repeat_extend(context, *first).await?)),
         })
     }
 
     async fn repeat_extend(&self, context: ExtendContext<'_>, first: ExtendReply) -> Result<Decision, ServiceError> {
-        let ExtendContext { tenant, view, known, target } = context;
-        let repetition = Repetition { tenant, view, askers: &askers_of(&tenant.app, &known.snapshot) };
+        let ExtendContext { tenant, facts, known, target } = context;
+        let repetition = Repetition { tenant, facts, askers: &askers_of(&tenant.app, &known.snapshot) };
         let (decision, expires_at_ms) = match first {
             ExtendReply::Denied(ran, denied) => {
-                let expires_at_ms = self.expiry(&view.bucket, target.id).await?;
+                let expires_at_ms = self.expiry(&facts.bucket, target.id).await?;
                 (self.repeat_denied(repetition, ran.now_ms, denied).await?, expires_at_ms)
             }
             ExtendReply::Extended { expires_at_ms, .. } => {
@@ -185,8 +185,8 @@ impl Gateway {
 
     /// The present counters of the reservation's groups, tightest first.
     async fn counters_of(&self, context: ExtendContext<'_>) -> Result<Present, ServiceError> {
-        let ExtendContext { tenant, view, known, .. } = context;
-        let repetition = Repetition { tenant, view, askers: &askers_of(&tenant.app, &known.snapshot) };
+        let ExtendContext { tenant, facts, known, .. } = context;
+        let repetition = Repetition { tenant, facts, askers: &askers_of(&tenant.app, &known.snapshot) };
         let mut present = self.present(repetition, |group| known.groups.contains(&group.id)).await?;
         present.counters.sort_by(|one, other| one.by_tightness(other));
         Ok(present)
@@ -197,11 +197,11 @@ impl Gateway {
     async fn enlarged(
         &self,
         tenant: &Tenant,
-        view: &View,
+        facts: &CallFacts,
         known: &StoredReservation,
         measured: Option<&Measured>,
     ) -> Result<Admission, ServiceError> {
-        let standing = view.effective_limits();
+        let standing = facts.effective_limits();
         let mut admission = Admission::empty(standing, OwnerName::of_user(&known.snapshot.user));
         let Some(measured) = measured else {
             return Ok(admission);
@@ -217,7 +217,7 @@ impl Gateway {
             let present = standing.groups().find(|group| group.id == total.group);
             if let Some(group) = present.or_else(|| reserved.group(&total.group)) {
                 let owner = admission.place_of(total.owner.clone());
-                admission.place(group, owner, total.amount, standing.anchor, view.now_ms)?;
+                admission.place(group, owner, total.amount, standing.anchor, facts.now_ms)?;
             }
         }
         admission.matched.sort_by_key(|matched| matched.owner);
@@ -233,7 +233,7 @@ impl Gateway {
     /// The approval request that a denied extension may open.
     fn asked_by(
         &self,
-        view: &View,
+        facts: &CallFacts,
         known: &StoredReservation,
         admission: &Admission,
         operation: &Operation,
@@ -247,7 +247,7 @@ impl Gateway {
         // Only for a group that requires approval since the reserve.
         let Some(key) = snapshot.key.clone().or_else(|| KeyId::parse("unknown").ok()) else { return Ok(None) };
         let call = Call { user: snapshot.user.clone(), items: items.collect(), key };
-        asked(view, &call, admission, operation)
+        asked(facts, &call, admission, operation)
     }
 
     /// When the reservation ends according to its record, since another node may have extended it.

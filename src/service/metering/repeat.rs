@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::call::{Asker, add_counters};
 use super::decision::{Decision, Judged};
-use super::facts::View;
+use super::facts::CallFacts;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Refusal};
@@ -20,7 +20,7 @@ use crate::store::metering::admission::{Denied, OwnedGroup};
 #[derive(Clone, Copy)]
 pub(super) struct Repetition<'a> {
     pub tenant: &'a Tenant,
-    pub view: &'a View,
+    pub facts: &'a CallFacts,
     pub askers: &'a [Asker<'a>],
 }
 
@@ -37,7 +37,7 @@ impl Gateway {
         repetition: Repetition<'_>,
         wanted: impl Fn(&LimitGroup) -> bool,
     ) -> Result<Present, ServiceError> {
-        let mut present = Present { counters: Vec::new(), now_ms: repetition.view.now_ms };
+        let mut present = Present { counters: Vec::new(), now_ms: repetition.facts.now_ms };
         for asker in repetition.askers {
             let usage = self.usage(repetition.tenant, *asker, &wanted).await?;
             present.now_ms = usage.now_ms;
@@ -53,10 +53,10 @@ impl Gateway {
         at_ms: TimeMs,
         denied: Denied,
     ) -> Result<Decision, ServiceError> {
-        let Repetition { view, askers, .. } = repetition;
+        let Repetition { facts, askers, .. } = repetition;
         let wanted = |group: &LimitGroup| denied.groups.iter().any(|owned| owned.id == group.id);
         let Present { mut counters, now_ms } = self.present(repetition, wanted).await?;
-        let judged = judge_again(view, askers, &denied.groups, &denied.states);
+        let judged = judge_again(facts, askers, &denied.groups, &denied.states);
         let verdict = Reason::parse(&denied.verdict);
         let refusal = verdict.map(|reason| Refusal { reason, groups: Vec::new() });
         // The reason is that of the first answer, even if groups are gone or have another enforcement now. Approval
@@ -65,7 +65,7 @@ impl Gateway {
         let reasons = vec![verdict.unwrap_or(by_groups)];
         let user = askers.first().map(|asker| OwnerName::of_user(asker.caller.user));
         let user = user.ok_or_else(|| ServiceError::Internal("a call of nobody".to_owned()))?;
-        let admission = Admission { refusal, ..Admission::empty(view.effective_limits(), user) };
+        let admission = Admission { refusal, ..Admission::empty(facts.effective_limits(), user) };
         let decision = Decision::denied(&judged, &admission, denied.relief(), at_ms);
         let retry_after_ms = decision.retry_after_ms.map(|wait| at_ms + wait - now_ms).filter(|wait| *wait > 0);
         let refused = |counter: &Counter| {
@@ -78,7 +78,7 @@ impl Gateway {
 
 /// The groups of a stored answer with their decision at that time; groups that no longer exist are left out.
 pub(super) fn judge_again(
-    view: &View,
+    facts: &CallFacts,
     askers: &[Asker<'_>],
     groups: &[OwnedGroup],
     states: &[CounterState],
@@ -86,7 +86,7 @@ pub(super) fn judge_again(
     let pairs = groups.iter().zip(states);
     pairs
         .filter_map(|(owned, state)| {
-            let group = view.effective_limits().groups().find(|group| group.id == owned.id)?;
+            let group = facts.effective_limits().groups().find(|group| group.id == owned.id)?;
             let owner = askers.iter().find_map(|asker| group.scope.owner(asker.caller.subject(asker.metadata)))?;
             Some(Judged {
                 group: Arc::clone(group),

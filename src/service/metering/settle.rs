@@ -371,7 +371,7 @@ impl Gateway {
             SettleReply::StaleReservation => Err(busy()),
             SettleReply::Overflow => Err(ServiceError::invalid("quantity", "would exceed what a counter can hold")),
             SettleReply::Settled(now_ms, settled) => {
-                self.clocks.hear(bucket, now_ms);
+                self.clocks.observe_time(bucket, now_ms);
                 let counters = self.counters(tenant, bucket, &settled, now_ms).await?;
                 let Settled { status, late, replayed, snapshot, passed, .. } = *settled;
                 Ok(Settlement { id, user: snapshot.user, status, late, replayed, counters, passed, now_ms })

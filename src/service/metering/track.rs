@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::admit::{Prepared, asked, verdict};
 use super::call::{Call, CallContext, CallItem, askers};
 use super::decision::{Decision, Judged, judge, order};
-use super::facts::Round;
+use super::facts::Attempt;
 use super::repeat::{Repetition, judge_again};
 use crate::domain::configuration::limit_group::{Enforcement, LimitGroup};
 use crate::domain::configuration::scope::OwnerName;
@@ -79,22 +79,26 @@ impl Gateway {
             }
             None => (call.clone(), if enforce { Purpose::Ask } else { Purpose::Tell }),
         };
-        self.with_facts(tenant, &call.user, async |view| {
-            self.track_round(CallContext { tenant, view, call: &call, operation: &operation }, purpose).await
+        self.with_facts(tenant, &call.user, async |facts| {
+            self.track_attempt(CallContext { tenant, facts, call: &call, operation: &operation }, purpose).await
         })
         .await
     }
 
-    async fn track_round(&self, context: CallContext<'_>, purpose: Purpose) -> Result<Round<Tracked>, ServiceError> {
-        let CallContext { view, call, operation, .. } = context;
-        let mut admission = match self.admission(view, call, purpose).await {
+    async fn track_attempt(
+        &self,
+        context: CallContext<'_>,
+        purpose: Purpose,
+    ) -> Result<Attempt<Tracked>, ServiceError> {
+        let CallContext { facts, call, operation, .. } = context;
+        let mut admission = match self.admission(facts, call, purpose).await {
             Ok(Prepared::Admitted(admission)) => admission,
             Ok(Prepared::Stale(stale)) => return Ok(stale),
             Err(refusal) => {
                 // A stored answer is returned, whatever the configuration is now.
-                return match self.store.tracked_before(&view.bucket, operation).await? {
+                return match self.store.tracked_before(&facts.bucket, operation).await? {
                     Some(TrackReply::Before(first)) => {
-                        self.repeat_track(context, purpose, *first).await.map(Round::Done)
+                        self.repeat_track(context, purpose, *first).await.map(Attempt::Done)
                     }
                     Some(_) => Err(ServiceError::IdempotencyKeyReused),
                     None => Err(refusal),
@@ -105,13 +109,13 @@ impl Gateway {
         admission.matched.retain(|matched| !matched.group.is_concurrent());
         let enforce = purpose == Purpose::Ask;
         let limit = if enforce { LimitGroup::refuses_beyond } else { |_: &LimitGroup| Amount::LARGEST };
-        let owners = view.owners(&admission, limit);
-        let asked = if enforce { asked(view, call, &admission, operation)? } else { None };
-        let snapshot = RequestSnapshot::new(call.caller(view), view.effective_limits(), false, &call.requests());
+        let owners = facts.owners(&admission, limit);
+        let asked = if enforce { asked(facts, call, &admission, operation)? } else { None };
+        let snapshot = RequestSnapshot::new(call.caller(facts), facts.effective_limits(), false, &call.requests());
         let args = TrackArgs {
-            bucket: &view.bucket,
+            bucket: &facts.bucket,
             operation,
-            facts: view.counting_facts(&call.user, &admission),
+            facts: facts.counting_facts(&call.user, &admission),
             verdict: if enforce { verdict(&admission) } else { "" },
             enforce,
             refund: purpose == Purpose::GiveBack,
@@ -123,13 +127,13 @@ impl Gateway {
         };
         let reply = self.store.track(args).await?;
         Ok(match reply {
-            TrackReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
-            TrackReply::Again(ran) => Round::Again(ran),
+            TrackReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
+            TrackReply::Again(ran) => Attempt::Again(ran),
             TrackReply::Reused | TrackReply::Held(_) | TrackReply::Unmetered(_) => {
                 return Err(ServiceError::IdempotencyKeyReused);
             }
             TrackReply::Denied(ran, denied) if enforce => {
-                self.hear(&view.bucket, ran);
+                self.observe_run(&facts.bucket, ran);
                 let judged = judge(&admission, &denied.states, limit);
                 return Err(ServiceError::Denied(Box::new(Decision::denied(
                     &judged,
@@ -140,17 +144,17 @@ impl Gateway {
             }
             TrackReply::Denied(..) => return Err(overflow()),
             TrackReply::Tracked { ran, passed, crowded, states, .. } => {
-                self.hear(&view.bucket, ran);
+                self.observe_run(&facts.bucket, ran);
                 if crowded > 0 {
                     metrics::counter!("quotagate_crowded_scopes_total", "call" => "track").increment(crowded);
                 }
                 let judged = judge(&admission, &states, limit);
                 let status = match_status(&admission, &judged);
-                Round::Done(Tracked { passed, ..tracked(operation, &judged, status, ran.now_ms) })
+                Attempt::Done(Tracked { passed, ..tracked(operation, &judged, status, ran.now_ms) })
             }
-            TrackReply::Before(first) => match self.check_facts(view, &call.user).await? {
-                Some(learn) => learn,
-                None => Round::Done(self.repeat_track(context, purpose, *first).await?),
+            TrackReply::Before(first) => match self.check_facts(facts, &call.user).await? {
+                Some(retry) => retry,
+                None => Attempt::Done(self.repeat_track(context, purpose, *first).await?),
             },
         })
     }
@@ -161,17 +165,17 @@ impl Gateway {
         purpose: Purpose,
         first: TrackReply,
     ) -> Result<Tracked, ServiceError> {
-        let CallContext { tenant, view, call, operation } = context;
+        let CallContext { tenant, facts, call, operation } = context;
         match first {
             TrackReply::Denied(..) if purpose != Purpose::Ask => Err(overflow()),
             TrackReply::Denied(ran, denied) => {
-                let repetition = Repetition { tenant, view, askers: &askers(view, call) };
+                let repetition = Repetition { tenant, facts, askers: &askers(facts, call) };
                 let decision = self.repeat_denied(repetition, ran.now_ms, denied).await?;
                 Err(ServiceError::Denied(Box::new(decision)))
             }
             TrackReply::Tracked { ran, passed, states, told, groups, .. } => {
-                let judged = judge_again(view, &askers(view, call), &groups, &states);
-                let admission = Admission::empty(view.effective_limits(), OwnerName::of_user(&call.user));
+                let judged = judge_again(facts, &askers(facts, call), &groups, &states);
+                let admission = Admission::empty(facts.effective_limits(), OwnerName::of_user(&call.user));
                 let first = first_status(&told, &groups, &states);
                 let status = first.unwrap_or_else(|| match_status(&admission, &judged));
                 Ok(Tracked { replayed: true, passed, ..tracked(operation, &judged, status, ran.now_ms) })

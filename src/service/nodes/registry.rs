@@ -82,15 +82,15 @@ impl Gateway {
             about.started_at.clone_from(&about.seen_at);
         }
         self.store.tell_node(&about.id, &json(about)?).await?;
-        let mut heard = 0;
+        let mut active = 0;
         for (id, text) in self.store.nodes().await? {
             let known: Option<NodeAbout> = serde_json::from_str(&text).ok();
-            heard += usize::from(known.as_ref().is_some_and(|known| age_ms(known, now) <= SILENT_MS));
+            active += usize::from(known.as_ref().is_some_and(|known| age_ms(known, now) <= SILENT_MS));
             if known.is_none_or(|known| age_ms(&known, now) > FORGOTTEN_MS) {
                 self.store.forget_node(&id).await?;
             }
         }
-        self.nodes_heard.store(heard, Ordering::Relaxed);
+        self.active_nodes.store(active, Ordering::Relaxed);
         Ok(())
     }
 

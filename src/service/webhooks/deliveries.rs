@@ -10,7 +10,7 @@ use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
-use crate::store::webhooks::deliveries::{Attempt, NewDelivery, StoredDelivery};
+use crate::store::webhooks::deliveries::{AttemptResult, NewDelivery, StoredDelivery};
 
 /// Deliveries that the health of a webhook is computed from.
 const NEWEST: usize = 100;
@@ -260,7 +260,7 @@ impl Gateway {
             // A delivery that is no longer stored is not due.
             let stored = self.store.delivery(&bucket, webhook, &message).await?;
             let Some(StoredDelivery { body, attempts, .. }) = stored else {
-                let nothing = Attempt { delivered: false, code: None, fault: None, wait_ms: 0, give_up_ms: 0 };
+                let nothing = AttemptResult { delivered: false, code: None, fault: None, wait_ms: 0, give_up_ms: 0 };
                 self.attempted(tenant, webhook, &message, &nothing).await?;
                 continue;
             };
@@ -280,7 +280,7 @@ impl Gateway {
         tenant: &Tenant,
         webhook: &WebhookId,
         message: &str,
-        attempt: &Attempt<'_>,
+        attempt: &AttemptResult<'_>,
     ) -> Result<(), ServiceError> {
         let status = self.store.attempted(&bucket_of(tenant), webhook, message, attempt).await?;
         let outcome = match status.as_deref() {

@@ -175,7 +175,7 @@ pub struct Denied {
 
 /// The time at which a script ran, and the number of expired holds that it removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ran {
+pub struct ScriptRun {
     pub now_ms: TimeMs,
     pub reclaimed: u64,
 }
@@ -252,10 +252,10 @@ pub(in crate::store) fn read_states(fields: &mut Fields) -> Result<Vec<CounterSt
     states.collect::<Option<_>>().ok_or_else(|| fields.unexpected("a counter"))
 }
 
-pub(in crate::store) fn read_ran(fields: &mut Fields) -> Result<Ran, StoreError> {
+pub(in crate::store) fn read_ran(fields: &mut Fields) -> Result<ScriptRun, StoreError> {
     let now_ms = fields.time()?;
     let reclaimed = fields.int()?;
-    Ok(Ran { now_ms, reclaimed: u64::try_from(reclaimed).map_err(|_| fields.unexpected("a negative count"))? })
+    Ok(ScriptRun { now_ms, reclaimed: u64::try_from(reclaimed).map_err(|_| fields.unexpected("a negative count"))? })
 }
 
 pub(in crate::store) fn read_denied(fields: &mut Fields) -> Result<Denied, StoreError> {

@@ -1,7 +1,7 @@
 //! `lua/extend.lua`
 
 use super::admission::{
-    ApprovalRequest, Denied, Facts, Owner, Ran, Stale, read_denied, read_ran, read_stale, read_states,
+    ApprovalRequest, Denied, Facts, Owner, ScriptRun, Stale, read_denied, read_ran, read_stale, read_states,
 };
 use super::operation::Operation;
 use super::proposal::Proposal;
@@ -43,8 +43,8 @@ pub enum ExtendReply {
     },
     StaleReservation,
     Stale(Stale, TimeMs),
-    Again(Ran),
-    Denied(Ran, Denied),
+    Again(ScriptRun),
+    Denied(ScriptRun, Denied),
     /// The reservation would hold in more windows than allowed.
     Full,
     Extended {

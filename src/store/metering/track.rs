@@ -1,8 +1,8 @@
 //! `lua/track.lua` and `lua/track_enforce.lua`
 
 use super::admission::{
-    ApprovalRequest, Denied, Facts, OwnedGroup, Owner, Ran, Stale, read_denied, read_groups, read_passed, read_ran,
-    read_stale, read_states,
+    ApprovalRequest, Denied, Facts, OwnedGroup, Owner, ScriptRun, Stale, read_denied, read_groups, read_passed,
+    read_ran, read_stale, read_states,
 };
 use super::operation::Operation;
 use super::proposal::Proposal;
@@ -43,15 +43,15 @@ pub struct TrackArgs<'a> {
 pub enum TrackReply {
     Reused,
     Stale(Stale, TimeMs),
-    Again(Ran),
+    Again(ScriptRun),
     /// The operation is a reserve that holds; only possible for a degraded one.
     Held(Box<StoredReservation>),
     /// The operation is a reserve that held nothing; only possible for a degraded one.
-    Unmetered(Ran),
-    Denied(Ran, Denied),
+    Unmetered(ScriptRun),
+    Denied(ScriptRun, Denied),
     /// Includes the proposed groups if the answer is stored.
     Tracked {
-        ran: Ran,
+        ran: ScriptRun,
         passed: Vec<Passed>,
         /// The number of owners left out because their scope has reached its maximum number of values.
         crowded: u64,
@@ -118,7 +118,7 @@ pub(in crate::store) fn read(mut fields: Fields) -> Result<TrackReply, StoreErro
             Record::Reservation(found) => TrackReply::Held(found),
             Record::Answer(text) => TrackReply::Before(Box::new(read(Fields::stored("track", &text))?)),
         },
-        "unmetered" => TrackReply::Unmetered(Ran { now_ms: fields.time()?, reclaimed: 0 }),
+        "unmetered" => TrackReply::Unmetered(ScriptRun { now_ms: fields.time()?, reclaimed: 0 }),
         "reused" => TrackReply::Reused,
         "again" => TrackReply::Again(read_ran(&mut fields)?),
         "denied" => TrackReply::Denied(read_ran(&mut fields)?, read_denied(&mut fields)?),
