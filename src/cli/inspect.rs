@@ -11,7 +11,7 @@ use crate::domain::values::ids::{GroupId, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::metering::call::Asker;
+use crate::service::metering::call::CounterContext;
 use crate::service::tenant::Tenant;
 use crate::store::metering::account::{ACCOUNT, Account, BLOCK, CounterText, EXTENDED, LIMITS, SUBSCRIPTION};
 
@@ -49,8 +49,8 @@ pub async fn explain(gateway: &Gateway, tenant: &Tenant, user: &UserId) -> Resul
         text.push_str(&format!("  {name:<28} {value:<62} {meaning}\n"));
     }
     let metadata = Metadata::default();
-    let asker = Asker { caller: Caller { user, app: &tenant.app, key: None }, metadata: &metadata };
-    let usage = gateway.usage(tenant, asker, |_| true).await?;
+    let context = CounterContext { caller: Caller { user, app: &tenant.app, key: None }, metadata: &metadata };
+    let usage = gateway.usage(tenant, context, |_| true).await?;
     let blocked = if fields.contains_key(BLOCK) { ", blocked" } else { "" };
     let plan = usage.plan.as_ref().map_or_else(|| "no running subscription".to_owned(), |plan| format!("plan {plan}"));
     text.push_str(&format!("\nNow ({}), without expired holds: {plan}{blocked}\n", rfc3339(usage.now_ms)));

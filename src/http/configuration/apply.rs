@@ -7,7 +7,7 @@ use utoipa::IntoParams;
 
 use super::plans::{etag, if_match};
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given, Query};
+use crate::http::wire::body::{Body, ParsedBody, Query};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::service::configuration::apply::{Applied, Configuration, Wanted};
 
@@ -60,7 +60,7 @@ pub async fn put(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
     let ApplyQuery { dry_run, prune } = query.read()?;
-    let Given { value, idempotency } = body.read_checked(Configuration::faults).await?;
+    let ParsedBody { value, idempotency } = body.read_checked(Configuration::faults).await?;
     let (gateway, tenant) = (&principal.gateway, &principal.tenant);
     let wanted = Wanted { document: &value, prune, if_match: if_match(&request)? };
     if !dry_run {

@@ -10,7 +10,7 @@ use crate::domain::configuration::plan_body::PlanBody;
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given, Query, idempotency_without_body};
+use crate::http::wire::body::{Body, ParsedBody, Query, idempotency_without_body};
 use crate::http::wire::header::{Header, single};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
@@ -76,7 +76,7 @@ pub async fn put(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
     let dry_run = query.read()?.dry_run;
-    let Given { value, idempotency } = body.read_checked(|body| Plan::faults(&id, body)).await?;
+    let ParsedBody { value, idempotency } = body.read_checked(|body| Plan::faults(&id, body)).await?;
     let (gateway, tenant, by) = (&principal.gateway, &principal.tenant, &principal.key.id);
     if dry_run {
         let preview = gateway.preview_plan(tenant, &id, &value, if_match(&request)?).await?;
@@ -177,7 +177,7 @@ pub async fn rollback(
     body: Body<RollbackBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let Given { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read().await?;
     let (gateway, matched) = (&principal.gateway, if_match(&request)?);
     let author = Author { key: &principal.key.id, idempotency: idempotency.as_ref() };
     let rolled_back = gateway.roll_back_plan(&principal.tenant, &id, value.version, matched, author).await?;

@@ -11,7 +11,7 @@ use crate::domain::configuration::policy_body::PolicyBody;
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given, Query, check_note, idempotency_without_body};
+use crate::http::wire::body::{Body, ParsedBody, Query, check_note, idempotency_without_body};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
 use crate::service::configuration::dependents::DeletePreview;
@@ -59,7 +59,7 @@ pub async fn put(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
     let dry_run = query.read()?.dry_run;
-    let Given { value, idempotency } = body.read_checked(|body| Policy::faults(&id, body)).await?;
+    let ParsedBody { value, idempotency } = body.read_checked(|body| Policy::faults(&id, body)).await?;
     let (gateway, tenant, by) = (&principal.gateway, &principal.tenant, &principal.key.id);
     if dry_run {
         let preview = gateway.preview_policy(tenant, &id, &value, if_match(&request)?).await?;
@@ -114,7 +114,7 @@ pub async fn review(
     body: Body<ReviewBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let Given { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read().await?;
     check_note(value.note.as_deref())?;
     let (gateway, by) = (&principal.gateway, &principal.key.id);
     let reviewed =
@@ -149,7 +149,7 @@ pub async fn rollback(
     body: Body<RollbackBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let Given { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read().await?;
     let (gateway, matched) = (&principal.gateway, if_match(&request)?);
     let author = Author { key: &principal.key.id, idempotency: idempotency.as_ref() };
     let text = gateway.roll_back_policy(&principal.tenant, &id, value.version, matched, author).await?;

@@ -27,7 +27,7 @@ use crate::domain::values::ids::{IdempotencyKey, UserId};
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given, repeatable};
+use crate::http::wire::body::{Body, ParsedBody, repeatable};
 use crate::http::wire::header::Header;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::DecisionView;
@@ -319,7 +319,7 @@ pub async fn batch(
     principal.require(Access::Meter)?;
     // The place is taken before the body is read, since the body takes memory too.
     let _permit = readers.admit(Reader::Batch, &principal.key.id)?;
-    let Given { value: BatchBody { operations: sent }, idempotency } = body.read().await?;
+    let ParsedBody { value: BatchBody { operations: sent }, idempotency } = body.read().await?;
     if sent.is_empty() || sent.len() > MOST_OPERATIONS {
         return Err(ApiError::invalid("operations", format!("must have 1 to {MOST_OPERATIONS} entries")));
     }

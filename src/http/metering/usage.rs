@@ -23,7 +23,7 @@ use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::{CounterView, PeriodView};
 use crate::service::access::key_record::KeyKind;
 use crate::service::error::ServiceError;
-use crate::service::metering::call::Asker;
+use crate::service::metering::call::CounterContext;
 use crate::service::metering::usage::Usage;
 
 #[derive(Debug, Deserialize)]
@@ -105,8 +105,8 @@ fn view(user: &UserId, usage: &Usage, counters: &[Counter]) -> UsageView {
 async fn read(principal: &Principal, asked: &Asked) -> Result<UsageView, ApiError> {
     let tenant = &principal.tenant;
     let caller = Caller { user: &asked.user, app: &tenant.app, key: asked.key.as_ref() };
-    let asker = Asker { caller, metadata: &asked.metadata };
-    let usage = principal.gateway.usage(tenant, asker, |group| shows(principal, asked, group)).await?;
+    let context = CounterContext { caller, metadata: &asked.metadata };
+    let usage = principal.gateway.usage(tenant, context, |group| shows(principal, asked, group)).await?;
     Ok(view(&asked.user, &usage, &usage.counters))
 }
 

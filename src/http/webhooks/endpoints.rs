@@ -10,7 +10,7 @@ use crate::http::configuration::plans::{etag, if_match};
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given, Query, idempotency_without_body, page_size};
+use crate::http::wire::body::{Body, ParsedBody, Query, idempotency_without_body, page_size};
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
@@ -53,7 +53,7 @@ pub async fn put(
     body: Body<WebhookBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let Given { value, idempotency } = body.read_checked(WebhookBody::faults).await?;
+    let ParsedBody { value, idempotency } = body.read_checked(WebhookBody::faults).await?;
     let (gateway, matched) = (&principal.gateway, if_match(&request)?);
     let author = Author { key: &principal.key.id, idempotency: idempotency.as_ref() };
     let webhook = gateway.put_webhook(&principal.tenant, &id, &value, matched, author).await?;

@@ -19,7 +19,7 @@ use crate::domain::values::ids::{EventName, GroupId, KeyId, Mode, PlanId, UserId
 use crate::domain::values::metadata::Metadata;
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
-use crate::service::metering::call::Asker;
+use crate::service::metering::call::CounterContext;
 use crate::service::metering::facts::Attempt;
 use crate::service::metering::usage::Usage;
 use crate::service::reporting::history::PastWindow;
@@ -215,9 +215,9 @@ impl Gateway {
         let found = self.store.read_users(&bucket, std::slice::from_ref(user)).await?.into_iter().next().flatten();
         let subscribed = found.ok_or_else(|| ServiceError::NotFound(format!("User `{user}` not found.")))?;
         let metadata = Metadata::default();
-        let asker = Asker { caller: Caller { user, app: &tenant.app, key: None }, metadata: &metadata };
-        let usage = self.usage(tenant, asker, |_| true).await?;
-        let mut history = self.history(tenant, asker, |_, kind| kind.scope.is_user()).await?;
+        let context = CounterContext { caller: Caller { user, app: &tenant.app, key: None }, metadata: &metadata };
+        let usage = self.usage(tenant, context, |_| true).await?;
+        let mut history = self.history(tenant, context, |_, kind| kind.scope.is_user()).await?;
         history.retain(|window| window.is_over);
         let open = self.store.open_holds(&bucket, user, usage.now_ms, OPEN_SHOWN).await?;
         let public = |hold: OpenHold| OpenReservation {

@@ -3,8 +3,8 @@
 //! written to the node's journal before it is answered, under the name of its operation, and is counted once under
 //! that name when Redis is back.
 
+mod decide;
 mod entry;
-mod judge;
 pub mod state;
 mod track;
 
@@ -17,8 +17,8 @@ use super::tenant::Tenant;
 use crate::domain::values::ids::AppId;
 use crate::infra::journal::{Appended, JournalError};
 use crate::store::metering::operation::Operation;
+use decide::OfflineDecision;
 use entry::Entry;
-use judge::Judgement;
 
 fn count(outcome: &'static str) {
     metrics::counter!("quotagate_degraded_decisions_total", "outcome" => outcome).increment(1);
@@ -84,9 +84,9 @@ impl Gateway {
         let (Some(config), Some(journal)) = (config, &self.degraded.journal) else { return Ok(None) };
         let bucket = tenant.bucket_of(&call.user);
         self.degraded.is_gone(&bucket);
-        let entry = match self.judge_without_store(tenant, call, operation, config) {
-            Some(Judgement::Allowed(entry)) => entry,
-            Some(Judgement::Denied(decision)) => {
+        let entry = match self.decide_without_store(tenant, call, operation, config) {
+            Some(OfflineDecision::Allowed(entry)) => entry,
+            Some(OfflineDecision::Denied(decision)) => {
                 count("denied");
                 return Ok(Some(*decision));
             }

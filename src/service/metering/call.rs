@@ -81,14 +81,14 @@ pub(super) struct CallContext<'a> {
 
 /// A caller with the values that determine whose counters are used.
 #[derive(Clone, Copy, Debug)]
-pub struct Asker<'a> {
+pub struct CounterContext<'a> {
     pub caller: Caller<'a>,
     pub metadata: &'a Metadata,
 }
 
 /// The caller, once per item.
-pub(crate) fn askers<'a>(facts: &'a CallFacts, call: &'a Call) -> Vec<Asker<'a>> {
-    call.items.iter().map(|item| Asker { caller: call.caller(facts), metadata: &item.metadata }).collect()
+pub(crate) fn contexts<'a>(facts: &'a CallFacts, call: &'a Call) -> Vec<CounterContext<'a>> {
+    call.items.iter().map(|item| CounterContext { caller: call.caller(facts), metadata: &item.metadata }).collect()
 }
 
 /// Adds counters that are not in the list yet.

@@ -2,7 +2,7 @@
 
 use super::admit::Prepared;
 use super::call::Call;
-use super::decision::{Decision, Relief, judge};
+use super::decision::{Decision, Relief, group_outcomes};
 use super::facts::Attempt;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::metering::admission::Purpose;
@@ -29,15 +29,16 @@ impl Gateway {
                 UsageReply::Reclaim(now_ms) => self.reclaim_attempt(facts, &owners, now_ms).await?,
                 UsageReply::Usage { now_ms, states, free_at_ms } => {
                     self.clocks.observe_time(&facts.bucket, now_ms);
-                    let judged = judge(&admission, &states, LimitGroup::refuses_beyond);
-                    let denied = admission.refusal.is_some() || judged.iter().any(|judged| judged.state.over_limit);
+                    let outcomes = group_outcomes(&admission, &states, LimitGroup::refuses_beyond);
+                    let denied =
+                        admission.refusal.is_some() || outcomes.iter().any(|outcomes| outcomes.state.over_limit);
                     Attempt::Done(if denied {
                         let mut decision =
-                            Decision::denied(&judged, &admission, Relief { free_at_ms, opened: &[] }, now_ms);
+                            Decision::denied(&outcomes, &admission, Relief { free_at_ms, opened: &[] }, now_ms);
                         decision.counters.extend(admission.closed_counters());
                         decision
                     } else {
-                        Decision::allowed(&judged, now_ms)
+                        Decision::allowed(&outcomes, now_ms)
                     })
                 }
             })

@@ -1,8 +1,8 @@
 //! extend: more time for a reservation, a larger amount, or both.
 
 use super::admit::{asked, verdict};
-use super::call::{Asker, Call, CallItem};
-use super::decision::{Decision, judge};
+use super::call::{Call, CallItem, CounterContext};
+use super::decision::{Decision, group_outcomes};
 use super::facts::{Attempt, CallFacts};
 use super::repeat::{Present, Repetition};
 use super::settle::{ROUNDS, busy, locate};
@@ -139,8 +139,8 @@ impl Gateway {
             ExtendReply::Again(ran) => Attempt::Again(ran),
             ExtendReply::Denied(ran, denied) => {
                 self.observe_run(&facts.bucket, ran);
-                let judged = judge(admission, &denied.states, LimitGroup::refuses_beyond);
-                let decision = Decision::denied(&judged, admission, denied.relief(), ran.now_ms);
+                let outcomes = group_outcomes(admission, &denied.states, LimitGroup::refuses_beyond);
+                let decision = Decision::denied(&outcomes, admission, denied.relief(), ran.now_ms);
                 let expires_at_ms = self.expiry(&facts.bucket, target.id).await?;
                 Attempt::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
             }
@@ -150,9 +150,9 @@ impl Gateway {
             }
             ExtendReply::Extended { now_ms, expires_at_ms, states, .. } => {
                 self.clocks.observe_time(&facts.bucket, now_ms);
-                let judged = judge(admission, &states, LimitGroup::refuses_beyond);
-                let mut decision = Decision::allowed(&judged, now_ms);
-                if judged.is_empty() {
+                let outcomes = group_outcomes(admission, &states, LimitGroup::refuses_beyond);
+                let mut decision = Decision::allowed(&outcomes, now_ms);
+                if outcomes.is_empty() {
                     decision.matched_groups = known.groups.clone();
                     decision.matched = true;
                     Present { counters: decision.counters, now_ms: decision.counters_at_ms } =
@@ -167,7 +167,7 @@ impl Gateway {
 
     async fn repeat_extend(&self, context: ExtendContext<'_>, first: ExtendReply) -> Result<Decision, ServiceError> {
         let ExtendContext { tenant, facts, known, target } = context;
-        let repetition = Repetition { tenant, facts, askers: &askers_of(&tenant.app, &known.snapshot) };
+        let repetition = Repetition { tenant, facts, contexts: &contexts_of(&tenant.app, &known.snapshot) };
         let (decision, expires_at_ms) = match first {
             ExtendReply::Denied(ran, denied) => {
                 let expires_at_ms = self.expiry(&facts.bucket, target.id).await?;
@@ -186,7 +186,7 @@ impl Gateway {
     /// The present counters of the reservation's groups, tightest first.
     async fn counters_of(&self, context: ExtendContext<'_>) -> Result<Present, ServiceError> {
         let ExtendContext { tenant, facts, known, .. } = context;
-        let repetition = Repetition { tenant, facts, askers: &askers_of(&tenant.app, &known.snapshot) };
+        let repetition = Repetition { tenant, facts, contexts: &contexts_of(&tenant.app, &known.snapshot) };
         let mut present = self.present(repetition, |group| known.groups.contains(&group.id)).await?;
         present.counters.sort_by(|one, other| one.by_tightness(other));
         Ok(present)
@@ -258,7 +258,7 @@ impl Gateway {
 }
 
 /// The user, once per item.
-fn askers_of<'a>(app: &'a AppId, snapshot: &'a RequestSnapshot) -> Vec<Asker<'a>> {
+fn contexts_of<'a>(app: &'a AppId, snapshot: &'a RequestSnapshot) -> Vec<CounterContext<'a>> {
     let caller = Caller { user: &snapshot.user, app, key: snapshot.key.as_ref() };
-    snapshot.items.iter().map(|item| Asker { caller, metadata: &item.metadata }).collect()
+    snapshot.items.iter().map(|item| CounterContext { caller, metadata: &item.metadata }).collect()
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::admit::{Prepared, asked, verdict};
-use super::call::{Call, CallContext, askers};
-use super::decision::{Decision, Retry, judge};
+use super::call::{Call, CallContext, contexts};
+use super::decision::{Decision, Retry, group_outcomes};
 use super::facts::{Attempt, CallFacts};
 use super::repeat::{Present, Repetition};
 use crate::domain::configuration::limit_group::LimitGroup;
@@ -127,8 +127,8 @@ impl Gateway {
             }
             ReserveReply::Denied(ran, denied) => {
                 self.observe_run(&facts.bucket, ran);
-                let judged = judge(admission, &denied.states, LimitGroup::refuses_beyond);
-                Attempt::Done(Decision::denied(&judged, admission, denied.relief(), ran.now_ms))
+                let outcomes = group_outcomes(admission, &denied.states, LimitGroup::refuses_beyond);
+                Attempt::Done(Decision::denied(&outcomes, admission, denied.relief(), ran.now_ms))
             }
             ReserveReply::Held { ran, expires_at_ms, states } => {
                 self.observe_run(&facts.bucket, ran);
@@ -137,7 +137,8 @@ impl Gateway {
                     created_at_ms: ran.now_ms,
                     bucket: facts.bucket.number(),
                 };
-                let decision = Decision::allowed(&judge(admission, &states, LimitGroup::refuses_beyond), ran.now_ms);
+                let decision =
+                    Decision::allowed(&group_outcomes(admission, &states, LimitGroup::refuses_beyond), ran.now_ms);
                 if let Some(RequestTexts { about, snapshot }) = request {
                     let groups = &decision.matched_groups;
                     let known = PackedReservation::fresh(ran.now_ms, expires_at_ms, about, snapshot, groups);
@@ -158,7 +159,7 @@ impl Gateway {
     /// The stored decision of an allowed reserve, with the present counters.
     async fn repeat_held(&self, context: CallContext<'_>, found: &StoredReservation) -> Result<Decision, ServiceError> {
         let CallContext { tenant, facts, call, operation } = context;
-        let repetition = Repetition { tenant, facts, askers: &askers(facts, call) };
+        let repetition = Repetition { tenant, facts, contexts: &contexts(facts, call) };
         let Present { mut counters, now_ms } =
             self.present(repetition, |group| found.groups.contains(&group.id)).await?;
         counters.sort_by(|one, other| one.by_tightness(other));
@@ -184,7 +185,7 @@ impl Gateway {
         let CallContext { tenant, facts, call, .. } = context;
         match first {
             ReserveReply::Denied(ran, denied) => {
-                let repetition = Repetition { tenant, facts, askers: &askers(facts, call) };
+                let repetition = Repetition { tenant, facts, contexts: &contexts(facts, call) };
                 self.repeat_denied(repetition, ran.now_ms, denied).await
             }
             ReserveReply::Degraded(_, groups) => Ok(Decision {

@@ -4,10 +4,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::admit::{Prepared, asked, verdict};
-use super::call::{Call, CallContext, CallItem, askers};
-use super::decision::{Decision, Judged, judge, order};
+use super::call::{Call, CallContext, CallItem, contexts};
+use super::decision::{Decision, GroupOutcome, by_tightness, group_outcomes};
 use super::facts::Attempt;
-use super::repeat::{Repetition, judge_again};
+use super::repeat::{Repetition, outcomes_again};
 use crate::domain::configuration::limit_group::{Enforcement, LimitGroup};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Purpose};
@@ -134,9 +134,9 @@ impl Gateway {
             }
             TrackReply::Denied(ran, denied) if enforce => {
                 self.observe_run(&facts.bucket, ran);
-                let judged = judge(&admission, &denied.states, limit);
+                let outcomes = group_outcomes(&admission, &denied.states, limit);
                 return Err(ServiceError::Denied(Box::new(Decision::denied(
-                    &judged,
+                    &outcomes,
                     &admission,
                     denied.relief(),
                     ran.now_ms,
@@ -148,9 +148,9 @@ impl Gateway {
                 if crowded > 0 {
                     metrics::counter!("quotagate_crowded_scopes_total", "call" => "track").increment(crowded);
                 }
-                let judged = judge(&admission, &states, limit);
-                let status = match_status(&admission, &judged);
-                Attempt::Done(Tracked { passed, ..tracked(operation, &judged, status, ran.now_ms) })
+                let outcomes = group_outcomes(&admission, &states, limit);
+                let status = match_status(&admission, &outcomes);
+                Attempt::Done(Tracked { passed, ..tracked(operation, &outcomes, status, ran.now_ms) })
             }
             TrackReply::Before(first) => match self.check_facts(facts, &call.user).await? {
                 Some(retry) => retry,
@@ -169,16 +169,16 @@ impl Gateway {
         match first {
             TrackReply::Denied(..) if purpose != Purpose::Ask => Err(overflow()),
             TrackReply::Denied(ran, denied) => {
-                let repetition = Repetition { tenant, facts, askers: &askers(facts, call) };
+                let repetition = Repetition { tenant, facts, contexts: &contexts(facts, call) };
                 let decision = self.repeat_denied(repetition, ran.now_ms, denied).await?;
                 Err(ServiceError::Denied(Box::new(decision)))
             }
             TrackReply::Tracked { ran, passed, states, told, groups, .. } => {
-                let judged = judge_again(facts, &askers(facts, call), &groups, &states);
+                let outcomes = outcomes_again(facts, &contexts(facts, call), &groups, &states);
                 let admission = Admission::empty(facts.effective_limits(), OwnerName::of_user(&call.user));
                 let first = first_status(&told, &groups, &states);
-                let status = first.unwrap_or_else(|| match_status(&admission, &judged));
-                Ok(Tracked { replayed: true, passed, ..tracked(operation, &judged, status, ran.now_ms) })
+                let status = first.unwrap_or_else(|| match_status(&admission, &outcomes));
+                Ok(Tracked { replayed: true, passed, ..tracked(operation, &outcomes, status, ran.now_ms) })
             }
             _ => Err(ServiceError::IdempotencyKeyReused),
         }
@@ -208,12 +208,12 @@ impl Gateway {
     }
 }
 
-fn tracked(operation: &Operation, judged: &[Judged], match_status: MatchStatus, now_ms: TimeMs) -> Tracked {
+fn tracked(operation: &Operation, outcomes: &[GroupOutcome], match_status: MatchStatus, now_ms: TimeMs) -> Tracked {
     Tracked {
         event_id: event_id(operation, now_ms),
         match_status,
-        matched_groups: judged.iter().map(|judged| judged.group.id.clone()).collect(),
-        counters: order(judged),
+        matched_groups: outcomes.iter().map(|outcomes| outcomes.group.id.clone()).collect(),
+        counters: by_tightness(outcomes),
         passed: Vec::new(),
         now_ms,
         replayed: false,
@@ -234,14 +234,15 @@ pub(in crate::service) fn tracked_id(name: &OperationName, at_ms: TimeMs) -> Str
     format!("evt_{}{at_ms:011x}", name.as_str())
 }
 
-fn match_status(admission: &Admission, judged: &[Judged]) -> MatchStatus {
-    let over =
-        |judged: &Judged| judged.group.enforcement == Enforcement::Hard && judged.counter().overage() > Amount::ZERO;
+fn match_status(admission: &Admission, outcomes: &[GroupOutcome]) -> MatchStatus {
+    let over = |outcomes: &GroupOutcome| {
+        outcomes.group.enforcement == Enforcement::Hard && outcomes.counter().overage() > Amount::ZERO
+    };
     if !admission.subscribed {
         MatchStatus::NoSubscription
-    } else if judged.is_empty() {
+    } else if outcomes.is_empty() {
         MatchStatus::Unmatched
-    } else if judged.iter().any(over) {
+    } else if outcomes.iter().any(over) {
         MatchStatus::OverLimit
     } else {
         MatchStatus::Matched

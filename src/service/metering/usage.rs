@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::call::Asker;
+use super::call::CounterContext;
 use super::facts::{Attempt, CallFacts};
 use crate::domain::accounts::subscription::Subscription;
 use crate::domain::configuration::limit_group::LimitGroup;
@@ -45,10 +45,10 @@ impl Gateway {
     pub async fn usage(
         &self,
         tenant: &Tenant,
-        asker: Asker<'_>,
+        context: CounterContext<'_>,
         wanted: impl Fn(&LimitGroup) -> bool,
     ) -> Result<Usage, ServiceError> {
-        let Asker { caller, metadata } = asker;
+        let CounterContext { caller, metadata } = context;
         self.with_facts(tenant, caller.user, async |facts| {
             let admission = overview(facts.effective_limits(), caller, metadata, facts.now_ms, &wanted);
             let owners = facts.owners(&admission, LimitGroup::refuses_beyond);

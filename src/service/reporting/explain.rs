@@ -16,7 +16,7 @@ use crate::domain::values::ids::{KeyId, UserId};
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::metering::call::CallItem;
-use crate::service::metering::decision::{Decision, Judged, Relief, judge};
+use crate::service::metering::decision::{Decision, GroupOutcome, Relief, group_outcomes};
 use crate::service::metering::facts::{Attempt, CallFacts, NEVER_WRITTEN};
 use crate::service::tenant::Tenant;
 use crate::store::accounts::users::LiveGrant;
@@ -104,15 +104,15 @@ impl Gateway {
                 UsageReply::Usage { now_ms, states, free_at_ms } => (now_ms, states, free_at_ms),
             };
         self.clocks.observe_time(&facts.bucket, now_ms);
-        let judged = judge(&counting, &states, LimitGroup::refuses_beyond);
+        let outcomes = group_outcomes(&counting, &states, LimitGroup::refuses_beyond);
         let verdict = match prepare(standing, caller, &[request], facts.now_ms, Purpose::Ask) {
             Err(fault) => Verdict::Invalid(fault),
             Ok(admission) => {
                 // Calls that are denied before groups are checked match no group.
                 let early = |reason| matches!(reason, Reason::UserBlocked | Reason::NoSubscription);
                 let asked =
-                    if admission.refusal.as_ref().is_some_and(|it| early(it.reason)) { &[][..] } else { &judged };
-                let denied = admission.refusal.is_some() || asked.iter().any(|judged| judged.state.over_limit);
+                    if admission.refusal.as_ref().is_some_and(|it| early(it.reason)) { &[][..] } else { &outcomes };
+                let denied = admission.refusal.is_some() || asked.iter().any(|outcomes| outcomes.state.over_limit);
                 Verdict::Decided(Box::new(match denied {
                     true => Decision::denied(asked, &admission, Relief { free_at_ms, opened: &[] }, now_ms),
                     false => Decision::allowed(asked, now_ms),
@@ -121,7 +121,7 @@ impl Gateway {
         };
         let mut groups = Vec::new();
         for traced in traced {
-            groups.push(self.explained(facts, traced, &judged, now_ms).await?);
+            groups.push(self.explained(facts, traced, &outcomes, now_ms).await?);
         }
         let subscription = facts.subscribed.at(facts.now_ms).0.cloned();
         let known = facts.subscribed.version != NEVER_WRITTEN
@@ -142,10 +142,10 @@ impl Gateway {
         &self,
         facts: &CallFacts,
         traced: Traced,
-        judged: &[Judged],
+        outcomes: &[GroupOutcome],
         now_ms: TimeMs,
     ) -> Result<Explained, ServiceError> {
-        let Some(own) = judged.iter().find(|judged| Arc::ptr_eq(&judged.group, &traced.group)) else {
+        let Some(own) = outcomes.iter().find(|outcomes| Arc::ptr_eq(&outcomes.group, &traced.group)) else {
             return Ok(Explained { traced, counter: None, limit: None, lacks_room: false, grants: Vec::new() });
         };
         let grants = match own.state.granted {

@@ -10,7 +10,7 @@ use crate::domain::values::ids::GroupId;
 use crate::service::configuration::app_config::{AppConfig, GroupKind};
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::metering::call::Asker;
+use crate::service::metering::call::CounterContext;
 use crate::service::metering::usage::Usage;
 use crate::service::tenant::Tenant;
 use crate::store::accounts::users::{ClosedWindow, Stored, StoredCounter};
@@ -68,12 +68,12 @@ impl Gateway {
     pub async fn history(
         &self,
         tenant: &Tenant,
-        asker: Asker<'_>,
+        context: CounterContext<'_>,
         wanted: impl Fn(&GroupId, &GroupKind) -> bool,
     ) -> Result<Vec<PastWindow>, ServiceError> {
-        let usage = self.usage(tenant, asker, |_| true).await?;
+        let usage = self.usage(tenant, context, |_| true).await?;
         let config = self.config(&tenant.app).await?;
-        let Asker { caller, metadata } = asker;
+        let CounterContext { caller, metadata } = context;
         let subject = Subject { user: Some(caller.user), app: caller.app, key: caller.key, metadata };
         let kinds = config.groups.iter().filter(|(group, kind)| wanted(group, kind));
         let scopes: HashSet<&Scope> = kinds.map(|(_, kind)| &kind.scope).collect();

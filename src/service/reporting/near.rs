@@ -18,7 +18,7 @@ use crate::domain::values::ids::{GroupId, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::metering::call::Asker;
+use crate::service::metering::call::CounterContext;
 use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
 use crate::store::reporting::near::{CounterName, Near, Noted};
@@ -207,8 +207,9 @@ impl Gateway {
         }
         let Some(user) = owner.user().and_then(|user| UserId::parse(user).ok()) else { return Ok(None) };
         let metadata = Metadata::default();
-        let asker = Asker { caller: Caller { user: &user, app: &tenant.app, key: None }, metadata: &metadata };
-        let usage = self.usage(tenant, asker, |known| known.id == *group).await?;
+        let context =
+            CounterContext { caller: Caller { user: &user, app: &tenant.app, key: None }, metadata: &metadata };
+        let usage = self.usage(tenant, context, |known| known.id == *group).await?;
         Ok(usage.counters.into_iter().next())
     }
 }

@@ -14,7 +14,7 @@ use crate::domain::values::ids::{GroupId, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::metering::call::Asker;
+use crate::service::metering::call::CounterContext;
 use crate::service::tenant::Tenant;
 
 /// How many complete days before today a forecast uses.
@@ -100,11 +100,11 @@ impl Gateway {
     /// [`ServiceError`]
     pub async fn forecast(&self, tenant: &Tenant, user: &UserId) -> Result<(TimeMs, Vec<Outlook>), ServiceError> {
         let metadata = Metadata::default();
-        let asker = Asker { caller: Caller { user, app: &tenant.app, key: None }, metadata: &metadata };
+        let context = CounterContext { caller: Caller { user, app: &tenant.app, key: None }, metadata: &metadata };
         let own = |group: &crate::domain::configuration::limit_group::LimitGroup| {
             group.scope.is_user() && group.quota.is_some() && !group.is_concurrent()
         };
-        let usage = self.usage(tenant, asker, own).await?;
+        let usage = self.usage(tenant, context, own).await?;
         let today = Day::of(usage.now_ms);
         let (days, charged) = self.charged_before(tenant, user, today).await?;
         let since_ms = usage.subscription.as_ref().map_or(TimeMs::MIN, |subscription| subscription.started_at_ms);
