@@ -78,7 +78,7 @@ impl Store {
         let to = if prefix.is_empty() { b"+".to_vec() } else { [b"(", prefix.as_bytes(), b"\xff"].concat() };
         let mut command = redis::cmd("ZRANGE");
         command.arg(bucket.users()).arg(from).arg(to).arg("BYLEX").arg("LIMIT").arg(0).arg(count);
-        let names: Vec<String> = redis::from_redis_value(self.command(&command).await?).map_err(unexpected)?;
+        let names: Vec<String> = redis::from_redis_value(self.page(&command).await?).map_err(unexpected)?;
         names.iter().map(|name| UserId::parse(name).map_err(unexpected)).collect()
     }
 

@@ -245,7 +245,7 @@ impl Store {
         let mut scan = redis::cmd("SCAN");
         scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(PAGE);
         let value = self
-            .timed(&crate::store::client::library::round_trips("command"), self.links.own()?.run_on(master, &scan))
+            .timed(&crate::store::client::library::round_trips("command"), self.pages.run_on(master, &scan))
             .await?;
         redis::from_redis_value(value).map_err(unexpected)
     }

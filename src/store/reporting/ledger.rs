@@ -105,7 +105,7 @@ impl Store {
         command.arg(bucket.stream(stream));
         command.arg(after.map_or_else(|| "-".to_owned(), |id| format!("({}", id.text())));
         command.arg(until.map_or_else(|| "+".to_owned(), EntryId::text)).arg("COUNT").arg(count);
-        read_entries(bucket, self.command(&command).await?)
+        read_entries(bucket, self.page(&command).await?)
     }
 
     /// Whether any stream of a bucket has later entries than these, in the order of [`Stream::ALL`].
@@ -144,7 +144,7 @@ impl Store {
         let mut command = redis::cmd("XREVRANGE");
         command.arg(bucket.stream(stream)).arg(before.map_or_else(|| "+".to_owned(), |id| format!("({}", id.text())));
         command.arg("-").arg("COUNT").arg(count);
-        read_entries(bucket, self.command(&command).await?)
+        read_entries(bucket, self.page(&command).await?)
     }
 
     /// Real time in milliseconds on the bucket's server: no entry that is appended later has a smaller ID.
@@ -213,7 +213,7 @@ impl Store {
         let length = redis::from_redis_value(self.command(redis::cmd("XLEN").arg(key)).await?).map_err(unexpected)?;
         let mut command = redis::cmd("XRANGE");
         command.arg(key).arg("-").arg("+").arg("COUNT").arg(count);
-        let Value::Array(entries) = self.command(&command).await? else { return Err(unexpected("no list of entries")) };
+        let Value::Array(entries) = self.page(&command).await? else { return Err(unexpected("no list of entries")) };
         let bytes: usize = entries.iter().map(bytes_of).sum();
         Ok((length, (bytes / entries.len().max(1)) as u64))
     }
