@@ -1,4 +1,4 @@
-//! Every module belongs to a layer and a area, and imports only lower layers.
+//! Every module belongs to a layer and an area, and imports only lower layers.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ pub fn module(path: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_module_belongs_to_a_known_layer_and_room() {
+fn every_module_belongs_to_a_known_layer_and_area() {
     let mut offences = Vec::new();
     for (path, _) in files("src", "rs") {
         let module = module(&path);
@@ -67,7 +67,7 @@ fn is_area(layer: &str, area: &str) -> bool {
 }
 
 #[test]
-fn tests_of_the_api_have_the_rooms_of_the_api() {
+fn tests_of_the_api_have_the_areas_of_the_api() {
     for (path, _) in files("tests/api", "rs") {
         let area = path.strip_prefix("tests/api/").unwrap().split('/').next().unwrap();
         assert!(area == "main.rs" || area == "wire" || AREAS.contains(&area), "{path}");
