@@ -11,8 +11,7 @@ use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{EventName, GroupId, KeyId, UserId};
-use crate::domain::values::metadata::{self, Metadata};
-use crate::domain::values::number::Number;
+use crate::domain::values::metadata::Metadata;
 
 /// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]

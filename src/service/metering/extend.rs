@@ -113,7 +113,7 @@ impl Gateway {
             target,
             ttl_ms: extension.ttl_ms.unwrap_or(0),
             measured,
-            facts: facts.counting_facts(&known.snapshot.user, &admission),
+            facts: facts.for_counting_script(&known.snapshot.user, &admission),
             verdict: verdict(&admission),
             owners: &owners,
             asked: asked.as_ref(),

@@ -91,7 +91,7 @@ impl Gateway {
         let args = ReserveArgs {
             bucket: &facts.bucket,
             operation,
-            facts: facts.counting_facts(&call.user, &admission),
+            facts: facts.for_counting_script(&call.user, &admission),
             verdict: verdict(&admission),
             ttl_ms,
             about: &about,

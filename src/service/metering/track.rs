@@ -115,7 +115,7 @@ impl Gateway {
         let args = TrackArgs {
             bucket: &facts.bucket,
             operation,
-            facts: facts.counting_facts(&call.user, &admission),
+            facts: facts.for_counting_script(&call.user, &admission),
             verdict: if enforce { verdict(&admission) } else { "" },
             enforce,
             refund: purpose == Purpose::GiveBack,

@@ -87,7 +87,7 @@ impl Gateway {
             let stored = self.store.stored_owner(&bucket, &entry.owner).await?;
             accounts.push((entry.clone(), stored.window_of(&entry.group, &entry.serial)));
         }
-        let outcome = || entries.iter().rev().find_map(|stored| stored.entry.told.outcome);
+        let outcome = || entries.iter().rev().find_map(|stored| stored.entry.details.outcome);
         Ok(ExplainedReservation {
             status,
             late: entries.iter().any(|stored| stored.entry.late) || state.as_ref().is_some_and(|state| state.late),
