@@ -75,7 +75,7 @@ async fn try_at_once(stage: &Stage, contexts: &[Api], before: u64, draft: Value,
     tell(&format!("memory of a node for 10 drafts at once, {case}"), format!("{growth} MB"), "< 150 MB");
 }
 
-pub async fn tell_all() {
+pub async fn report_all() {
     let stage = Stage::set(1).await;
     let admin = Api::at(&stage.nodes[0].url, ADMIN_KEY);
     let mut contexts = Vec::new();

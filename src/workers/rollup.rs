@@ -104,7 +104,7 @@ impl RollUp {
     pub async fn run(self, pulse: Pulse) {
         let leases = Leases::new(Arc::clone(&self.gateway), Work::Rollups, pulse);
         let mut turns: Vec<Turn> = Vec::new();
-        let mut told = BTreeSet::new();
+        let mut shown = BTreeSet::new();
         let mut far = Instant::now();
         let (mut known, mut held) = (None, 0);
         loop {
@@ -122,7 +122,7 @@ impl RollUp {
                 }
                 self.look(&mut turns, &leases).await?;
                 if look_far {
-                    self.look_far(&mut turns, &mut told, &leases).await?;
+                    self.look_far(&mut turns, &mut shown, &leases).await?;
                 }
                 Ok::<_, ServiceError>(())
             }
@@ -224,15 +224,15 @@ impl RollUp {
         Ok(entries)
     }
 
-    /// Trims streams and sets the gauges of the live modes; `told` are the apps whose gauges were set before.
+    /// Trims streams and sets the gauges of the live modes; `shown` are the apps whose gauges were set before.
     async fn look_far(
         &self,
         turns: &mut [Turn],
-        told: &mut BTreeSet<AppId>,
+        shown: &mut BTreeSet<AppId>,
         leases: &Leases,
     ) -> Result<(), ServiceError> {
         // Gauges that other nodes will set from now on.
-        let mut gauges: HashMap<AppId, Gauges> = told.iter().map(|app| (app.clone(), Gauges::default())).collect();
+        let mut gauges: HashMap<AppId, Gauges> = shown.iter().map(|app| (app.clone(), Gauges::default())).collect();
         let now = self.now().await?;
         let mut apps: HashSet<AppId> = HashSet::new();
         for turn in turns {
@@ -255,7 +255,7 @@ impl RollUp {
         }
         for (app, gauges) in gauges {
             gauges.set(&app);
-            told.insert(app);
+            shown.insert(app);
         }
         Ok(())
     }

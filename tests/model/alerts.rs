@@ -12,7 +12,7 @@ pub struct Watch {
     serial: u64,
     limit: u64,
     /// The highest reported percentage.
-    told: u64,
+    reply: u64,
 }
 
 fn is_passed(percent: u64, limit: u64, used: u64) -> bool {
@@ -25,10 +25,10 @@ impl Watch {
     fn brought_up(mut self, serial: u64, granted: u64, used: u64) -> Self {
         let limit = self.quota + granted;
         if self.serial != serial {
-            self.told = 0;
+            self.reply = 0;
         } else if self.limit != limit {
             let passed = self.percents.iter().filter(|percent| limit > 0 && is_passed(**percent, limit, used));
-            self.told = passed.max().copied().unwrap_or(0);
+            self.reply = passed.max().copied().unwrap_or(0);
         }
         (self.serial, self.limit) = (serial, limit);
         self
@@ -45,7 +45,7 @@ impl Model {
         };
         let (granted, used) = (self.granted(name, (serial, Change::Same)), self.used(name, serial));
         let counter = self.counter(name);
-        let new = Watch { quota, percents: group.alerts, serial: 0, limit: 0, told: 0 };
+        let new = Watch { quota, percents: group.alerts, serial: 0, limit: 0, reply: 0 };
         let known = counter.watch.take().map_or(new, |known| Watch { quota, percents: group.alerts, ..known });
         counter.watch = Some(known.brought_up(serial, granted, used));
     }
@@ -61,9 +61,9 @@ impl Model {
         let passed = watch
             .percents
             .iter()
-            .filter(|percent| watch.limit > 0 && **percent > watch.told && is_passed(**percent, watch.limit, used));
+            .filter(|percent| watch.limit > 0 && **percent > watch.reply && is_passed(**percent, watch.limit, used));
         let passed: Vec<u64> = passed.copied().collect();
-        watch.told = passed.last().copied().unwrap_or(watch.told);
+        watch.reply = passed.last().copied().unwrap_or(watch.reply);
         counter.watch = Some(watch);
         passed.into_iter().map(|percent| (name.1.to_owned(), percent)).collect()
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::call::{Name, Stand, Told};
+use super::call::{Name, Reply, Stand};
 use super::rules::{Group, Labels, Measure};
 use super::state::{Entry, GRACE_MS, Model, Reservation, Status};
 
@@ -39,16 +39,16 @@ impl Actual {
 }
 
 impl Model {
-    pub fn unknown() -> Told {
-        Told::problem(404, "not_found")
+    pub fn unknown() -> Reply {
+        Reply::problem(404, "not_found")
     }
 
-    pub fn expired() -> Told {
-        Told::problem(410, "reservation_expired")
+    pub fn expired() -> Reply {
+        Reply::problem(410, "reservation_expired")
     }
 
-    pub fn not_pending() -> Told {
-        Told::problem(409, "reservation_not_pending")
+    pub fn not_pending() -> Reply {
+        Reply::problem(409, "reservation_not_pending")
     }
 
     pub fn is_gone(&self, it: &Reservation) -> bool {
@@ -76,14 +76,14 @@ impl Model {
         stands
     }
 
-    fn settled(&self, of: Name, counters: Vec<Stand>, replayed: bool) -> Told {
+    fn settled(&self, of: Name, counters: Vec<Stand>, replayed: bool) -> Reply {
         let it = &self.reservations[&of];
         let word = match it.status {
             Status::Held => "held",
             Status::Committed => "committed",
             Status::Released => "released",
         };
-        Told { word: word.to_owned(), late: it.late, replayed, counters, ..Told::ok() }
+        Reply { word: word.to_owned(), late: it.late, replayed, counters, ..Reply::ok() }
     }
 
     /// What each held group is charged in total after this call, or `None` to charge everything that is held.
@@ -112,7 +112,7 @@ impl Model {
         Some(totals)
     }
 
-    pub fn commit(&mut self, of: Name, figures: &[Actual], is_final: bool, reject_late: bool) -> Told {
+    pub fn commit(&mut self, of: Name, figures: &[Actual], is_final: bool, reject_late: bool) -> Reply {
         let Some(before) = self.reservations.get(&of).cloned() else { return Self::unknown() };
         let late = self.now_ms >= before.expires_ms;
         if self.is_gone(&before) {
@@ -157,7 +157,7 @@ impl Model {
         }
         after.late |= late;
         after.status = if is_final { Status::Committed } else { Status::Held };
-        let told = after.clone();
+        let reply = after.clone();
         if is_final {
             after.held.clear();
         }
@@ -169,10 +169,10 @@ impl Model {
                 passed.extend(self.passed_since(&name, serial, before));
             }
         }
-        Told { passed, ..self.settled(of, self.accounts_of(&told), false) }
+        Reply { passed, ..self.settled(of, self.accounts_of(&reply), false) }
     }
 
-    pub fn release(&mut self, of: Name) -> Told {
+    pub fn release(&mut self, of: Name) -> Reply {
         let Some(before) = self.reservations.get(&of).cloned() else { return Self::unknown() };
         if self.is_gone(&before) {
             return Self::expired();
@@ -194,11 +194,11 @@ impl Model {
                 it.charged.push(Entry { amount: 0, ..entry.clone() });
             }
         }
-        let told = it.clone();
-        self.settled(of, self.accounts_of(&told), false)
+        let reply = it.clone();
+        self.settled(of, self.accounts_of(&reply), false)
     }
 
-    pub fn refund(&mut self, user: &str, of: Name, quantity: u64, steps: Option<u64>) -> Told {
+    pub fn refund(&mut self, user: &str, of: Name, quantity: u64, steps: Option<u64>) -> Reply {
         let Some(it) = self.reservations.get(&of).cloned().filter(|it| it.user == user) else {
             return Self::unknown();
         };
@@ -231,13 +231,13 @@ impl Model {
         }
         let it = self.reservations.get_mut(&of).unwrap();
         it.charged = charged;
-        let mut told = it.clone();
-        let in_flight = |id: &str| told.rules.iter().any(|group| group.id == id && group.is_concurrent());
-        let kept: Vec<Entry> = told.charged.iter().filter(|entry| !in_flight(entry.group)).cloned().collect();
-        told.charged = kept;
-        let counters = self.accounts_of(&told);
+        let mut reply = it.clone();
+        let in_flight = |id: &str| reply.rules.iter().any(|group| group.id == id && group.is_concurrent());
+        let kept: Vec<Entry> = reply.charged.iter().filter(|entry| !in_flight(entry.group)).cloned().collect();
+        reply.charged = kept;
+        let counters = self.accounts_of(&reply);
         let groups = counters.iter().map(|stand| stand.group.clone()).collect();
-        Told { word: "matched".to_owned(), groups, counters, ..Told::ok() }
+        Reply { word: "matched".to_owned(), groups, counters, ..Reply::ok() }
     }
 
     fn take_back(&mut self, entry: &mut Entry, given: u64) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::alerts::Watch;
-use super::call::{Call, Name, Stand, Told};
+use super::call::{Call, Name, Reply, Stand};
 use super::rules::{Anchor, Group, Item, Labels, Ms, Plan, Rules, Window};
 
 pub const GRACE_MS: Ms = 15 * 60_000;
@@ -120,7 +120,7 @@ pub struct Model {
     pub accounts: BTreeMap<(CounterName, u64), Account>,
     pub reservations: BTreeMap<Name, Reservation>,
     /// First answers to calls with an idempotency key.
-    pub done: BTreeMap<Name, (Call, Told)>,
+    pub done: BTreeMap<Name, (Call, Reply)>,
 }
 
 impl Model {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::call::{Edit, Name, Told, subscription_word};
+use super::call::{Edit, Name, Reply, subscription_word};
 use super::rules::{Group, Ms, OnChange, SECOND_MS, Scope, Window};
 use super::state::{CounterName, Grant, Model, Request, RequestStatus, Subscription};
 
@@ -19,21 +19,21 @@ pub struct Upsert {
     pub reset: bool,
 }
 
-fn invalid() -> Told {
-    Told::problem(400, "invalid_request")
+fn invalid() -> Reply {
+    Reply::problem(400, "invalid_request")
 }
 
 fn whole(ms: Ms) -> Ms {
     ms.div_euclid(SECOND_MS) * SECOND_MS
 }
 
-fn told(subscription: &Subscription, changed: bool) -> Told {
+fn reply(subscription: &Subscription, changed: bool) -> Reply {
     let Subscription { plan, started_ms, cycle_ms, ends_ms, limits } = *subscription;
-    Told { word: subscription_word(plan, started_ms, cycle_ms, ends_ms, limits, changed), ..Told::ok() }
+    Reply { word: subscription_word(plan, started_ms, cycle_ms, ends_ms, limits, changed), ..Reply::ok() }
 }
 
 impl Model {
-    pub fn subscribe(&mut self, user: &str, upsert: Upsert) -> Told {
+    pub fn subscribe(&mut self, user: &str, upsert: Upsert) -> Reply {
         let plan = &self.rules.plans[upsert.plan];
         let stranger = upsert.limits.flatten().is_some_and(|(group, _)| plan.group(group).is_none());
         if stranger || upsert.started_ms.is_some_and(|start| start > self.now_ms) {
@@ -53,7 +53,7 @@ impl Model {
             return invalid();
         }
         if same.as_ref() == Some(&next) {
-            return told(&next, false);
+            return reply(&next, false);
         }
         let re_anchored = of_same.is_some_and(|old| old.anchor() != next.anchor());
         let reset = upsert.reset && (re_anchored || of_same.is_none());
@@ -64,7 +64,7 @@ impl Model {
             self.start_anew_from(before, None);
         }
         self.users.entry(user.to_owned()).or_default().subscription = Some(next.clone());
-        told(&next, true)
+        reply(&next, true)
     }
 
     /// The current windows of a user's own counters.
@@ -125,11 +125,11 @@ impl Model {
         }
     }
 
-    pub fn cancel(&mut self, user: &str, ends_ms: Option<Ms>) -> Told {
+    pub fn cancel(&mut self, user: &str, ends_ms: Option<Ms>) -> Reply {
         let Some(running) = self.running(user).cloned() else {
             return match self.users.get(user).is_some_and(|user| user.subscription.is_some()) {
-                true => Told::problem(409, "already_canceled"),
-                false => Told::problem(404, "not_found"),
+                true => Reply::problem(409, "already_canceled"),
+                false => Reply::problem(404, "not_found"),
             };
         };
         let end = whole(ends_ms.unwrap_or(self.now_ms));
@@ -139,17 +139,17 @@ impl Model {
         let changed = running.ends_ms != Some(end);
         let next = Subscription { ends_ms: Some(end), ..running };
         self.users.get_mut(user).unwrap().subscription = Some(next.clone());
-        told(&next, changed)
+        reply(&next, changed)
     }
 
-    pub fn block(&mut self, user: &str, blocked: bool) -> Told {
+    pub fn block(&mut self, user: &str, blocked: bool) -> Reply {
         let user = self.users.entry(user.to_owned()).or_default();
         let changed = user.blocked != blocked;
         user.blocked = blocked;
-        Told { word: format!("{blocked} {changed}"), ..Told::ok() }
+        Reply { word: format!("{blocked} {changed}"), ..Reply::ok() }
     }
 
-    pub fn reset(&mut self, user: &str, group: Option<&'static str>) -> Told {
+    pub fn reset(&mut self, user: &str, group: Option<&'static str>) -> Reply {
         let rules = &self.first_rules;
         let mut known = rules.plans.values().chain(rules.policies.values());
         if group.is_some_and(|id| known.all(|plan| plan.group(id).is_none())) {
@@ -158,7 +158,7 @@ impl Model {
         // Only of the user's own counters.
         let before = self.windows_of(user);
         self.start_anew_from(before, group);
-        Told { word: format!("{} true", self.is_blocked(user)), ..Told::ok() }
+        Reply { word: format!("{} true", self.is_blocked(user)), ..Reply::ok() }
     }
 
     /// The group that applies to an owner: in the user's plan or the policies, or shared by several users.
@@ -190,7 +190,7 @@ impl Model {
         (given.join(",") == names && !is_past && !is_endless).then_some(window)
     }
 
-    pub fn grant(&mut self, name: Name, owner: &str, id: &'static str, amount: u64, expires_ms: Option<Ms>) -> Told {
+    pub fn grant(&mut self, name: Name, owner: &str, id: &'static str, amount: u64, expires_ms: Option<Ms>) -> Reply {
         let Some(window) = self.drafted(owner, id, expires_ms) else { return invalid() };
         let counter = (owner.to_owned(), id);
         if self.live_grants(&counter, window).len() >= MOST_GRANTS {
@@ -205,7 +205,7 @@ impl Model {
         });
         let serial = serial.filter(|_| expires_ms.is_none());
         grants.push(Grant { name, amount, serial, ends_ms: expires_ms });
-        Told { status: 201, ..Told::default() }
+        Reply { status: 201, ..Reply::default() }
     }
 
     fn live_grants(&self, counter: &CounterName, window: Option<Window>) -> Vec<Name> {
@@ -235,14 +235,14 @@ impl Model {
     }
 
     /// Revokes a live grant, see [`Model::grant_of`].
-    pub fn revoke(&mut self, of: Name) -> Told {
-        let Some(name) = self.grant_of(of) else { return Told::problem(404, "not_found") };
+    pub fn revoke(&mut self, of: Name) -> Reply {
+        let Some(name) = self.grant_of(of) else { return Reply::problem(404, "not_found") };
         self.counter(&name).grants.retain(|grant| grant.name != of);
-        Told { status: 204, ..Told::default() }
+        Reply { status: 204, ..Reply::default() }
     }
 
     /// Changes a group of a plan or policy.
-    pub fn edit(&mut self, policy: bool, of: &'static str, id: &'static str, edit: Edit) -> Told {
+    pub fn edit(&mut self, policy: bool, of: &'static str, id: &'static str, edit: Edit) -> Reply {
         let (now, first) = match policy {
             true => (&mut self.rules.policies, &self.first_rules.policies),
             false => (&mut self.rules.plans, &self.first_rules.plans),
@@ -257,37 +257,37 @@ impl Model {
             (Edit::Enforcement(enforcement), Some(at)) => plan.groups[at].enforcement = enforcement,
             (_, None) => {}
         }
-        Told::ok()
+        Reply::ok()
     }
 
     fn request(&self, counter: &CounterName) -> Option<&Request> {
         self.counters.get(counter)?.request.as_ref()
     }
 
-    pub fn approve(&mut self, name: Name, owner: &str, id: &'static str, amount: u64, until_ms: Option<Ms>) -> Told {
+    pub fn approve(&mut self, name: Name, owner: &str, id: &'static str, amount: u64, until_ms: Option<Ms>) -> Reply {
         let counter = (owner.to_owned(), id);
         if self.drafted(owner, id, until_ms).is_none() {
             return invalid();
         }
         if self.request(&counter).is_none_or(|request| request.status != RequestStatus::Open) {
-            return Told::problem(409, "already_decided");
+            return Reply::problem(409, "already_decided");
         }
         let granted = self.grant(name, owner, id, amount, until_ms);
         if granted.status != 201 {
             return granted;
         }
         self.counter(&counter).request.as_mut().unwrap().status = RequestStatus::Approved;
-        Told { status: 200, ..Told::default() }
+        Reply { status: 200, ..Reply::default() }
     }
 
-    pub fn reject(&mut self, owner: &str, id: &'static str) -> Told {
+    pub fn reject(&mut self, owner: &str, id: &'static str) -> Reply {
         let counter = (owner.to_owned(), id);
         match self.counter(&counter).request.as_mut() {
             Some(request) if request.status == RequestStatus::Open => {
                 request.status = RequestStatus::Rejected;
-                Told { word: "rejected".to_owned(), ..Told::ok() }
+                Reply { word: "rejected".to_owned(), ..Reply::ok() }
             }
-            _ => Told::problem(409, "already_decided"),
+            _ => Reply::problem(409, "already_decided"),
         }
     }
 }

@@ -201,12 +201,12 @@ async fn usage_answers_in_its_documented_order_and_never_writes() {
     let before = table.dump().await;
     let owner = [table.owner("u", &[("g", DAY_1, 1, 1)])];
     for (word, belief) in ladder() {
-        let told = match table.store.usage(&table.bucket, table.facts(&belief), &owner).await.unwrap() {
+        let reported = match table.store.usage(&table.bucket, table.facts(&belief), &owner).await.unwrap() {
             UsageReply::Stale(stale, _) => stale_word(&stale),
             UsageReply::Reclaim(_) => "again",
             UsageReply::Usage { .. } => "usage",
         };
-        assert_eq!(told, word);
+        assert_eq!(reported, word);
     }
     assert_eq!(table.dump().await, before);
     let keys = &owner[0].keys;
@@ -418,7 +418,10 @@ async fn configure_register_and_set_clock_answer_in_their_documented_order() {
     let plan = PlanId::parse("p").unwrap();
     let versions: BTreeMap<String, String> =
         table.store.versions(&app, &Versioned::Plan(plan)).await.unwrap().into_iter().collect();
-    assert_eq!(versions, [("7", "at 7"), ("9", "at 9")].map(|(name, told)| (name.to_owned(), told.to_owned())).into());
+    assert_eq!(
+        versions,
+        [("7", "at 7"), ("9", "at 9")].map(|(name, reported)| (name.to_owned(), reported.to_owned())).into()
+    );
     let log = table.store.audit_entries(&configuration_audit(&app), None, 10).await.unwrap();
     assert_eq!(log.len(), 2, "one entry for each change, none for a repetition or a refusal");
 

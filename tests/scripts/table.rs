@@ -161,7 +161,7 @@ impl Table {
             revision: belief.revision,
             version: belief.version,
             validity: belief.validity,
-            tells_expiry: false,
+            reports_expiry: false,
             forget: None,
         }
     }
@@ -212,7 +212,7 @@ impl Table {
     }
 
     fn target<'a>(&'a self, id: &'a ReservationId, operation: &'a Operation) -> Target<'a> {
-        Target { bucket: &self.bucket, id, operation, tells_expiry: false }
+        Target { bucket: &self.bucket, id, operation, reports_expiry: false }
     }
 
     pub async fn commit_as(&self, operation: &Operation, id: &ReservationId, how: How<'_>) -> SettleReply {
@@ -287,7 +287,7 @@ impl Table {
             refund,
             about,
             snapshot,
-            told: "",
+            match_facts: "",
             owners,
             asked: None,
         };

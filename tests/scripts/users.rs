@@ -10,7 +10,7 @@ use quotagate::domain::values::ids::{GroupId, PlanId, UserId};
 use quotagate::store::accounts::change_user::{ChangeUserArgs, ChangeUserReply, MovedGroup, Reset, UserChange};
 use quotagate::store::accounts::grants::{GrantArgs, GrantReply, RevokeArgs, RevokeReply};
 use quotagate::store::client::library::WhenFull;
-use quotagate::store::metering::admission::{Forget, OwnedGroup, Owner, Stale};
+use quotagate::store::metering::admission::{OwnedGroup, Owner, Stale, UserExpiry};
 use quotagate::store::metering::operation::Operation;
 use quotagate::store::metering::request_snapshot::snapshot_text;
 use quotagate::store::metering::reserve::{ReserveArgs, ReserveReply};
@@ -87,7 +87,7 @@ async fn change_user_answers_in_order_and_versions_never_restart() {
     let reply = change(&table, &kept, "9000000000000001", false, Reset::Nothing, &[]).await;
     assert!(matches!(reply, ChangeUserReply::Changed { .. }));
     let reply = change(&table, &kept, "?", true, Reset::Nothing, &[]).await;
-    assert!(matches!(reply, ChangeUserReply::Before(told) if told == "{\"told\":1}"));
+    assert!(matches!(reply, ChangeUserReply::Before(reported) if reported == "{\"told\":1}"));
     let reply = change(&table, &keyed("s", "y"), "?", true, Reset::Nothing, &[]).await;
     assert!(matches!(reply, ChangeUserReply::Reused));
     assert_eq!(table.counters().await["version"], "9000000000000001");
@@ -163,16 +163,16 @@ async fn counters_come_over_to_another_plan() {
         assert!(matches!(reply, ChangeUserReply::Changed { .. }), "{reply:?}");
         let counters = table.counters().await;
         let (serial, window, used, held, blocked) = expected;
-        let told = format!("{action:?} of {stored:?} at {at} to {to}: {counters:?}");
+        let reported = format!("{action:?} of {stored:?} at {at} to {to}: {counters:?}");
         assert_eq!(
             (&*counters["g.seq"], &*counters["g.window"]),
             (serial, format!("{quota} {window}").as_str()),
-            "{told}"
+            "{reported}"
         );
-        assert_eq!((&*counters["g.used"], &*counters["g.held"]), (used, held), "{told}");
-        assert_eq!(counters.get("g.blocked").map(String::as_str), blocked, "{told}");
+        assert_eq!((&*counters["g.used"], &*counters["g.held"]), (used, held), "{reported}");
+        assert_eq!(counters.get("g.blocked").map(String::as_str), blocked, "{reported}");
         let past = table.past().await;
-        assert_eq!(past.get("g.1").is_some_and(|past| past.starts_with("4 ")), serial == "2", "{told}: {past:?}");
+        assert_eq!(past.get("g.1").is_some_and(|past| past.starts_with("4 ")), serial == "2", "{reported}: {past:?}");
     }
 }
 
@@ -283,7 +283,7 @@ async fn data_of_users_who_never_subscribed_expire_after_the_last_window() {
     let reserve = async |name: &str, group: (&str, &str, u64, u64), at_ms: Option<i64>| {
         let user = UserId::parse(name).unwrap();
         let mut facts = table.facts(&BELIEF);
-        facts.forget = Some(Forget { user: &user, at_ms });
+        facts.forget = Some(UserExpiry { user: &user, at_ms });
         let owners = [table.owner(name, &[group])];
         let args = ReserveArgs {
             bucket: &table.bucket,

@@ -164,7 +164,7 @@ pub fn prepare(
     }
     let mut refusing = Refusing::default();
     for (place, request) in requests.iter().enumerate() {
-        let asked = admission.ask(standing, Asked { caller, request: *request, now, purpose }, &mut refusing);
+        let asked = admission.ask(standing, ItemRequest { caller, request: *request, now, purpose }, &mut refusing);
         asked.map_err(|fault| match requests.len() {
             1 => fault,
             _ => fault.within(&format!("items[{place}]")),
@@ -191,7 +191,7 @@ pub fn prepare(
 
 /// One request of a call.
 #[derive(Clone, Copy)]
-struct Asked<'a> {
+struct ItemRequest<'a> {
     caller: Caller<'a>,
     request: Request<'a>,
     now: TimeMs,
@@ -270,10 +270,10 @@ impl Admission {
     fn ask(
         &mut self,
         standing: EffectiveLimits<'_>,
-        asked: Asked<'_>,
+        asked: ItemRequest<'_>,
         refusing: &mut Refusing,
     ) -> Result<(), FieldError> {
-        let Asked { caller, request, now, purpose } = asked;
+        let ItemRequest { caller, request, now, purpose } = asked;
         let plans = standing.plan.map_or(0, |plan| plan.groups.len());
         let (mut matches, mut in_plan) = (0, false);
         for (place, group) in standing.groups().enumerate() {

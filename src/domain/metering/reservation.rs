@@ -267,7 +267,7 @@ impl RequestSnapshot {
         for (item, actual) in self.each(actuals)? {
             let metadata = item.metadata.clone().merged(&actual.metadata);
             let figures = Figures { quantity: Some(actual.quantity.unwrap_or(item.quantity).0), metadata: &metadata };
-            let measured = Remeasured { labels: &metadata, figures, missing: Missing::Estimate };
+            let measured = Remeasurement { labels: &metadata, figures, missing: Missing::Estimate };
             self.totals(app, rules, item, measured, &mut totals)?;
         }
         Ok(totals)
@@ -288,7 +288,7 @@ impl RequestSnapshot {
             }
             let labels = item.metadata.clone().merged(&actual.metadata);
             let figures = Figures { quantity: drawn.quantity.map(|sum| sum.0), metadata: &sums };
-            let measured = Remeasured { labels: &labels, figures, missing: Missing::Zero };
+            let measured = Remeasurement { labels: &labels, figures, missing: Missing::Zero };
             self.totals(app, rules, item, measured, &mut totals)?;
             items.push(Item { drawn: Some(drawn), ..item.clone() });
         }
@@ -363,10 +363,10 @@ impl RequestSnapshot {
         app: &AppId,
         rules: &Rules,
         item: &Item,
-        measured: Remeasured<'_>,
+        measured: Remeasurement<'_>,
         totals: &mut Vec<Total>,
     ) -> Result<(), FieldError> {
-        let Remeasured { labels, figures, missing } = measured;
+        let Remeasurement { labels, figures, missing } = measured;
         for (owner, group, reserved_by) in self.held(app, rules, item).filter(|(_, group, _)| !group.is_concurrent()) {
             let rule = group.matching_rule(item.event.as_str(), labels).unwrap_or(reserved_by);
             let amount = amount(group, group.measure_of(rule), figures, missing)?;
@@ -393,7 +393,7 @@ impl RequestSnapshot {
 
 /// The input of a new measurement when a reservation is settled.
 #[derive(Clone, Copy)]
-struct Remeasured<'a> {
+struct Remeasurement<'a> {
     /// The metadata that chooses the rule.
     labels: &'a Metadata,
     figures: Figures<'a>,

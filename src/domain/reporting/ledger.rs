@@ -154,7 +154,7 @@ impl DeniedCall {
 
 /// A counter whose limit denied the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lack {
+pub struct DenyingCounter {
     pub owner: OwnerName,
     pub group: GroupId,
     pub requested: Amount,
@@ -198,14 +198,14 @@ pub struct Entry {
     pub call: Option<DeniedCall>,
     /// For a denial.
     pub reason: Option<Reason>,
-    pub lacks: Vec<Lack>,
+    pub denying: Vec<DenyingCounter>,
     /// For an expiry: holds of the reservation's first owner.
     pub held: Vec<Held>,
 }
 
 /// One item of an entry, for reports and exports.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Happened {
+pub struct EntryItem {
     pub event: EventName,
     pub quantity: Option<Decimal>,
     /// The request's metadata, overridden by the actual figures.
@@ -216,10 +216,10 @@ pub struct Happened {
 
 impl Entry {
     /// The items of the request with what this entry adds to them; none if the request is not known.
-    pub fn happened(&self) -> Vec<Happened> {
+    pub fn entry_items(&self) -> Vec<EntryItem> {
         let items: &[Item] = self.snapshot.as_ref().map_or(&[], |snapshot| &snapshot.items);
         let nothing = Actual::default();
-        let happened = items.iter().enumerate().map(|(place, item)| {
+        let entry_items = items.iter().enumerate().map(|(place, item)| {
             let actual = self.details.actual.get(place).unwrap_or(&nothing);
             let metadata = item.metadata.clone().merged(&actual.metadata);
             // After draws, every entry has increments. The figures of a reservation's refund are the refunded amounts.
@@ -229,14 +229,14 @@ impl Entry {
                 true => (actual.quantity.map(|quantity| quantity.0), actual.metadata.clone()),
                 false => (Some(actual.quantity.unwrap_or(item.quantity).0), metadata.clone()),
             };
-            Happened { event: item.event.clone(), quantity, metadata, figures }
+            EntryItem { event: item.event.clone(), quantity, metadata, figures }
         });
-        happened.collect()
+        entry_items.collect()
     }
 
     /// The metadata of the first item, overridden by the actual figures.
     pub fn metadata(&self) -> Metadata {
-        self.happened().into_iter().next().map(|happened| happened.metadata).unwrap_or_default()
+        self.entry_items().into_iter().next().map(|entry_items| entry_items.metadata).unwrap_or_default()
     }
 }
 

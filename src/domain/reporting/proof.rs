@@ -151,7 +151,7 @@ impl<I: Clone> Proof<I> {
         let nothing = BTreeMap::new();
         let chains = self.owners.get(owner).unwrap_or(&nothing);
         let mut drifts = Vec::new();
-        let mut told = |(group, serial): (&GroupId, &str), figure, stored: i64, proven: i64, entries: Vec<I>| {
+        let mut report = |(group, serial): (&GroupId, &str), figure, stored: i64, proven: i64, entries: Vec<I>| {
             if stored != proven || figure == Figure::Gone {
                 let (owner, group, serial) = (owner.clone(), group.clone(), serial.to_owned());
                 let doubtful = match (figure, chains.get(&(group.clone(), serial.clone()))) {
@@ -165,21 +165,21 @@ impl<I: Clone> Proof<I> {
         for counter in &stored.counters {
             let name = (&counter.group, counter.serial.as_str());
             if let Some((proven, entries)) = self.proven(chains, &counter.group, &counter.serial) {
-                told(name, Figure::Used, steps(counter.used), proven, entries);
+                report(name, Figure::Used, steps(counter.used), proven, entries);
             }
             if let Some(holds) = counter.holds {
-                told(name, Figure::Held, steps(counter.held), steps(holds), Vec::new());
+                report(name, Figure::Held, steps(counter.held), steps(holds), Vec::new());
             }
         }
         for ((group, serial), used) in &stored.closed {
             if let Some((proven, entries)) = self.proven(chains, group, serial) {
-                told((group, serial), Figure::Closed, steps(*used), proven, entries);
+                report((group, serial), Figure::Closed, steps(*used), proven, entries);
             }
         }
         for ((group, serial), chain) in chains {
             let proven = chain.opening + chain.sum;
             if proven != 0 && stored.misses(group, serial) {
-                told((group, serial), Figure::Gone, 0, proven, vec![chain.last.clone()]);
+                report((group, serial), Figure::Gone, 0, proven, vec![chain.last.clone()]);
             }
         }
         drifts

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Matched};
-use crate::domain::reporting::ledger::Lack;
+use crate::domain::reporting::ledger::DenyingCounter;
 use crate::domain::time::window::{TimeMs, Window, WindowKind};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::GroupId;
@@ -22,7 +22,7 @@ pub struct Opening {
 
 /// A change of a counter's limit during `[from_ms, until_ms)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extra {
+pub struct LimitChange {
     pub from_ms: TimeMs,
     /// None if it has no end.
     pub until_ms: Option<TimeMs>,
@@ -31,7 +31,7 @@ pub struct Extra {
     pub blocks: bool,
 }
 
-impl Extra {
+impl LimitChange {
     fn is_live(&self, now: TimeMs) -> bool {
         self.from_ms <= now && self.until_ms.is_none_or(|until| now < until)
     }
@@ -49,7 +49,7 @@ pub struct Account {
     serial: u64,
     /// `used` of the last closed windows by sequence number, since their holds may still settle.
     past: VecDeque<(u64, Amount)>,
-    extras: Vec<Extra>,
+    limit_changes: Vec<LimitChange>,
 }
 
 /// How many closed windows of a counter are remembered.
@@ -58,7 +58,7 @@ const PAST_WINDOWS: usize = 32;
 /// The amounts that one reservation holds and was charged in one counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hold {
-    /// Index of the counter in the book.
+    /// Index of the counter in [`InMemoryCounters`].
     pub place: usize,
     serial: u64,
     pub amount: Amount,
@@ -67,22 +67,22 @@ pub struct Hold {
 
 /// Counters by group and owner, created when they are first needed.
 #[derive(Debug, Default)]
-pub struct Book {
+pub struct InMemoryCounters {
     places: HashMap<GroupId, HashMap<OwnerName, usize>>,
     accounts: Vec<Account>,
     openings: HashMap<GroupId, HashMap<OwnerName, Opening>>,
-    extras: HashMap<GroupId, HashMap<OwnerName, Vec<Extra>>>,
+    limit_changes: HashMap<GroupId, HashMap<OwnerName, Vec<LimitChange>>>,
 }
 
-impl Book {
+impl InMemoryCounters {
     /// Sets the opening of a counter; later calls for the same counter are ignored.
     pub fn open(&mut self, owner: &OwnerName, group: &GroupId, opening: Opening) {
         self.openings.entry(group.clone()).or_default().entry(owner.clone()).or_insert(opening);
     }
 
     /// Must be called before the counter is first used.
-    pub fn extra(&mut self, owner: &OwnerName, group: &GroupId, extra: Extra) {
-        self.extras.entry(group.clone()).or_default().entry(owner.clone()).or_default().push(extra);
+    pub fn limit_change(&mut self, owner: &OwnerName, group: &GroupId, limit_change: LimitChange) {
+        self.limit_changes.entry(group.clone()).or_default().entry(owner.clone()).or_default().push(limit_change);
     }
 
     pub fn into_accounts(self) -> Vec<Account> {
@@ -95,17 +95,17 @@ impl Book {
 
     /// Moves the counters of an admission to their windows. Returns their indices, and the counters that are over
     /// their limits.
-    pub fn ask(&mut self, admission: &Admission, now: TimeMs) -> (Vec<usize>, Vec<Lack>) {
-        let mut lacks = Vec::new();
+    pub fn ask(&mut self, admission: &Admission, now: TimeMs) -> (Vec<usize>, Vec<DenyingCounter>) {
+        let mut denying = Vec::new();
         let places = admission.matched.iter().map(|matched| {
             let place = self.turn(&admission.owners[matched.owner], matched);
-            lacks.extend(self.accounts.get(place).and_then(|account| account.lack(matched, now)));
+            denying.extend(self.accounts.get(place).and_then(|account| account.denying_counter(matched, now)));
             place
         });
-        (places.collect(), lacks)
+        (places.collect(), denying)
     }
 
-    /// Holds the amounts of an admission in the counters that [`Book::ask`] returned.
+    /// Holds the amounts of an admission in the counters that [`InMemoryCounters::ask`] returned.
     pub fn hold(&mut self, admission: &Admission, places: &[usize]) -> Vec<Hold> {
         let pairs = admission.matched.iter().zip(places);
         let holds = pairs.filter_map(|(matched, place)| {
@@ -205,7 +205,7 @@ impl Book {
     }
 
     fn create(&mut self, owner: &Arc<OwnerName>, group: &LimitGroup, window: Window) -> usize {
-        let extras = self.extras.get_mut(&group.id).and_then(|owners| owners.remove(owner.as_ref()));
+        let limit_changes = self.limit_changes.get_mut(&group.id).and_then(|owners| owners.remove(owner.as_ref()));
         let used = self.opening(owner, &group.id, window);
         let account = Account {
             owner: Arc::clone(owner),
@@ -215,7 +215,7 @@ impl Book {
             held: Amount::ZERO,
             serial: 0,
             past: VecDeque::new(),
-            extras: extras.unwrap_or_default(),
+            limit_changes: limit_changes.unwrap_or_default(),
         };
         self.accounts.push(account);
         let place = self.accounts.len() - 1;
@@ -255,17 +255,18 @@ impl Account {
     }
 
     fn sum(&self, now: TimeMs, blocks: bool) -> Amount {
-        let live = self.extras.iter().filter(|extra| extra.blocks == blocks && extra.is_live(now));
-        live.fold(Amount::ZERO, |sum, extra| sum.saturating_add(extra.amount))
+        let live =
+            self.limit_changes.iter().filter(|limit_change| limit_change.blocks == blocks && limit_change.is_live(now));
+        live.fold(Amount::ZERO, |sum, limit_change| sum.saturating_add(limit_change.amount))
     }
 
     /// The decision of `lua/lib/counter.lua`: a limit of 0 denies every matching call, even with an amount of 0.
-    fn lack(&self, matched: &Matched, now: TimeMs) -> Option<Lack> {
+    fn denying_counter(&self, matched: &Matched, now: TimeMs) -> Option<DenyingCounter> {
         let group = &matched.group;
         let limit = group.refuses_beyond().saturating_add(self.sum(now, false)).saturating_sub(self.sum(now, true));
         let count = self.counted();
         let fits = count.checked_add(matched.amount).is_some_and(|sum| sum <= limit) && limit > Amount::ZERO;
-        (!fits).then(|| Lack {
+        (!fits).then(|| DenyingCounter {
             owner: self.owner.as_ref().clone(),
             group: group.id.clone(),
             requested: matched.amount,

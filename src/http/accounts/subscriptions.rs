@@ -11,13 +11,12 @@ use crate::domain::accounts::subscription::Upsert;
 use crate::domain::time::window::{TimeMs, parse_rfc3339};
 use crate::domain::values::ids::{PlanId, UserId};
 use crate::domain::values::number::explicit_null;
-use crate::http::configuration::plans::DryRun;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, ParsedBody, Query, check_note};
+use crate::http::wire::body::{Body, DryRun, ParsedBody, Query, check_note};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::CounterView;
 use crate::service::accounts::subscription_preview::{Effect, SubscriptionPreview};
-use crate::service::accounts::subscriptions::{Rules, SubscriptionView, Written};
+use crate::service::accounts::subscriptions::{GroupRegistration, SubscriptionView, SubscriptionWrite};
 use crate::service::error::ServiceError;
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -132,7 +131,8 @@ pub async fn subscribe(
         return Ok(HttpResponse::Ok().json(PutSubscription::Preview(preview.into())));
     }
     let note = fields.note.as_deref();
-    let written = Written { user: &fields.user_id, by: &principal.key.id, note, rules: Rules::New };
+    let written =
+        SubscriptionWrite { user: &fields.user_id, by: &principal.key.id, note, rules: GroupRegistration::New };
     let subscribed = principal.gateway.subscribe(&principal.tenant, written, &upsert, idempotency.as_ref()).await?;
     Ok(HttpResponse::Ok().json(PutSubscription::Subscription(Box::new(subscribed))))
 }
@@ -159,7 +159,8 @@ pub async fn cancel(principal: Principal, body: Body<CancelBody>) -> Result<Http
     let ends_at_ms = time("endsAt", fields.ends_at.as_deref())?;
     check_note(fields.note.as_deref())?;
     let note = fields.note.as_deref();
-    let written = Written { user: &fields.user_id, by: &principal.key.id, note, rules: Rules::Checked };
+    let written =
+        SubscriptionWrite { user: &fields.user_id, by: &principal.key.id, note, rules: GroupRegistration::Checked };
     let canceled = principal.gateway.cancel(&principal.tenant, written, ends_at_ms, idempotency.as_ref()).await?;
     Ok(HttpResponse::Ok().json(canceled))
 }

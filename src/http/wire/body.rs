@@ -7,7 +7,9 @@ use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
 
 use super::header::{Header, single};
 use super::payload;
@@ -128,6 +130,15 @@ pub fn repeatable(key: IdempotencyKey, call: &str, body: &[u8]) -> Idempotency {
 /// As [`idempotency`].
 pub fn idempotency_without_body(request: &HttpRequest) -> Result<Option<Idempotency>, ApiError> {
     idempotency(request, request.query_string().as_bytes())
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DryRun {
+    /// Return what would change, without writing it.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// A query string of type `T`. Like a body, it is checked when the handler reads it.

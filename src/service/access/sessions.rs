@@ -22,7 +22,7 @@ pub const LIFETIME_MS: u64 = 12 * 60 * 60 * 1000;
 /// A session as stored, under the SHA-256 of its ID.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Kept {
+struct StoredSession {
     /// SHA-256 of the key that it was created with.
     key_hash: String,
     expires_at: String,
@@ -76,7 +76,7 @@ impl Gateway {
         self.store.verify_identity().await?;
         let now_ms = TimeMs::try_from(self.store.time_us().await? / 1000).unwrap_or(0);
         let expires_at = rfc3339(now_ms + TimeMs::try_from(LIFETIME_MS).unwrap_or(0));
-        let kept = json(&Kept { key_hash: hash(key), expires_at: expires_at.clone() })?;
+        let kept = json(&StoredSession { key_hash: hash(key), expires_at: expires_at.clone() })?;
         let (log, audit_entry) = self.session_audit_entry(&record, "session.open", Some(&expires_at))?;
         self.store.keep_session(&hash(&id), &kept, LIFETIME_MS, &log, &audit_entry).await?;
         Ok(Session { id, key: record, expires_at })
@@ -91,7 +91,7 @@ impl Gateway {
             return Err(ServiceError::InvalidKey);
         }
         let text = self.store.session(&hash(id)).await?.ok_or(ServiceError::InvalidKey)?;
-        let kept: Kept =
+        let kept: StoredSession =
             serde_json::from_str(&text).map_err(|error| ServiceError::Internal(format!("a session: {error}")))?;
         let key = self.key_of_hash(&kept.key_hash).await?;
         Ok(Session { id: id.to_owned(), key, expires_at: kept.expires_at })

@@ -16,7 +16,7 @@ use crate::domain::values::number::Number;
 use crate::service::configuration::app_config::AppConfig;
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
-use crate::service::metering::admit::Asking;
+use crate::service::metering::admit::RequestedApproval;
 use crate::service::tenant::{BucketCursor, Tenant};
 use crate::store::accounts::approvals::{DecideArgs, DecideReply, StoredApproval};
 use crate::store::keys::Bucket;
@@ -259,7 +259,7 @@ fn bucket_of(tenant: &Tenant, id: &str) -> Option<Bucket> {
 
 fn view(config: &AppConfig, id: &str, stored: StoredApproval) -> Result<ApprovalView, ServiceError> {
     let damaged = || ServiceError::Internal("an approval request".to_owned());
-    let asking: Asking = serde_json::from_str(&stored.about).map_err(|_| damaged())?;
+    let asking: RequestedApproval = serde_json::from_str(&stored.about).map_err(|_| damaged())?;
     let policy = config.policy_of(&stored.group);
     let group = config.group(&stored.group);
     let unit = config.groups.get(&stored.group).map(|kind| kind.unit);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::subscriptions::{SubscriptionView, Wanted, view_of};
+use super::subscriptions::{RequestedChange, SubscriptionView, view_of};
 use crate::domain::accounts::subscription::{Move, Upsert};
 use crate::domain::configuration::limit_group::{LimitGroup, OnPlanChange};
 use crate::domain::metering::admission::{Admission, Caller, EffectiveLimits, Matched, overview};
@@ -17,7 +17,7 @@ use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::metering::facts::{Attempt, CallFacts};
 use crate::service::tenant::Tenant;
-use crate::store::accounts::users::Stored;
+use crate::store::accounts::users::StoredOwner;
 use crate::store::metering::usage::UsageReply;
 
 /// The effect on a counter.
@@ -102,7 +102,7 @@ impl Gateway {
 
 /// The present state of the user.
 struct Before<'a> {
-    stored: Option<&'a Stored>,
+    stored: Option<&'a StoredOwner>,
     now_ms: TimeMs,
 }
 
@@ -115,7 +115,7 @@ fn counters(
     admission: &Admission,
     states: &[CounterState],
     before: &Before<'_>,
-    wanted: &Wanted,
+    wanted: &RequestedChange,
 ) -> Vec<(Effect, Counter)> {
     let open = admission.matched.iter().zip(states).map(|(matched, state)| {
         let (effect, state) = before.becomes(matched, state, wanted);
@@ -138,7 +138,7 @@ fn counters(
 impl Before<'_> {
     /// Computes how `lua/change_user.lua` moves a counter. `state` is the counter in the window of the new plan, by
     /// the rule for overlapping windows.
-    fn becomes(&self, matched: &Matched, state: &CounterState, wanted: &Wanted) -> (Effect, CounterState) {
+    fn becomes(&self, matched: &Matched, state: &CounterState, wanted: &RequestedChange) -> (Effect, CounterState) {
         let group = &matched.group;
         let known = self.stored.and_then(|stored| stored.windows.iter().find(|counter| counter.group == group.id));
         let turned = known.is_some_and(|known| known.window.end_ms.is_some_and(|end| end <= matched.window.start_ms));

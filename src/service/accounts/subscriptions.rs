@@ -50,24 +50,24 @@ pub struct SubscriptionView {
 
 /// Whose subscription is written, and by whom.
 #[derive(Clone, Copy, Debug)]
-pub struct Written<'a> {
+pub struct SubscriptionWrite<'a> {
     pub user: &'a UserId,
     /// ID of the key.
     pub by: &'a KeyId,
     /// The reason, for the audit log.
     pub note: Option<&'a str>,
-    pub rules: Rules,
+    pub rules: GroupRegistration,
 }
 
 /// Whether the groups of a plan body in `customLimits` are registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rules {
+pub enum GroupRegistration {
     New,
     Checked,
 }
 
 /// The requested change of a subscription.
-pub(in crate::service) struct Wanted {
+pub(in crate::service) struct RequestedChange {
     pub subscription: Subscription,
     pub changed: bool,
     pub reset: bool,
@@ -84,11 +84,11 @@ impl Gateway {
     pub async fn subscribe(
         &self,
         tenant: &Tenant,
-        written: Written<'_>,
+        written: SubscriptionWrite<'_>,
         upsert: &Upsert,
         idempotency: Option<&Idempotency>,
     ) -> Result<SubscriptionView, ServiceError> {
-        if let (Rules::New, Some(Some(limits))) = (written.rules, &upsert.custom_limits) {
+        if let (GroupRegistration::New, Some(Some(limits))) = (written.rules, &upsert.custom_limits) {
             self.register_groups(tenant, &upsert.plan, limits).await?;
         }
         let operation = Operation::new(written.user.as_str(), idempotency, false);
@@ -126,7 +126,7 @@ impl Gateway {
                 reset_usage: false,
             };
             let wanted = self.upserted(facts, &upsert).await;
-            let written = Written { user, by, note: None, rules: Rules::Checked };
+            let written = SubscriptionWrite { user, by, note: None, rules: GroupRegistration::Checked };
             Ok(match self.subscribe_attempt(facts, written, &operation, wanted).await? {
                 Attempt::Done(_) => Attempt::Done(()),
                 Attempt::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
@@ -140,12 +140,12 @@ impl Gateway {
         &self,
         facts: &CallFacts,
         upsert: &Upsert,
-    ) -> Result<Wanted, ServiceError> {
+    ) -> Result<RequestedChange, ServiceError> {
         let upserted = upsert
             .apply(&facts.subscribed, facts.now_ms)
             .map_err(|(field, message)| ServiceError::invalid(field, message))?;
         self.takes_users(facts, &upserted.subscription.plan).await?;
-        Ok(Wanted {
+        Ok(RequestedChange {
             from_now: upserted.changed,
             subscription: upserted.subscription,
             changed: upserted.changed,
@@ -162,7 +162,7 @@ impl Gateway {
     pub async fn cancel(
         &self,
         tenant: &Tenant,
-        written: Written<'_>,
+        written: SubscriptionWrite<'_>,
         ends_at_ms: Option<TimeMs>,
         idempotency: Option<&Idempotency>,
     ) -> Result<SubscriptionView, ServiceError> {
@@ -177,9 +177,9 @@ impl Gateway {
     async fn subscribe_attempt(
         &self,
         facts: &CallFacts,
-        written: Written<'_>,
+        written: SubscriptionWrite<'_>,
         operation: &Operation,
-        wanted: Result<Wanted, ServiceError>,
+        wanted: Result<RequestedChange, ServiceError>,
     ) -> Result<Attempt<SubscriptionView>, ServiceError> {
         let user = written.user;
         let wanted = match wanted {
@@ -206,7 +206,7 @@ impl Gateway {
             after: Some(short(json(&view_of(user, &wanted.subscription, None))?)),
             ..AuditEntry::of_user(user, written.note, written.by)
         };
-        let told = facts.config.wants(WebhookEvent::SubscriptionChanged);
+        let wants_event = facts.config.wants(WebhookEvent::SubscriptionChanged);
         let args = ChangeUserArgs {
             bucket: &facts.bucket,
             operation,
@@ -224,7 +224,7 @@ impl Gateway {
             reset: if wanted.reset { Reset::All } else { Reset::Nothing },
             moved: &moved,
             audit_entry: wanted.changed.then_some(&audit_entry),
-            event: Some(text.as_str()).filter(|_| wanted.changed && told),
+            event: Some(text.as_str()).filter(|_| wanted.changed && wants_event),
             answer: &text,
         };
         Ok(match self.store.change_user(args).await? {
@@ -250,7 +250,7 @@ impl Gateway {
         &self,
         facts: &CallFacts,
         user: &UserId,
-        wanted: &Wanted,
+        wanted: &RequestedChange,
         validity: &mut Validity,
     ) -> Result<Vec<MovedGroup>, ServiceError> {
         let Some((moves, plan)) = wanted.moves.zip(facts.config.plan(&wanted.subscription.plan)) else {
@@ -334,7 +334,11 @@ impl Gateway {
     }
 }
 
-fn cancellation(present: &Subscribed, now: TimeMs, ends_at_ms: Option<TimeMs>) -> Result<Wanted, ServiceError> {
+fn cancellation(
+    present: &Subscribed,
+    now: TimeMs,
+    ends_at_ms: Option<TimeMs>,
+) -> Result<RequestedChange, ServiceError> {
     let Some(running) = present.at(now).0 else {
         return Err(match present.subscription {
             Some(_) => ServiceError::AlreadyCanceled,
@@ -348,7 +352,7 @@ fn cancellation(present: &Subscribed, now: TimeMs, ends_at_ms: Option<TimeMs>) -
     let changed = running.ends_at_ms != Some(end);
     let subscription = Subscription { ends_at_ms: Some(end), ..running.clone() };
     let from_now = ends_at_ms.is_none();
-    Ok(Wanted { subscription, changed, reset: false, moves: None, from_now, action: "subscription.cancel" })
+    Ok(RequestedChange { subscription, changed, reset: false, moves: None, from_now, action: "subscription.cancel" })
 }
 
 /// Keeps the audit log small: a custom plan may be large, and clients write it.

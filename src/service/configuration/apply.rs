@@ -63,7 +63,7 @@ pub struct Applied {
 
 /// A document, and how it is to be applied.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub struct ApplyRequest<'a> {
     pub document: &'a Configuration,
     /// Delete entries that a section of the document does not list.
     pub prune: bool,
@@ -73,7 +73,7 @@ pub struct Wanted<'a> {
 
 /// What applying a document would change.
 #[derive(Debug)]
-pub struct Previewed {
+pub struct ApplyPreview {
     pub applied: Applied,
     /// Of the configuration that the document was compared with.
     pub revision: u64,
@@ -173,7 +173,7 @@ fn gone<I: Ord + Clone, T>(present: &[I], wanted: &[(String, I, T)]) -> Vec<I> {
     gone
 }
 
-impl Wanted<'_> {
+impl ApplyRequest<'_> {
     /// Checked against the present configuration: what is to be written, and what stays although it is not named.
     fn draft(&self, placement: Placement, config: &AppConfig) -> Result<(Draft, Vec<String>), ServiceError> {
         self.if_match.check(Some(config.revision))?;
@@ -280,7 +280,11 @@ impl Gateway {
     ///
     /// # Errors
     /// [`ServiceError`], if that cannot be said.
-    pub async fn preview_configuration(&self, tenant: &Tenant, wanted: &Wanted<'_>) -> Result<Previewed, ServiceError> {
+    pub async fn preview_configuration(
+        &self,
+        tenant: &Tenant,
+        wanted: &ApplyRequest<'_>,
+    ) -> Result<ApplyPreview, ServiceError> {
         let config = self.load_config(&tenant.app).await?;
         let (draft, unlisted) = wanted.draft(tenant.placement, &config)?;
         let (preview, refusal) = match self.preview(tenant, &config, &draft).await {
@@ -292,7 +296,7 @@ impl Gateway {
             Some(error) => return Err(error),
         };
         let applied = Applied { applied: false, preview, unlisted, webhook_secrets: BTreeMap::new() };
-        Ok(Previewed { applied, revision: config.revision, refusal })
+        Ok(ApplyPreview { applied, revision: config.revision, refusal })
     }
 
     /// Makes the configuration match the document, in one step. Returns the changes.
@@ -302,7 +306,7 @@ impl Gateway {
     pub async fn apply(
         &self,
         tenant: &Tenant,
-        wanted: &Wanted<'_>,
+        wanted: &ApplyRequest<'_>,
         by: &KeyId,
         idempotency: Option<&Idempotency>,
     ) -> Result<Applied, ServiceError> {
@@ -334,7 +338,7 @@ impl Gateway {
     async fn write_closed(
         &self,
         tenant: &Tenant,
-        wanted: &Wanted<'_>,
+        wanted: &ApplyRequest<'_>,
         closed: ClosedDraft<'_>,
         by: &KeyId,
         operation: &Operation,

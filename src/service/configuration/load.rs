@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, TryStreamExt};
+use serde::de::DeserializeOwned;
 
 use super::app_config::{AppConfig, Change, VersionDocument};
 use crate::domain::configuration::plan::Plan;
@@ -94,6 +95,20 @@ impl Gateway {
         self.write_config(&tenant.app, tenant.placement, &operation, stamp, async |_, _| Ok(Change::default()))
             .await
             .map(|_| ())
+    }
+
+    /// [`Gateway::write_config`] with a document as answer.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn write_document<T: DeserializeOwned>(
+        &self,
+        tenant: &Tenant,
+        operation: &Operation,
+        change: impl AsyncFn(&AppConfig, u64) -> Result<Change, ServiceError>,
+    ) -> Result<T, ServiceError> {
+        let text = self.write_config(&tenant.app, tenant.placement, operation, 0, change).await?;
+        serde_json::from_str(&text).map_err(|_| ServiceError::IdempotencyKeyReused)
     }
 
     /// Changes the configuration. `change` receives the present one and the new revision, and is called again if

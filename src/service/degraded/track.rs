@@ -33,7 +33,7 @@ const AT_ONCE: usize = 8;
 const LOOK_AT: usize = 10_000;
 
 /// The outcome for one entry.
-enum Became {
+enum EntryOutcome {
     /// It is counted, now or before, or it was released.
     Counted,
     Held(Box<StoredReservation>),
@@ -108,22 +108,27 @@ impl Gateway {
         operation: &Operation,
     ) -> Result<(), ServiceError> {
         let counted = match self.count_by(tenant, call, operation).await? {
-            Became::Counted => true,
-            Became::Held(found) => self.commit_degraded(tenant, bucket, operation, &found).await?,
-            Became::Apart => false,
+            EntryOutcome::Counted => true,
+            EntryOutcome::Held(found) => self.commit_degraded(tenant, bucket, operation, &found).await?,
+            EntryOutcome::Apart => false,
         };
         if counted {
             return Ok(());
         }
         match self.count_by(tenant, call, &operation.apart()).await? {
-            Became::Counted => Ok(()),
-            Became::Held(_) | Became::Apart => {
+            EntryOutcome::Counted => Ok(()),
+            EntryOutcome::Held(_) | EntryOutcome::Apart => {
                 Err(ServiceError::Internal("the second name of its operation is taken".to_owned()))
             }
         }
     }
 
-    async fn count_by(&self, tenant: &Tenant, call: &Call, operation: &Operation) -> Result<Became, ServiceError> {
+    async fn count_by(
+        &self,
+        tenant: &Tenant,
+        call: &Call,
+        operation: &Operation,
+    ) -> Result<EntryOutcome, ServiceError> {
         self.with_facts(tenant, &call.user, async |facts| self.count_attempt(facts, call, operation).await).await
     }
 
@@ -132,7 +137,7 @@ impl Gateway {
         facts: &CallFacts,
         call: &Call,
         operation: &Operation,
-    ) -> Result<Attempt<Became>, ServiceError> {
+    ) -> Result<Attempt<EntryOutcome>, ServiceError> {
         // Without `concurrent` groups, since this call will never be ended.
         let admission = match self.admission(facts, call, Purpose::Tell).await {
             Ok(Prepared::Admitted(admission)) => admission,
@@ -155,7 +160,7 @@ impl Gateway {
             about: &call.about(),
             snapshot: &snapshot,
             // The node's own answer has the outcome.
-            told: "",
+            match_facts: "",
             owners: &owners,
             asked: None,
         };
@@ -163,7 +168,7 @@ impl Gateway {
         self.count_answer(facts, reply)
     }
 
-    fn count_answer(&self, facts: &CallFacts, reply: TrackReply) -> Result<Attempt<Became>, ServiceError> {
+    fn count_answer(&self, facts: &CallFacts, reply: TrackReply) -> Result<Attempt<EntryOutcome>, ServiceError> {
         Ok(match reply {
             TrackReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
             TrackReply::Again(ran) => Attempt::Again(ran),
@@ -172,19 +177,19 @@ impl Gateway {
                 if crowded > 0 {
                     metrics::counter!("quotagate_crowded_scopes_total", "call" => "track").increment(crowded);
                 }
-                Attempt::Done(Became::Counted)
+                Attempt::Done(EntryOutcome::Counted)
             }
             TrackReply::Denied(..) => {
                 return Err(ServiceError::invalid("quantity", "would exceed what a counter can hold"));
             }
-            TrackReply::Held(found) => Attempt::Done(Became::Held(found)),
-            TrackReply::Reused => Attempt::Done(Became::Apart),
+            TrackReply::Held(found) => Attempt::Done(EntryOutcome::Held(found)),
+            TrackReply::Reused => Attempt::Done(EntryOutcome::Apart),
             // Redis allowed it without a counter.
-            TrackReply::Unmetered(_) => Attempt::Done(Became::Counted),
+            TrackReply::Unmetered(_) => Attempt::Done(EntryOutcome::Counted),
             TrackReply::Before(first) => Attempt::Done(match *first {
                 // The reserve was repeated at another node and denied there.
-                TrackReply::Denied(..) => Became::Apart,
-                _ => Became::Counted,
+                TrackReply::Denied(..) => EntryOutcome::Apart,
+                _ => EntryOutcome::Counted,
             }),
         })
     }
@@ -200,8 +205,8 @@ impl Gateway {
         let created_at_ms = found.created_at_ms;
         let id = ReservationId { name: operation.name.clone(), created_at_ms, bucket: bucket.number() };
         let settling = Operation::new("", None, false);
-        let tells_expiry = self.tells_expiry(tenant).await?;
-        let target = Target { bucket, id: &id, operation: &settling, tells_expiry };
+        let reports_expiry = self.reports_expiry(tenant).await?;
+        let target = Target { bucket, id: &id, operation: &settling, reports_expiry };
         let details = EntryDetails { degraded: true, ..EntryDetails::default() };
         match self.store.commit(target, true, false, None, &details).await? {
             SettleReply::Settled(now_ms, _) => {

@@ -41,7 +41,7 @@ impl Gateway {
 /// What is stored about a call that requests an approval.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Asking {
+pub struct RequestedApproval {
     pub user_id: String,
     /// ID of the key.
     pub key_id: String,
@@ -60,7 +60,7 @@ pub(crate) fn asked(
     let Some(item) = call.items.first().filter(|_| admission.matched.iter().any(approval)) else {
         return Ok(None);
     };
-    let asking = Asking {
+    let asking = RequestedApproval {
         user_id: call.user.to_string(),
         key_id: call.key.to_string(),
         event: item.event.to_string(),

@@ -12,7 +12,7 @@ use crate::domain::metering::reservation::ReservationId;
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::GroupId;
-use crate::store::metering::admission::{Denied, NOT_OPENED, Opened};
+use crate::store::metering::admission::{Denied, NOT_OPENED, OpenedApproval};
 
 /// A decision with everything that the caller needs to act on it.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +59,7 @@ pub struct DeniedBy {
     /// The scope has reached its maximum number of values.
     pub scope_full: bool,
     /// The approval request that was opened.
-    pub approval: Option<Opened>,
+    pub approval: Option<OpenedApproval>,
     /// No approval request was opened because there are too many open ones.
     pub too_many_approvals: bool,
 }
@@ -138,7 +138,8 @@ pub fn group_outcomes(
 pub fn by_tightness(outcomes: &[GroupOutcome]) -> Vec<Counter> {
     let mut counters: Vec<(bool, Counter)> =
         outcomes.iter().map(|outcomes| (outcomes.state.over_limit, outcomes.counter())).collect();
-    counters.sort_by(|(lacks, one), (other_lacks, other)| other_lacks.cmp(lacks).then_with(|| one.by_tightness(other)));
+    counters
+        .sort_by(|(denying, one), (other_lacks, other)| other_lacks.cmp(denying).then_with(|| one.by_tightness(other)));
     counters.into_iter().map(|(_, counter)| counter).collect()
 }
 
@@ -148,7 +149,7 @@ pub struct Relief<'a> {
     /// When the first hold of every full concurrent group ends.
     pub free_at_ms: Option<TimeMs>,
     /// Approval requests, if approval is the only reason.
-    pub opened: &'a [Opened],
+    pub opened: &'a [OpenedApproval],
 }
 
 impl Denied {
@@ -187,9 +188,9 @@ impl Decision {
             Some(refusal) => {
                 for group in &refusal.groups {
                     let known = outcomes.iter().find(|outcomes| outcomes.group.id == group.id);
-                    let lacks = group.scope.names().into_iter().filter(|name| admission.missing.contains(name));
+                    let denying = group.scope.names().into_iter().filter(|name| admission.missing.contains(name));
                     denied_by.push(DeniedBy {
-                        missing_scope: lacks.collect(),
+                        missing_scope: denying.collect(),
                         ..known.map_or_else(|| DeniedBy::of(group), GroupOutcome::denied_by)
                     });
                 }

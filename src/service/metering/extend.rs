@@ -75,8 +75,8 @@ impl Gateway {
                     }
                 }
             };
-            let tells_expiry = self.tells_expiry(tenant).await?;
-            let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
+            let reports_expiry = self.reports_expiry(tenant).await?;
+            let target = Target { bucket: &bucket, id: &id, operation: &operation, reports_expiry };
             let extended = self
                 .with_facts(tenant, &known.snapshot.user, async |facts| {
                     let context = ExtendContext { tenant, facts, known: &known, target };

@@ -21,7 +21,7 @@ use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
 use crate::store::metering::admission::{
-    Facts, Forget, NO_USER, OwnedGroup, Owner, Renew, ScriptRun, Stale, UNKNOWN_VERSION,
+    Facts, NO_USER, OwnedGroup, Owner, OwnerExpiry, ScriptRun, Stale, UNKNOWN_VERSION, UserExpiry,
 };
 use crate::store::metering::usage::UsageReply;
 
@@ -81,20 +81,20 @@ impl CallFacts {
             revision: self.config.revision,
             version: &self.subscribed.version,
             validity,
-            tells_expiry: self.config.wants(WebhookEvent::ReservationExpired),
+            reports_expiry: self.config.wants(WebhookEvent::ReservationExpired),
             forget: None,
         }
     }
 
     /// The owners of an admission with the amounts for their groups.
     pub fn owners(&self, admission: &Admission, limit: impl Fn(&LimitGroup) -> Amount) -> Vec<Owner> {
-        let tells_limit = self.config.wants(WebhookEvent::LimitReached);
+        let reports_limit = self.config.wants(WebhookEvent::LimitReached);
         let owners = admission.owners.iter().enumerate().map(|(place, name)| {
             let matched = || admission.matched.iter().filter(|matched| matched.owner == place);
             Owner {
                 keys: self.bucket.owner(name),
                 renew: (!name.scope().is_user()).then(|| self.renew(name, matched())),
-                groups: matched().map(|matched| OwnedGroup::of(matched, &limit, tells_limit)).collect(),
+                groups: matched().map(|matched| OwnedGroup::of(matched, &limit, reports_limit)).collect(),
             }
         });
         owners.collect()
@@ -102,19 +102,19 @@ impl CallFacts {
 
     /// When an owner that is not a user expires. With metadata in the scope, callers choose its name. With the user in
     /// the scope, it expires together with a user without stored state.
-    fn renew<'a>(&self, owner: &OwnerName, matched: impl Iterator<Item = &'a Matched>) -> Renew {
+    fn renew<'a>(&self, owner: &OwnerName, matched: impl Iterator<Item = &'a Matched>) -> OwnerExpiry {
         let is_free = owner.scope().is_free();
         let goes = is_free || (owner.scope().contains_user() && self.subscribed.version == NEVER_WRITTEN);
         let last = last_end(self.now_ms, matched).filter(|_| goes);
         let most = if is_free { self.config.settings.max_scope_values } else { u64::MAX };
-        Renew { at_ms: last.map(rounded_up), most }
+        OwnerExpiry { at_ms: last.map(rounded_up), most }
     }
 
     /// For a call that counts: a user without a subscription or other stored state expires after the last window.
     pub fn for_counting_script<'a>(&'a self, user: &'a UserId, admission: &Admission) -> Facts<'a> {
         let own = || admission.matched.iter().filter(|matched| matched.owner == 0);
         let forgettable = self.subscribed.version == NEVER_WRITTEN && own().next().is_some();
-        let forget = forgettable.then(|| Forget { user, at_ms: last_end(self.now_ms, own()) });
+        let forget = forgettable.then(|| UserExpiry { user, at_ms: last_end(self.now_ms, own()) });
         Facts { forget, ..self.for_script(admission.validity) }
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::domain::access::audit::AuditEntry;
 use crate::domain::accounts::subscription::Subscribed;
-use crate::domain::metering::counter::{Counter, CounterState, Passed};
+use crate::domain::metering::counter::{Counter, CounterState, CrossedThreshold};
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::metering::reservation::{Actual, ReservationId};
 use crate::domain::reporting::ledger::{EntryDetails, Outcome};
@@ -49,7 +49,7 @@ pub struct Settlement {
     pub late: bool,
     pub replayed: bool,
     pub counters: Vec<Counter>,
-    pub passed: Vec<Passed>,
+    pub passed: Vec<CrossedThreshold>,
     pub now_ms: TimeMs,
 }
 
@@ -110,8 +110,8 @@ impl Gateway {
             };
             let scope = known.as_ref().map_or("", |known| known.snapshot.user.as_str());
             let operation = Operation::new(scope, idempotency, draws);
-            let tells_expiry = self.tells_expiry(tenant).await?;
-            let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
+            let reports_expiry = self.reports_expiry(tenant).await?;
+            let target = Target { bucket: &bucket, id: &id, operation: &operation, reports_expiry };
             let measured = match &known {
                 Some(known) if !commit.actual.is_empty() => Some(self.measure(tenant, known, commit).await?),
                 _ => None,
@@ -149,10 +149,10 @@ impl Gateway {
     ) -> Result<Settlement, ServiceError> {
         let (bucket, id) = locate(tenant, id)?;
         let operation = self.settling(&bucket, &id, idempotency).await?;
-        let tells_expiry = self.tells_expiry(tenant).await?;
+        let reports_expiry = self.reports_expiry(tenant).await?;
         let details =
             EntryDetails { reason: release.reason, error_code: release.error_code, ..EntryDetails::default() };
-        let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
+        let target = Target { bucket: &bucket, id: &id, operation: &operation, reports_expiry };
         let reply = self.store.release(target, &details, None).await?;
         self.settlement(tenant, &bucket, id, reply).await
     }
@@ -197,10 +197,10 @@ impl Gateway {
             ..AuditEntry::of_user(user, reason.as_deref(), by)
         };
         let operation = Operation::new(user.as_str(), idempotency, false);
-        let tells_expiry = self.tells_expiry(tenant).await?;
+        let reports_expiry = self.reports_expiry(tenant).await?;
         let details =
             EntryDetails { reason: Some(reason.unwrap_or_else(|| BY_HAND.to_owned())), ..EntryDetails::default() };
-        let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
+        let target = Target { bucket: &bucket, id: &id, operation: &operation, reports_expiry };
         let reply = self.store.release(target, &details, Some(&audit_entry)).await?;
         self.forget(&bucket, &id);
         self.settlement(tenant, &bucket, id, reply).await
@@ -248,7 +248,7 @@ impl Gateway {
         }
         let rules = self.rules(&tenant.app, &known.snapshot).await?;
         let (amounts, whole) = known.snapshot.refund(&tenant.app, &rules, actual)?;
-        let target = Target { bucket: &bucket, id: &id, operation, tells_expiry: self.tells_expiry(tenant).await? };
+        let target = Target { bucket: &bucket, id: &id, operation, reports_expiry: self.reports_expiry(tenant).await? };
         let details = EntryDetails { actual: vec![actual.clone()], ..EntryDetails::default() };
         let reply = self.store.refund(target, &amounts, &whole, &details).await?;
         self.settlement(tenant, &bucket, id, reply).await
@@ -338,7 +338,7 @@ impl Gateway {
         Ok(found)
     }
 
-    pub(in crate::service) async fn tells_expiry(&self, tenant: &Tenant) -> Result<bool, ServiceError> {
+    pub(in crate::service) async fn reports_expiry(&self, tenant: &Tenant) -> Result<bool, ServiceError> {
         Ok(self.config(&tenant.app).await?.wants(WebhookEvent::ReservationExpired))
     }
 

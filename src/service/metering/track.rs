@@ -11,7 +11,7 @@ use super::repeat::{Repetition, outcomes_again};
 use crate::domain::configuration::limit_group::{Enforcement, LimitGroup};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Purpose};
-use crate::domain::metering::counter::{Counter, CounterState, Passed};
+use crate::domain::metering::counter::{Counter, CounterState, CrossedThreshold};
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::metering::reservation::{Actual, OperationName, RequestSnapshot};
 use crate::domain::time::window::TimeMs;
@@ -41,7 +41,7 @@ pub struct Tracked {
     pub match_status: MatchStatus,
     pub matched_groups: Vec<GroupId>,
     pub counters: Vec<Counter>,
-    pub passed: Vec<Passed>,
+    pub passed: Vec<CrossedThreshold>,
     pub now_ms: TimeMs,
     pub replayed: bool,
 }
@@ -121,7 +121,7 @@ impl Gateway {
             refund: purpose == Purpose::GiveBack,
             about: &call.about(),
             snapshot: &snapshot,
-            told: &told(&admission),
+            match_facts: &match_facts(&admission),
             owners: &owners,
             asked: asked.as_ref(),
         };
@@ -173,10 +173,10 @@ impl Gateway {
                 let decision = self.repeat_denied(repetition, ran.now_ms, denied).await?;
                 Err(ServiceError::Denied(Box::new(decision)))
             }
-            TrackReply::Tracked { ran, passed, states, told, groups, .. } => {
+            TrackReply::Tracked { ran, passed, states, match_facts, groups, .. } => {
                 let outcomes = outcomes_again(facts, &contexts(facts, call), &groups, &states);
                 let admission = Admission::empty(facts.effective_limits(), OwnerName::of_user(&call.user));
-                let first = first_status(&told, &groups, &states);
+                let first = first_status(&match_facts, &groups, &states);
                 let status = first.unwrap_or_else(|| match_status(&admission, &outcomes));
                 Ok(Tracked { replayed: true, passed, ..tracked(operation, &outcomes, status, ran.now_ms) })
             }
@@ -251,15 +251,15 @@ fn match_status(admission: &Admission, outcomes: &[GroupOutcome]) -> MatchStatus
 
 /// What a repetition needs to return the same match status: whether the user had a plan (0|1), and which groups were
 /// hard.
-fn told(admission: &Admission) -> String {
+fn match_facts(admission: &Admission) -> String {
     let hard = admission.matched.iter().filter(|matched| matched.group.enforcement == Enforcement::Hard);
     let hard: Vec<&str> = hard.map(|matched| matched.group.id.as_str()).collect();
     format!("{} {}", u8::from(admission.subscribed), hard.join(","))
 }
 
 /// The match status of the first answer; None if the stored answer does not have it.
-fn first_status(told: &str, groups: &[OwnedGroup], states: &[CounterState]) -> Option<MatchStatus> {
-    let (subscribed, hard) = told.split_once(' ')?;
+fn first_status(match_facts: &str, groups: &[OwnedGroup], states: &[CounterState]) -> Option<MatchStatus> {
+    let (subscribed, hard) = match_facts.split_once(' ')?;
     let over = |(group, state): (&OwnedGroup, &CounterState)| {
         let is_hard = hard.split(',').any(|id| id == group.id.as_str());
         is_hard && group.quota.is_some_and(|quota| state.used > quota.saturating_add(state.granted))

@@ -142,10 +142,10 @@ impl Gateway {
         owners: &[Owner],
         now_ms: TimeMs,
     ) -> Result<Attempt<T>, ServiceError> {
-        let tells_expiry = facts.config.wants(WebhookEvent::ReservationExpired);
+        let reports_expiry = facts.config.wants(WebhookEvent::ReservationExpired);
         let mut reclaimed = 0;
         for owner in owners {
-            reclaimed += self.store.reclaim(&facts.bucket, &owner.keys, tells_expiry).await?.0;
+            reclaimed += self.store.reclaim(&facts.bucket, &owner.keys, reports_expiry).await?.0;
         }
         Ok(Attempt::Again(ScriptRun { now_ms, reclaimed }))
     }

@@ -7,7 +7,7 @@ use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::plan::Plan;
 use crate::domain::metering::admission::{Caller, EffectiveLimits, Purpose, Request, prepare};
 use crate::domain::metering::counter::Counter;
-use crate::domain::metering::explain::{Traced, trace};
+use crate::domain::metering::explain::{ExplainedGroup, trace};
 use crate::domain::metering::reason::Reason;
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::Amount;
@@ -60,7 +60,7 @@ pub enum Verdict {
 /// A group with its counter, if it counts the call.
 #[derive(Clone, Debug)]
 pub struct Explained {
-    pub traced: Traced,
+    pub traced: ExplainedGroup,
     pub counter: Option<Counter>,
     /// The limit of the counter: quota plus grants minus blocked amounts; None without a limit.
     pub limit: Option<Amount>,
@@ -141,7 +141,7 @@ impl Gateway {
     async fn explained(
         &self,
         facts: &CallFacts,
-        traced: Traced,
+        traced: ExplainedGroup,
         outcomes: &[GroupOutcome],
         now_ms: TimeMs,
     ) -> Result<Explained, ServiceError> {

@@ -1,7 +1,7 @@
 //! How the groups of a draft treat a call: a rule tester without users or counters.
 
 use crate::domain::metering::admission::{Caller, EffectiveLimits, Request};
-use crate::domain::metering::explain::{Traced, trace};
+use crate::domain::metering::explain::{ExplainedGroup, trace};
 use crate::domain::time::period::SubscriptionAnchor;
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::ids::{KeyId, UserId};
@@ -22,7 +22,7 @@ impl Gateway {
         tenant: &Tenant,
         draft: &Draft,
         item: &CallItem,
-    ) -> Result<Vec<Traced>, ServiceError> {
+    ) -> Result<Vec<ExplainedGroup>, ServiceError> {
         item.check()?;
         let config = draft.applied(&self.present_config(&tenant.app).await?, tenant.placement)?;
         let internal = |error: crate::domain::values::ids::NameError| ServiceError::Internal(error.to_string());

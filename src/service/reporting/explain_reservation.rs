@@ -1,7 +1,7 @@
 //! Explains a reservation from its record and its ledger entries.
 
 use crate::domain::metering::admission::{Caller, EffectiveLimits, Request};
-use crate::domain::metering::explain::{Traced, trace};
+use crate::domain::metering::explain::{ExplainedGroup, trace};
 use crate::domain::metering::reservation::{GRACE_MS, Item, LONGEST_LIFE_MS, RequestSnapshot, ReservationId, Rules};
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::ledger::{Entry, EntryKind, Outcome, StoredEntry};
@@ -37,7 +37,7 @@ pub struct ExplainedReservation {
     /// The request, with the plan and policies in effect. None if neither the record nor an entry has it.
     pub snapshot: Option<RequestSnapshot>,
     /// Per item of the request, how each group of those versions treats it; empty if a version is no longer stored.
-    pub items: Vec<(Item, Vec<Traced>)>,
+    pub items: Vec<(Item, Vec<ExplainedGroup>)>,
     /// With the present window if the entry belongs to it.
     pub accounts: Vec<(ReservedEntry, Option<Window>)>,
     /// Oldest first.
@@ -69,8 +69,8 @@ impl Gateway {
             state.as_ref().map_or(id.created_at_ms + LONGEST_LIFE_MS, |it| it.stored.expires_at_ms) + GRACE_MS;
         let (entries, search_cut) = self.entries_of(&bucket, &id, until_ms).await?;
         let last = entries.last().map(|stored| &stored.entry);
-        let told = |entry: &Entry| status_of(entry.kind);
-        let status = match (&state, entries.iter().rev().find_map(|stored| told(&stored.entry))) {
+        let by_kind = |entry: &Entry| status_of(entry.kind);
+        let status = match (&state, entries.iter().rev().find_map(|stored| by_kind(&stored.entry))) {
             (Some(state), _) => status(state, now_ms),
             (None, Some(status)) => status,
             (None, None) => return Err(self.gone(&id, now_ms).await),
@@ -114,7 +114,7 @@ impl Gateway {
         tenant: &Tenant,
         snapshot: &RequestSnapshot,
         key: Option<&KeyId>,
-    ) -> Result<Vec<(Item, Vec<Traced>)>, ServiceError> {
+    ) -> Result<Vec<(Item, Vec<ExplainedGroup>)>, ServiceError> {
         let rules = match self.rules(&tenant.app, snapshot).await {
             Ok(rules) => rules,
             // A version that is no longer stored cannot be explained.

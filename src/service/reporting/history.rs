@@ -13,7 +13,7 @@ use crate::service::gateway::Gateway;
 use crate::service::metering::call::CounterContext;
 use crate::service::metering::usage::Usage;
 use crate::service::tenant::Tenant;
-use crate::store::accounts::users::{ClosedWindow, Stored, StoredCounter};
+use crate::store::accounts::users::{ClosedWindow, StoredCounter, StoredOwner};
 use crate::store::keys::Bucket;
 
 /// One window of one counter.
@@ -50,9 +50,9 @@ impl PastWindow {
 }
 
 /// The data of one owner.
-struct Found {
+struct OwnerWindows {
     owner: OwnerName,
-    stored: Stored,
+    stored: StoredOwner,
     closed: Vec<ClosedWindow>,
     /// Windows, by group and sequence number, whose holds may still be charged; None if there are too many.
     reachable: Option<HashSet<(GroupId, String)>>,
@@ -95,13 +95,13 @@ impl Gateway {
         Ok(windows)
     }
 
-    async fn found(&self, bucket: &Bucket, owner: OwnerName, now: TimeMs) -> Result<Found, ServiceError> {
+    async fn found(&self, bucket: &Bucket, owner: OwnerName, now: TimeMs) -> Result<OwnerWindows, ServiceError> {
         // With this order of reads, a hold that is settled meanwhile is either found or has left its expiry, and a
         // window that is closed meanwhile is found twice rather than never.
         let reachable = self.store.held_after(bucket, &owner, now - GRACE_MS).await?;
         let stored = self.store.stored_owner(bucket, &owner).await?;
         let closed = self.store.closed_windows(bucket, &owner).await?;
-        Ok(Found { owner, stored, closed, reachable })
+        Ok(OwnerWindows { owner, stored, closed, reachable })
     }
 }
 
@@ -109,7 +109,7 @@ fn is_over(counter: &StoredCounter, now: TimeMs) -> bool {
     counter.window.end_ms.is_some_and(|end| end <= now)
 }
 
-impl Found {
+impl OwnerWindows {
     fn windows(self, config: &AppConfig, usage: &Usage) -> Vec<PastWindow> {
         let known: HashSet<(&GroupId, &str)> =
             self.closed.iter().map(|closed| (&closed.group, closed.serial.as_str())).collect();

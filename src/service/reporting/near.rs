@@ -98,11 +98,14 @@ fn standings(entries: &[StoredEntry]) -> HashMap<&OwnerName, HashMap<&GroupId, L
             let near = charge.window.as_ref().and_then(|window| Some((share(charge.balance, charge.limit)?, window)));
             standings.entry(&charge.owner).or_default().insert(&charge.group, near);
         }
-        for lack in &entry.lacks {
-            let near = lack.used.as_ref().and_then(|(used, window)| Some((share(*used, Some(lack.limit))?, window)));
+        for denying_counter in &entry.denying {
+            let near = denying_counter
+                .used
+                .as_ref()
+                .and_then(|(used, window)| Some((share(*used, Some(denying_counter.limit))?, window)));
             // Holds may deny a call although `used` is not near the limit.
             if near.is_some() {
-                standings.entry(&lack.owner).or_default().insert(&lack.group, near);
+                standings.entry(&denying_counter.owner).or_default().insert(&denying_counter.group, near);
             }
         }
     }

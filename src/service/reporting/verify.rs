@@ -31,7 +31,7 @@ const REPAIR_ROUNDS: usize = 100;
 
 /// A drift with its location.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct LocatedDrift {
     pub bucket: Bucket,
     pub drift: Drift<EntryId>,
     pub unit: Unit,
@@ -48,7 +48,7 @@ pub struct Verified {
     pub since_ms: Option<TimeMs>,
     /// Ledger entries that cannot be read.
     pub damaged: Vec<EventId>,
-    pub drifts: Vec<Found>,
+    pub drifts: Vec<LocatedDrift>,
 }
 
 /// The stored result of the last complete run.
@@ -85,7 +85,7 @@ impl Gateway {
     /// Recomputes `used` from the ledger and `held` from live holds, for all owners or one user. Each owner is read in
     /// the same moment as its entries, so concurrent calls make no difference.
     ///
-    /// `told` receives the number of entries and owners so far.
+    /// `progress` receives the number of entries and owners so far.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -94,7 +94,7 @@ impl Gateway {
         &self,
         tenant: &Tenant,
         user: Option<&UserId>,
-        mut told: impl FnMut(u64, u64),
+        mut progress: impl FnMut(u64, u64),
     ) -> Result<Verified, ServiceError> {
         let config = self.load_config(&tenant.app).await?;
         let unit = |drift: &Drift<EntryId>| config.groups.get(&drift.group).map_or(Unit::Count, |kind| kind.unit);
@@ -105,14 +105,14 @@ impl Gateway {
             let first = info.first.filter(|_| !info.whole).and_then(|first| TimeMs::try_from(first.time_ms).ok());
             verified.since_ms = verified.since_ms.max(first);
             let mut reading = Reading::new(bucket, info.whole);
-            self.read_on(&mut reading, |entries| told(verified.entries + entries, verified.owners)).await?;
+            self.read_on(&mut reading, |entries| progress(verified.entries + entries, verified.owners)).await?;
             let mut owners = Owners::new(user, self.scopes(tenant).await?);
             while let Some(batch) = self.next_owners(&mut owners, &reading).await? {
                 for drift in self.compare(&mut reading, &batch).await? {
-                    verified.drifts.push(Found { bucket: reading.bucket.clone(), unit: unit(&drift), drift });
+                    verified.drifts.push(LocatedDrift { bucket: reading.bucket.clone(), unit: unit(&drift), drift });
                 }
                 verified.owners += batch.len() as u64;
-                told(verified.entries + reading.entries, verified.owners);
+                progress(verified.entries + reading.entries, verified.owners);
             }
             verified.entries += reading.entries;
             verified.damaged.extend(reading.damaged);
@@ -125,16 +125,16 @@ impl Gateway {
     ///
     /// # Errors
     /// [`ServiceError`]
-    pub async fn repair(&self, tenant: &Tenant, found: &Found) -> Result<bool, ServiceError> {
+    pub async fn repair(&self, tenant: &Tenant, found: &LocatedDrift) -> Result<bool, ServiceError> {
         let mut drift = found.drift.clone();
         for _ in 0..REPAIR_ROUNDS {
-            let told = |amount: i64| Some(amount.to_string());
+            let progress = |amount: i64| Some(amount.to_string());
             let audit_entry = AuditEntry {
                 actor: "verify".to_owned(),
                 action: "counter.repair".to_owned(),
                 target: format!("{}:{}:{}", drift.group, drift.serial, drift.figure.as_str()),
-                before: told(drift.stored),
-                after: told(drift.proven),
+                before: progress(drift.stored),
+                after: progress(drift.proven),
                 note: Some(drift.owner.to_string()),
             };
             if self.store.repair(&found.bucket, &drift, &audit_entry).await? {
@@ -160,7 +160,7 @@ impl Gateway {
     }
 
     /// Reads entries up to the newest one.
-    async fn read_on(&self, reading: &mut Reading, mut told: impl FnMut(u64)) -> Result<(), ServiceError> {
+    async fn read_on(&self, reading: &mut Reading, mut progress: impl FnMut(u64)) -> Result<(), ServiceError> {
         let mut pace = Pace::default();
         loop {
             pace.rest().await;
@@ -173,7 +173,7 @@ impl Gateway {
             let mut entries: Charges = sound.chain(page.damaged.into_iter().map(|it| (it.id, it.charges))).collect();
             entries.sort_by_key(|(id, _)| *id);
             self.add(reading, entries).await?;
-            told(reading.entries);
+            progress(reading.entries);
             if whole {
                 return Ok(());
             }

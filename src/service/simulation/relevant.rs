@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::people::MANY;
+use super::users::MANY;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::measure::Measure;
 use crate::domain::reporting::ledger::{Entry, StoredEntry};

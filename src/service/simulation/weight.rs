@@ -97,7 +97,7 @@ impl<'a> Weight<'a> {
             metadata.iter().map(|(name, value)| name.len() + value.len() + FIELD_BYTES).sum()
         };
         let metadata: usize = metadata.map(|metadata| METADATA_BYTES + fields(metadata)).sum();
-        let amounts = entry.charges.len() + entry.lacks.len() + entry.held.len();
+        let amounts = entry.charges.len() + entry.denying.len() + entry.held.len();
         ENTRY_BYTES + metadata + amounts * AMOUNT_BYTES + matching.groups * HOLD_BYTES + counters * COUNTER_BYTES
     }
 }
@@ -132,7 +132,7 @@ mod tests {
             details: crate::domain::reporting::ledger::EntryDetails::default(),
             call: None,
             reason: None,
-            lacks: Vec::new(),
+            denying: Vec::new(),
             held: Vec::new(),
         }
     }

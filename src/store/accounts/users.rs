@@ -113,8 +113,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn stored_users(&self, bucket: &Bucket, users: &[UserId]) -> Result<Vec<Stored>, StoreError> {
-        let read = async |user: &UserId| Stored::read(self.counters_hash(&bucket.account(user)).await?);
+    pub async fn stored_users(&self, bucket: &Bucket, users: &[UserId]) -> Result<Vec<StoredOwner>, StoreError> {
+        let read = async |user: &UserId| StoredOwner::read(self.counters_hash(&bucket.account(user)).await?);
         stream::iter(users).map(read).buffered(PARALLEL).try_collect().await
     }
 
@@ -122,8 +122,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn stored_owner(&self, bucket: &Bucket, owner: &OwnerName) -> Result<Stored, StoreError> {
-        Stored::read(self.counters_hash(&bucket.owner(owner).account).await?)
+    pub async fn stored_owner(&self, bucket: &Bucket, owner: &OwnerName) -> Result<StoredOwner, StoreError> {
+        StoredOwner::read(self.counters_hash(&bucket.owner(owner).account).await?)
     }
 
     /// Closed windows of an owner, unordered.
@@ -224,7 +224,7 @@ pub struct LiveGrant {
 
 /// A user's stored account.
 #[derive(Clone, Debug)]
-pub struct Stored {
+pub struct StoredOwner {
     pub subscribed: Subscribed,
     pub windows: Vec<StoredCounter>,
     /// The longest lifetime of any reservation that was not extended.
@@ -236,7 +236,7 @@ pub struct Stored {
     grants: Vec<StoredGrant>,
 }
 
-impl Stored {
+impl StoredOwner {
     pub(in crate::store) fn read(mut fields: HashMap<String, String>) -> Result<Self, StoreError> {
         let facts: Vec<String> = FACTS.iter().map(|name| fields.remove(*name).unwrap_or_default()).collect();
         let longest_ttl_ms =
@@ -290,10 +290,10 @@ impl Stored {
         let live = self.live_grants(now);
         let ends_at_ms = |grant: &StoredGrant| live.iter().find(|(id, _)| *id == grant.id).map(|(_, end)| *end);
         let own = self.grants.iter().filter(|grant| grant.group == *group);
-        let told = own.filter_map(|grant| {
+        let reported = own.filter_map(|grant| {
             Some(LiveGrant { id: grant.id.clone(), amount: grant.amount, ends_at_ms: ends_at_ms(grant)? })
         });
-        told.collect()
+        reported.collect()
     }
 
     /// The grants that have not ended, with their ends.

@@ -48,7 +48,7 @@ impl Store {
             Outcome::Rejected => Outcome::Accepted,
         };
         let again = EntryDetails { before: Some(other), ..details.clone() };
-        let target = Target { bucket, id, operation, tells_expiry: false };
+        let target = Target { bucket, id, operation, reports_expiry: false };
         let mut arguments = target.arguments(self, &details)?;
         arguments.text(outcome.as_str()).text(details_text(&again)?);
         let mut fields = self.call(&self.library.outcome, &target.keys(), &arguments).await?;

@@ -9,7 +9,7 @@ use super::record::Record;
 use super::request_snapshot::{parse_request, snapshot_text};
 use crate::domain::access::audit::AuditEntry;
 use crate::domain::configuration::scope::OwnerName;
-use crate::domain::metering::counter::{CounterState, Passed};
+use crate::domain::metering::counter::{CounterState, CrossedThreshold};
 use crate::domain::metering::reservation::{RequestSnapshot, ReservationId, Total};
 use crate::domain::reporting::ledger::{EntryDetails, Outcome};
 use crate::domain::time::window::{TimeMs, Window};
@@ -29,7 +29,7 @@ pub struct Target<'a> {
     pub id: &'a ReservationId,
     pub operation: &'a Operation,
     /// A webhook subscribes to expired reservations.
-    pub tells_expiry: bool,
+    pub reports_expiry: bool,
 }
 
 /// Actual figures, computed from the reservation's state after `changes` changes.
@@ -61,7 +61,7 @@ pub struct Settled {
     pub snapshot: RequestSnapshot,
     /// Version of the user's state, if the first account is the user's.
     pub user_version: String,
-    pub passed: Vec<Passed>,
+    pub passed: Vec<CrossedThreshold>,
     pub accounts: Vec<Account>,
 }
 
@@ -90,9 +90,9 @@ impl Target<'_> {
     /// The arguments that commit, release, refund and outcome have in common.
     pub(in crate::store) fn arguments(&self, store: &Store, details: &EntryDetails) -> Result<Arguments, StoreError> {
         let flag = u8::from;
-        let (sandbox, tells) = (self.bucket.is_sandbox(), self.tells_expiry);
+        let (sandbox, reports) = (self.bucket.is_sandbox(), self.reports_expiry);
         let mut arguments = Arguments::default();
-        arguments.int(format_args!("{} {} {}", flag(sandbox), flag(tells), store.ledger_entries));
+        arguments.int(format_args!("{} {} {}", flag(sandbox), flag(reports), store.ledger_entries));
         arguments.int(self.id.created_at_ms).text(details_text(details)?).text(self.operation.fingerprint());
         Ok(arguments)
     }

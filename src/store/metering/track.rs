@@ -8,7 +8,7 @@ use super::operation::Operation;
 use super::proposal::Proposal;
 use super::record::{Record, StoredReservation};
 use super::request_snapshot::snapshot_text;
-use crate::domain::metering::counter::{CounterState, Passed};
+use crate::domain::metering::counter::{CounterState, CrossedThreshold};
 use crate::domain::metering::reservation::RequestSnapshot;
 use crate::domain::time::window::TimeMs;
 use crate::store::Store;
@@ -33,7 +33,7 @@ pub struct TrackArgs<'a> {
     pub about: &'a str,
     pub snapshot: &'a RequestSnapshot,
     /// What a repetition needs in addition to the figures.
-    pub told: &'a str,
+    pub match_facts: &'a str,
     pub owners: &'a [Owner],
     pub asked: Option<&'a ApprovalRequest>,
 }
@@ -52,12 +52,12 @@ pub enum TrackReply {
     /// Includes the proposed groups if the answer is stored.
     Tracked {
         ran: ScriptRun,
-        passed: Vec<Passed>,
+        passed: Vec<CrossedThreshold>,
         /// The number of owners left out because their scope has reached its maximum number of values.
         crowded: u64,
         states: Vec<CounterState>,
         /// As passed in the arguments.
-        told: String,
+        match_facts: String,
         groups: Vec<OwnedGroup>,
     },
     /// The first answer of the same operation.
@@ -93,7 +93,7 @@ impl Store {
         let snapshot = snapshot_text(args.snapshot)?;
         let keys = [args.bucket.operation(&args.operation.name)];
         let fields = self.propose(script, proposal, &keys, |arguments| {
-            arguments.flag(args.refund).text(args.about).text(snapshot).text(args.told);
+            arguments.flag(args.refund).text(args.about).text(snapshot).text(args.match_facts);
         });
         read(fields.await?)
     }
@@ -127,8 +127,8 @@ pub(in crate::store) fn read(mut fields: Fields) -> Result<TrackReply, StoreErro
             let passed = read_passed(&mut fields)?;
             let crowded = fields.int()?;
             let crowded = u64::try_from(crowded).map_err(|_| fields.unexpected("a negative count"))?;
-            let (states, told) = (read_states(&mut fields)?, fields.text()?);
-            TrackReply::Tracked { ran, passed, crowded, states, told, groups: read_groups(&mut fields)? }
+            let (states, match_facts) = (read_states(&mut fields)?, fields.text()?);
+            TrackReply::Tracked { ran, passed, crowded, states, match_facts, groups: read_groups(&mut fields)? }
         }
         stale => read_stale(stale, &mut fields).map(|(stale, now)| TrackReply::Stale(stale, now))?,
     })

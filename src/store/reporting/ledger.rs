@@ -9,7 +9,9 @@ use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::OperationName;
 use crate::domain::reporting::entry_id::EntryId;
-use crate::domain::reporting::ledger::{Charge, DeniedCall, Entry, EntryDetails, EntryKind, Held, Lack, StoredEntry};
+use crate::domain::reporting::ledger::{
+    Charge, DeniedCall, DenyingCounter, Entry, EntryDetails, EntryKind, Held, StoredEntry,
+};
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{EventName, GroupId, KeyId, UserId};
@@ -300,8 +302,8 @@ fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {
         Some(found.1).filter(|text| !matches!(*text, "" | "-"))
     };
     let head = match field("entry") {
-        Some(entry) => Head::parse(entry)?,
-        None => Head::of_layout_6(&field)?,
+        Some(entry) => EntryHead::parse(entry)?,
+        None => EntryHead::of_layout_6(&field)?,
     };
     let [event, key, user] = head.about.map(|word| (word != "-").then(|| decode(word)));
     let operation = head.operation.filter(|name| *name != "-");
@@ -320,14 +322,14 @@ fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {
         details: known(field("told"), |details| serde_json::from_str(details).ok())?.unwrap_or_default(),
         call: known(head.call, DeniedCall::parse)?,
         reason: known(head.reason, Reason::parse)?,
-        lacks: lists(bucket, field("lacks"), read_lack)?,
+        denying: lists(bucket, field("lacks"), read_denying_counter)?,
         held: known(field("held"), |held| held.split(',').map(read_held).collect::<Option<Vec<_>>>())?
             .unwrap_or_default(),
     })
 }
 
 /// The head of an entry; `-` where a value is unknown.
-struct Head<'a> {
+struct EntryHead<'a> {
     kind: &'a str,
     at: &'a str,
     late: bool,
@@ -339,7 +341,7 @@ struct Head<'a> {
     reason: Option<&'a str>,
 }
 
-impl<'a> Head<'a> {
+impl<'a> EntryHead<'a> {
     /// `<type> <at> <late> <operation> <created> <event> <key> <user>`, or
     /// `denial <at> <call> <event> <key> <user> <reason>`.
     fn parse(entry: &'a str) -> Option<Self> {
@@ -433,9 +435,9 @@ fn read_charge(owner: &OwnerName, item: &str) -> Option<Charge> {
 }
 
 /// `<group>:<requested>:<counted>:<limit>[:<used>:<window>]`
-fn read_lack(owner: &OwnerName, item: &str) -> Option<Lack> {
+fn read_denying_counter(owner: &OwnerName, item: &str) -> Option<DenyingCounter> {
     let mut parts = item.split(':');
-    Some(Lack {
+    Some(DenyingCounter {
         owner: owner.clone(),
         group: GroupId::parse(parts.next()?).ok()?,
         requested: steps(parts.next()?)?,

@@ -126,9 +126,10 @@ async fn why_a_subscription_was_changed_is_in_the_audit_log() {
     // Nothing changes, so nothing is logged.
     operator.post("subscriptions", put("again")).await.expect(200);
     operator.delete("subscriptions", Some(json!({"userId": "u", "note": "refund"}))).await.expect(200);
-    let told = operator.get("audit?target=user:u").await.expect(200)["data"].clone();
-    let told: Vec<&str> = told.as_array().unwrap().iter().map(|entry| entry["note"].as_str().unwrap()).collect();
-    assert_eq!(told, ["refund", "trial"]);
+    let reported = operator.get("audit?target=user:u").await.expect(200)["data"].clone();
+    let reported: Vec<&str> =
+        reported.as_array().unwrap().iter().map(|entry| entry["note"].as_str().unwrap()).collect();
+    assert_eq!(reported, ["refund", "trial"]);
     let long = "x".repeat(1025);
     assert_eq!(operator.post("subscriptions", put(&long)).await.bad_field(), "note");
     assert_eq!(operator.post("subscriptions?dryRun=true", put(&long)).await.bad_field(), "note");

@@ -36,7 +36,7 @@ fn both(
     event: &str,
     quantity: &str,
     metadata: Value,
-) -> (Vec<Traced>, Result<Admission, FieldError>) {
+) -> (Vec<ExplainedGroup>, Result<Admission, FieldError>) {
     let (user, app) = (UserId::parse("u").unwrap(), AppId::parse("acme").unwrap());
     let event = EventName::parse(event).unwrap();
     let metadata: Metadata = serde_json::from_value(metadata).unwrap();
@@ -210,8 +210,8 @@ proptest! {
         let counted = || traced.iter().filter(|traced| traced.counts().is_some());
         match decided {
             Err(fault) => {
-                let told = |traced: &Traced| matches!(&traced.outcome, Outcome::Unmeasured { fault: told, .. } if *told == fault);
-                prop_assert!(traced.iter().any(told), "{fault:?} {traced:?}");
+                let found_fault = |traced: &ExplainedGroup| matches!(&traced.outcome, Outcome::Unmeasured { fault: found_fault, .. } if *found_fault == fault);
+                prop_assert!(traced.iter().any(found_fault), "{fault:?} {traced:?}");
             }
             Ok(admission) => {
                 let decided = ids(admission.matched.iter().map(|matched| &matched.group)
@@ -223,17 +223,17 @@ proptest! {
                     prop_assert_eq!(&same.owner, admission.owners[matched.owner].as_ref());
                 }
                 let refusing = admission.refusal.map(|refusal| (refusal.reason, refusal.groups));
-                let covers = |traced: &&Traced| traced.outcome == Outcome::Unmatched { covers: true };
-                let lacks = |traced: &&Traced| matches!(traced.outcome, Outcome::MissingScope { refuses: true, .. });
-                let large = |traced: &&Traced| traced.counts().is_some_and(|counts| counts.too_large);
+                let covers = |traced: &&ExplainedGroup| traced.outcome == Outcome::Unmatched { covers: true };
+                let lacks = |traced: &&ExplainedGroup| matches!(traced.outcome, Outcome::MissingScope { refuses: true, .. });
+                let large = |traced: &&ExplainedGroup| traced.counts().is_some_and(|counts| counts.too_large);
                 if let Some((reason, groups)) = refusing {
-                    let told = match reason {
+                    let found_fault = match reason {
                         Reason::UncoveredEvent => ids(traced.iter().filter(covers).map(|traced| &traced.group)),
                         Reason::MissingScope => ids(traced.iter().filter(lacks).map(|traced| &traced.group)),
                         Reason::CallTooLarge => ids(traced.iter().filter(large).map(|traced| &traced.group)),
                         _ => ids(groups.iter()),
                     };
-                    prop_assert_eq!(told, ids(groups.iter()));
+                    prop_assert_eq!(found_fault, ids(groups.iter()));
                 } else {
                     prop_assert!(!traced.iter().any(|traced| covers(&traced) || lacks(&traced) || large(&traced)));
                 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::views::{ExplainedGroupView, metadata_map};
-use crate::domain::metering::explain::Traced;
+use crate::domain::metering::explain::ExplainedGroup;
 use crate::domain::metering::reservation::Actual;
 use crate::domain::metering::reservation::Item;
 use crate::domain::reporting::ledger::{EntryKind, Outcome, StoredEntry};
@@ -184,7 +184,7 @@ impl ExplainedReservationView {
     }
 }
 
-fn item_view(item: &Item, traced: &[Traced]) -> ExplainedItemView {
+fn item_view(item: &Item, traced: &[ExplainedGroup]) -> ExplainedItemView {
     let event = item.event.to_string();
     ExplainedItemView {
         quantity: item.quantity,

@@ -63,8 +63,8 @@ impl EventFilter {
     }
 
     fn has_metadata(&self, entry: &Entry) -> bool {
-        entry.happened().iter().any(|happened| {
-            self.metadata.iter().all(|(name, value)| happened.metadata.get(name) == Some(value.as_str()))
+        entry.entry_items().iter().any(|entry_items| {
+            self.metadata.iter().all(|(name, value)| entry_items.metadata.get(name) == Some(value.as_str()))
         })
     }
 }
@@ -75,7 +75,7 @@ fn says(entry: &Entry, reason: &str) -> bool {
 
 fn concerns(entry: &Entry, group: &GroupId) -> bool {
     entry.charges.iter().any(|charge| charge.group == *group)
-        || entry.lacks.iter().any(|lack| lack.group == *group)
+        || entry.denying.iter().any(|denying_counter| denying_counter.group == *group)
         || entry.held.iter().any(|held| held.group == *group)
 }
 

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::id::EventId;
 use crate::domain::metering::reservation::ReservationId;
-use crate::domain::reporting::ledger::{Charge, DeniedCall, Entry, EntryKind, Held, Lack, Outcome};
+use crate::domain::reporting::ledger::{Charge, DeniedCall, DenyingCounter, Entry, EntryKind, Held, Outcome};
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::metadata::Metadata;
@@ -178,15 +178,15 @@ impl EventCharge {
 }
 
 impl EventLack {
-    fn new(lack: &Lack, config: &AppConfig) -> Self {
-        let unit = config.unit_of(&lack.group);
+    fn new(denying_counter: &DenyingCounter, config: &AppConfig) -> Self {
+        let unit = config.unit_of(&denying_counter.group);
         Self {
-            group_id: lack.group.to_string(),
-            scope: lack.owner.to_map(),
+            group_id: denying_counter.group.to_string(),
+            scope: denying_counter.owner.to_map(),
             unit,
-            requested: number(lack.requested, unit),
-            count: number(lack.count, unit),
-            limit: number(lack.limit, unit),
+            requested: number(denying_counter.requested, unit),
+            count: number(denying_counter.count, unit),
+            limit: number(denying_counter.limit, unit),
         }
     }
 }
@@ -217,12 +217,12 @@ impl EventView {
         let (reservation_id, event_id) = ids(id, entry);
         let snapshot = entry.snapshot.as_ref();
         let items: Vec<EventItem> = entry
-            .happened()
+            .entry_items()
             .into_iter()
-            .map(|happened| EventItem {
-                event: happened.event.to_string(),
-                quantity: happened.quantity.map(Number),
-                metadata: happened.metadata,
+            .map(|entry_items| EventItem {
+                event: entry_items.event.to_string(),
+                quantity: entry_items.quantity.map(Number),
+                metadata: entry_items.metadata,
             })
             .collect();
         let first = items.first();
@@ -254,7 +254,7 @@ impl EventView {
             error_code: entry.details.error_code.clone(),
             degraded: entry.details.degraded,
             charges: entry.charges.iter().map(|charge| EventCharge::new(charge, config)).collect(),
-            denied: entry.lacks.iter().map(|lack| EventLack::new(lack, config)).collect(),
+            denied: entry.denying.iter().map(|denying_counter| EventLack::new(denying_counter, config)).collect(),
             held: entry.held.iter().map(|held| EventHeld::new(held, config)).collect(),
             items: if items.len() > 1 { items } else { Vec::new() },
         }
@@ -262,9 +262,9 @@ impl EventView {
 
     /// Whether `config` contains the groups of the entry. Their units never change, so such a configuration is never
     /// too old.
-    pub(super) fn is_told_by(entry: &Entry, config: &AppConfig) -> bool {
+    pub(super) fn is_described_by(entry: &Entry, config: &AppConfig) -> bool {
         let charged = entry.charges.iter().map(|charge| &charge.group);
-        let lacked = entry.lacks.iter().map(|lack| &lack.group);
+        let lacked = entry.denying.iter().map(|denying_counter| &denying_counter.group);
         let held = entry.held.iter().map(|held| &held.group);
         charged.chain(lacked).chain(held).all(|group| config.groups.contains_key(group))
     }

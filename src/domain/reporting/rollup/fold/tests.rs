@@ -5,7 +5,7 @@ use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::Actual;
 use crate::domain::metering::reservation::{Item, RequestSnapshot};
-use crate::domain::reporting::ledger::{Charge, EntryDetails, Lack};
+use crate::domain::reporting::ledger::{Charge, DenyingCounter, EntryDetails};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{KeyId, UserId};
 use crate::domain::values::number::Number;
@@ -70,7 +70,7 @@ fn entry(kind: EntryKind, items: Vec<Item>, charges: Vec<Charge>) -> Entry {
         details: EntryDetails::default(),
         call: None,
         reason: None,
-        lacks: Vec::new(),
+        denying: Vec::new(),
         held: Vec::new(),
     }
 }
@@ -118,9 +118,9 @@ fn a_commit_is_a_call_with_its_labels_figures_charges_and_the_larger_cost() {
 fn a_call_of_several_items_counts_once_and_each_quantity_in_its_own_row() {
     let items = vec![item("a", 2, json!({})), item("b", 3, json!({"model": "m"}))];
     let rows = fold(&entry(EntryKind::Track, items, vec![charge("calls", 5)]), &fields());
-    let told: Vec<_> =
+    let charges: Vec<_> =
         rows.iter().map(|(name, row)| (name.event.as_str(), row.get(Count::Calls), row.quantity)).collect();
-    assert_eq!(told, [(Some("a"), 1, 2 * STEPS), (Some("b"), 0, 3 * STEPS)]);
+    assert_eq!(charges, [(Some("a"), 1, 2 * STEPS), (Some("b"), 0, 3 * STEPS)]);
     assert!(rows[1].1.groups.is_empty());
 }
 
@@ -141,7 +141,7 @@ fn what_is_given_back_is_taken_off_where_it_was_charged() {
 fn denials_count_by_reason_and_by_the_groups_without_room_and_use_nothing() {
     let mut denial = entry(EntryKind::Denial, vec![item("a", 9, json!({"prompt_tokens": 5}))], Vec::new());
     denial.reason = Some(Reason::LimitReached);
-    let lack = |group: &str| Lack {
+    let lack = |group: &str| DenyingCounter {
         owner: OwnerName::of_user(&UserId::parse("u").unwrap()),
         group: GroupId::parse(group).unwrap(),
         requested: Amount::ZERO,
@@ -149,7 +149,7 @@ fn denials_count_by_reason_and_by_the_groups_without_room_and_use_nothing() {
         limit: Amount::ZERO,
         used: None,
     };
-    denial.lacks = vec![lack("calls"), lack("calls")];
+    denial.denying = vec![lack("calls"), lack("calls")];
     let (_, metrics) = first(&denial);
     assert_eq!(counts(&metrics), [("denials", 1)]);
     assert_eq!((metrics.quantity, metrics.figures.len(), metrics.reasons[&Reason::LimitReached]), (0, 0, 1));
