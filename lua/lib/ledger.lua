@@ -2,7 +2,8 @@
 -- change, so that `used` can be recomputed; and the stream of denials, apart, so that a flood of them evicts no charge.
 -- Fields: entry '<type> <at ms> <late 0|1> <operation> <created at ms> <event> <key> <user>' ('-' where unknown), charges
 -- '<owner> <group>:<sequence number>:<change>:<used after it>:<limit|->,… <owner> …' or '-' (a release, which
--- charges nothing), memo, and told (JSON) if there is anything. An expiry has held '<group>:<seq>:<amount>,…' instead of charges and memo.
+-- charges nothing), memo, and told: the details (JSON), if there are any. An expiry has held
+-- '<group>:<seq>:<amount>,…' instead of charges and memo.
 -- Behind the limit of a counter stands ':<its window>' if three quarters of the limit are used, or ':closed' if it was
 -- charged in a window that is closed.
 -- A denial: entry 'denial <at ms> <call> <event> <key> <user> <reason>', lacks '<owner>
@@ -44,19 +45,19 @@ local function without_rules(memo)
 end
 
 -- `now` is a text. `op`: '<operation> <created at ms>'.
-function ledger.write(kind, now, late, op, about, charges, memo, told)
+function ledger.write(kind, now, late, op, about, charges, memo, details)
   local entry = kind .. ' ' .. now .. ' ' .. late .. ' ' .. op .. ' ' .. about
   memo = without_rules(memo)
-  if told ~= '' then
-    redis_call('XADD', ledger.key, 'MAXLEN', '~', ledger.most, '*', 'entry', entry, 'charges', charges, 'memo', memo, 'told', told)
+  if details ~= '' then
+    redis_call('XADD', ledger.key, 'MAXLEN', '~', ledger.most, '*', 'entry', entry, 'charges', charges, 'memo', memo, 'told', details)
   else
     redis_call('XADD', ledger.key, 'MAXLEN', '~', ledger.most, '*', 'entry', entry, 'charges', charges, 'memo', memo)
   end
 end
 
-function ledger.append(kind, now, late, op, about, memo, told)
+function ledger.append(kind, now, late, op, about, memo, details)
   local charges = kind ~= 'release' and #ledger.charges > 0 and table.concat(ledger.charges, ' ') or '-'
-  ledger.write(kind, args.digits(now), late and '1' or '0', op, about, charges, memo, told)
+  ledger.write(kind, args.digits(now), late and '1' or '0', op, about, charges, memo, details)
 end
 
 function ledger.expire(expired_at, op, about, held)
