@@ -115,7 +115,7 @@ fn summary(verified: &Verified) -> String {
 
 fn place(found: &LocatedDrift) -> String {
     let drift = &found.drift;
-    format!("{}, group {}, window {}, {}", drift.owner, drift.group, drift.serial, drift.figure.as_str())
+    format!("{}, group {}, window {}, {}", drift.owner, drift.group, drift.window_seq, drift.figure.as_str())
 }
 
 fn line(found: &LocatedDrift) -> String {

@@ -34,7 +34,7 @@ use reply::Fields;
 pub const LEDGER_ENTRIES: u64 = 1_000_000;
 
 /// Programs whose names a node caches.
-const PROGRAMS_AT_HAND: usize = 2_000;
+const CACHED_PROGRAMS: usize = 2_000;
 
 /// How often one call loads the library before it fails.
 const MOST_LOADS: usize = 16;
@@ -73,7 +73,7 @@ impl Store {
             waiting: None,
             identity: Arc::default(),
             timeout,
-            programs: Arc::new(Cache::new(PROGRAMS_AT_HAND)),
+            programs: Arc::new(Cache::new(CACHED_PROGRAMS)),
             ledger_entries: LEDGER_ENTRIES,
             straight_path: true,
             library: Library::resolve()?,

@@ -48,7 +48,7 @@ impl Default for DeliverOptions {
 /// How often a node checks for events and due deliveries.
 const LOOK: Duration = Duration::from_millis(200);
 /// How often it checks for entries that a dead node has not finished.
-const LOOK_FAR: Duration = Duration::from_secs(5);
+const LOOK_AT_ALL: Duration = Duration::from_secs(5);
 /// Concurrent attempts of one node, in total and per webhook, so that a slow receiver does not block the others.
 const AT_ONCE: usize = 64;
 const AT_ONCE_TO_ONE: usize = 8;
@@ -96,17 +96,17 @@ impl Deliverer {
             leases.beat().await;
             // A change of any configuration may have added a webhook.
             let changed = (leases.held(), this.gateway.configured());
-            let look_far = far <= tokio::time::Instant::now();
+            let look_at_all = far <= tokio::time::Instant::now();
             let looked = async {
                 if known != Some(changed) {
                     workload = this.workload(&workload, &leases).await?;
                     known = Some(changed);
                 }
-                this.look(&workload, look_far, &leases).await
+                this.look(&workload, look_at_all, &leases).await
             }
             .await;
-            if look_far {
-                far = tokio::time::Instant::now() + LOOK_FAR;
+            if look_at_all {
+                far = tokio::time::Instant::now() + LOOK_AT_ALL;
             }
             if let Err(error) = looked {
                 tracing::debug!(?error, "cannot read webhooks; retrying");
@@ -131,11 +131,16 @@ impl Deliverer {
         Ok(workload)
     }
 
-    async fn look(self: &Arc<Self>, workload: &Workload, look_far: bool, leases: &Leases) -> Result<(), ServiceError> {
+    async fn look(
+        self: &Arc<Self>,
+        workload: &Workload,
+        look_at_all: bool,
+        leases: &Leases,
+    ) -> Result<(), ServiceError> {
         for (tenant, bucket) in &workload.buckets {
             leases.beat().await;
             self.gateway.fan_out(tenant, bucket, false).await?;
-            if look_far {
+            if look_at_all {
                 self.gateway.fan_out(tenant, bucket, true).await?;
             }
         }

@@ -42,7 +42,7 @@ impl Default for RollUpOptions {
 const LOOK: Duration = Duration::from_secs(1);
 const LOOK_IDLE: Duration = Duration::from_secs(15);
 /// How often it trims streams and sets gauges, and how soon after its set of buckets has changed.
-const LOOK_FAR: Duration = Duration::from_secs(60);
+const LOOK_AT_ALL: Duration = Duration::from_secs(60);
 const LOOK_FAR_SOON: Duration = Duration::from_secs(5);
 /// Steps per bucket and stream in one check, so that other buckets get their turn: 10,000 entries.
 const STEPS: usize = 100;
@@ -115,14 +115,14 @@ impl RollUp {
                 let soon = if held == 0 { Duration::ZERO } else { LOOK_FAR_SOON };
                 (held, far) = (changed.0, far.min(Instant::now() + soon));
             }
-            let look_far = far <= Instant::now();
+            let look_at_all = far <= Instant::now();
             let looked = async {
                 if known != Some(changed) {
                     turns = self.turns(&turns, &leases).await?;
                 }
                 self.look(&mut turns, &leases).await?;
-                if look_far {
-                    self.look_far(&mut turns, &mut shown, &leases).await?;
+                if look_at_all {
+                    self.look_at_all(&mut turns, &mut shown, &leases).await?;
                 }
                 Ok::<_, ServiceError>(())
             }
@@ -130,8 +130,8 @@ impl RollUp {
             match looked {
                 Ok(()) => {
                     known = Some(changed);
-                    if look_far {
-                        far = Instant::now() + LOOK_FAR;
+                    if look_at_all {
+                        far = Instant::now() + LOOK_AT_ALL;
                     }
                 }
                 Err(error) => tracing::debug!(?error, "cannot roll up; retrying"),
@@ -225,7 +225,7 @@ impl RollUp {
     }
 
     /// Trims streams and sets the gauges of the live modes; `shown` are the apps whose gauges were set before.
-    async fn look_far(
+    async fn look_at_all(
         &self,
         turns: &mut [Turn],
         shown: &mut BTreeSet<AppId>,

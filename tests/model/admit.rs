@@ -148,10 +148,10 @@ impl Model {
     /// When the first hold expires of a group that limits reservations in flight.
     fn first_end(&self, matched: &Matched) -> Option<Ms> {
         let name = (matched.owner.clone(), matched.group.id);
-        let (serial, _) = self.resolve(&name, matched.window);
+        let (window_seq, _) = self.resolve(&name, matched.window);
         let live = self.reservations.values().filter(|it| it.status == Status::Held && it.expires_ms > self.now_ms);
         let of_it = live.filter(|it| {
-            it.held.iter().any(|entry| entry.owner == name.0 && entry.group == name.1 && entry.serial == serial)
+            it.held.iter().any(|entry| entry.owner == name.0 && entry.group == name.1 && entry.window_seq == window_seq)
         });
         of_it.map(|it| it.expires_ms).min()
     }
@@ -232,18 +232,18 @@ impl Model {
 
     fn open_request(&mut self, matched: &Matched) -> &'static str {
         let name = (matched.owner.clone(), matched.group.id);
-        let (serial, change) = self.resolve(&name, matched.window);
+        let (window_seq, change) = self.resolve(&name, matched.window);
         let counted = matches!(change, super::state::Change::Same | super::state::Change::Moved);
         let counter = self.counter(&name);
         let known = counter.request.as_ref().filter(|request| {
-            let here = request.serial == serial && (counted || request.window == matched.window);
+            let here = request.window_seq == window_seq && (counted || request.window == matched.window);
             here && request.status != RequestStatus::Approved
         });
         match known.map(|request| request.status) {
             Some(RequestStatus::Rejected) => "rejected",
             Some(_) => "open",
             None => {
-                counter.request = Some(Request { serial, window: matched.window, status: RequestStatus::Open });
+                counter.request = Some(Request { window_seq, window: matched.window, status: RequestStatus::Open });
                 "open"
             }
         }
@@ -261,9 +261,9 @@ impl Model {
         matched
             .map(|it| {
                 let name = (it.owner.clone(), it.group.id);
-                let serial = self.enter(&name, it.window);
-                self.watch(&it.group, &name, serial);
-                Entry { owner: it.owner.clone(), group: it.group.id, serial, amount: it.amount }
+                let window_seq = self.enter(&name, it.window);
+                self.watch(&it.group, &name, window_seq);
+                Entry { owner: it.owner.clone(), group: it.group.id, window_seq, amount: it.amount }
             })
             .collect()
     }
@@ -328,15 +328,15 @@ impl Model {
 
     fn count(&mut self, user: &str, admission: &Admission, change: impl Fn(u64, u64) -> u64) -> Reply {
         let mut passed = BTreeSet::new();
-        for (Entry { owner, group, serial, amount }, matched) in
+        for (Entry { owner, group, window_seq, amount }, matched) in
             self.enter_all(admission).into_iter().zip(&admission.matched)
         {
             let name = (owner, group);
-            let account = self.accounts.get_mut(&(name.clone(), serial)).unwrap();
+            let account = self.accounts.get_mut(&(name.clone(), window_seq)).unwrap();
             let before = account.used;
             account.used = change(before, amount);
             if matched.group.quota.is_some() && !matched.group.alerts.is_empty() {
-                passed.extend(self.passed_since(&name, serial, before));
+                passed.extend(self.passed_since(&name, window_seq, before));
             }
         }
         let over = |matched: &Matched| {
@@ -370,8 +370,9 @@ impl Model {
         }
         for new in self.enter_all(&admission) {
             let held = &mut self.reservations.get_mut(&of).unwrap().held;
-            let same =
-                |entry: &&mut Entry| (&entry.owner, entry.group, entry.serial) == (&new.owner, new.group, new.serial);
+            let same = |entry: &&mut Entry| {
+                (&entry.owner, entry.group, entry.window_seq) == (&new.owner, new.group, new.window_seq)
+            };
             match held.iter_mut().find(same) {
                 Some(entry) => entry.amount += new.amount,
                 None => held.push(new),

@@ -89,9 +89,9 @@ pub async fn look(redis: &Redis, model: &Model) -> Result<(), String> {
             let Some(name) = name else {
                 return Err(format!("nothing was counted in {group}, and yet it is there: {}", owner.reply()));
             };
-            let serial = model.serial(name);
+            let window_seq = model.window_seq(name);
             let reply = (owner.figure(group, "used"), owner.figure(group, "held"), owner.sum(group, model.now_ms));
-            let expected = (model.used(name, serial), owner.sum(group, 0), model.held(name, serial));
+            let expected = (model.used(name, window_seq), owner.sum(group, 0), model.held(name, window_seq));
             if reply != expected {
                 return Err(format!(
                     "used, held and live holds of {group} are {reply:?}, not {expected:?}: {}",
@@ -101,7 +101,7 @@ pub async fn look(redis: &Redis, model: &Model) -> Result<(), String> {
             seen.insert(name.clone());
         }
     }
-    let counted = model.counters.iter().filter(|(_, counter)| counter.serial > 0);
+    let counted = model.counters.iter().filter(|(_, counter)| counter.window_seq > 0);
     match counted.map(|(name, _)| name).find(|name| !seen.contains(*name)) {
         Some(name) => Err(format!("there is no counter {name:?}")),
         None => Ok(()),

@@ -64,8 +64,9 @@ impl Model {
         let standing = self.standing(&it.user);
         let mut seen: Vec<&Entry> = Vec::new();
         for entry in it.held.iter().chain(&it.charged) {
-            let same =
-                |known: &&Entry| (&known.owner, known.group, known.serial) == (&entry.owner, entry.group, entry.serial);
+            let same = |known: &&Entry| {
+                (&known.owner, known.group, known.window_seq) == (&entry.owner, entry.group, entry.window_seq)
+            };
             if !seen.iter().any(same) {
                 seen.push(entry);
             }
@@ -126,12 +127,13 @@ impl Model {
         }
         let mut after = before.clone();
         let totals = Self::totals(&mut after, figures, is_final);
-        let accounts = after.held.iter().map(|entry| ((entry.owner.clone(), entry.group), entry.serial));
-        let used: Vec<_> = accounts.map(|(name, serial)| (self.used(&name, serial), name, serial)).collect();
+        let accounts = after.held.iter().map(|entry| ((entry.owner.clone(), entry.group), entry.window_seq));
+        let used: Vec<_> =
+            accounts.map(|(name, window_seq)| (self.used(&name, window_seq), name, window_seq)).collect();
         // The part of each group's total that is not yet charged.
         let mut open: BTreeMap<(String, &str), u64> = BTreeMap::new();
         for place in 0..after.held.len() {
-            let Entry { owner, group, serial, amount } = after.held[place].clone();
+            let Entry { owner, group, window_seq, amount } = after.held[place].clone();
             let in_flight = after.rules.iter().any(|it| it.id == group && it.is_concurrent());
             let share = match totals.as_ref().and_then(|totals| totals.get(group)) {
                 _ if in_flight => 0,
@@ -147,11 +149,12 @@ impl Model {
                     share
                 }
             };
-            self.accounts.get_mut(&((owner.clone(), group), serial)).unwrap().used += share;
-            let same = |entry: &&mut Entry| entry.owner == owner && entry.group == group && entry.serial == serial;
+            self.accounts.get_mut(&((owner.clone(), group), window_seq)).unwrap().used += share;
+            let same =
+                |entry: &&mut Entry| entry.owner == owner && entry.group == group && entry.window_seq == window_seq;
             match after.charged.iter_mut().find(same) {
                 Some(entry) => entry.amount += share,
-                None => after.charged.push(Entry { owner, group, serial, amount: share }),
+                None => after.charged.push(Entry { owner, group, window_seq, amount: share }),
             }
             after.held[place].amount -= if is_final { amount } else { share.min(amount) };
         }
@@ -164,9 +167,9 @@ impl Model {
         self.reservations.insert(of, after);
         // Closed windows trigger no alerts.
         let mut passed = BTreeSet::new();
-        for (before, name, serial) in used {
-            if self.serial(&name) == serial {
-                passed.extend(self.passed_since(&name, serial, before));
+        for (before, name, window_seq) in used {
+            if self.window_seq(&name) == window_seq {
+                passed.extend(self.passed_since(&name, window_seq, before));
             }
         }
         Reply { passed, ..self.settled(of, self.accounts_of(&reply), false) }
@@ -188,8 +191,9 @@ impl Model {
         it.held.clear();
         // A repetition returns the same counters.
         for entry in &before.held {
-            let same =
-                |known: &Entry| (&known.owner, known.group, known.serial) == (&entry.owner, entry.group, entry.serial);
+            let same = |known: &Entry| {
+                (&known.owner, known.group, known.window_seq) == (&entry.owner, entry.group, entry.window_seq)
+            };
             if !it.charged.iter().any(same) {
                 it.charged.push(Entry { amount: 0, ..entry.clone() });
             }
@@ -242,7 +246,7 @@ impl Model {
 
     fn take_back(&mut self, entry: &mut Entry, given: u64) {
         entry.amount -= given;
-        let account = self.accounts.get_mut(&((entry.owner.clone(), entry.group), entry.serial)).unwrap();
+        let account = self.accounts.get_mut(&((entry.owner.clone(), entry.group), entry.window_seq)).unwrap();
         account.used = account.used.saturating_sub(given);
     }
 }

@@ -70,8 +70,8 @@ impl Model {
     /// The current windows of a user's own counters.
     fn windows_of(&self, user: &str) -> BTreeMap<CounterName, (u64, Window)> {
         let owner = format!("user={user}");
-        let own = self.counters.iter().filter(|(name, counter)| name.0 == owner && counter.serial > 0);
-        own.map(|(name, counter)| (name.clone(), (counter.serial, self.stored(name).unwrap()))).collect()
+        let own = self.counters.iter().filter(|(name, counter)| name.0 == owner && counter.window_seq > 0);
+        own.map(|(name, counter)| (name.clone(), (counter.window_seq, self.stored(name).unwrap()))).collect()
     }
 
     /// Brings a user's own counters into the windows of the user's next plan.
@@ -95,15 +95,15 @@ impl Model {
             }
             // A window that was over is not carried over, but the end of a fixed period may still move.
             let over = stored.is_some_and(|stored| stored != window && stored.kind != "fixed" && self.is_over(stored));
-            let (serial, _) = self.resolve(&name, window);
-            let turned = serial > self.serial(&name) && stored.is_some();
-            let serial = match stored {
+            let (window_seq, _) = self.resolve(&name, window);
+            let turned = window_seq > self.window_seq(&name) && stored.is_some();
+            let window_seq = match stored {
                 Some(_) if turned || over || action == OnChange::Reset => self.start_anew(&name, window),
                 _ => self.enter(&name, window),
             };
             if action == OnChange::Block && !reset {
-                let room = group.quota.unwrap_or(0).saturating_sub(self.used(&name, serial));
-                self.counter(&name).blocked = Some((serial, room));
+                let room = group.quota.unwrap_or(0).saturating_sub(self.used(&name, window_seq));
+                self.counter(&name).blocked = Some((window_seq, room));
             }
         }
     }
@@ -112,14 +112,14 @@ impl Model {
     /// kept.
     fn start_anew_from(&mut self, before: BTreeMap<CounterName, (u64, Window)>, group: Option<&'static str>) {
         let wanted = before.into_iter().filter(|(name, _)| group.is_none_or(|group| group == name.1));
-        for (name, (serial, window)) in wanted.filter(|(_, (_, window))| window.kind != "concurrent") {
-            self.counter(&name).serial = serial;
+        for (name, (window_seq, window)) in wanted.filter(|(_, (_, window))| window.kind != "concurrent") {
+            self.counter(&name).window_seq = window_seq;
             // The window is closed with the bounds it had before it was moved.
-            self.accounts.get_mut(&(name.clone(), serial)).unwrap().window = window;
+            self.accounts.get_mut(&(name.clone(), window_seq)).unwrap().window = window;
             let anew = self.start_anew(&name, window);
             for grant in &mut self.counter(&name).grants {
-                if grant.serial == Some(serial) {
-                    grant.serial = Some(anew);
+                if grant.window_seq == Some(window_seq) {
+                    grant.window_seq = Some(anew);
                 }
             }
         }
@@ -196,15 +196,15 @@ impl Model {
         if self.live_grants(&counter, window).len() >= MOST_GRANTS {
             return invalid();
         }
-        let serial = window.map(|window| self.enter(&counter, window));
+        let window_seq = window.map(|window| self.enter(&counter, window));
         let now_ms = self.now_ms;
         let grants = &mut self.counter(&counter).grants;
-        grants.retain(|grant| match grant.serial {
-            Some(own) => Some(own) == serial,
+        grants.retain(|grant| match grant.window_seq {
+            Some(own) => Some(own) == window_seq,
             None => grant.ends_ms.is_none_or(|end| now_ms < end),
         });
-        let serial = serial.filter(|_| expires_ms.is_none());
-        grants.push(Grant { name, amount, serial, ends_ms: expires_ms });
+        let window_seq = window_seq.filter(|_| expires_ms.is_none());
+        grants.push(Grant { name, amount, window_seq, ends_ms: expires_ms });
         Reply { status: 201, ..Reply::default() }
     }
 
@@ -213,8 +213,8 @@ impl Model {
         let over = self.stored(counter).is_some_and(|stored| self.is_over(stored));
         let moved_over = here.is_some_and(|(_, change)| change == super::state::Change::Moved) && over;
         let Some(known) = self.counters.get(counter) else { return Vec::new() };
-        let live = known.grants.iter().filter(|grant| match grant.serial {
-            Some(own) => here.is_some_and(|(serial, _)| serial == own) && !moved_over,
+        let live = known.grants.iter().filter(|grant| match grant.window_seq {
+            Some(own) => here.is_some_and(|(window_seq, _)| window_seq == own) && !moved_over,
             None => grant.ends_ms.is_none_or(|end| self.now_ms < end),
         });
         live.map(|grant| grant.name).collect()
@@ -225,9 +225,9 @@ impl Model {
         let mut found =
             self.counters.iter().flat_map(|(name, counter)| counter.grants.iter().map(move |it| (name, it)));
         let (name, grant) = found.find(|(_, grant)| grant.name == of)?;
-        let live = match grant.serial {
-            Some(serial) => {
-                serial == self.serial(name) && self.stored(name).is_some_and(|stored| !self.is_over(stored))
+        let live = match grant.window_seq {
+            Some(window_seq) => {
+                window_seq == self.window_seq(name) && self.stored(name).is_some_and(|stored| !self.is_over(stored))
             }
             None => grant.ends_ms.is_none_or(|end| self.now_ms < end),
         };

@@ -179,7 +179,7 @@ impl Table {
             facts: self.facts(&belief),
             verdict: belief.verdict,
             ttl_ms,
-            about: "image.render key_1 u",
+            call_label: "image.render key_1 u",
             snapshot: &snapshot_text(&snapshot()).unwrap(),
             owners,
             asked: None,
@@ -276,7 +276,7 @@ impl Table {
         let owners = [self.owner("u", groups)];
         let (facts, verdict) = (self.facts(&belief), belief.verdict);
         let bucket = &self.bucket;
-        let (about, snapshot) = ("image.render key_1 u", &snapshot());
+        let (call_label, snapshot) = ("image.render key_1 u", &snapshot());
         let owners = &owners;
         let args = TrackArgs {
             bucket,
@@ -285,7 +285,7 @@ impl Table {
             verdict,
             enforce,
             refund,
-            about,
+            call_label,
             snapshot,
             match_facts: "",
             owners,

@@ -162,17 +162,21 @@ async fn counters_come_over_to_another_plan() {
         let reply = change(&table, &harmless(), "0", true, Reset::Nothing, &moved).await;
         assert!(matches!(reply, ChangeUserReply::Changed { .. }), "{reply:?}");
         let counters = table.counters().await;
-        let (serial, window, used, held, blocked) = expected;
+        let (window_seq, window, used, held, blocked) = expected;
         let reported = format!("{action:?} of {stored:?} at {at} to {to}: {counters:?}");
         assert_eq!(
             (&*counters["g.seq"], &*counters["g.window"]),
-            (serial, format!("{quota} {window}").as_str()),
+            (window_seq, format!("{quota} {window}").as_str()),
             "{reported}"
         );
         assert_eq!((&*counters["g.used"], &*counters["g.held"]), (used, held), "{reported}");
         assert_eq!(counters.get("g.blocked").map(String::as_str), blocked, "{reported}");
         let past = table.past().await;
-        assert_eq!(past.get("g.1").is_some_and(|past| past.starts_with("4 ")), serial == "2", "{reported}: {past:?}");
+        assert_eq!(
+            past.get("g.1").is_some_and(|past| past.starts_with("4 ")),
+            window_seq == "2",
+            "{reported}: {past:?}"
+        );
     }
 }
 
@@ -213,7 +217,7 @@ async fn grant(table: &Table, id: &str, amount: u64, ends_at: Option<&str>) -> G
         amount: Amount::from_steps(amount).unwrap(),
         ends_at_ms: ends_at.map(ms),
         expected_end_ms: Some(ends_at.map_or(ms("2027-02-01T00:00:00Z"), ms)),
-        about: id,
+        call_label: id,
         audit_entry: &AuditEntry::default(),
         approval: None,
         answer: id,
@@ -291,7 +295,7 @@ async fn data_of_users_who_never_subscribed_expire_after_the_last_window() {
             facts,
             verdict: "",
             ttl_ms: 60_000,
-            about: "e k u",
+            call_label: "e k u",
             snapshot: &snapshot_text(&crate::table::snapshot()).unwrap(),
             owners: &owners,
             asked: None,

@@ -98,22 +98,23 @@ pub struct ExplainedGroup {
 /// How every group of the plan and of the policies treats a request, whether or not the user is blocked, and the
 /// amounts that counting groups would check.
 pub fn trace(
-    standing: EffectiveLimits<'_>,
+    effective_limits: EffectiveLimits<'_>,
     caller: Caller<'_>,
     request: Request<'_>,
     now: TimeMs,
 ) -> (Vec<ExplainedGroup>, Admission) {
-    let mut admission = Admission::empty(standing, OwnerName::of_user(caller.user));
-    let of_plan = standing
+    let mut admission = Admission::empty(effective_limits, OwnerName::of_user(caller.user));
+    let of_plan = effective_limits
         .plan
         .into_iter()
         .flat_map(|plan| plan.groups.iter().map(|group| (group, Origin::Plan(plan.id.clone(), plan.version))));
-    let of_policies = standing.policies.iter().flat_map(|policy| {
+    let of_policies = effective_limits.policies.iter().flat_map(|policy| {
         policy.groups.iter().map(|group| (group, Origin::Policy(policy.id.clone(), policy.version)))
     });
     let mut traced: Vec<ExplainedGroup> = Vec::new();
     for (group, origin) in of_plan.chain(of_policies) {
-        let outcome = outcome(group, ExplainedRequest { limits: standing, caller, request, now }, &mut admission);
+        let outcome =
+            outcome(group, ExplainedRequest { limits: effective_limits, caller, request, now }, &mut admission);
         traced.push(ExplainedGroup { group: Arc::clone(group), origin, tried: tried(group, request), outcome });
     }
     admission.matched.sort_by_key(|matched| matched.owner);

@@ -188,8 +188,13 @@ fn add(totals: &mut Vec<Total>, total: Total) -> Result<(), FieldError> {
 
 impl RequestSnapshot {
     /// `own_rules`: the user has a custom plan, whose rules must be stored.
-    pub fn new(caller: Caller<'_>, standing: EffectiveLimits<'_>, own_rules: bool, requests: &[Request<'_>]) -> Self {
-        let plan = standing.plan;
+    pub fn new(
+        caller: Caller<'_>,
+        effective_limits: EffectiveLimits<'_>,
+        own_rules: bool,
+        requests: &[Request<'_>],
+    ) -> Self {
+        let plan = effective_limits.plan;
         let matches = |group: &LimitGroup| {
             requests.iter().any(|request| group.matching_rule(request.event.as_str(), request.metadata).is_some())
         };
@@ -197,12 +202,13 @@ impl RequestSnapshot {
             let groups = plan.body.groups.iter().zip(&plan.groups).filter(|(_, group)| matches(group));
             Box::new(PlanBody { groups: groups.map(|(body, _)| body.clone()).collect(), ..plan.body.clone() })
         };
-        let policies = standing.policies.iter().filter(|policy| policy.groups.iter().any(|group| matches(group)));
+        let policies =
+            effective_limits.policies.iter().filter(|policy| policy.groups.iter().any(|group| matches(group)));
         // An approval request that an extend opens names the requesting key.
         let knows_key = |group: &LimitGroup| {
             group.scope.dimensions().contains(&Dimension::Key) || group.enforcement == Enforcement::Approval
         };
-        let by_key = standing.groups().any(|group| knows_key(group) && matches(group));
+        let by_key = effective_limits.groups().any(|group| knows_key(group) && matches(group));
         let item = |request: &Request<'_>| Item {
             event: request.event.clone(),
             quantity: Number(request.quantity),

@@ -117,7 +117,7 @@ pub struct Charge {
     pub owner: OwnerName,
     pub group: GroupId,
     /// Sequence number of the counter's window.
-    pub serial: String,
+    pub window_seq: String,
     /// Negative for a refund; 0 if the group matched and was charged nothing.
     pub change: i64,
     /// `used` after the change.
@@ -170,7 +170,7 @@ pub struct DenyingCounter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     pub group: GroupId,
-    pub serial: String,
+    pub window_seq: String,
     pub amount: Amount,
 }
 

@@ -46,7 +46,7 @@ pub struct Account {
     pub used: Amount,
     pub held: Amount,
     /// Sequence number of the window. Holds of earlier windows do not change this one.
-    serial: u64,
+    window_seq: u64,
     /// `used` of the last closed windows by sequence number, since their holds may still settle.
     past: VecDeque<(u64, Amount)>,
     limit_changes: Vec<LimitChange>,
@@ -60,7 +60,7 @@ const PAST_WINDOWS: usize = 32;
 pub struct Hold {
     /// Index of the counter in [`InMemoryCounters`].
     pub place: usize,
-    serial: u64,
+    window_seq: u64,
     pub amount: Amount,
     pub charged: Amount,
 }
@@ -111,7 +111,7 @@ impl InMemoryCounters {
         let holds = pairs.filter_map(|(matched, place)| {
             let account = self.accounts.get_mut(*place)?;
             account.held = account.held.saturating_add(matched.amount);
-            Some(Hold { place: *place, serial: account.serial, amount: matched.amount, charged: Amount::ZERO })
+            Some(Hold { place: *place, window_seq: account.window_seq, amount: matched.amount, charged: Amount::ZERO })
         });
         holds.collect()
     }
@@ -166,16 +166,16 @@ impl InMemoryCounters {
 
     /// The counter of a hold if the hold's window is the present one.
     fn current(&mut self, hold: &Hold) -> Option<&mut Account> {
-        self.accounts.get_mut(hold.place).filter(|account| account.serial == hold.serial)
+        self.accounts.get_mut(hold.place).filter(|account| account.window_seq == hold.window_seq)
     }
 
     /// `used` in the window of a hold; None if the window is too old.
     fn used_in_window_of(&mut self, hold: &Hold) -> Option<&mut Amount> {
         let account = self.accounts.get_mut(hold.place)?;
-        if account.serial == hold.serial {
+        if account.window_seq == hold.window_seq {
             return Some(&mut account.used);
         }
-        account.past.iter_mut().find(|(serial, _)| *serial == hold.serial).map(|(_, used)| used)
+        account.past.iter_mut().find(|(window_seq, _)| *window_seq == hold.window_seq).map(|(_, used)| used)
     }
 
     /// The index of a matched counter, moved to its window as in `lua/lib/window.lua`: a window that is over is
@@ -213,7 +213,7 @@ impl InMemoryCounters {
             window,
             used,
             held: Amount::ZERO,
-            serial: 0,
+            window_seq: 0,
             past: VecDeque::new(),
             limit_changes: limit_changes.unwrap_or_default(),
         };
@@ -241,8 +241,8 @@ impl InMemoryCounters {
 impl Account {
     fn start_anew(&mut self) {
         self.past.truncate(PAST_WINDOWS - 1);
-        self.past.push_front((self.serial, self.used));
-        self.serial += 1;
+        self.past.push_front((self.window_seq, self.used));
+        self.window_seq += 1;
         (self.used, self.held) = (Amount::ZERO, Amount::ZERO);
     }
 

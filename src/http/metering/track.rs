@@ -57,7 +57,7 @@ impl TrackedView {
             match_status: tracked.match_status,
             matched_group_ids: tracked.matched_groups.iter().map(ToString::to_string).collect(),
             counters: CounterView::all(&tracked.counters),
-            thresholds: ThresholdView::all(&tracked.passed),
+            thresholds: ThresholdView::all(&tracked.crossed),
         }
     }
 }

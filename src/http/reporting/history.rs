@@ -73,7 +73,7 @@ impl WindowView {
             label: window.label.clone(),
             unit,
             scope: window.owner.to_map(),
-            window: window.serial.clone(),
+            window: window.window_seq.clone(),
             period: PeriodView::of(window.window),
             used: number(window.used, unit),
             quota: window.quota.map(|quota| number(quota, unit)),

@@ -62,7 +62,7 @@ pub fn decision(decision: &Decision) -> Option<String> {
 
 /// The answer to a commit or release; None for answers that need [`crate::http::metering::settlement::SettlementView`].
 pub fn settlement(settlement: &Settlement) -> Option<String> {
-    if settlement.late || settlement.replayed || !settlement.passed.is_empty() {
+    if settlement.late || settlement.replayed || !settlement.crossed.is_empty() {
         return None;
     }
     let mut json = String::with_capacity(BYTES);
@@ -264,7 +264,7 @@ mod tests {
                 late: false,
                 replayed: false,
                 counters,
-                passed: Vec::new(),
+                crossed: Vec::new(),
                 now_ms: 0,
             };
             prop_assert_eq!(settlement(&settled).unwrap(), serde_json::to_string(&SettlementView::new(&settled)).unwrap());

@@ -154,9 +154,9 @@ pub struct ThresholdView {
 }
 
 impl ThresholdView {
-    pub fn all(passed: &[CrossedThreshold]) -> Vec<Self> {
-        let view = |passed: &CrossedThreshold| Self { group_id: passed.group.clone(), percent: passed.percent };
-        passed.iter().map(view).collect()
+    pub fn all(crossed: &[CrossedThreshold]) -> Vec<Self> {
+        let view = |crossed: &CrossedThreshold| Self { group_id: crossed.group.clone(), percent: crossed.percent };
+        crossed.iter().map(view).collect()
     }
 }
 

@@ -120,11 +120,11 @@ impl Gateway {
     /// # Errors
     /// [`ServiceError`]
     pub async fn known_apps(&self) -> Result<Arc<Vec<AppView>>, ServiceError> {
-        if let Some(apps) = self.apps.at_hand() {
+        if let Some(apps) = self.apps.cached() {
             return Ok(apps);
         }
         self.follow_apps(self.store.changes().await?.apps).await?;
-        Ok(self.apps.at_hand().unwrap_or_default())
+        Ok(self.apps.cached().unwrap_or_default())
     }
 
     /// Drops cached data of deleted apps. An app with the same name is a different one if it was created at another

@@ -34,7 +34,7 @@ impl KnownApps {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(in crate::service) fn at_hand(&self) -> Option<Arc<Vec<AppView>>> {
+    pub(in crate::service) fn cached(&self) -> Option<Arc<Vec<AppView>>> {
         self.known().as_ref().map(|known| Arc::clone(&known.apps))
     }
 

@@ -299,9 +299,9 @@ fn drafted(
     if new.expires_at_ms.is_some_and(|end| end <= facts.now_ms) {
         return Err(ServiceError::invalid("expiresAt", "must be in the future"));
     }
-    let standing = facts.effective_limits();
-    let mut admission = Admission::empty(standing, new.owner.clone());
-    admission.place(&group, 0, Amount::ZERO, standing.anchor, facts.now_ms)?;
+    let effective_limits = facts.effective_limits();
+    let mut admission = Admission::empty(effective_limits, new.owner.clone());
+    admission.place(&group, 0, Amount::ZERO, effective_limits.anchor, facts.now_ms)?;
     let window = admission.matched.first().map(|matched| matched.window);
     if window.is_none() && new.expires_at_ms.is_none() {
         return Err(ServiceError::invalid("expiresAt", "is required, because the group's period is not running now"));

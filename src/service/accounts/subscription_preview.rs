@@ -70,7 +70,7 @@ impl Gateway {
             let own = wanted.subscription.custom_limits.as_ref();
             let own = own.map(|limits| counted_plan(&facts.config, limits, plan));
             let plan = own.as_ref().unwrap_or(plan);
-            let standing = EffectiveLimits {
+            let effective_limits = EffectiveLimits {
                 plan: Some(plan),
                 policies: &[],
                 anchor: wanted.subscription.anchor(),
@@ -79,7 +79,7 @@ impl Gateway {
             };
             let caller = Caller { user, app: &facts.app, key: None };
             let per_user = |group: &LimitGroup| group.scope.is_user();
-            let admission = overview(standing, caller, &Metadata::default(), facts.now_ms, per_user);
+            let admission = overview(effective_limits, caller, &Metadata::default(), facts.now_ms, per_user);
             let owners = facts.owners(&admission, LimitGroup::refuses_beyond);
             Ok(match self.store.usage(&facts.bucket, facts.for_script(admission.validity), &owners).await? {
                 UsageReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),

@@ -259,7 +259,7 @@ impl Gateway {
         let own = wanted.subscription.custom_limits.as_ref();
         let own = own.map(|limits| limits.apply(plan).map(|_| counted_plan(&facts.config, limits, plan))).transpose();
         let own = own.map_err(ServiceError::Invalid)?;
-        let standing = EffectiveLimits {
+        let effective_limits = EffectiveLimits {
             plan: Some(own.as_ref().unwrap_or(plan)),
             policies: &[],
             anchor: wanted.subscription.anchor(),
@@ -268,7 +268,7 @@ impl Gateway {
         };
         let caller = Caller { user, app: &facts.app, key: None };
         let moves_over = |group: &LimitGroup| group.scope.is_user() && !group.is_concurrent();
-        let admission = overview(standing, caller, &Metadata::default(), facts.now_ms, moves_over);
+        let admission = overview(effective_limits, caller, &Metadata::default(), facts.now_ms, moves_over);
         validity.narrow(admission.validity.from_ms, admission.validity.until_ms);
         let moved = admission.matched.iter().map(|matched| MovedGroup {
             id: matched.group.id.clone(),

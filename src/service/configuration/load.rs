@@ -39,7 +39,7 @@ impl Gateway {
     /// # Errors
     /// [`ServiceError`]
     pub async fn config(&self, app: &AppId) -> Result<Arc<AppConfig>, ServiceError> {
-        match self.configs.at_hand(app) {
+        match self.configs.cached(app) {
             Some(config) => Ok(config),
             None => Box::pin(self.load_config(app)).await,
         }
@@ -198,7 +198,7 @@ impl Gateway {
         for (app, announced_at) in announced {
             pulse.beat().await;
             let is_over = announced_at.elapsed() > ANNOUNCED;
-            if let Some(present) = self.configs.at_hand(&app)
+            if let Some(present) = self.configs.cached(&app)
                 && self.store.configuration_revision(&app).await? != present.revision
             {
                 let config = AppConfig::read(self.store.configuration(&app).await?)?;

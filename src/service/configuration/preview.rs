@@ -136,10 +136,10 @@ impl Gateway {
 
 impl LoweredQuota {
     fn is_over(&self, stored: &StoredOwner, now: i64) -> bool {
-        let standing = stored.windows.iter().find(|standing| standing.group == self.group);
-        standing.is_some_and(|standing| {
-            let current = standing.window.end_ms.is_none_or(|end| now < end);
-            current && standing.used > self.after.saturating_add(stored.granted(standing, now))
+        let counter = stored.windows.iter().find(|counter| counter.group == self.group);
+        counter.is_some_and(|counter| {
+            let current = counter.window.end_ms.is_none_or(|end| now < end);
+            current && counter.used > self.after.saturating_add(stored.granted(counter, now))
         })
     }
 

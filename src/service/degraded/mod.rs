@@ -39,7 +39,7 @@ impl Gateway {
     /// Whether any cached app has `onStoreFailure: allow`.
     pub fn allows_without_store(&self) -> bool {
         let allows =
-            |app: &AppId| self.configs.at_hand(app).is_some_and(|config| allows(config.settings.on_store_failure));
+            |app: &AppId| self.configs.cached(app).is_some_and(|config| allows(config.settings.on_store_failure));
         self.configs.apps().iter().any(allows)
     }
 
@@ -80,7 +80,7 @@ impl Gateway {
         call: &Call,
         operation: &Operation,
     ) -> Result<Option<Decision>, ServiceError> {
-        let config = self.configs.at_hand(&tenant.app).filter(|config| allows(config.settings.on_store_failure));
+        let config = self.configs.cached(&tenant.app).filter(|config| allows(config.settings.on_store_failure));
         let (Some(config), Some(journal)) = (config, &self.degraded.journal) else { return Ok(None) };
         let bucket = tenant.bucket_of(&call.user);
         self.degraded.is_gone(&bucket);

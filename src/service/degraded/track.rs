@@ -157,7 +157,7 @@ impl Gateway {
             verdict: "",
             enforce: false,
             refund: false,
-            about: &call.about(),
+            call_label: &call.call_label(),
             snapshot: &snapshot,
             // The node's own answer has the outcome.
             match_facts: "",
@@ -172,10 +172,10 @@ impl Gateway {
         Ok(match reply {
             TrackReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
             TrackReply::Again(ran) => Attempt::Again(ran),
-            TrackReply::Tracked { ran, crowded, .. } => {
+            TrackReply::Tracked { ran, full_scopes, .. } => {
                 self.observe_run(&facts.bucket, ran);
-                if crowded > 0 {
-                    metrics::counter!("quotagate_crowded_scopes_total", "call" => "track").increment(crowded);
+                if full_scopes > 0 {
+                    metrics::counter!("quotagate_crowded_scopes_total", "call" => "track").increment(full_scopes);
                 }
                 Attempt::Done(EntryOutcome::Counted)
             }

@@ -7,7 +7,7 @@ use crate::domain::values::metadata::Metadata;
 use crate::domain::values::number::Number;
 use crate::service::error::{ServiceError, positive};
 use crate::service::tenant::Tenant;
-use crate::store::keys::about;
+use crate::store::keys::call_label;
 use crate::store::metering::operation::Operation;
 
 use super::facts::CallFacts;
@@ -45,8 +45,8 @@ impl Call {
     }
 
     /// How the ledger and an expired hold refer to the call.
-    pub(crate) fn about(&self) -> String {
-        self.items.first().map(|item| about(&item.event, &self.key, &self.user)).unwrap_or_default()
+    pub(crate) fn call_label(&self) -> String {
+        self.items.first().map(|item| call_label(&item.event, &self.key, &self.user)).unwrap_or_default()
     }
 
     /// Checks that the call can be reserved.

@@ -201,23 +201,23 @@ impl Gateway {
         known: &StoredReservation,
         measured: Option<&Measured>,
     ) -> Result<Admission, ServiceError> {
-        let standing = facts.effective_limits();
-        let mut admission = Admission::empty(standing, OwnerName::of_user(&known.snapshot.user));
+        let effective_limits = facts.effective_limits();
+        let mut admission = Admission::empty(effective_limits, OwnerName::of_user(&known.snapshot.user));
         let Some(measured) = measured else {
             return Ok(admission);
         };
-        let refused = if standing.blocked { Some(Reason::UserBlocked) } else { None };
-        let refused = refused.or(standing.plan.is_none().then_some(Reason::NoSubscription));
+        let refused = if effective_limits.blocked { Some(Reason::UserBlocked) } else { None };
+        let refused = refused.or(effective_limits.plan.is_none().then_some(Reason::NoSubscription));
         if let Some(reason) = refused {
             admission.refusal = Some(Refusal { reason, groups: Vec::new() });
             return Ok(admission);
         }
         let reserved = self.rules(&tenant.app, &known.snapshot).await?;
         for total in measured.totals.iter().filter(|total| total.amount > Amount::ZERO) {
-            let present = standing.groups().find(|group| group.id == total.group);
+            let present = effective_limits.groups().find(|group| group.id == total.group);
             if let Some(group) = present.or_else(|| reserved.group(&total.group)) {
                 let owner = admission.place_of(total.owner.clone());
-                admission.place(group, owner, total.amount, standing.anchor, facts.now_ms)?;
+                admission.place(group, owner, total.amount, effective_limits.anchor, facts.now_ms)?;
             }
         }
         admission.matched.sort_by_key(|matched| matched.owner);

@@ -27,7 +27,7 @@ use crate::store::metering::reserve::{ReserveArgs, ReserveReply};
 /// The texts that are stored with a hold.
 #[derive(Clone, Copy)]
 struct RequestTexts<'a> {
-    about: &'a str,
+    call_label: &'a str,
     snapshot: &'a str,
 }
 
@@ -85,7 +85,7 @@ impl Gateway {
             facts.has_own_rules(),
             &requests,
         ))?;
-        let about = call.about();
+        let call_label = call.call_label();
         let owners = facts.owners(&admission, LimitGroup::refuses_beyond);
         let asked = asked(facts, call, &admission, operation)?;
         let args = ReserveArgs {
@@ -94,13 +94,13 @@ impl Gateway {
             facts: facts.for_counting_script(&call.user, &admission),
             verdict: verdict(&admission),
             ttl_ms,
-            about: &about,
+            call_label: &call_label,
             snapshot: &snapshot,
             owners: &owners,
             asked: asked.as_ref(),
         };
         let reply = self.store.reserve(args).await?;
-        let request = RequestTexts { about: &about, snapshot: &snapshot };
+        let request = RequestTexts { call_label: &call_label, snapshot: &snapshot };
         let attempt = self.reserve_answer(context, &admission, Some(request), reply).await?;
         Ok(match attempt {
             Attempt::Done(decision) => Attempt::Done(Decision { retry: retry(facts, call, &decision), ..decision }),
@@ -139,9 +139,9 @@ impl Gateway {
                 };
                 let decision =
                     Decision::allowed(&group_outcomes(admission, &states, LimitGroup::refuses_beyond), ran.now_ms);
-                if let Some(RequestTexts { about, snapshot }) = request {
+                if let Some(RequestTexts { call_label, snapshot }) = request {
                     let groups = &decision.matched_groups;
-                    let known = PackedReservation::fresh(ran.now_ms, expires_at_ms, about, snapshot, groups);
+                    let known = PackedReservation::fresh(ran.now_ms, expires_at_ms, call_label, snapshot, groups);
                     self.reservations.insert(facts.bucket.operation(&id.name), Arc::new(known));
                 }
                 Attempt::Done(Decision { reservation: Some((id, expires_at_ms)), ..decision })

@@ -49,7 +49,7 @@ pub struct Settlement {
     pub late: bool,
     pub replayed: bool,
     pub counters: Vec<Counter>,
-    pub passed: Vec<CrossedThreshold>,
+    pub crossed: Vec<CrossedThreshold>,
     pub now_ms: TimeMs,
 }
 
@@ -295,7 +295,7 @@ impl Gateway {
         id: &ReservationId,
     ) -> Result<StoredReservation, ServiceError> {
         let key = bucket.operation(&id.name);
-        if let Some(known) = self.at_hand(&key, id).and_then(|packed| packed.unpack()) {
+        if let Some(known) = self.cached_reservation(&key, id).and_then(|packed| packed.unpack()) {
             return Ok(known);
         }
         match self.read_record(key, bucket, id).await? {
@@ -311,7 +311,7 @@ impl Gateway {
     pub async fn user_of_reservation(&self, tenant: &Tenant, id: &str) -> Result<Option<UserId>, ServiceError> {
         let Ok((bucket, id)) = locate(tenant, id) else { return Ok(None) };
         let key = bucket.operation(&id.name);
-        if let Some(user) = self.at_hand(&key, &id).and_then(|packed| packed.user()) {
+        if let Some(user) = self.cached_reservation(&key, &id).and_then(|packed| packed.user()) {
             return Ok(Some(user));
         }
         let Some(found) = self.read_record(key, &bucket, &id).await? else { return Ok(None) };
@@ -319,7 +319,7 @@ impl Gateway {
     }
 
     /// The cached reservation. A record of another time has the same name if its idempotency key was reused.
-    fn at_hand(&self, key: &str, id: &ReservationId) -> Option<Arc<PackedReservation>> {
+    fn cached_reservation(&self, key: &str, id: &ReservationId) -> Option<Arc<PackedReservation>> {
         self.reservations.get(key).filter(|known| known.created_at_ms == id.created_at_ms)
     }
 
@@ -373,8 +373,8 @@ impl Gateway {
             SettleReply::Settled(now_ms, settled) => {
                 self.clocks.observe_time(bucket, now_ms);
                 let counters = self.counters(tenant, bucket, &settled, now_ms).await?;
-                let Settled { status, late, replayed, snapshot, passed, .. } = *settled;
-                Ok(Settlement { id, user: snapshot.user, status, late, replayed, counters, passed, now_ms })
+                let Settled { status, late, replayed, snapshot, crossed, .. } = *settled;
+                Ok(Settlement { id, user: snapshot.user, status, late, replayed, counters, crossed, now_ms })
             }
         }
     }

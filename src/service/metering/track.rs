@@ -41,7 +41,7 @@ pub struct Tracked {
     pub match_status: MatchStatus,
     pub matched_groups: Vec<GroupId>,
     pub counters: Vec<Counter>,
-    pub passed: Vec<CrossedThreshold>,
+    pub crossed: Vec<CrossedThreshold>,
     pub now_ms: TimeMs,
     pub replayed: bool,
 }
@@ -119,7 +119,7 @@ impl Gateway {
             verdict: if enforce { verdict(&admission) } else { "" },
             enforce,
             refund: purpose == Purpose::GiveBack,
-            about: &call.about(),
+            call_label: &call.call_label(),
             snapshot: &snapshot,
             match_facts: &match_facts(&admission),
             owners: &owners,
@@ -143,14 +143,14 @@ impl Gateway {
                 ))));
             }
             TrackReply::Denied(..) => return Err(overflow()),
-            TrackReply::Tracked { ran, passed, crowded, states, .. } => {
+            TrackReply::Tracked { ran, crossed, full_scopes, states, .. } => {
                 self.observe_run(&facts.bucket, ran);
-                if crowded > 0 {
-                    metrics::counter!("quotagate_crowded_scopes_total", "call" => "track").increment(crowded);
+                if full_scopes > 0 {
+                    metrics::counter!("quotagate_crowded_scopes_total", "call" => "track").increment(full_scopes);
                 }
                 let outcomes = group_outcomes(&admission, &states, limit);
                 let status = match_status(&admission, &outcomes);
-                Attempt::Done(Tracked { passed, ..tracked(operation, &outcomes, status, ran.now_ms) })
+                Attempt::Done(Tracked { crossed, ..tracked(operation, &outcomes, status, ran.now_ms) })
             }
             TrackReply::Before(first) => match self.check_facts(facts, &call.user).await? {
                 Some(retry) => retry,
@@ -173,12 +173,12 @@ impl Gateway {
                 let decision = self.repeat_denied(repetition, ran.now_ms, denied).await?;
                 Err(ServiceError::Denied(Box::new(decision)))
             }
-            TrackReply::Tracked { ran, passed, states, match_facts, groups, .. } => {
+            TrackReply::Tracked { ran, crossed, states, match_facts, groups, .. } => {
                 let outcomes = outcomes_again(facts, &contexts(facts, call), &groups, &states);
                 let admission = Admission::empty(facts.effective_limits(), OwnerName::of_user(&call.user));
                 let first = first_status(&match_facts, &groups, &states);
                 let status = first.unwrap_or_else(|| match_status(&admission, &outcomes));
-                Ok(Tracked { replayed: true, passed, ..tracked(operation, &outcomes, status, ran.now_ms) })
+                Ok(Tracked { replayed: true, crossed, ..tracked(operation, &outcomes, status, ran.now_ms) })
             }
             _ => Err(ServiceError::IdempotencyKeyReused),
         }
@@ -201,7 +201,7 @@ impl Gateway {
             match_status: MatchStatus::Matched,
             matched_groups: refunded.counters.iter().map(|counter| counter.group.id.clone()).collect(),
             counters: refunded.counters,
-            passed: refunded.passed,
+            crossed: refunded.crossed,
             now_ms: refunded.now_ms,
             replayed: refunded.replayed,
         })
@@ -214,7 +214,7 @@ fn tracked(operation: &Operation, outcomes: &[GroupOutcome], match_status: Match
         match_status,
         matched_groups: outcomes.iter().map(|outcomes| outcomes.group.id.clone()).collect(),
         counters: by_tightness(outcomes),
-        passed: Vec::new(),
+        crossed: Vec::new(),
         now_ms,
         replayed: false,
     }

@@ -118,10 +118,10 @@ impl Gateway {
         group: &Arc<LimitGroup>,
     ) -> Result<Option<Counter>, ServiceError> {
         self.with_owner(tenant, owner, async |facts| {
-            let standing = facts.effective_limits();
-            let group = standing.groups().find(|known| known.id == group.id).unwrap_or(group);
-            let mut admission = Admission::empty(standing, owner.clone());
-            admission.place(group, 0, Amount::ZERO, standing.anchor, facts.now_ms)?;
+            let effective_limits = facts.effective_limits();
+            let group = effective_limits.groups().find(|known| known.id == group.id).unwrap_or(group);
+            let mut admission = Admission::empty(effective_limits, owner.clone());
+            admission.place(group, 0, Amount::ZERO, effective_limits.anchor, facts.now_ms)?;
             let owners = facts.owners(&admission, LimitGroup::refuses_beyond);
             let checked = Facts { version: NO_USER, ..facts.for_script(admission.validity) };
             Ok(match self.store.usage(&facts.bucket, checked, &owners).await? {
@@ -168,9 +168,9 @@ fn answer(facts: &CallFacts, admission: &Admission, states: &[CounterState], now
         })
         .collect();
     counters.extend(admission.closed_counters());
-    let standing = facts.effective_limits();
-    let plan = standing.plan;
-    let period = plan.and_then(|plan| match plan.period.as_ref()?.locate(now_ms, standing.anchor) {
+    let effective_limits = facts.effective_limits();
+    let plan = effective_limits.plan;
+    let period = plan.and_then(|plan| match plan.period.as_ref()?.locate(now_ms, effective_limits.anchor) {
         Located::Inside { window, .. } => Some(window),
         Located::Outside { .. } => None,
     });

@@ -92,9 +92,9 @@ impl Gateway {
         let Question { user, item, key } = question;
         let request = Request { event: &item.event, quantity: item.quantity.0, metadata: &item.metadata };
         let caller = Caller { user, app: &facts.app, key: key.as_ref() };
-        let standing = facts.effective_limits();
+        let effective_limits = facts.effective_limits();
         // The counters of a blocked user are shown too.
-        let open = EffectiveLimits { blocked: false, ..standing };
+        let open = EffectiveLimits { blocked: false, ..effective_limits };
         let (traced, counting) = trace(open, caller, request, facts.now_ms);
         let owners = facts.owners(&counting, LimitGroup::refuses_beyond);
         let (now_ms, states, free_at_ms) =
@@ -105,7 +105,7 @@ impl Gateway {
             };
         self.clocks.observe_time(&facts.bucket, now_ms);
         let outcomes = group_outcomes(&counting, &states, LimitGroup::refuses_beyond);
-        let verdict = match prepare(standing, caller, &[request], facts.now_ms, Purpose::Ask) {
+        let verdict = match prepare(effective_limits, caller, &[request], facts.now_ms, Purpose::Ask) {
             Err(fault) => Verdict::Invalid(fault),
             Ok(admission) => {
                 // Calls that are denied before groups are checked match no group.
@@ -130,7 +130,7 @@ impl Gateway {
             known,
             is_default_plan: subscription.is_none() && facts.plan().is_some(),
             subscription,
-            blocked: standing.blocked,
+            blocked: effective_limits.blocked,
             plan: facts.plan().cloned(),
             verdict,
             groups,

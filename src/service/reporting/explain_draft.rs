@@ -32,7 +32,7 @@ impl Gateway {
             Draft::Plan { id, .. } => (config.plan(id).cloned(), config.policies.clone()),
             Draft::Policy { id, .. } => (None, config.policy(id).cloned().into_iter().collect()),
         };
-        let standing = EffectiveLimits {
+        let effective_limits = EffectiveLimits {
             plan: plan.as_deref(),
             policies: &policies,
             anchor: SubscriptionAnchor { started_at_ms: now, cycle_start_ms: None },
@@ -41,6 +41,6 @@ impl Gateway {
         };
         let caller = Caller { user: &user, app: &tenant.app, key: Some(&key) };
         let request = Request { event: &item.event, quantity: item.quantity.0, metadata: &item.metadata };
-        Ok(trace(standing, caller, request, now).0)
+        Ok(trace(effective_limits, caller, request, now).0)
     }
 }

@@ -85,7 +85,7 @@ impl Gateway {
         let mut accounts = Vec::new();
         for entry in state.iter().flat_map(|state| &state.entries) {
             let stored = self.store.stored_owner(&bucket, &entry.owner).await?;
-            accounts.push((entry.clone(), stored.window_of(&entry.group, &entry.serial)));
+            accounts.push((entry.clone(), stored.window_of(&entry.group, &entry.window_seq)));
         }
         let outcome = || entries.iter().rev().find_map(|stored| stored.entry.details.outcome);
         Ok(ExplainedReservation {
@@ -121,7 +121,7 @@ impl Gateway {
             Err(ServiceError::Internal(_)) => Rules { plan: None, policies: Vec::new() },
             Err(other) => return Err(other),
         };
-        let standing = EffectiveLimits {
+        let effective_limits = EffectiveLimits {
             plan: rules.plan.as_deref(),
             policies: &rules.policies,
             anchor: NO_ANCHOR,
@@ -132,7 +132,7 @@ impl Gateway {
         let traced = snapshot.items.iter().map(|item| {
             let request = Request { event: &item.event, quantity: item.quantity.0, metadata: &item.metadata };
             // The windows do not matter here.
-            (item.clone(), trace(standing, caller, request, 0).0)
+            (item.clone(), trace(effective_limits, caller, request, 0).0)
         });
         Ok(traced.collect())
     }

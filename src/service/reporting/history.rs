@@ -24,7 +24,7 @@ pub struct PastWindow {
     pub unit: Unit,
     pub owner: OwnerName,
     /// Sequence number among the counter's windows.
-    pub serial: String,
+    pub window_seq: String,
     pub window: Window,
     pub used: Amount,
     /// The quota now, or at the last call in the window; None counts without limit.
@@ -87,7 +87,7 @@ impl Gateway {
             windows.extend(found.windows(&config, &usage));
         }
         windows.retain(|window| config.groups.get(&window.group).is_some_and(|kind| wanted(&window.group, kind)));
-        let number = |window: &PastWindow| window.serial.parse::<u64>().unwrap_or(0);
+        let number = |window: &PastWindow| window.window_seq.parse::<u64>().unwrap_or(0);
         windows.sort_by(|one, other| {
             let newest = other.window.start_ms.cmp(&one.window.start_ms);
             newest.then_with(|| one.group.cmp(&other.group)).then_with(|| number(other).cmp(&number(one)))
@@ -112,9 +112,10 @@ fn is_over(counter: &StoredCounter, now: TimeMs) -> bool {
 impl OwnerWindows {
     fn windows(self, config: &AppConfig, usage: &Usage) -> Vec<PastWindow> {
         let known: HashSet<(&GroupId, &str)> =
-            self.closed.iter().map(|closed| (&closed.group, closed.serial.as_str())).collect();
+            self.closed.iter().map(|closed| (&closed.group, closed.window_seq.as_str())).collect();
         let open = self.stored.windows.iter().filter(|counter| {
-            counter.window.kind != WindowKind::Concurrent && !known.contains(&(&counter.group, counter.serial.as_str()))
+            counter.window.kind != WindowKind::Concurrent
+                && !known.contains(&(&counter.group, counter.window_seq.as_str()))
         });
         let open: Vec<PastWindow> = open.map(|counter| self.open(config, usage, counter)).collect();
         let closed = self.closed.iter().filter(|closed| closed.window.kind != WindowKind::Concurrent);
@@ -123,7 +124,7 @@ impl OwnerWindows {
             label: label(config, &closed.group),
             unit: config.unit_of(&closed.group),
             owner: self.owner.clone(),
-            serial: closed.serial.clone(),
+            window_seq: closed.window_seq.clone(),
             window: closed.window,
             used: closed.used,
             quota: closed.quota,
@@ -143,7 +144,7 @@ impl OwnerWindows {
             label: label(config, &counter.group),
             unit: config.unit_of(&counter.group),
             owner: self.owner.clone(),
-            serial: counter.serial.clone(),
+            window_seq: counter.window_seq.clone(),
             window: counter.window,
             used: counter.used,
             quota: counter.quota,
@@ -164,7 +165,8 @@ impl OwnerWindows {
 
     /// For a closed window: even a hold of 0 may be charged more than it holds.
     fn is_final(&self, closed: &ClosedWindow, now: TimeMs) -> bool {
-        is_long_over(closed.window, now) || now >= closed.keep_until_ms && !self.may_hold(&closed.group, &closed.serial)
+        is_long_over(closed.window, now)
+            || now >= closed.keep_until_ms && !self.may_hold(&closed.group, &closed.window_seq)
     }
 
     /// For a window that no call has closed.
@@ -173,12 +175,12 @@ impl OwnerWindows {
         let ended = counter.window.end_ms.unwrap_or(now);
         let last = (ended + self.stored.longest_ttl_ms).max(self.stored.extended_until_ms.unwrap_or(ended));
         let settled = now >= last + GRACE_MS;
-        is_long_over(counter.window, now) || settled && !self.may_hold(&counter.group, &counter.serial)
+        is_long_over(counter.window, now) || settled && !self.may_hold(&counter.group, &counter.window_seq)
     }
 
     /// Whether a reservation with a hold in it can still be committed.
-    fn may_hold(&self, group: &GroupId, serial: &str) -> bool {
-        let name = (group.clone(), serial.to_owned());
+    fn may_hold(&self, group: &GroupId, window_seq: &str) -> bool {
+        let name = (group.clone(), window_seq.to_owned());
         self.reachable.as_ref().is_none_or(|reachable| reachable.contains(&name))
     }
 }

@@ -125,8 +125,8 @@ impl Gateway {
     ) -> Result<(), ServiceError> {
         let (mut near, mut others): (Vec<Noted<'_>>, Vec<CounterName<'_>>) = Default::default();
         for (owner, groups) in standings(entries) {
-            for (group, standing) in groups {
-                match standing {
+            for (group, state) in groups {
+                match state {
                     Some((share, window)) if share >= NEAR && is_long(window) => {
                         near.push(Noted { name: (owner, group), share, ends_at_ms: window.end_ms });
                     }

@@ -132,7 +132,7 @@ impl Gateway {
             let audit_entry = AuditEntry {
                 actor: "verify".to_owned(),
                 action: "counter.repair".to_owned(),
-                target: format!("{}:{}:{}", drift.group, drift.serial, drift.figure.as_str()),
+                target: format!("{}:{}:{}", drift.group, drift.window_seq, drift.figure.as_str()),
                 before: progress(drift.stored),
                 after: progress(drift.proven),
                 note: Some(drift.owner.to_string()),
@@ -142,7 +142,7 @@ impl Gateway {
             }
             let again = self.verify_owner(&found.bucket, &drift.owner).await?;
             let same = |other: &Drift<EntryId>| {
-                (&other.group, &other.serial, other.figure) == (&drift.group, &drift.serial, drift.figure)
+                (&other.group, &other.window_seq, other.figure) == (&drift.group, &drift.window_seq, drift.figure)
             };
             match again.into_iter().find(same) {
                 Some(other) => drift = other,
@@ -198,22 +198,22 @@ impl Gateway {
     }
 
     async fn compare(&self, reading: &mut Reading, owners: &[OwnerName]) -> Result<Vec<Drift<EntryId>>, ServiceError> {
-        let mut standings = loop {
+        let mut stored = loop {
             let survey = self.store.survey(&reading.bucket, reading.cursor, owners).await?;
             let unreadable = survey.entries.iter().filter(|(_, charges)| charges.is_none());
             let (bucket, stream) = (reading.bucket.number(), Stream::Ledger);
             reading.damaged.extend(unreadable.map(|(at, _)| EventId { at: *at, bucket, stream }));
             self.add(reading, survey.entries).await?;
             if !survey.more {
-                break survey.standings;
+                break survey.stored;
             }
         };
         let mut drifts = Vec::new();
-        for (owner, standing) in owners.iter().zip(&mut standings) {
-            if standing.counters.is_empty() && reading.proof.knows(owner) {
-                standing.lost = self.store.stays(&reading.bucket, owner).await?;
+        for (owner, stored_counters) in owners.iter().zip(&mut stored) {
+            if stored_counters.counters.is_empty() && reading.proof.knows(owner) {
+                stored_counters.lost = self.store.stays(&reading.bucket, owner).await?;
             }
-            drifts.extend(reading.proof.compare(owner, standing));
+            drifts.extend(reading.proof.compare(owner, stored_counters));
         }
         Ok(drifts)
     }

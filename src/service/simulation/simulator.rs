@@ -165,7 +165,7 @@ impl<'a> Simulator<'a> {
         let Some(user) = self.timeline.users.get(call.user) else {
             return (position, Err(FieldError::new("userId", "must be a known user")));
         };
-        let standing = self.rules.effective_limits(&position);
+        let effective_limits = self.rules.effective_limits(&position);
         let caller = Caller { user, app: self.rules.app, key: call.key.as_ref() };
         let admission = match call.items.is_empty() {
             true => Ok(self.as_held(moment, call, &position, caller)),
@@ -175,7 +175,7 @@ impl<'a> Simulator<'a> {
                     quantity: item.quantity.0,
                     metadata: &item.metadata,
                 });
-                prepare(standing, caller, &requests.collect::<Vec<_>>(), moment.at_ms, purpose)
+                prepare(effective_limits, caller, &requests.collect::<Vec<_>>(), moment.at_ms, purpose)
             }
         };
         (position, admission)
@@ -183,14 +183,14 @@ impl<'a> Simulator<'a> {
 
     /// Of a reservation that expired, only the held amounts in the groups of its first owner are known.
     fn as_held(&self, moment: &Moment, call: &Call, position: &Position, caller: Caller<'_>) -> Admission {
-        let standing = self.rules.effective_limits(position);
-        let mut admission = Admission::empty(standing, OwnerName::of_user(caller.user));
+        let effective_limits = self.rules.effective_limits(position);
+        let mut admission = Admission::empty(effective_limits, OwnerName::of_user(caller.user));
         let nothing = Metadata::default();
         for (id, amount) in &call.held {
-            let Some(group) = standing.groups().find(|group| group.id == *id) else { continue };
+            let Some(group) = effective_limits.groups().find(|group| group.id == *id) else { continue };
             if let Some(owner) = admission.owner(&group.scope, caller, &nothing) {
                 // Amounts cannot add up here, since each group has one owner.
-                let _ = admission.place(group, owner, *amount, standing.anchor, moment.at_ms);
+                let _ = admission.place(group, owner, *amount, effective_limits.anchor, moment.at_ms);
             }
         }
         admission

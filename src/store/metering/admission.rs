@@ -278,13 +278,13 @@ fn words(list: &str) -> impl Iterator<Item = &str> {
 }
 
 /// `<group>:<percent>,…`
-pub(in crate::store) fn read_passed(fields: &mut Fields) -> Result<Vec<CrossedThreshold>, StoreError> {
+pub(in crate::store) fn read_crossed(fields: &mut Fields) -> Result<Vec<CrossedThreshold>, StoreError> {
     let text = fields.text()?;
-    let passed = words(&text).map(|word| {
+    let crossed = words(&text).map(|word| {
         let (group, percent) = word.split_once(':')?;
         Some(CrossedThreshold { group: GroupId::parse(group).ok()?, percent: percent.parse().ok()? })
     });
-    passed.collect::<Option<_>>().ok_or_else(|| fields.unexpected("a threshold"))
+    crossed.collect::<Option<_>>().ok_or_else(|| fields.unexpected("a threshold"))
 }
 
 /// `<id> <amount> <limit> <quota|-> <window>,…` at the end of a stored answer; otherwise empty.

@@ -38,15 +38,15 @@ pub struct PackedReservation {
 }
 
 impl PackedReservation {
-    /// A new reservation, with `about` and a snapshot as [`super::request_snapshot::snapshot_text`] wrote it.
+    /// A new reservation, with `call_label` and a snapshot as [`super::request_snapshot::snapshot_text`] wrote it.
     pub fn fresh(
         created_at_ms: TimeMs,
         expires_at_ms: TimeMs,
-        about: &str,
+        call_label: &str,
         snapshot: &str,
         groups: &[GroupId],
     ) -> Self {
-        let request = [about, "\n", snapshot].concat().into();
+        let request = [call_label, "\n", snapshot].concat().into();
         Self { created_at_ms, expires_at_ms, changes: 0, request, groups: joined(groups) }
     }
 
@@ -72,12 +72,12 @@ impl PackedReservation {
     pub fn unpack(&self) -> Option<StoredReservation> {
         let groups = self.groups.split_whitespace().map(GroupId::parse).collect::<Result<_, _>>().ok()?;
         let Self { created_at_ms, expires_at_ms, changes, request, .. } = self;
-        let (about, snapshot) = request.split_once('\n')?;
+        let (call_label, snapshot) = request.split_once('\n')?;
         Some(StoredReservation {
             created_at_ms: *created_at_ms,
             expires_at_ms: *expires_at_ms,
             changes: *changes,
-            snapshot: parse_request(about, snapshot)?.1,
+            snapshot: parse_request(call_label, snapshot)?.1,
             groups,
         })
     }
@@ -107,7 +107,7 @@ pub struct ReservationState {
 pub struct ReservedEntry {
     pub owner: OwnerName,
     pub group: GroupId,
-    pub serial: String,
+    pub window_seq: String,
     pub held: Amount,
     pub charged: Amount,
 }
@@ -206,12 +206,13 @@ impl ReservationState {
     }
 }
 
-/// `<group>:<serial>:<amount>`
+/// `<group>:<window_seq>:<amount>`
 fn add_entry(entries: &mut Vec<ReservedEntry>, owner: &OwnerName, text: &str, is_held: bool) -> Option<()> {
     let mut parts = text.split(':');
-    let (group, serial) = (GroupId::parse(parts.next()?).ok()?, parts.next()?);
+    let (group, window_seq) = (GroupId::parse(parts.next()?).ok()?, parts.next()?);
     let amount = Amount::from_steps(parts.next()?.parse().ok()?).ok()?;
-    let same = |known: &&mut ReservedEntry| known.owner == *owner && known.group == group && known.serial == serial;
+    let same =
+        |known: &&mut ReservedEntry| known.owner == *owner && known.group == group && known.window_seq == window_seq;
     let (held, charged) = if is_held { (amount, Amount::ZERO) } else { (Amount::ZERO, amount) };
     match entries.iter_mut().find(same) {
         Some(known) => {
@@ -219,7 +220,13 @@ fn add_entry(entries: &mut Vec<ReservedEntry>, owner: &OwnerName, text: &str, is
             known.charged = known.charged.saturating_add(charged);
         }
         None => {
-            entries.push(ReservedEntry { owner: owner.clone(), group, serial: serial.to_owned(), held, charged });
+            entries.push(ReservedEntry {
+                owner: owner.clone(),
+                group,
+                window_seq: window_seq.to_owned(),
+                held,
+                charged,
+            });
         }
     }
     Some(())

@@ -112,8 +112,8 @@ pub(in crate::store) fn request_text(snapshot: &RequestSnapshot) -> Result<Strin
 }
 
 /// Parses `<event> <key> <user>` and the snapshot after it: returns the encoded key and the snapshot.
-pub(in crate::store) fn parse_request<'a>(about: &'a str, snapshot: &str) -> Option<(&'a str, RequestSnapshot)> {
-    let mut parts = about.split(' ');
+pub(in crate::store) fn parse_request<'a>(call_label: &'a str, snapshot: &str) -> Option<(&'a str, RequestSnapshot)> {
+    let mut parts = call_label.split(' ');
     let (event, key, user) = (parts.next()?, parts.next()?, parts.next()?);
     Some((key, parse_snapshot(event, user, snapshot)?))
 }
@@ -124,7 +124,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::store::keys::about;
+    use crate::store::keys::call_label;
 
     fn item() -> impl Strategy<Value = Item> {
         let quantity = prop_oneof![Just("1"), Just("1.0"), Just("0"), Just("2.5")];
@@ -156,12 +156,12 @@ mod tests {
                 policies: has_plan.then(|| (PolicyId::parse("all").unwrap(), 3)).into_iter().collect(),
                 items,
             };
-            let beside = about(snapshot.event().unwrap(), &key, &snapshot.user);
+            let beside = call_label(snapshot.event().unwrap(), &key, &snapshot.user);
             let text = snapshot_text(&snapshot).unwrap();
             prop_assert!(!text.contains('\n'));
             prop_assert_eq!(parse_request(&beside, &text), Some(("key_1", snapshot.clone())));
-            let at_hand = request_text(&snapshot).unwrap();
-            let (beside, text) = at_hand.split_once('\n').unwrap();
+            let cached = request_text(&snapshot).unwrap();
+            let (beside, text) = cached.split_once('\n').unwrap();
             prop_assert_eq!(parse_request(beside, text), Some(("-", snapshot)));
         }
     }

@@ -25,7 +25,7 @@ pub struct ReserveArgs<'a> {
     pub verdict: &'a str,
     pub ttl_ms: TimeMs,
     /// How expired holds refer to the call.
-    pub about: &'a str,
+    pub call_label: &'a str,
     /// The request snapshot for later calls: the result of [`super::request_snapshot::snapshot_text`].
     pub snapshot: &'a str,
     pub owners: &'a [Owner],
@@ -67,7 +67,7 @@ impl Store {
         };
         let keys = [args.bucket.operation(&args.operation.name)];
         let fields = self.propose(&self.library.reserve, proposal, &keys, |arguments| {
-            arguments.int(args.ttl_ms).text(args.about).text(args.snapshot);
+            arguments.int(args.ttl_ms).text(args.call_label).text(args.snapshot);
         });
         read(fields.await?, args.ttl_ms)
     }

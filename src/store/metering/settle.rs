@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::admission::read_passed;
+use super::admission::read_crossed;
 use super::operation::Operation;
 use super::record::Record;
 use super::request_snapshot::{parse_request, snapshot_text};
@@ -61,7 +61,7 @@ pub struct Settled {
     pub snapshot: RequestSnapshot,
     /// Version of the user's state, if the first account is the user's.
     pub user_version: String,
-    pub passed: Vec<CrossedThreshold>,
+    pub crossed: Vec<CrossedThreshold>,
     pub accounts: Vec<Account>,
 }
 
@@ -198,12 +198,12 @@ pub(in crate::store) fn read(bucket: &Bucket, mut fields: Fields) -> Result<Sett
             let (late, replayed) = (fields.flag()?, fields.flag()?);
             let snapshot = read_snapshot(&mut fields)?;
             let user_version = fields.text()?;
-            let passed = read_passed(&mut fields)?;
+            let crossed = read_crossed(&mut fields)?;
             let text = fields.text()?;
             let accounts = read_accounts(bucket, &text).ok_or_else(|| fields.unexpected("entries"))?;
             SettleReply::Settled(
                 now,
-                Box::new(Settled { status, late, replayed, snapshot, user_version, passed, accounts }),
+                Box::new(Settled { status, late, replayed, snapshot, user_version, crossed, accounts }),
             )
         }
         other => return Err(fields.unexpected(&format!("status {other}"))),
@@ -228,8 +228,8 @@ fn read_accounts(bucket: &Bucket, text: &str) -> Option<Vec<Account>> {
 
 /// Parses the request in a reply: `<event> <key> <user>`, then the snapshot.
 pub(in crate::store) fn read_snapshot(fields: &mut Fields) -> Result<RequestSnapshot, StoreError> {
-    let (about, snapshot) = (fields.text()?, fields.text()?);
-    parse_request(&about, &snapshot).map(|(_, snapshot)| snapshot).ok_or_else(|| fields.unexpected("a request"))
+    let (call_label, snapshot) = (fields.text()?, fields.text()?);
+    parse_request(&call_label, &snapshot).map(|(_, snapshot)| snapshot).ok_or_else(|| fields.unexpected("a request"))
 }
 
 /// The amounts to charge, one text per owner: `<owner> <group>:<total>,…`.

@@ -1,7 +1,7 @@
 //! `lua/track.lua` and `lua/track_enforce.lua`
 
 use super::admission::{
-    ApprovalRequest, Denied, Facts, OwnedGroup, Owner, ScriptRun, Stale, read_denied, read_groups, read_passed,
+    ApprovalRequest, Denied, Facts, OwnedGroup, Owner, ScriptRun, Stale, read_crossed, read_denied, read_groups,
     read_ran, read_stale, read_states,
 };
 use super::operation::Operation;
@@ -30,7 +30,7 @@ pub struct TrackArgs<'a> {
     /// Subtract the amounts instead, never below 0.
     pub refund: bool,
     /// The request, for the ledger: its event, key and user, and its snapshot.
-    pub about: &'a str,
+    pub call_label: &'a str,
     pub snapshot: &'a RequestSnapshot,
     /// What a repetition needs in addition to the figures.
     pub match_facts: &'a str,
@@ -52,9 +52,9 @@ pub enum TrackReply {
     /// Includes the proposed groups if the answer is stored.
     Tracked {
         ran: ScriptRun,
-        passed: Vec<CrossedThreshold>,
+        crossed: Vec<CrossedThreshold>,
         /// The number of owners left out because their scope has reached its maximum number of values.
-        crowded: u64,
+        full_scopes: u64,
         states: Vec<CounterState>,
         /// As passed in the arguments.
         match_facts: String,
@@ -93,7 +93,7 @@ impl Store {
         let snapshot = snapshot_text(args.snapshot)?;
         let keys = [args.bucket.operation(&args.operation.name)];
         let fields = self.propose(script, proposal, &keys, |arguments| {
-            arguments.flag(args.refund).text(args.about).text(snapshot).text(args.match_facts);
+            arguments.flag(args.refund).text(args.call_label).text(snapshot).text(args.match_facts);
         });
         read(fields.await?)
     }
@@ -124,11 +124,11 @@ pub(in crate::store) fn read(mut fields: Fields) -> Result<TrackReply, StoreErro
         "denied" => TrackReply::Denied(read_ran(&mut fields)?, read_denied(&mut fields)?),
         "tracked" => {
             let ran = read_ran(&mut fields)?;
-            let passed = read_passed(&mut fields)?;
-            let crowded = fields.int()?;
-            let crowded = u64::try_from(crowded).map_err(|_| fields.unexpected("a negative count"))?;
+            let crossed = read_crossed(&mut fields)?;
+            let full_scopes = fields.int()?;
+            let full_scopes = u64::try_from(full_scopes).map_err(|_| fields.unexpected("a negative count"))?;
             let (states, match_facts) = (read_states(&mut fields)?, fields.text()?);
-            TrackReply::Tracked { ran, passed, crowded, states, match_facts, groups: read_groups(&mut fields)? }
+            TrackReply::Tracked { ran, crossed, full_scopes, states, match_facts, groups: read_groups(&mut fields)? }
         }
         stale => read_stale(stale, &mut fields).map(|(stale, now)| TrackReply::Stale(stale, now))?,
     })

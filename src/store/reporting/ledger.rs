@@ -305,7 +305,7 @@ fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {
         Some(entry) => EntryHead::parse(entry)?,
         None => EntryHead::of_layout_6(&field)?,
     };
-    let [event, key, user] = head.about.map(|word| (word != "-").then(|| decode(word)));
+    let [event, key, user] = head.label.map(|word| (word != "-").then(|| decode(word)));
     let operation = head.operation.filter(|name| *name != "-");
     let created = head.created.filter(|created| *created != "-");
     Some(Entry {
@@ -318,7 +318,7 @@ fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {
         event: known(event.flatten().as_deref(), |event| EventName::parse(event).ok())?,
         key: known(key.flatten().as_deref(), |key| KeyId::parse(key).ok())?,
         charges: lists(bucket, field("charges"), read_charge)?,
-        snapshot: known(field("memo"), |snapshot| parse_snapshot(head.about[0], head.about[2], snapshot))?,
+        snapshot: known(field("memo"), |snapshot| parse_snapshot(head.label[0], head.label[2], snapshot))?,
         details: known(field("told"), |details| serde_json::from_str(details).ok())?.unwrap_or_default(),
         call: known(head.call, DeniedCall::parse)?,
         reason: known(head.reason, Reason::parse)?,
@@ -336,7 +336,7 @@ struct EntryHead<'a> {
     operation: Option<&'a str>,
     created: Option<&'a str>,
     /// Event, key and user.
-    about: [&'a str; 3],
+    label: [&'a str; 3],
     call: Option<&'a str>,
     reason: Option<&'a str>,
 }
@@ -353,7 +353,7 @@ impl<'a> EntryHead<'a> {
                 late: false,
                 operation: None,
                 created: None,
-                about: [event, key, user],
+                label: [event, key, user],
                 call: Some(call),
                 reason: Some(reason),
             }),
@@ -363,7 +363,7 @@ impl<'a> EntryHead<'a> {
                 late: late == "1",
                 operation: Some(operation),
                 created: Some(created),
-                about: [event, key, user],
+                label: [event, key, user],
                 call: None,
                 reason: None,
             }),
@@ -374,14 +374,14 @@ impl<'a> EntryHead<'a> {
     /// Layout 6 has a separate field for each part.
     fn of_layout_6(field: &impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
         let (operation, created) = field("op").and_then(|op| op.split_once(' ')).unzip();
-        let mut about = field("about").unwrap_or("- - -").split(' ');
+        let mut label = field("about").unwrap_or("- - -").split(' ');
         Some(Self {
             kind: field("type")?,
             at: field("at")?,
             late: field("late") == Some("1"),
             operation,
             created,
-            about: [about.next()?, about.next()?, about.next()?],
+            label: [label.next()?, label.next()?, label.next()?],
             call: field("call"),
             reason: field("reason"),
         })
@@ -422,16 +422,16 @@ fn steps(text: &str) -> Option<Amount> {
 /// have no limit.
 fn read_charge(owner: &OwnerName, item: &str) -> Option<Charge> {
     let mut parts = item.split(':');
-    let (group, serial) = (GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned());
+    let (group, window_seq) = (GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned());
     let (change, balance) = (parts.next()?.parse().ok()?, steps(parts.next()?)?);
     let limit = match parts.next() {
         None | Some("-") => None,
         Some(limit) => Some(steps(limit)?),
     };
-    let standing = parts.next();
-    let closed = standing == Some("closed");
-    let window = known(standing.filter(|_| !closed), Window::parse)?;
-    Some(Charge { owner: owner.clone(), group, serial, change, balance, limit, window, closed })
+    let window_mark = parts.next();
+    let closed = window_mark == Some("closed");
+    let window = known(window_mark.filter(|_| !closed), Window::parse)?;
+    Some(Charge { owner: owner.clone(), group, window_seq, change, balance, limit, window, closed })
 }
 
 /// `<group>:<requested>:<counted>:<limit>[:<used>:<window>]`
@@ -450,9 +450,9 @@ fn read_denying_counter(owner: &OwnerName, item: &str) -> Option<DenyingCounter>
     })
 }
 
-/// `<group>:<serial>:<amount>`
+/// `<group>:<window_seq>:<amount>`
 fn read_held(item: &str) -> Option<Held> {
     let mut parts = item.split(':');
-    let (group, serial) = (GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned());
-    Some(Held { group, serial, amount: steps(parts.next()?)? })
+    let (group, window_seq) = (GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned());
+    Some(Held { group, window_seq, amount: steps(parts.next()?)? })
 }

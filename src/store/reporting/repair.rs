@@ -21,7 +21,7 @@ impl Store {
         let (key, field, figure) = match drift.figure {
             Figure::Used => (keys.account, drift.group.to_string(), "used"),
             Figure::Held => (keys.account, drift.group.to_string(), "held"),
-            Figure::Closed => (keys.past, format!("{}.{}", drift.group, drift.serial), "closed"),
+            Figure::Closed => (keys.past, format!("{}.{}", drift.group, drift.window_seq), "closed"),
             Figure::Gone => return Ok(false),
         };
         let mut arguments = Arguments::default();

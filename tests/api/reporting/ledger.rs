@@ -25,10 +25,10 @@ async fn entries(world: &World, stream: Stream) -> Vec<Entry> {
     page.entries.into_iter().map(|StoredEntry { entry, .. }| entry).collect()
 }
 
-/// `<owner> <group>:<serial>:<change>:<balance>`
+/// `<owner> <group>:<window_seq>:<change>:<balance>`
 fn charges(charges: &[Charge]) -> Vec<String> {
     let reported = |charge: &Charge| {
-        format!("{} {}:{}:{}:{}", charge.owner, charge.group, charge.serial, charge.change, charge.balance.steps())
+        format!("{} {}:{}:{}:{}", charge.owner, charge.group, charge.window_seq, charge.change, charge.balance.steps())
     };
     charges.iter().map(reported).collect()
 }
@@ -50,7 +50,7 @@ fn line(entry: &Entry) -> String {
         line += &format!(" [{} {} {amounts:?}]", lack.owner, lack.group);
     }
     for held in &entry.held {
-        line += &format!(" [{}:{}:{}]", held.group, held.serial, held.amount.steps());
+        line += &format!(" [{}:{}:{}]", held.group, held.window_seq, held.amount.steps());
     }
     if let Some(outcome) = entry.details.outcome {
         line += &format!(" {}", outcome.as_str());

@@ -26,13 +26,13 @@ fn policy(groups: Value) -> Arc<Policy> {
     Arc::new(Policy::validate(&PolicyId::parse("cap").unwrap(), 9, body).unwrap())
 }
 
-fn standing<'a>(plan: Option<&'a Plan>, policies: &'a [Arc<Policy>]) -> EffectiveLimits<'a> {
+fn effective_limits<'a>(plan: Option<&'a Plan>, policies: &'a [Arc<Policy>]) -> EffectiveLimits<'a> {
     EffectiveLimits { plan, policies, anchor: ANCHOR, until_ms: TimeMs::MAX, blocked: false }
 }
 
 /// Explanation and decision of one call, with the event and metadata of one user without a key.
 fn both(
-    standing: EffectiveLimits<'_>,
+    effective_limits: EffectiveLimits<'_>,
     event: &str,
     quantity: &str,
     metadata: Value,
@@ -42,7 +42,7 @@ fn both(
     let metadata: Metadata = serde_json::from_value(metadata).unwrap();
     let request = Request { event: &event, quantity: parse_decimal(quantity).unwrap(), metadata: &metadata };
     let caller = Caller { user: &user, app: &app, key: None };
-    (trace(standing, caller, request, NOW).0, prepare(standing, caller, &[request], NOW, Purpose::Ask))
+    (trace(effective_limits, caller, request, NOW).0, prepare(effective_limits, caller, &[request], NOW, Purpose::Ask))
 }
 
 fn missing(field: &str, wanted: &[&str]) -> Mismatch {
@@ -84,7 +84,7 @@ fn every_rule_that_was_tried_says_all_that_keeps_it_from_matching() {
             ],
         ),
     ] {
-        let (traced, _) = both(standing(Some(&plan), &[]), event, "1", metadata.clone());
+        let (traced, _) = both(effective_limits(Some(&plan), &[]), event, "1", metadata.clone());
         let tried: Vec<Vec<Mismatch>> = traced[0].tried.iter().map(|tried| tried.mismatches.clone()).collect();
         assert_eq!(tried, expected, "{event} {metadata}");
         assert_eq!(traced[0].counts().unwrap().rule, expected.len() - 1, "{event} {metadata}");
@@ -104,7 +104,7 @@ fn explain_shows_the_outcome_of_each_group_for_a_call() {
     let unmatched = |covers| Outcome::Unmatched { covers };
     let lacks_team = Outcome::MissingScope { rule: 0, missing: vec!["metadata.team".to_owned()], refuses: true };
     let outcomes = |event: &str, quantity: &str, metadata: Value| {
-        let (traced, _) = both(standing(Some(&plan), &policies), event, quantity, metadata);
+        let (traced, _) = both(effective_limits(Some(&plan), &policies), event, quantity, metadata);
         assert_eq!(traced[3].origin, Origin::Policy(PolicyId::parse("cap").unwrap(), 9));
         assert_eq!(traced[0].origin, Origin::Plan(PlanId::parse("p").unwrap(), 7));
         traced.into_iter().map(|traced| traced.outcome).collect::<Vec<_>>()
@@ -128,7 +128,7 @@ fn explain_shows_the_outcome_of_each_group_for_a_call() {
 #[test]
 fn explain_shows_a_blocked_user_which_groups_would_count() {
     let plan = plan(json!([{"id": "g", "unit": "count", "quota": 5, "matches": [{"event": "*"}]}]));
-    let blocked = EffectiveLimits { blocked: true, ..standing(Some(&plan), &[]) };
+    let blocked = EffectiveLimits { blocked: true, ..effective_limits(Some(&plan), &[]) };
     let (traced, decided) = both(blocked, "x", "1", json!({}));
     assert_eq!(decided.unwrap().refusal.unwrap().reason, Reason::UserBlocked);
     assert!(traced[0].counts().is_some());
@@ -206,7 +206,7 @@ proptest! {
                 metadata[name] = text;
             }
         }
-        let (traced, decided) = both(standing(Some(&plan), &policies), event, &quantity.to_string(), metadata);
+        let (traced, decided) = both(effective_limits(Some(&plan), &policies), event, &quantity.to_string(), metadata);
         let counted = || traced.iter().filter(|traced| traced.counts().is_some());
         match decided {
             Err(fault) => {

@@ -172,7 +172,7 @@ impl EventCharge {
             unit,
             amount: signed(charge.change, unit),
             balance: number(charge.balance, unit),
-            window: charge.serial.clone(),
+            window: charge.window_seq.clone(),
         }
     }
 }
@@ -195,7 +195,7 @@ impl EventHeld {
     fn new(held: &Held, config: &AppConfig) -> Self {
         let unit = config.unit_of(&held.group);
         let amount = number(held.amount, unit);
-        Self { group_id: held.group.to_string(), unit, amount, window: held.serial.clone() }
+        Self { group_id: held.group.to_string(), unit, amount, window: held.window_seq.clone() }
     }
 }
 
