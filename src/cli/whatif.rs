@@ -146,7 +146,7 @@ async fn recorded(args: &WhatifArgs, draft: &Draft) -> Result<SimulationResult, 
         let (verdicts, before) = sync_channel(VERDICTS_AHEAD);
         let (under_draft, under_present) = std::thread::scope(|scope| {
             let under_present = scope.spawn(|| {
-                // Nobody hears it if the other replay has failed.
+                // The receiver is gone if the other replay has failed.
                 let verdict = move |verdict| drop(verdicts.send(verdict));
                 work.present(&present, counters_with(&moved), |_| {}, verdict)
             });

@@ -44,7 +44,7 @@ impl Gateway {
     async fn look_up_key(&self, hash: &str, cached: Option<Arc<KeyRecord>>) -> Result<Arc<KeyRecord>, ServiceError> {
         let text = match (self.store.registered(Register::Keys, hash).await, cached) {
             (Ok(text), _) => text,
-            // Without Redis nobody can revoke the key, and what works without Redis is limited.
+            // Without Redis no key can be revoked, and few calls work without Redis.
             (Err(StoreError::Unavailable(_)), Some(record)) => return Ok(record),
             (Err(error), _) => return Err(error.into()),
         };

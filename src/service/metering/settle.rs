@@ -56,7 +56,7 @@ pub struct Settlement {
 /// The options of a commit.
 #[derive(Clone, Debug)]
 pub struct Commit {
-    /// One per item of the reservation; empty to charge what is held.
+    /// One per item of the reservation; empty to charge the held amounts.
     pub actual: Vec<Actual>,
     /// False for a draw.
     pub is_final: bool,

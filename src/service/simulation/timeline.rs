@@ -44,7 +44,7 @@ pub enum CallAction {
     /// A refund without a reservation.
     GiveBack,
     Draw(Vec<Actual>),
-    /// Empty to charge what is held.
+    /// Empty to charge the held amounts.
     Commit(Vec<Actual>),
     Release,
     Expire,

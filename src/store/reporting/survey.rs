@@ -28,7 +28,7 @@ pub struct Survey {
     /// There are more entries, so the counters may be ahead of them.
     pub more: bool,
     /// In the order of the request.
-    pub standings: Vec<StoredCounters>,
+    pub stored: Vec<StoredCounters>,
 }
 
 impl Store {
@@ -96,8 +96,8 @@ pub(in crate::store) fn read(bucket: &Bucket, mut fields: Fields, owners: usize)
         let id = EntryId::parse(&id).ok_or_else(|| fields.unexpected("an id"))?;
         entries.push((id, read_charges(bucket, &charges)));
     }
-    let standings = (0..owners).map(|_| read_counters(&mut fields)).collect::<Result<_, _>>()?;
-    Ok(Survey { entries, more, standings })
+    let stored = (0..owners).map(|_| read_counters(&mut fields)).collect::<Result<_, _>>()?;
+    Ok(Survey { entries, more, stored })
 }
 
 fn read_hash(fields: &mut Fields) -> Result<HashMap<String, String>, StoreError> {
