@@ -141,7 +141,7 @@ impl ApplyOrder {
     }
 
     fn refused(&self, error: RemoteError) -> ApplyFailure {
-        let RemoteError::ApplyFailure(mut problem) = error else {
+        let RemoteError::Refused(mut problem) = error else {
             return ApplyFailure { error: error.into(), preview: None };
         };
         let preview = problem.preview.take();
@@ -150,7 +150,7 @@ impl ApplyOrder {
             Some("version_conflict") => ApplyError::ChangedMeanwhile,
             _ => match users_on(&problem) {
                 Some(refusal) => ApplyError::PlanInUse { refusal },
-                None => RemoteError::ApplyFailure(problem).into(),
+                None => RemoteError::Refused(problem).into(),
             },
         };
         ApplyFailure { error, preview }

@@ -217,7 +217,7 @@ async fn grant(table: &Table, id: &str, amount: u64, ends_at: Option<&str>) -> G
         amount: Amount::from_steps(amount).unwrap(),
         ends_at_ms: ends_at.map(ms),
         expected_end_ms: Some(ends_at.map_or(ms("2027-02-01T00:00:00Z"), ms)),
-        call_label: id,
+        about: id,
         audit_entry: &AuditEntry::default(),
         approval: None,
         answer: id,

@@ -46,8 +46,8 @@ fn compare(path: &str, before: Option<&Value>, after: Option<&Value>, found: &mu
     // Both sides have the same items in a different order.
     let order = |side: &[(String, &Value)]| side.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     if before.is_some_and(Value::is_array) && same_members(&order(olds), &order(news)) && order(olds) != order(news) {
-        let found = |names: Vec<String>| Some(Value::from(names));
-        found.push(Difference { path: at("(order)"), before: found(order(olds)), after: found(order(news)) });
+        let list = |names: Vec<String>| Some(Value::from(names));
+        found.push(Difference { path: at("(order)"), before: list(order(olds)), after: list(order(news)) });
     }
 }
 

@@ -242,7 +242,7 @@ impl Operation {
         // Boxed because all operations of a batch wait at the same time, and most kinds need far less memory than the
         // largest.
         let result = call.run(principal, idempotency.as_ref()).boxed_local().await;
-        let is_replayed = idempotency.is_some_and(|idempotency| idempotency.replayed.is_told());
+        let is_replayed = idempotency.is_some_and(|idempotency| idempotency.replayed.is_set());
         match result {
             Ok(result) => ResultView { replayed: result.replayed || is_replayed, ..result },
             Err(error) => ResultView::failed(&error),

@@ -5,7 +5,7 @@ use crate::domain::configuration::plan_body::PlanBody;
 use crate::domain::configuration::policy_body::PolicyBody;
 use crate::domain::values::ids::{AppId, PlanId, PolicyId};
 use crate::service::configuration::app_config::AppConfig;
-use crate::service::configuration::apply::{Configuration, PresentSimulation};
+use crate::service::configuration::apply::{Configuration, Present};
 use crate::service::configuration::draft::Draft;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
@@ -40,7 +40,7 @@ impl AppConfig {
     /// # Errors
     /// As applying it would return, except that plans with users may be deleted.
     pub fn matching(&self, placement: Placement, document: &Configuration) -> Result<Self, ServiceError> {
-        document.draft(placement, &PresentSimulation::of(self))?.applied(self)
+        document.draft(placement, &Present::of(self))?.applied(self)
     }
 }
 

@@ -99,7 +99,7 @@ impl Gateway {
         let config = self.load_config(&tenant.app).await?;
         for entry in entries {
             self.fan_out_entry(tenant, bucket, &config, &entry).await?;
-            self.store.context(bucket, entry.id).await?;
+            self.store.acknowledge(bucket, entry.id).await?;
         }
         Ok(())
     }
@@ -123,7 +123,7 @@ impl Gateway {
             if recorded_at < since || !webhook.body.takes(&tenant.mode) || !wants(config, webhook, &context) {
                 continue;
             }
-            let happening = context.happening(config, webhook.body.template.as_deref());
+            let happening = context.payload(config, webhook.body.template.as_deref());
             let body = crate::service::error::json(&happening)?;
             let new = NewDelivery { message: &message, event: context.kind.as_str(), body: &body };
             self.make_out(tenant, id, new).await?;
@@ -147,7 +147,7 @@ impl Gateway {
             for entry in self.store.recorded_before(&bucket, before, count + 1).await? {
                 if let Some(context) = self.read_event(tenant, &bucket, &config, &entry).await? {
                     let id = format!("{}-{}", entry.id.time_ms, entry.id.number);
-                    found.push((entry.id, AlertView { id, happening: context.happening(&config, None) }));
+                    found.push((entry.id, AlertView { id, happening: context.payload(&config, None) }));
                 }
             }
         }
@@ -295,7 +295,7 @@ impl EventContext {
         Some(())
     }
 
-    fn happening(&self, config: &AppConfig, template: Option<&str>) -> Happening {
+    fn payload(&self, config: &AppConfig, template: Option<&str>) -> Happening {
         let timestamp = rfc3339(self.at_ms);
         Happening { kind: self.kind, timestamp, data: self.data.clone(), text: self.text(config, template) }
     }

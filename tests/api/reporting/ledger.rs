@@ -45,9 +45,9 @@ fn line(entry: &Entry) -> String {
     for text in charges(&entry.charges) {
         line += &format!(" [{text}]");
     }
-    for lack in &entry.lacks {
-        let amounts = [lack.requested, lack.count, lack.limit].map(|amount| amount.steps());
-        line += &format!(" [{} {} {amounts:?}]", lack.owner, lack.group);
+    for denying in &entry.denying {
+        let amounts = [denying.requested, denying.count, denying.limit].map(|amount| amount.steps());
+        line += &format!(" [{} {} {amounts:?}]", denying.owner, denying.group);
     }
     for held in &entry.held {
         line += &format!(" [{}:{}:{}]", held.group, held.window_seq, held.amount.steps());
