@@ -21,7 +21,7 @@ use crate::domain::values::metadata::Metadata;
 
 /// Why a call would be denied.
 #[derive(Clone, Debug, PartialEq)]
-pub enum DenialCause {
+pub enum SimulatedDenial {
     For {
         reason: Reason,
         denying: Vec<DenyingCounter>,
@@ -38,7 +38,7 @@ pub struct SimulatedDecision<'a> {
     pub user: &'a UserId,
     /// If the call was denied, the recorded reason and groups.
     pub was_denied: Option<(Option<Reason>, &'a [GroupId])>,
-    pub refused: Option<DenialCause>,
+    pub refused: Option<SimulatedDenial>,
 }
 
 /// The sums of a replay.
@@ -196,11 +196,11 @@ impl<'a> Simulator<'a> {
         admission
     }
 
-    fn reserve(&mut self, moment: &Moment, call: &Call) -> Option<DenialCause> {
+    fn reserve(&mut self, moment: &Moment, call: &Call) -> Option<SimulatedDenial> {
         let (position, admission) = self.prepared(moment, call, Purpose::Ask);
         let admission = match admission {
             Ok(admission) => admission,
-            Err(fault) => return Some(DenialCause::Invalid(fault)),
+            Err(fault) => return Some(SimulatedDenial::Invalid(fault)),
         };
         let (places, denying) = self.counters.ask(&admission, moment.at_ms);
         let refused = refusal(&admission, denying);
@@ -222,15 +222,15 @@ impl<'a> Simulator<'a> {
         call: &Call,
         reason: Option<Reason>,
         made: Option<DeniedCall>,
-    ) -> (Option<DenialCause>, Changes) {
+    ) -> (Option<SimulatedDenial>, Changes) {
         let stays = matches!(reason, Some(Reason::UserBlocked | Reason::NoSubscription));
         let known = !call.items.is_empty() && made != Some(DeniedCall::Extend);
         if let Some(reason) = reason.filter(|_| stays || !known) {
-            return (Some(DenialCause::For { reason, denying: Vec::new() }), Changes::new());
+            return (Some(SimulatedDenial::For { reason, denying: Vec::new() }), Changes::new());
         }
         let admission = match self.prepared(moment, call, Purpose::Ask).1 {
             Ok(admission) => admission,
-            Err(fault) => return (Some(DenialCause::Invalid(fault)), Changes::new()),
+            Err(fault) => return (Some(SimulatedDenial::Invalid(fault)), Changes::new()),
         };
         let (places, denying) = self.counters.ask(&admission, moment.at_ms);
         let refused = refusal(&admission, denying);
@@ -416,7 +416,7 @@ fn steps(amount: Amount) -> i64 {
 }
 
 /// The reason of a denial, in the same order of precedence as a gateway.
-fn refusal(admission: &Admission, mut denying: Vec<DenyingCounter>) -> Option<DenialCause> {
+fn refusal(admission: &Admission, mut denying: Vec<DenyingCounter>) -> Option<SimulatedDenial> {
     if let Some(refusal) = &admission.refusal {
         let closed = admission.closed.iter().filter(|_| refusal.reason == Reason::LimitReached);
         denying.extend(closed.map(|closed| DenyingCounter {
@@ -427,7 +427,7 @@ fn refusal(admission: &Admission, mut denying: Vec<DenyingCounter>) -> Option<De
             limit: Amount::ZERO,
             used: None,
         }));
-        return Some(DenialCause::For { reason: refusal.reason, denying });
+        return Some(SimulatedDenial::For { reason: refusal.reason, denying });
     }
     if denying.is_empty() {
         return None;
@@ -437,5 +437,5 @@ fn refusal(admission: &Admission, mut denying: Vec<DenyingCounter>) -> Option<De
         known.is_some_and(|matched| matched.group.enforcement == Enforcement::Approval)
     };
     let reason = if denying.iter().all(approvable) { Reason::ApprovalRequired } else { Reason::LimitReached };
-    Some(DenialCause::For { reason, denying })
+    Some(SimulatedDenial::For { reason, denying })
 }

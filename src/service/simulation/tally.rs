@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::report::{Agreement, Changed, Example, LackView};
-use super::simulator::{DenialCause, SimulatedDecision};
+use super::simulator::{SimulatedDecision, SimulatedDenial};
 use super::timeline::Units;
 use crate::domain::reporting::ledger::DenyingCounter;
 use crate::domain::time::window::rfc3339;
@@ -40,7 +40,7 @@ pub struct Denial {
 pub type Verdict = Option<Arc<Denial>>;
 
 impl Denial {
-    fn of(refused: &DenialCause) -> Self {
+    fn of(refused: &SimulatedDenial) -> Self {
         let mut groups: Vec<GroupId> = lacking(refused).cloned().collect();
         groups.sort();
         Self { reason: reason(refused), groups }
@@ -145,25 +145,25 @@ impl OutcomeSums {
     }
 }
 
-fn reason(refused: &DenialCause) -> &'static str {
+fn reason(refused: &SimulatedDenial) -> &'static str {
     match refused {
-        DenialCause::For { reason, .. } => reason.as_str(),
-        DenialCause::Invalid(_) => "invalid_request",
+        SimulatedDenial::For { reason, .. } => reason.as_str(),
+        SimulatedDenial::Invalid(_) => "invalid_request",
     }
 }
 
-fn denying(refused: &DenialCause) -> &[DenyingCounter] {
+fn denying(refused: &SimulatedDenial) -> &[DenyingCounter] {
     match refused {
-        DenialCause::For { denying, .. } => denying,
-        DenialCause::Invalid(_) => &[],
+        SimulatedDenial::For { denying, .. } => denying,
+        SimulatedDenial::Invalid(_) => &[],
     }
 }
 
-fn lacking(refused: &DenialCause) -> impl Iterator<Item = &GroupId> {
+fn lacking(refused: &SimulatedDenial) -> impl Iterator<Item = &GroupId> {
     denying(refused).iter().map(|denying_counter| &denying_counter.group)
 }
 
-fn example(decision: &SimulatedDecision<'_>, refused: &DenialCause, units: &Units) -> Example {
+fn example(decision: &SimulatedDecision<'_>, refused: &SimulatedDenial, units: &Units) -> Example {
     let view = |denying_counter: &DenyingCounter| {
         let unit = units.get(&denying_counter.group).copied().unwrap_or(Unit::Count);
         let number = |amount: Amount| Number(amount.to_decimal(unit));
@@ -175,8 +175,8 @@ fn example(decision: &SimulatedDecision<'_>, refused: &DenialCause, units: &Unit
         }
     };
     let reason = match refused {
-        DenialCause::For { reason, .. } => reason.as_str().to_owned(),
-        DenialCause::Invalid(fault) => format!("invalid_request: {}: {}", fault.field, fault.message),
+        SimulatedDenial::For { reason, .. } => reason.as_str().to_owned(),
+        SimulatedDenial::Invalid(fault) => format!("invalid_request: {}: {}", fault.field, fault.message),
     };
     made(decision, reason, denying(refused).iter().map(view).collect())
 }
