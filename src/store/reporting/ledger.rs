@@ -292,40 +292,76 @@ fn read_stored(bucket: &Bucket, stored: &Value) -> Result<(EntryId, Result<Entry
 }
 
 fn charges_alone(bucket: &Bucket, fields: &[(&str, &str)]) -> Damaged {
-    let (_, charges) = fields.iter().find(|(name, _)| *name == "charges")?;
-    read_charges(bucket, charges)
+    let field = |name: &str| fields.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
+    let charges = match field("entry") {
+        Some(entry) if !entry.starts_with("expire ") && !entry.starts_with("denial ") => entry.split('\n').nth(1),
+        Some(_) => None,
+        None => field("charges"),
+    };
+    read_charges(bucket, charges?)
 }
 
 fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {
-    let field = |name: &str| {
-        let found = fields.iter().find(|(known, _)| *known == name)?;
-        Some(found.1).filter(|text| !matches!(*text, "" | "-"))
+    let field = |name: &str| fields.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
+    let parts = match field("entry") {
+        Some(entry) => EntryParts::parse(entry)?,
+        None => EntryParts::of_layout_6(&field)?,
     };
-    let head = match field("entry") {
-        Some(entry) => EntryHead::parse(entry)?,
-        None => EntryHead::of_layout_6(&field)?,
-    };
+    let head = parts.head;
     let [event, key, user] = head.label.map(|word| (word != "-").then(|| decode(word)));
-    let operation = head.operation.filter(|name| *name != "-");
-    let created = head.created.filter(|created| *created != "-");
     Some(Entry {
         kind: EntryKind::parse(head.kind)?,
         at_ms: head.at.parse().ok()?,
         late: head.late,
-        operation: known(operation, OperationName::parse)?,
-        created_at_ms: known(created, |created| created.parse().ok())?,
+        operation: known(head.operation, OperationName::parse)?,
+        created_at_ms: known(head.created, |created| created.parse().ok())?,
         user: known(user.flatten().as_deref(), |user| UserId::parse(user).ok())?,
         event: known(event.flatten().as_deref(), |event| EventName::parse(event).ok())?,
         key: known(key.flatten().as_deref(), |key| KeyId::parse(key).ok())?,
-        charges: lists(bucket, field("charges"), read_charge)?,
-        snapshot: known(field("memo"), |snapshot| parse_snapshot(head.label[0], head.label[2], snapshot))?,
-        details: known(field("told"), |details| serde_json::from_str(details).ok())?.unwrap_or_default(),
+        charges: lists(bucket, parts.charges, read_charge)?,
+        snapshot: known(parts.snapshot, |snapshot| parse_snapshot(head.label[0], head.label[2], snapshot))?,
+        details: known(parts.details, |details| serde_json::from_str(details).ok())?.unwrap_or_default(),
         call: known(head.call, DeniedCall::parse)?,
         reason: known(head.reason, Reason::parse)?,
-        denying: lists(bucket, field("lacks"), read_denying_counter)?,
-        held: known(field("held"), |held| held.split(',').map(read_held).collect::<Option<Vec<_>>>())?
-            .unwrap_or_default(),
+        denying: lists(bucket, parts.denying, read_denying_counter)?,
+        held: known(parts.held, |held| held.split(',').map(read_held).collect::<Option<Vec<_>>>())?.unwrap_or_default(),
     })
+}
+
+/// The lines of an entry.
+struct EntryParts<'a> {
+    head: EntryHead<'a>,
+    charges: Option<&'a str>,
+    held: Option<&'a str>,
+    denying: Option<&'a str>,
+    snapshot: Option<&'a str>,
+    details: Option<&'a str>,
+}
+
+impl<'a> EntryParts<'a> {
+    fn parse(entry: &'a str) -> Option<Self> {
+        let mut lines = entry.splitn(4, '\n').map(|line| stated(Some(line)));
+        let head = EntryHead::parse(lines.next()??)?;
+        let (list, snapshot, details) = (lines.next().flatten(), lines.next().flatten(), lines.next().flatten());
+        let none = Self { head, charges: None, held: None, denying: None, snapshot, details };
+        Some(match none.head.kind {
+            "denial" => Self { denying: list, ..none },
+            "expire" => Self { held: list, ..none },
+            _ => Self { charges: list, ..none },
+        })
+    }
+
+    /// Layout 6 has a separate field for each part.
+    fn of_layout_6(field: &impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
+        let [charges, held, denying, snapshot, details] =
+            ["charges", "held", "lacks", "memo", "told"].map(|name| stated(field(name)));
+        Some(Self { head: EntryHead::of_layout_6(field)?, charges, held, denying, snapshot, details })
+    }
+}
+
+/// None for a part without a value.
+fn stated(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !matches!(*text, "" | "-"))
 }
 
 /// The head of an entry; `-` where a value is unknown.
@@ -361,8 +397,8 @@ impl<'a> EntryHead<'a> {
                 kind,
                 at,
                 late: late == "1",
-                operation: Some(operation),
-                created: Some(created),
+                operation: stated(Some(operation)),
+                created: stated(Some(created)),
                 label: [event, key, user],
                 call: None,
                 reason: None,
@@ -371,19 +407,19 @@ impl<'a> EntryHead<'a> {
         }
     }
 
-    /// Layout 6 has a separate field for each part.
+    /// From the fields of layout 6.
     fn of_layout_6(field: &impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
         let (operation, created) = field("op").and_then(|op| op.split_once(' ')).unzip();
-        let mut label = field("about").unwrap_or("- - -").split(' ');
+        let mut label = stated(field("about")).unwrap_or("- - -").split(' ');
         Some(Self {
             kind: field("type")?,
             at: field("at")?,
             late: field("late") == Some("1"),
-            operation,
-            created,
+            operation: stated(operation),
+            created: stated(created),
             label: [label.next()?, label.next()?, label.next()?],
-            call: field("call"),
-            reason: field("reason"),
+            call: stated(field("call")),
+            reason: stated(field("reason")),
         })
     }
 }
