@@ -31,7 +31,7 @@ impl Gateway {
                     self.clocks.observe_time(&facts.bucket, now_ms);
                     let outcomes = group_outcomes(&admission, &states, LimitGroup::refuses_beyond);
                     let denied =
-                        admission.refusal.is_some() || outcomes.iter().any(|outcomes| outcomes.state.over_limit);
+                        admission.refusal.is_some() || outcomes.iter().any(|outcome| outcome.state.over_limit);
                     Attempt::Done(if denied {
                         let mut decision =
                             Decision::denied(&outcomes, &admission, Relief { free_at_ms, opened: &[] }, now_ms);

@@ -137,7 +137,7 @@ pub fn group_outcomes(
 /// Sorts counters: denying ones first, then the tightest.
 pub fn by_tightness(outcomes: &[GroupOutcome]) -> Vec<Counter> {
     let mut counters: Vec<(bool, Counter)> =
-        outcomes.iter().map(|outcomes| (outcomes.state.over_limit, outcomes.counter())).collect();
+        outcomes.iter().map(|outcome| (outcome.state.over_limit, outcome.counter())).collect();
     counters
         .sort_by(|(denying, one), (other_lacks, other)| other_lacks.cmp(denying).then_with(|| one.by_tightness(other)));
     counters.into_iter().map(|(_, counter)| counter).collect()
@@ -164,7 +164,7 @@ impl Decision {
         Self {
             allowed: true,
             matched: !outcomes.is_empty(),
-            matched_groups: outcomes.iter().map(|outcomes| outcomes.group.id.clone()).collect(),
+            matched_groups: outcomes.iter().map(|outcome| outcome.group.id.clone()).collect(),
             counters: by_tightness(outcomes),
             counters_at_ms: now_ms,
             ..Self::default()
@@ -176,8 +176,8 @@ impl Decision {
     pub fn denied(outcomes: &[GroupOutcome], admission: &Admission, relief: Relief<'_>, now_ms: TimeMs) -> Self {
         let refusal = admission.refusal.as_ref();
         let approvable =
-            |outcomes: &GroupOutcome| outcomes.group.enforcement == Enforcement::Approval && !outcomes.is_scope_full();
-        let by_groups = match outcomes.iter().filter(|outcomes| outcomes.state.over_limit).all(approvable) {
+            |outcome: &GroupOutcome| outcome.group.enforcement == Enforcement::Approval && !outcome.is_scope_full();
+        let by_groups = match outcomes.iter().filter(|outcome| outcome.state.over_limit).all(approvable) {
             true => Reason::ApprovalRequired,
             false => Reason::LimitReached,
         };
@@ -187,17 +187,17 @@ impl Decision {
         match refusal.filter(|refusal| refusal.reason != Reason::LimitReached) {
             Some(refusal) => {
                 for group in &refusal.groups {
-                    let known = outcomes.iter().find(|outcomes| outcomes.group.id == group.id);
-                    let denying = group.scope.names().into_iter().filter(|name| admission.missing.contains(name));
+                    let known = outcomes.iter().find(|outcome| outcome.group.id == group.id);
+                    let missing = group.scope.names().into_iter().filter(|name| admission.missing.contains(name));
                     denied_by.push(DeniedBy {
-                        missing_scope: denying.collect(),
+                        missing_scope: missing.collect(),
                         ..known.map_or_else(|| DeniedBy::of(group), GroupOutcome::denied_by)
                     });
                 }
                 lifts.push(None);
             }
             None => {
-                for lacking in outcomes.iter().filter(|outcomes| outcomes.state.over_limit) {
+                for lacking in outcomes.iter().filter(|outcome| outcome.state.over_limit) {
                     let request = relief.opened.iter().find(|opened| opened.group == lacking.group.id);
                     denied_by.push(DeniedBy {
                         approval: request.filter(|request| request.status != NOT_OPENED).cloned(),
@@ -219,7 +219,7 @@ impl Decision {
             matched: !outcomes.is_empty() || !admission.closed.is_empty(),
             matched_groups: outcomes
                 .iter()
-                .map(|outcomes| outcomes.group.id.clone())
+                .map(|outcome| outcome.group.id.clone())
                 .chain(closed.map(|closed| closed.group.id.clone()))
                 .collect(),
             reasons: vec![reason],

@@ -69,7 +69,7 @@ impl Gateway {
         let decision = Decision::denied(&outcomes, &admission, denied.relief(), at_ms);
         let retry_after_ms = decision.retry_after_ms.map(|wait| at_ms + wait - now_ms).filter(|wait| *wait > 0);
         let refused = |counter: &Counter| {
-            outcomes.iter().any(|outcomes| outcomes.state.over_limit && outcomes.group.id == counter.group.id)
+            outcomes.iter().any(|outcome| outcome.state.over_limit && outcome.group.id == counter.group.id)
         };
         counters.sort_by(|one, other| refused(other).cmp(&refused(one)).then_with(|| one.by_tightness(other)));
         Ok(Decision { reasons, retry_after_ms, counters, counters_at_ms: now_ms, replayed: true, ..decision })

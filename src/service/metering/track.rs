@@ -212,7 +212,7 @@ fn tracked(operation: &Operation, outcomes: &[GroupOutcome], match_status: Match
     Tracked {
         event_id: event_id(operation, now_ms),
         match_status,
-        matched_groups: outcomes.iter().map(|outcomes| outcomes.group.id.clone()).collect(),
+        matched_groups: outcomes.iter().map(|outcome| outcome.group.id.clone()).collect(),
         counters: by_tightness(outcomes),
         crossed: Vec::new(),
         now_ms,
@@ -235,8 +235,8 @@ pub(in crate::service) fn tracked_id(name: &OperationName, at_ms: TimeMs) -> Str
 }
 
 fn match_status(admission: &Admission, outcomes: &[GroupOutcome]) -> MatchStatus {
-    let over = |outcomes: &GroupOutcome| {
-        outcomes.group.enforcement == Enforcement::Hard && outcomes.counter().overage() > Amount::ZERO
+    let over = |outcome: &GroupOutcome| {
+        outcome.group.enforcement == Enforcement::Hard && outcome.counter().overage() > Amount::ZERO
     };
     if !admission.subscribed {
         MatchStatus::NoSubscription

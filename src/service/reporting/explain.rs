@@ -112,7 +112,7 @@ impl Gateway {
                 let early = |reason| matches!(reason, Reason::UserBlocked | Reason::NoSubscription);
                 let asked =
                     if admission.refusal.as_ref().is_some_and(|it| early(it.reason)) { &[][..] } else { &outcomes };
-                let denied = admission.refusal.is_some() || asked.iter().any(|outcomes| outcomes.state.over_limit);
+                let denied = admission.refusal.is_some() || asked.iter().any(|outcome| outcome.state.over_limit);
                 Verdict::Decided(Box::new(match denied {
                     true => Decision::denied(asked, &admission, Relief { free_at_ms, opened: &[] }, now_ms),
                     false => Decision::allowed(asked, now_ms),
@@ -145,7 +145,7 @@ impl Gateway {
         outcomes: &[GroupOutcome],
         now_ms: TimeMs,
     ) -> Result<Explained, ServiceError> {
-        let Some(own) = outcomes.iter().find(|outcomes| Arc::ptr_eq(&outcomes.group, &traced.group)) else {
+        let Some(own) = outcomes.iter().find(|outcome| Arc::ptr_eq(&outcome.group, &traced.group)) else {
             return Ok(Explained { traced, counter: None, limit: None, lacks_room: false, grants: Vec::new() });
         };
         let grants = match own.state.granted {
