@@ -51,14 +51,14 @@ local function add(key, most, entry)
 end
 
 -- `now` is a text. `op`: '<operation> <created at ms>'.
-function ledger.write(kind, now, late, op, about, charges, memo, told)
+function ledger.write(kind, now, late, op, about, charges, memo, details)
   local head = kind .. ' ' .. now .. ' ' .. late .. ' ' .. op .. ' ' .. about
-  add(ledger.key, ledger.most, head .. '\n' .. charges .. '\n' .. without_rules(memo) .. (told == '' and '' or '\n' .. told))
+  add(ledger.key, ledger.most, head .. '\n' .. charges .. '\n' .. without_rules(memo) .. (details == '' and '' or '\n' .. details))
 end
 
-function ledger.append(kind, now, late, op, about, memo, told)
+function ledger.append(kind, now, late, op, about, memo, details)
   local charges = kind ~= 'release' and #ledger.charges > 0 and table.concat(ledger.charges, ' ') or '-'
-  ledger.write(kind, args.digits(now), late and '1' or '0', op, about, charges, memo, told)
+  ledger.write(kind, args.digits(now), late and '1' or '0', op, about, charges, memo, details)
 end
 
 function ledger.expire(expired_at, op, about, held)

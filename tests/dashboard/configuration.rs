@@ -394,8 +394,8 @@ async fn a_key_for_browsers_has_its_origins_and_its_secret_is_copied_once() {
     browser.sees("user token").await;
     let web = world.node.client(key);
     web.get("usage?userId=u").await.problem(403, "forbidden_key");
-    let told = world.admin.get("keys").await.expect(200);
-    assert!(!told.to_string().contains(key) && !told.to_string().contains(secret));
+    let reported = world.admin.get("keys").await.expect(200);
+    assert!(!reported.to_string().contains(key) && !reported.to_string().contains(secret));
     browser.reload().await;
     browser.sees("https://other.example.com").await;
     let text = browser.text().await;

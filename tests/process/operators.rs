@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::commands::{command, done, on_terminal, read, refused, secret_key, told};
+use crate::commands::{command, done, on_terminal, printed, read, refused, secret_key};
 use crate::gateway::{ADMIN_KEY, Process, run};
 use crate::support::folder;
 
@@ -358,14 +358,14 @@ async fn every_command_uses_the_same_address_and_key_and_fails_in_one_clear_line
                 "is not an address like http://127.0.0.1:8080",
             ),
         ] {
-            let (code, out, err) = told(run(arguments, &settings));
+            let (code, out, err) = printed(run(arguments, &settings));
             assert_eq!((code, err.lines().count(), out.as_str()), (Some(1), 1, ""), "{arguments:?}: {err}");
             assert!(err.starts_with("error: ") && err.contains(expected), "{arguments:?}, {settings:?}: {err}");
         }
     }
     // Options do the same, also behind the verb.
     let list =
-        told(run(&["users", "list", "--url", url, "--key", ADMIN_KEY, "--mode", "live", "--app", "default"], &[]));
+        printed(run(&["users", "list", "--url", url, "--key", ADMIN_KEY, "--mode", "live", "--app", "default"], &[]));
     assert_eq!(list, (Some(0), "No users.\n".to_owned(), String::new()));
     assert!(desk.refused(&["users", "list", "--mode", "test/nowhere"]).contains("nowhere"));
     assert!(desk.refused(&["users", "show", ".."]).contains("cannot be part of an address"));

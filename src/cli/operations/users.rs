@@ -232,7 +232,7 @@ fn shown(mut user: Value) -> String {
     let ends = user["subscription"]["endsAt"].as_str().map(|at| format!(" until {at}")).unwrap_or_default();
     let own = if user["subscription"]["customLimits"].is_null() { "" } else { ", custom limits" };
     let blocked = if user["blocked"] == true { ", BLOCKED" } else { "" };
-    let mut told = format!("{}: {plan}{ends}{own}{blocked}\n", text(&user, "/userId"));
+    let mut output = format!("{}: {plan}{ends}{own}{blocked}\n", text(&user, "/userId"));
     for reservation in user["openReservations"].as_array_mut().into_iter().flatten() {
         let held = reservation["held"].as_array().cloned().unwrap_or_default();
         let amounts = held
@@ -246,10 +246,10 @@ fn shown(mut user: Value) -> String {
         ("grants", &GRANTS, "Active grants"),
     ] {
         if let Some(rows) = user[field].as_array().filter(|rows| !rows.is_empty()) {
-            told.push_str(&format!("\n{heading}\n{}", table(rows, columns)));
+            output.push_str(&format!("\n{heading}\n{}", table(rows, columns)));
         }
     }
-    told
+    output
 }
 
 async fn set_blocked(api: &Api, user: &str, verb: &str, note: &Note) -> Result<(), RemoteError> {

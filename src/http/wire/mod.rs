@@ -11,4 +11,5 @@ pub(crate) mod plain_json;
 pub(crate) mod problem;
 pub(crate) mod rate_limit;
 pub(crate) mod session_cookie;
+pub(crate) mod versioned;
 pub(crate) mod views;

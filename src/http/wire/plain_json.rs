@@ -37,9 +37,23 @@ const BYTES: usize = 2048;
 
 /// The answer to an allowed reserve or extend; None for answers that need [`super::views::DecisionView`].
 pub fn decision(decision: &Decision) -> Option<String> {
-    let Decision { allowed, degraded, matched, matched_groups, reservation, reasons, denied_by, retry, .. } = decision;
+    // All fields are named, so that a new one is not forgotten here.
+    let Decision {
+        allowed,
+        degraded,
+        matched,
+        matched_groups,
+        reservation,
+        reasons,
+        denied_by,
+        retry,
+        counters,
+        retry_after_ms,
+        counters_at_ms: _,
+        replayed: _,
+    } = decision;
     let is_plain = *allowed && !degraded && reasons.is_empty() && denied_by.is_empty() && retry.is_none();
-    if !is_plain || decision.retry_after_ms.is_some() {
+    if !is_plain || retry_after_ms.is_some() {
         return None;
     }
     let mut json = String::with_capacity(BYTES);
@@ -54,14 +68,14 @@ pub fn decision(decision: &Decision) -> Option<String> {
         push_time(*expires_at_ms, &mut json);
     }
     json.push_str(",\"reasons\":[],\"deniedBy\":[],\"counters\":");
-    push_list(&decision.counters, &mut json, push_counter);
+    push_list(counters, &mut json, push_counter);
     json.push('}');
     Some(json)
 }
 
 /// The answer to a commit or release; None for answers that need [`crate::http::metering::settlement::SettlementView`].
 pub fn settlement(settlement: &Settlement) -> Option<String> {
-    if settlement.late || settlement.replayed || !settlement.passed.is_empty() {
+    if settlement.late || settlement.replayed || !settlement.crossed.is_empty() {
         return None;
     }
     let mut json = String::with_capacity(BYTES);
@@ -202,7 +216,7 @@ mod tests {
                 late: false,
                 replayed: false,
                 counters,
-                passed: Vec::new(),
+                crossed: Vec::new(),
                 now_ms: 0,
             };
             prop_assert_eq!(settlement(&settled).unwrap(), serde_json::to_string(&SettlementView::new(&settled)).unwrap());

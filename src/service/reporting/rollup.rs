@@ -63,7 +63,7 @@ pub(in crate::service) fn real_ms(id: EntryId) -> TimeMs {
 }
 
 /// Logs entries that cannot be read. Each is logged once, by the node that folds it.
-fn tell_damaged(tenant: &Tenant, bucket: &Bucket, stream: Stream, page: &Page) {
+fn report_damaged(tenant: &Tenant, bucket: &Bucket, stream: Stream, page: &Page) {
     for damaged in &page.damaged {
         metrics::counter!("quotagate_damaged_entries_total", "stream" => stream.as_str()).increment(1);
         let id = EventId { at: damaged.id, bucket: bucket.number(), stream };
@@ -94,7 +94,7 @@ impl Gateway {
             }
             // If another node was first, the next step begins where that node ended.
             if self.fold_page(tenant, bucket, stream, before, &page).await? {
-                tell_damaged(tenant, bucket, stream, &page);
+                report_damaged(tenant, bucket, stream, &page);
                 folded.entries += page.count();
                 folded.bytes += page.bytes;
                 folded.last = page.last;

@@ -174,7 +174,7 @@ impl Store {
             }
             command.arg("COUNT").arg(PAGE);
             let (next, fields): (String, Vec<String>) =
-                redis::from_redis_value(self.command(&command).await?).map_err(unexpected)?;
+                redis::from_redis_value(self.page(&command).await?).map_err(unexpected)?;
             // Redis may return a field twice while it moves a hash to a larger table.
             for pair in fields.chunks_exact(2) {
                 let (name, metrics) = read_row(&pair[0], &pair[1])?;
