@@ -1,34 +1,46 @@
-"""Usage as server-sent events. A lost stream is opened again."""
+"""Streams of the gateway: server-sent events. A lost stream is opened again."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, TypeVar
 
 import httpx
 
 from quotagate import _answers, _json
 from quotagate._async import runtime
 from quotagate._async.transport import AsyncTransport
-from quotagate.results import Usage
 
 SILENCE = 45.0
 """In seconds. The gateway sends something every 15 s, so a stream that is silent for longer is dead."""
 
+M = TypeVar("M", bound=_json.Model)
 
-async def watch(transport: AsyncTransport, user_id: str, event: str | None) -> AsyncGenerator[Usage, None]:
-    """Yields the usage after each change."""
+
+async def follow(
+    transport: AsyncTransport,
+    kind: type[M],
+    path: str,
+    query: Mapping[str, Any],
+    *,
+    after: str | None = None,
+    changes_only: bool = False,
+) -> AsyncGenerator[M, None]:
+    """Yields the events of a stream as models. A new connection continues after the last event, if events have ids.
+    With ``changes_only`` the same state is never yielded twice in a row."""
     options = transport.options
-    params = {"userId": user_id} if event is None else {"userId": user_id, "event": event}
-    last: Usage | None = None
+    params = {name: value for name, value in query.items() if value is not None}
+    last: M | None = None
     failures = 0
     while True:
         requested_wait = 0.0
+        resume = {} if after is None else {"last-event-id": after}
         try:
             async with transport.http.stream(
                 "GET",
-                transport.url("usage/stream"),
+                transport.url(path),
                 params=params,
-                headers={**options.headers, "accept": "text/event-stream"},
+                headers={**options.headers, **resume, "accept": "text/event-stream"},
                 timeout=httpx.Timeout(options.timeout, read=SILENCE),
                 follow_redirects=False,
             ) as response:
@@ -43,22 +55,21 @@ async def watch(transport: AsyncTransport, user_id: str, event: str | None) -> A
                         raise _answers.problem(answer)
                     requested_wait = _answers.retry_after(response.headers)
                 else:
-                    lines, data, length = _answers.Lines(), list[str](), 0
+                    lines, event = _answers.Lines(), _answers.Event()
                     async for part in response.aiter_bytes():
                         for line in lines.feed(part):
-                            # An event ends with an empty line; comments keep the connection alive.
-                            if line.startswith("data:"):
-                                data.append(line[5:].removeprefix(" "))
-                                length += len(line)
-                                if length > _answers.LARGEST_ANSWER:
-                                    raise _json.Malformed("too large")
-                            elif not line and data:
-                                usage = Usage.from_json(_json.decode("\n".join(data)))
-                                data.clear()
-                                length = failures = 0
-                                if usage != last:
-                                    last = usage
-                                    yield usage
+                            if not event.feed(line):
+                                continue
+                            data, event_id = event.data, event.id
+                            event = _answers.Event()
+                            model = kind.from_json(_json.decode(data)) if data else None
+                            after = event_id or after
+                            if model is None:
+                                continue
+                            failures = 0
+                            if not changes_only or model != last:
+                                last = model
+                                yield model
         except (httpx.TransportError, httpx.DecodingError, _json.Malformed):
             pass
         failures += 1
