@@ -152,7 +152,11 @@ export class Transport {
 }
 
 /** The names of these headers in the options of a call, and their greatest lengths. */
-const OPTIONS: Record<string, [name: string, most: number]> = { "idempotency-key": ["idempotencyKey", 255], "x-user-token": ["userToken", 1_024] };
+const OPTIONS: Record<string, [name: string, most: number]> = {
+  "idempotency-key": ["idempotencyKey", 255],
+  "x-user-token": ["userToken", 1_024],
+  "last-event-id": ["after", 255],
+};
 
 /** Rejects values that no header can contain: fetch would fail with each retry, as if the gateway were unreachable. */
 function checkHeaders(headers: Record<string, string>): void {

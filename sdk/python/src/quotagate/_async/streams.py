@@ -10,6 +10,7 @@ import httpx
 from quotagate import _answers, _json
 from quotagate._async import runtime
 from quotagate._async.transport import AsyncTransport
+from quotagate._calls import checked_header
 
 SILENCE = 45.0
 """In seconds. The gateway sends something every 15 s, so a stream that is silent for longer is dead."""
@@ -29,6 +30,8 @@ async def follow(
     """Yields the events of a stream as models. A new connection continues after the last event, if events have ids.
     With ``changes_only`` the same state is never yielded twice in a row."""
     options = transport.options
+    if after is not None:
+        checked_header("after", after)
     params = {name: value for name, value in query.items() if value is not None}
     last: M | None = None
     failures = 0

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import httpx
 
 from quotagate import _answers, _json
+from quotagate._calls import checked_header
 from quotagate._sync import runtime
 from quotagate._sync.transport import Transport
 
@@ -30,6 +31,8 @@ def follow(
     """Yields the events of a stream as models. A new connection continues after the last event, if events have ids.
     With ``changes_only`` the same state is never yielded twice in a row."""
     options = transport.options
+    if after is not None:
+        checked_header("after", after)
     params = {name: value for name, value in query.items() if value is not None}
     last: M | None = None
     failures = 0
