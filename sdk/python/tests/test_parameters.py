@@ -165,7 +165,13 @@ CALLS: dict[str, list[Call]] = {
 DOCUMENTS = {"Configuration", "PlanBody", "PolicyBody", "BatchBody", "ExplainDraftBody", "WhatifBody"}
 PAGING = {"cursor", "limit"}
 """Lists load their pages by themselves."""
-EXCLUDED = {"reserve onDeny": "denials are results", "usage format": "CSV is text", "put id": "it is in the path"}
+EXCLUDED = {
+    "reserve onDeny": "denials are results",
+    "usage format": "CSV is text",
+    "put id": "it is in the path",
+    "can_use items": "an operation of batch takes them",
+    "can_use ttlSeconds": "nothing is held",
+}
 HEADERS = {"If-Match": "1", "Last-Event-ID": "x", "Idempotency-Key": "given"}
 """Headers with an argument of the call. Deletions have no stored answers, so their key has none."""
 
