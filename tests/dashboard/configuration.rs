@@ -178,7 +178,7 @@ async fn a_policy_is_tested_and_tried_before_it_is_saved_and_a_draft_needs_no_id
     browser.sees("groups[0].unit").await;
     let fresh = policy(2).to_string().replace("\"team\"", "\"others\"");
     browser.fill("document", &fresh).await;
-    browser.sees("create it under the id that you give it").await;
+    browser.sees("create it. It has no faults; enter an ID first.").await;
     browser.fill("test-event", "image.a").await;
     browser.fill("test-metadata", "team=red, size=2k").await;
     browser.sees("this draft").await;
