@@ -2,8 +2,10 @@
 
 pub(crate) mod auth;
 pub(crate) mod body;
+mod counter_texts;
 pub mod cursor;
 pub(crate) mod header;
+mod json_text;
 pub(crate) mod payload;
 pub(crate) mod plain_json;
 pub(crate) mod problem;

@@ -290,40 +290,76 @@ fn read_stored(bucket: &Bucket, stored: &Value) -> Result<(EntryId, Result<Entry
 }
 
 fn charges_alone(bucket: &Bucket, fields: &[(&str, &str)]) -> Damaged {
-    let (_, charges) = fields.iter().find(|(name, _)| *name == "charges")?;
-    read_charges(bucket, charges)
+    let field = |name: &str| fields.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
+    let charges = match field("entry") {
+        Some(entry) if !entry.starts_with("expire ") && !entry.starts_with("denial ") => entry.split('\n').nth(1),
+        Some(_) => None,
+        None => field("charges"),
+    };
+    read_charges(bucket, charges?)
 }
 
 fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {
-    let field = |name: &str| {
-        let found = fields.iter().find(|(known, _)| *known == name)?;
-        Some(found.1).filter(|text| !matches!(*text, "" | "-"))
+    let field = |name: &str| fields.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
+    let parts = match field("entry") {
+        Some(entry) => Parts::parse(entry)?,
+        None => Parts::of_layout_6(&field)?,
     };
-    let head = match field("entry") {
-        Some(entry) => Head::parse(entry)?,
-        None => Head::of_layout_6(&field)?,
-    };
+    let head = parts.head;
     let [event, key, user] = head.about.map(|word| (word != "-").then(|| decode(word)));
-    let operation = head.operation.filter(|name| *name != "-");
-    let created = head.created.filter(|created| *created != "-");
     Some(Entry {
         kind: EntryKind::parse(head.kind)?,
         at_ms: head.at.parse().ok()?,
         late: head.late,
-        operation: known(operation, OperationName::parse)?,
-        created_at_ms: known(created, |created| created.parse().ok())?,
+        operation: known(head.operation, OperationName::parse)?,
+        created_at_ms: known(head.created, |created| created.parse().ok())?,
         user: known(user.flatten().as_deref(), |user| UserId::parse(user).ok())?,
         event: known(event.flatten().as_deref(), |event| EventName::parse(event).ok())?,
         key: known(key.flatten().as_deref(), |key| KeyId::parse(key).ok())?,
-        charges: lists(bucket, field("charges"), read_charge)?,
-        memo: known(field("memo"), |memo| parse_memo(head.about[0], head.about[2], memo))?,
-        told: known(field("told"), |told| serde_json::from_str(told).ok())?.unwrap_or_default(),
+        charges: lists(bucket, parts.charges, read_charge)?,
+        memo: known(parts.memo, |memo| parse_memo(head.about[0], head.about[2], memo))?,
+        told: known(parts.told, |told| serde_json::from_str(told).ok())?.unwrap_or_default(),
         call: known(head.call, DeniedCall::parse)?,
         reason: known(head.reason, Reason::parse)?,
-        lacks: lists(bucket, field("lacks"), read_lack)?,
-        held: known(field("held"), |held| held.split(',').map(read_held).collect::<Option<Vec<_>>>())?
-            .unwrap_or_default(),
+        lacks: lists(bucket, parts.lacks, read_lack)?,
+        held: known(parts.held, |held| held.split(',').map(read_held).collect::<Option<Vec<_>>>())?.unwrap_or_default(),
     })
+}
+
+/// The lines of an entry.
+struct Parts<'a> {
+    head: Head<'a>,
+    charges: Option<&'a str>,
+    held: Option<&'a str>,
+    lacks: Option<&'a str>,
+    memo: Option<&'a str>,
+    told: Option<&'a str>,
+}
+
+impl<'a> Parts<'a> {
+    fn parse(entry: &'a str) -> Option<Self> {
+        let mut lines = entry.splitn(4, '\n').map(|line| stated(Some(line)));
+        let head = Head::parse(lines.next()??)?;
+        let (list, memo, told) = (lines.next().flatten(), lines.next().flatten(), lines.next().flatten());
+        let none = Self { head, charges: None, held: None, lacks: None, memo, told };
+        Some(match none.head.kind {
+            "denial" => Self { lacks: list, ..none },
+            "expire" => Self { held: list, ..none },
+            _ => Self { charges: list, ..none },
+        })
+    }
+
+    /// Layout 6 has a separate field for each part.
+    fn of_layout_6(field: &impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
+        let [charges, held, lacks, memo, told] =
+            ["charges", "held", "lacks", "memo", "told"].map(|name| stated(field(name)));
+        Some(Self { head: Head::of_layout_6(field)?, charges, held, lacks, memo, told })
+    }
+}
+
+/// None for a part without a value.
+fn stated(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !matches!(*text, "" | "-"))
 }
 
 /// The head of an entry; `-` where a value is unknown.
@@ -359,8 +395,8 @@ impl<'a> Head<'a> {
                 kind,
                 at,
                 late: late == "1",
-                operation: Some(operation),
-                created: Some(created),
+                operation: stated(Some(operation)),
+                created: stated(Some(created)),
                 about: [event, key, user],
                 call: None,
                 reason: None,
@@ -369,19 +405,19 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// Layout 6 has a separate field for each part.
+    /// From the fields of layout 6.
     fn of_layout_6(field: &impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
         let (operation, created) = field("op").and_then(|op| op.split_once(' ')).unzip();
-        let mut about = field("about").unwrap_or("- - -").split(' ');
+        let mut about = stated(field("about")).unwrap_or("- - -").split(' ');
         Some(Self {
             kind: field("type")?,
             at: field("at")?,
             late: field("late") == Some("1"),
-            operation,
-            created,
+            operation: stated(operation),
+            created: stated(created),
             about: [about.next()?, about.next()?, about.next()?],
-            call: field("call"),
-            reason: field("reason"),
+            call: stated(field("call")),
+            reason: stated(field("reason")),
         })
     }
 }
