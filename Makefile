@@ -7,7 +7,7 @@ LINTED := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-Dwarnings__CLIPPY_H
 .DEFAULT_GOAL := help
 PREFIX ?= /usr/local
 
-# What `make run` builds: less optimised than a release, in half the time (Cargo.toml).
+# What `make run` builds: less optimised than a release, in less time (Cargo.toml).
 QUICK := $(or $(CARGO_TARGET_DIR),target)/quick/quotagate
 
 .PHONY: help run install test check generate sdk hostile fuzz chaos soak bench count audit demo pictures release rust redis sdk-tools chromium
@@ -16,7 +16,7 @@ help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1	/'
 
 run: rust redis ## Start a gateway on http://127.0.0.1:8080 with a Redis of its own
-	@[ -x $(QUICK) ] || echo "Building quotagate. The first time, this takes about MINUTES minutes on 2 cores."
+	@[ -x $(QUICK) ] || echo "Building quotagate: about 6 minutes on 2 cores, the first time only."
 	@$(CARGO) build --profile quick --locked
 	@exec $(QUICK) serve
 
