@@ -49,9 +49,9 @@ export function ruleWords(rule) {
 }
 
 export const enforcements = [
-  ['hard', 'deny the call'],
-  ['soft', 'count on, report overage'],
-  ['approval', 'deny and ask for approval'],
+  ['hard', 'deny'],
+  ['soft', 'report overage'],
+  ['approval', 'ask for approval'],
 ];
 
 const results = { soft: 'counts on', approval: 'asks for approval', observe: 'only observes' };

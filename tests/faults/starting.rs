@@ -50,7 +50,7 @@ impl Starting {
         let log = self.log();
         assert_eq!(log.matches("retrying for 10 s").count(), 1, "{log}");
         let gateway = self.process.await.unwrap();
-        let key = gateway.welcome.split("export QG_ADMIN=").nth(1).unwrap().split_whitespace().next().unwrap();
+        let key = gateway.welcome.split("export QUOTAGATE_KEY=").nth(1).unwrap().split_whitespace().next().unwrap();
         let made = gateway.call("POST", "keys", key, &json!({"kind": "secret", "mode": "live"})).await;
         let event = json!({"userId": "u", "event": "job.run"});
         let tracked: Value = gateway.call("POST", "track", made["key"].as_str().unwrap(), &event).await;

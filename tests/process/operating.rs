@@ -35,7 +35,12 @@ async fn a_newcomer_copies_what_serve_prints_and_the_last_answer_allows() {
     let gateway = Process::start(dir.path(), &[]);
     let commands: String =
         gateway.welcome.lines().filter_map(|line| line.strip_prefix("  ")).map(|line| format!("{line}\n")).collect();
-    assert!(commands.contains("export QG_ADMIN=ak_") && commands.contains("/api/v1/reserve"), "{}", gateway.welcome);
+    assert!(
+        commands.contains(&format!("export QUOTAGATE_URL={}\nexport QUOTAGATE_KEY=ak_", gateway.url)),
+        "{}",
+        gateway.welcome
+    );
+    assert!(commands.contains("/api/v1/reserve"), "{}", gateway.welcome);
     let output = Command::new("sh").args(["-ec", &commands]).env("no_proxy", "*").output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
@@ -46,7 +51,7 @@ async fn a_newcomer_copies_what_serve_prints_and_the_last_answer_allows() {
     assert!(gateway.terminate().success());
     // The root key is printed only once.
     let again = Process::start(dir.path(), &[]);
-    let key = commands.split("QG_ADMIN=").nth(1).unwrap().lines().next().unwrap();
+    let key = commands.split("QUOTAGATE_KEY=").nth(1).unwrap().lines().next().unwrap();
     assert!(!again.welcome.contains(key), "{}", again.welcome);
     again.call("GET", "plans/free", key, &Value::Null).await;
 }

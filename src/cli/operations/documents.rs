@@ -310,7 +310,7 @@ async fn put(kind: Kind, api: &Api, draft: &Draft<'_>, dry_run: bool) -> Result<
 /// A preview of one plan or policy reads like that of a whole configuration.
 fn applied(preview: Value) -> Result<Applied, RemoteError> {
     let preview: Preview = serde_json::from_value(preview).map_err(|error| RemoteError::input(error.to_string()))?;
-    Ok(Applied { applied: false, preview, unlisted: Vec::new(), webhook_secrets: Default::default() })
+    Ok(Applied { applied: false, preview, revision: None, unlisted: Vec::new(), webhook_secrets: Default::default() })
 }
 
 /// Each fault with the line of its field.

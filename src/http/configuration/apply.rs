@@ -43,9 +43,9 @@ pub struct ApplyQuery {
 /// Make the configuration match a document, completely or not at all
 ///
 /// A section that is missing in the document stays unchanged. In a section that is present, entries that the document
-/// does not list are deleted, unless `prune=false`. With `dryRun=true` nothing is written. The ETag of its answer is the
-/// configuration's revision: as `If-Match` of the same call without `dryRun` it makes sure that exactly those changes
-/// are made. A dry run that would be refused is answered with the same problem, which has the difference as `preview`.
+/// does not list are deleted, unless `prune=false`. With `dryRun=true` nothing is written. `revision` and the ETag of its
+/// answer are the configuration's revision: as `If-Match` of the same call without `dryRun` it makes sure that exactly
+/// those changes are made. A dry run that would be refused is answered with the same problem, which has the difference as `preview`.
 /// At most 1 MiB.
 #[utoipa::path(put, path = "/api/v1/configuration", tag = "Configuration", request_body = Configuration,
     params(ApplyQuery, ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)),

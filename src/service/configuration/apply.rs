@@ -50,6 +50,9 @@ pub struct Applied {
     pub applied: bool,
     #[serde(flatten)]
     pub preview: Preview,
+    /// Of a dry run: the revision of the configuration that the document was compared with, for `If-Match`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
     /// With `prune=false`: the entries that the document does not list and that stay, as `plan:<id>`, `policy:<id>` or
     /// `webhook:<id>`.
     #[serde(default)]
@@ -236,8 +239,10 @@ impl Gateway {
             None | Some(ServiceError::Invalid(_) | ServiceError::PlanInUse(_)) => refusal,
             Some(error) => return Err(error),
         };
-        let applied = Applied { applied: false, preview, unlisted, webhook_secrets: BTreeMap::new() };
-        Ok(ApplyPreview { applied, revision: config.revision, refusal })
+        let revision = config.revision;
+        let applied =
+            Applied { applied: false, preview, revision: Some(revision), unlisted, webhook_secrets: BTreeMap::new() };
+        Ok(ApplyPreview { applied, revision, refusal })
     }
 
     /// Makes the configuration match the document, in one step. Returns the changes.
@@ -265,7 +270,7 @@ impl Gateway {
             IfMatch::Version(_) => Some(draft.check(&config, config.revision)?.changed),
             IfMatch::Absent | IfMatch::Any => None,
         };
-        let applied = Applied { applied: false, preview, unlisted, webhook_secrets: BTreeMap::new() };
+        let applied = Applied { applied: false, preview, revision: None, unlisted, webhook_secrets: BTreeMap::new() };
         // Plans to delete take no new users, on any node; then those on them are counted.
         self.close_plans(tenant, &draft.delete).await?;
         let written = self

@@ -189,6 +189,8 @@ async fn the_pages_allow_nothing_inline_and_nothing_from_elsewhere() {
         "/assets/../Cargo.toml",
         "/assets/%2e%2e/Cargo.toml",
         "/assets/vendor/README.md",
+        "/assets/vendor/htm.d.ts",
+        "/assets/tsconfig.json",
     ] {
         anyone.send("GET", path, None).await.problem(404, "not_found");
     }
