@@ -30,8 +30,7 @@ impl Gateway {
                 UsageReply::Usage { now_ms, states, free_at_ms } => {
                     self.clocks.observe_time(&facts.bucket, now_ms);
                     let outcomes = group_outcomes(&admission, &states, LimitGroup::refuses_beyond);
-                    let denied =
-                        admission.refusal.is_some() || outcomes.iter().any(|outcome| outcome.state.over_limit);
+                    let denied = admission.refusal.is_some() || outcomes.iter().any(|outcome| outcome.state.over_limit);
                     Attempt::Done(if denied {
                         let mut decision =
                             Decision::denied(&outcomes, &admission, Relief { free_at_ms, opened: &[] }, now_ms);
