@@ -51,6 +51,7 @@ export function ruleWords(rule) {
 export const enforcements = [
   ['hard', 'deny the call'],
   ['soft', 'count on, report overage'],
+  ['observe', 'allow, report what would be denied'],
   ['approval', 'deny and ask for approval'],
 ];
 

@@ -37,14 +37,14 @@ function counter.read(owner, now)
   return behind
 end
 
--- The decision: does this call exceed the limit? Everything counts, including holds. A limit of 0 denies every matching
--- call, even with an amount of 0. Refunds are always allowed.
-function counter.lacks(group)
+-- The decision: does this call exceed `most`, the group's limit or the quota that it observes? Everything counts, including
+-- holds. A limit of 0 denies every matching call, even with an amount of 0. Refunds are always allowed.
+function counter.exceeds(group, most)
   if group.amount < 0 then
     return false
   end
   local counted = group.concurrent and group.held or group.used + group.held
-  local limit = group.limit + group.granted - group.blocked
+  local limit = most + group.granted - group.blocked
   if limit > counter.most then
     limit = counter.most
   end
@@ -182,13 +182,15 @@ function counter.stand(group)
   return text
 end
 
--- The state of every group, separated by spaces; those over their limit with '!' if `marked`.
+-- The state of every group, separated by spaces; those over their limit with '!' if `marked`, those that would have denied
+-- the call if they did not only observe with '?'.
 function counter.stands(owners, marked)
   local list = {}
   for at = 1, #owners do
     local groups = owners[at].groups
     for place = 1, #groups do
-      list[#list + 1] = counter.stand(groups[place]) .. (marked and groups[place].lacks and '!' or '')
+      local group = groups[place]
+      list[#list + 1] = counter.stand(group) .. (marked and group.lacks and '!' or '') .. (group.observed and '?' or '')
     end
   end
   return table.concat(list, ' ')

@@ -150,6 +150,8 @@ pub struct Told {
     pub reasons: Vec<String>,
     /// By group: the requested amount, the remaining amount, and the status of its approval request.
     pub denied_by: BTreeMap<String, (u64, Option<u64>, String)>,
+    /// By group that only observes: the requested and the remaining amount, and the reason unless it is the limit.
+    pub observed: BTreeMap<String, (u64, Option<u64>, String)>,
     pub groups: BTreeSet<String>,
     /// The expiry of a reservation.
     pub expires_ms: Option<Ms>,
@@ -176,6 +178,7 @@ impl Told {
         Self {
             counters: Vec::new(),
             denied_by: BTreeMap::new(),
+            observed: BTreeMap::new(),
             groups: BTreeSet::new(),
             retry_ms: None,
             replayed: false,
@@ -208,6 +211,13 @@ fn stand(counter: &Value) -> Stand {
 
 fn threshold(told: &Value) -> (String, u64) {
     (told["groupId"].as_str().unwrap().to_owned(), told["percent"].as_u64().unwrap())
+}
+
+fn observed(told: &Value) -> (String, (u64, Option<u64>, String)) {
+    let group = told["groupId"].as_str().unwrap();
+    let figures = |name: &str| steps_of(&told[name], group);
+    let reason = told["reason"].as_str().unwrap_or_default().to_owned();
+    (group.to_owned(), (figures("requested").unwrap(), figures("remaining"), reason))
 }
 
 fn strings<T: FromIterator<String>>(list: &Value) -> T {
@@ -271,6 +281,7 @@ impl Call {
             replayed: flag("replayed"),
             reasons: strings(&json["reasons"]),
             denied_by: denied_by.collect(),
+            observed: json["observed"].as_array().into_iter().flatten().map(observed).collect(),
             groups: strings(&json["matchedGroupIds"]),
             expires_ms: json["expiresAt"]
                 .as_str()

@@ -37,6 +37,8 @@ const HEARS_WITHIN: Duration = PATIENCE;
 pub struct Figures {
     pub calls: usize,
     pub denied: usize,
+    /// Allowed calls that a group which only observes would have denied.
+    pub observed: usize,
     pub repeated: usize,
     /// Alerts that were reported.
     pub alerts: usize,
@@ -173,6 +175,7 @@ impl<'a> Play<'a> {
             return Err(self.failure(&differ(&told, &expected, &answer)));
         }
         figures.alerts += expected.passed.len();
+        figures.observed += usize::from(expected.allowed == Some(true) && !expected.observed.is_empty());
         figures.denied += usize::from(expected.allowed == Some(false) || expected.status == 429);
         self.remember(name, call, &answer);
         Ok(())

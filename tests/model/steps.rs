@@ -259,8 +259,9 @@ impl Step {
         let edit = match self.pick(3, 6) {
             0 => Edit::Toggle,
             1 if own && !group.is_concurrent() => Edit::Period(of(&periods, self.picks[3] / 6)),
-            2 if own && group.id != "asked" => {
-                Edit::Enforcement(of(&[Enforcement::Hard, Enforcement::Soft], self.picks[3] / 6))
+            2 if group.id != "asked" => {
+                let kinds = [Enforcement::Hard, Enforcement::Soft, Enforcement::Observe];
+                Edit::Enforcement(of(&kinds, self.picks[3] / 6))
             }
             _ => quota,
         };

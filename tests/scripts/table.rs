@@ -147,6 +147,7 @@ impl Table {
             limit: amount(*limit),
             quota: None,
             watch: None,
+            observes: false,
         };
         Owner {
             keys: self.bucket.user(&UserId::parse(name).unwrap()),
@@ -183,6 +184,7 @@ impl Table {
             memo: &memo_text(&memo()).unwrap(),
             owners,
             asked: None,
+            observed: "",
         };
         self.store.reserve(args).await.unwrap()
     }
@@ -262,7 +264,7 @@ impl Table {
         let measured = Measured { changes, memo: None, totals: Default::default() };
         let measured = (!owners.is_empty()).then_some(&measured);
         let (target, facts) = (self.target(id, operation), self.facts(&belief));
-        let args = ExtendArgs { target, ttl_ms, measured, facts, verdict: "", owners, asked: None };
+        let args = ExtendArgs { target, ttl_ms, measured, facts, verdict: "", owners, asked: None, observed: "" };
         self.store.extend(args).await.unwrap()
     }
 
@@ -290,6 +292,7 @@ impl Table {
             told: "",
             owners,
             asked: None,
+            observed: "",
         };
         self.store.track(args).await.unwrap()
     }

@@ -199,6 +199,7 @@ async fn grant(table: &Table, id: &str, amount: u64, ends_at: Option<&str>) -> G
         limit: Amount::from_steps(MOST).unwrap(),
         quota: None,
         watch: None,
+        observes: false,
     };
     let owner = Owner { keys: table.owner("u", &[]).keys, renew: None, groups: vec![group.clone()] };
     let version = table.counters().await.get("version").cloned().unwrap_or_else(|| "0".to_owned());
@@ -294,6 +295,7 @@ async fn data_of_users_who_never_subscribed_expire_after_the_last_window() {
             memo: &memo_text(&crate::table::memo()).unwrap(),
             owners: &owners,
             asked: None,
+            observed: "",
         };
         table.store.reserve(args).await.unwrap()
     };

@@ -55,7 +55,8 @@ impl Counter {
         self.allowance().map(|allowance| allowance.saturating_sub(self.blocked.saturating_add(self.counted())))
     }
 
-    fn counted(&self) -> Amount {
+    /// `used + held`; for a concurrent group only `held`.
+    pub fn counted(&self) -> Amount {
         if self.group.is_concurrent() { self.held } else { self.count() }
     }
 
@@ -103,4 +104,6 @@ pub struct CounterState {
     pub blocked: Amount,
     /// The call's amount does not fit.
     pub over_limit: bool,
+    /// The group would have denied the call if it did not only observe.
+    pub observed: bool,
 }

@@ -171,6 +171,11 @@ fn outcome(group: &Arc<LimitGroup>, asked: Asked<'_>, admission: &mut Admission)
 impl Traced {
     /// The group refuses the call whatever its counter says.
     pub fn refuses(&self) -> bool {
+        !self.group.observes() && self.would_refuse()
+    }
+
+    /// As [`Traced::refuses`], even if the group only observes.
+    pub fn would_refuse(&self) -> bool {
         match &self.outcome {
             Outcome::Unmatched { covers } => *covers,
             Outcome::MissingScope { refuses, .. } => *refuses,

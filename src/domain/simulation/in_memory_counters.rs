@@ -94,12 +94,12 @@ impl Book {
     }
 
     /// Moves the counters of an admission to their windows. Returns their indices, and the counters that are over
-    /// their limits.
+    /// their limits or would be if they did not only observe.
     pub fn ask(&mut self, admission: &Admission, now: TimeMs) -> (Vec<usize>, Vec<Lack>) {
         let mut lacks = Vec::new();
         let places = admission.matched.iter().map(|matched| {
             let place = self.turn(&admission.owners[matched.owner], matched);
-            lacks.extend(self.accounts.get(place).and_then(|account| account.lack(matched, now)));
+            lacks.extend(self.accounts.get(place).into_iter().flat_map(|account| account.lacks(matched, now)));
             place
         });
         (places.collect(), lacks)
@@ -259,10 +259,18 @@ impl Account {
         live.fold(Amount::ZERO, |sum, extra| sum.saturating_add(extra.amount))
     }
 
-    /// The decision of `lua/lib/counter.lua`: a limit of 0 denies every matching call, even with an amount of 0.
-    fn lack(&self, matched: &Matched, now: TimeMs) -> Option<Lack> {
+    /// What denies the call, and what would if the group did not only observe.
+    fn lacks(&self, matched: &Matched, now: TimeMs) -> impl Iterator<Item = Lack> {
         let group = &matched.group;
-        let limit = group.refuses_beyond().saturating_add(self.sum(now, false)).saturating_sub(self.sum(now, true));
+        let observed = group.quota.filter(|_| group.observes()).and_then(|quota| self.lack(matched, quota, now));
+        let observed = observed.map(|lack| Lack { observed: true, ..lack });
+        self.lack(matched, group.refuses_beyond(), now).into_iter().chain(observed)
+    }
+
+    /// The decision of `lua/lib/counter.lua`: a limit of 0 denies every matching call, even with an amount of 0.
+    fn lack(&self, matched: &Matched, most: Amount, now: TimeMs) -> Option<Lack> {
+        let group = &matched.group;
+        let limit = most.saturating_add(self.sum(now, false)).saturating_sub(self.sum(now, true));
         let count = self.counted();
         let fits = count.checked_add(matched.amount).is_some_and(|sum| sum <= limit) && limit > Amount::ZERO;
         (!fits).then(|| Lack {
@@ -272,6 +280,7 @@ impl Account {
             count,
             limit,
             used: None,
+            observed: false,
         })
     }
 }

@@ -158,6 +158,7 @@ impl Gateway {
             told: "",
             owners: &owners,
             asked: None,
+            observed: "",
         };
         let reply = self.store.track_degraded(args).await?;
         self.count_answer(view, reply)

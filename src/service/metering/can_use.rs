@@ -2,7 +2,7 @@
 
 use super::admit::Prepared;
 use super::call::Call;
-use super::decision::{Decision, Relief, judge};
+use super::decision::{Counted, Decision, Relief, judge};
 use super::facts::Round;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::metering::admission::Purpose;
@@ -37,7 +37,7 @@ impl Gateway {
                         decision.counters.extend(admission.closed_counters());
                         decision
                     } else {
-                        Decision::allowed(&judged, now_ms)
+                        Decision::allowed(&judged, now_ms).observing(&judged, &admission, Counted::Before)
                     })
                 }
             })

@@ -1,8 +1,8 @@
 //! extend: more time for a reservation, a larger amount, or both.
 
-use super::admit::{asked, verdict};
+use super::admit::{asked, observed_reason, verdict};
 use super::call::{Asker, Call, CallItem};
-use super::decision::{Decision, judge};
+use super::decision::{Counted, Decision, judge};
 use super::facts::{Round, View};
 use super::repeat::{Present, Repetition};
 use super::settle::{ROUNDS, busy, locate};
@@ -115,6 +115,7 @@ impl Gateway {
             verdict: verdict(&admission),
             owners: &owners,
             asked: asked.as_ref(),
+            observed: observed_reason(&admission),
         };
         let reply = self.store.extend(args).await?;
         self.extend_answer(context, &admission, reply).await
@@ -149,7 +150,7 @@ impl Gateway {
             ExtendReply::Extended { now_ms, expires_at_ms, states, .. } => {
                 self.clocks.hear(&view.bucket, now_ms);
                 let judged = judge(admission, &states, LimitGroup::refuses_beyond);
-                let mut decision = Decision::allowed(&judged, now_ms);
+                let mut decision = Decision::allowed(&judged, now_ms).observing(&judged, admission, Counted::After);
                 if judged.is_empty() {
                     decision.matched_groups = known.groups.clone();
                     decision.matched = true;
@@ -219,12 +220,7 @@ impl Gateway {
             }
         }
         admission.matched.sort_by_key(|matched| matched.owner);
-        let too_large = admission.too_large();
-        if !too_large.is_empty() {
-            admission.refusal = Some(Refusal { reason: Reason::CallTooLarge, groups: too_large });
-        } else if !admission.closed.is_empty() {
-            admission.refusal = Some(Refusal { reason: Reason::LimitReached, groups: Vec::new() });
-        }
+        admission.refuse_amounts();
         Ok(admission)
     }
 

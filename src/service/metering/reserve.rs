@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use super::admit::{Prepared, asked, verdict};
+use super::admit::{Prepared, asked, observed_reason, verdict};
 use super::call::{Call, CallContext, askers};
-use super::decision::{Decision, Retry, judge};
+use super::decision::{Counted, Decision, Retry, judge};
 use super::facts::{Round, View};
 use super::repeat::{Present, Repetition};
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::policy::retry_of;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Purpose};
-use crate::domain::metering::counter::Counter;
+use crate::domain::metering::counter::{Counter, CounterState};
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::metering::reservation::{Memo, ReservationId};
 use crate::domain::time::window::TimeMs;
@@ -89,6 +89,7 @@ impl Gateway {
             memo: &memo,
             owners: &owners,
             asked: asked.as_ref(),
+            observed: observed_reason(&admission),
         };
         let reply = self.store.reserve(args).await?;
         let request = RequestTexts { about: &about, memo: &memo };
@@ -114,7 +115,10 @@ impl Gateway {
             ReserveReply::Again(ran) => Round::Again(ran),
             ReserveReply::Unmetered(ran) => {
                 self.hear(&view.bucket, ran);
-                Round::Done(Decision::allowed(&[], ran.now_ms))
+                // Groups that were left out only observe, and their scopes are full.
+                let full = CounterState { observed: true, ..CounterState::default() };
+                let left_out = judge(admission, &vec![full; admission.matched.len()], LimitGroup::refuses_beyond);
+                Round::Done(Decision::allowed(&[], ran.now_ms).observing(&left_out, admission, Counted::Before))
             }
             ReserveReply::Denied(ran, denied) => {
                 self.hear(&view.bucket, ran);
@@ -128,7 +132,8 @@ impl Gateway {
                     created_at_ms: ran.now_ms,
                     bucket: view.bucket.number(),
                 };
-                let decision = Decision::allowed(&judge(admission, &states, LimitGroup::refuses_beyond), ran.now_ms);
+                let judged = judge(admission, &states, LimitGroup::refuses_beyond);
+                let decision = Decision::allowed(&judged, ran.now_ms).observing(&judged, admission, Counted::After);
                 if let Some(RequestTexts { about, memo }) = request {
                     let groups = &decision.matched_groups;
                     let known = PackedReservation::fresh(ran.now_ms, expires_at_ms, about, memo, groups);

@@ -3,9 +3,9 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::admit::{Prepared, asked, verdict};
+use super::admit::{Prepared, asked, observed_reason, verdict};
 use super::call::{Call, CallContext, CallItem, askers};
-use super::decision::{Decision, Judged, judge, order};
+use super::decision::{Counted, Decision, Judged, Observed, judge, observed, order};
 use super::facts::Round;
 use super::repeat::{Repetition, judge_again};
 use crate::domain::configuration::limit_group::{Enforcement, LimitGroup};
@@ -42,6 +42,8 @@ pub struct Tracked {
     pub matched_groups: Vec<GroupId>,
     pub counters: Vec<Counter>,
     pub passed: Vec<Passed>,
+    /// With `enforce`: groups that would have denied the call if they did not only observe.
+    pub observed: Vec<Observed>,
     pub now_ms: TimeMs,
     pub replayed: bool,
 }
@@ -120,6 +122,7 @@ impl Gateway {
             told: &told(&admission),
             owners: &owners,
             asked: asked.as_ref(),
+            observed: if enforce { observed_reason(&admission) } else { "" },
         };
         let reply = self.store.track(args).await?;
         Ok(match reply {
@@ -146,7 +149,8 @@ impl Gateway {
                 }
                 let judged = judge(&admission, &states, limit);
                 let status = match_status(&admission, &judged);
-                Round::Done(Tracked { passed, ..tracked(operation, &judged, status, ran.now_ms) })
+                let observed = observed(&judged, &admission, Counted::After);
+                Round::Done(Tracked { passed, observed, ..tracked(operation, &judged, status, ran.now_ms) })
             }
             TrackReply::Before(first) => match self.check_facts(view, &call.user).await? {
                 Some(learn) => learn,
@@ -174,7 +178,8 @@ impl Gateway {
                 let admission = Admission::empty(view.effective_limits(), OwnerName::of_user(&call.user));
                 let first = first_status(&told, &groups, &states);
                 let status = first.unwrap_or_else(|| match_status(&admission, &judged));
-                Ok(Tracked { replayed: true, passed, ..tracked(operation, &judged, status, ran.now_ms) })
+                let observed = observed(&judged, &admission, Counted::After);
+                Ok(Tracked { replayed: true, passed, observed, ..tracked(operation, &judged, status, ran.now_ms) })
             }
             _ => Err(ServiceError::IdempotencyKeyReused),
         }
@@ -198,6 +203,7 @@ impl Gateway {
             matched_groups: refunded.counters.iter().map(|counter| counter.group.id.clone()).collect(),
             counters: refunded.counters,
             passed: refunded.passed,
+            observed: Vec::new(),
             now_ms: refunded.now_ms,
             replayed: refunded.replayed,
         })
@@ -211,6 +217,7 @@ fn tracked(operation: &Operation, judged: &[Judged], match_status: MatchStatus, 
         matched_groups: judged.iter().map(|judged| judged.group.id.clone()).collect(),
         counters: order(judged),
         passed: Vec::new(),
+        observed: Vec::new(),
         now_ms,
         replayed: false,
     }

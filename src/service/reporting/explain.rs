@@ -16,7 +16,7 @@ use crate::domain::values::ids::{KeyId, UserId};
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::metering::call::CallItem;
-use crate::service::metering::decision::{Decision, Judged, Relief, judge};
+use crate::service::metering::decision::{Counted, Decision, Judged, Relief, judge};
 use crate::service::metering::facts::{NEVER_WRITTEN, Round, View};
 use crate::service::tenant::Tenant;
 use crate::store::accounts::users::LiveGrant;
@@ -66,13 +66,15 @@ pub struct Explained {
     pub limit: Option<Amount>,
     /// The call would exceed the limit.
     pub lacks_room: bool,
+    /// The group only observes, and would deny the call otherwise.
+    pub observed: bool,
     pub grants: Vec<LiveGrant>,
 }
 
 impl Explained {
     /// The group refuses the call.
     pub fn refuses(&self) -> bool {
-        self.lacks_room || self.traced.refuses()
+        (self.lacks_room && !self.observed) || self.traced.refuses()
     }
 }
 
@@ -111,7 +113,7 @@ impl Gateway {
                 let denied = admission.refusal.is_some() || asked.iter().any(|judged| judged.state.over_limit);
                 Verdict::Decided(Box::new(match denied {
                     true => Decision::denied(asked, &admission, Relief { free_at_ms, opened: &[] }, now_ms),
-                    false => Decision::allowed(asked, now_ms),
+                    false => Decision::allowed(asked, now_ms).observing(asked, &admission, Counted::Before),
                 }))
             }
         };
@@ -142,13 +144,16 @@ impl Gateway {
         now_ms: TimeMs,
     ) -> Result<Explained, ServiceError> {
         let Some(own) = judged.iter().find(|judged| Arc::ptr_eq(&judged.group, &traced.group)) else {
-            return Ok(Explained { traced, counter: None, limit: None, lacks_room: false, grants: Vec::new() });
+            let observed = traced.group.observes() && traced.would_refuse();
+            return Ok(Explained { traced, counter: None, limit: None, lacks_room: false, observed, grants: Vec::new() });
         };
         let grants = match own.state.granted {
             Amount::ZERO => Vec::new(),
             _ => self.store.stored_owner(&view.bucket, &own.owner).await?.grants_to(&traced.group.id, now_ms),
         };
         let limit = own.counter().allowance().map(|allowance| allowance.saturating_sub(own.state.blocked));
-        Ok(Explained { traced, counter: Some(own.counter()), limit, lacks_room: own.state.over_limit, grants })
+        let observed = own.state.observed || (own.group.observes() && traced.would_refuse());
+        let lacks_room = own.state.over_limit || own.state.observed;
+        Ok(Explained { traced, counter: Some(own.counter()), limit, lacks_room, observed, grants })
     }
 }

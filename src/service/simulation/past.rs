@@ -155,8 +155,11 @@ impl PastBuilder {
                 let counters = entry.charges.into_iter().map(|charge| (charge.owner, charge.group));
                 return Some((usize::MAX, Deed::Reset(counters.collect())));
             }
+            // The call was allowed, so it has entries of its own.
+            EntryKind::Denial if entry.observed => return None,
             EntryKind::Denial => {
-                let groups = entry.lacks.iter().map(|lack| lack.group.clone()).collect();
+                let denying = entry.lacks.iter().filter(|lack| !lack.observed);
+                let groups = denying.map(|lack| lack.group.clone()).collect();
                 let deed = Deed::Denied { call: entry.call, reason: entry.reason, groups };
                 return Some((self.call(entry)?, deed));
             }

@@ -39,6 +39,8 @@ pub struct Judgement<'a> {
     /// If the call was denied, the recorded reason and groups.
     pub was_denied: Option<(Option<Reason>, &'a [GroupId])>,
     pub refused: Option<Refused>,
+    /// If the call is allowed: what would have denied it if it did not only observe.
+    pub observed: Option<Refused>,
 }
 
 /// The sums of a replay.
@@ -108,11 +110,11 @@ impl<'a> Rehearsal<'a> {
             return None;
         }
         let call = self.past.calls.get(moment.call)?;
-        let (was_denied, refused, changes) = match &moment.deed {
+        let (was_denied, decided, changes) = match &moment.deed {
             Deed::Reserve => (None, self.reserve(moment, call), Changes::new()),
             Deed::Denied { reason, groups, call: made } => {
-                let (refused, changes) = self.ask_again(moment, call, *reason, *made);
-                (Some((*reason, groups.as_slice())), refused, changes)
+                let (decided, changes) = self.ask_again(moment, call, *reason, *made);
+                (Some((*reason, groups.as_slice())), decided, changes)
             }
             deed => {
                 let changes = self.settle(moment, call, deed);
@@ -122,7 +124,9 @@ impl<'a> Rehearsal<'a> {
         };
         self.count(moment, call, &changes);
         let user = self.past.users.get(call.user)?;
-        (moment.at_ms >= self.since_ms).then_some(Judgement { at_ms: moment.at_ms, call, user, was_denied, refused })
+        let Decided { refused, observed } = decided;
+        let judgement = Judgement { at_ms: moment.at_ms, call, user, was_denied, refused, observed };
+        (moment.at_ms >= self.since_ms).then_some(judgement)
     }
 
     fn count(&mut self, moment: &Moment, call: &Call, changes: &Changes) {
@@ -184,22 +188,22 @@ impl<'a> Rehearsal<'a> {
         admission
     }
 
-    fn reserve(&mut self, moment: &Moment, call: &Call) -> Option<Refused> {
+    fn reserve(&mut self, moment: &Moment, call: &Call) -> Decided {
         let (position, admission) = self.prepared(moment, call, Purpose::Ask);
         let admission = match admission {
             Ok(admission) => admission,
-            Err(fault) => return Some(Refused::Invalid(fault)),
+            Err(fault) => return Decided::denied(Refused::Invalid(fault)),
         };
         let (places, lacks) = self.book.ask(&admission, moment.at_ms);
-        let refused = refusal(&admission, lacks);
-        if refused.is_none() || !self.refuses || moment.at_ms < self.since_ms {
+        let decided = Decided::of(&admission, lacks);
+        if decided.refused.is_none() || !self.refuses || moment.at_ms < self.since_ms {
             let holds = self.book.hold(&admission, &places);
             let running = Running { plan: position.plan, holds, live: true, drawn: None };
             if let Some(place) = self.running.get_mut(moment.call) {
                 *place = Some(running);
             }
         }
-        refused
+        decided
     }
 
     /// Decides a call that was denied. If it is allowed, the requested amount is charged at once, since the actual one
@@ -210,20 +214,20 @@ impl<'a> Rehearsal<'a> {
         call: &Call,
         reason: Option<Reason>,
         made: Option<DeniedCall>,
-    ) -> (Option<Refused>, Changes) {
+    ) -> (Decided, Changes) {
         let stays = matches!(reason, Some(Reason::UserBlocked | Reason::NoSubscription));
         let known = !call.items.is_empty() && made != Some(DeniedCall::Extend);
         if let Some(reason) = reason.filter(|_| stays || !known) {
-            return (Some(Refused::For { reason, lacks: Vec::new() }), Changes::new());
+            return (Decided::denied(Refused::For { reason, lacks: Vec::new() }), Changes::new());
         }
         let admission = match self.prepared(moment, call, Purpose::Ask).1 {
             Ok(admission) => admission,
-            Err(fault) => return (Some(Refused::Invalid(fault)), Changes::new()),
+            Err(fault) => return (Decided::denied(Refused::Invalid(fault)), Changes::new()),
         };
         let (places, lacks) = self.book.ask(&admission, moment.at_ms);
-        let refused = refusal(&admission, lacks);
-        let passes = refused.is_none() && moment.at_ms >= self.since_ms;
-        (refused, if passes { self.use_at_once(&admission, &places) } else { Changes::new() })
+        let decided = Decided::of(&admission, lacks);
+        let passes = decided.refused.is_none() && moment.at_ms >= self.since_ms;
+        (decided, if passes { self.use_at_once(&admission, &places) } else { Changes::new() })
     }
 
     fn use_at_once(&mut self, admission: &Admission, places: &[usize]) -> Changes {
@@ -395,6 +399,26 @@ fn steps(amount: Amount) -> i64 {
     i64::try_from(amount.steps()).unwrap_or(i64::MAX)
 }
 
+/// The decision on a call.
+struct Decided {
+    refused: Option<Refused>,
+    observed: Option<Refused>,
+}
+
+impl Decided {
+    fn denied(refused: Refused) -> Self {
+        Self { refused: Some(refused), observed: None }
+    }
+
+    fn of(admission: &Admission, lacks: Vec<Lack>) -> Self {
+        let (observed, lacks): (Vec<Lack>, Vec<Lack>) = lacks.into_iter().partition(|lack| lack.observed);
+        let refused = refusal(admission, lacks);
+        let early = admission.observed.first().map(|early| early.reason);
+        let reason = early.or((!observed.is_empty()).then_some(Reason::LimitReached)).filter(|_| refused.is_none());
+        Self { refused, observed: reason.map(|reason| Refused::For { reason, lacks: observed }) }
+    }
+}
+
 /// The reason of a denial, in the same order of precedence as a gateway.
 fn refusal(admission: &Admission, mut lacks: Vec<Lack>) -> Option<Refused> {
     if let Some(refusal) = &admission.refusal {
@@ -406,6 +430,7 @@ fn refusal(admission: &Admission, mut lacks: Vec<Lack>) -> Option<Refused> {
             count: Amount::ZERO,
             limit: Amount::ZERO,
             used: None,
+            observed: false,
         }));
         return Some(Refused::For { reason: refusal.reason, lacks });
     }

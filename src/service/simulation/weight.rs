@@ -132,6 +132,7 @@ mod tests {
             told: crate::domain::reporting::ledger::Told::default(),
             call: None,
             reason: None,
+            observed: false,
             lacks: Vec::new(),
             held: Vec::new(),
         }

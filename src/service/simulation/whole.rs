@@ -225,7 +225,8 @@ impl Whole {
     /// `draft`: the name of the draft.
     pub fn rehearsed(self, draft: String, source: Source, units: &Units, began: Instant) -> Rehearsed {
         let Source { name: source, entries, whole } = source;
-        let OutcomeSums { calls, were_denied, denied, newly_denied, newly_allowed, denied_otherwise, .. } = self.tally;
+        let OutcomeSums { calls, were_denied, denied, newly_denied, newly_allowed, observed, denied_otherwise, .. } =
+            self.tally;
         let is_ledger = self.present.is_some();
         let group = |(group, sums): (&GroupId, &Three)| {
             let unit = *units.get(group)?;
@@ -252,6 +253,7 @@ impl Whole {
             under_draft: side(denied, self.cents.draft),
             newly_denied: Changed { users: self.users.0, ..newly_denied },
             newly_allowed: Changed { users: self.users.1, ..newly_allowed },
+            observed,
             denied_otherwise,
             unmeasured: self.unmeasured,
             groups: self.used.iter().filter_map(group).collect(),

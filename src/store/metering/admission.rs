@@ -92,6 +92,8 @@ pub struct OwnedGroup {
     /// None counts without limit.
     pub quota: Option<Amount>,
     pub watch: Option<Watch>,
+    /// The quota is only observed.
+    pub observes: bool,
 }
 
 impl OwnedGroup {
@@ -111,6 +113,7 @@ impl OwnedGroup {
                 approval,
                 tells_limit,
             }),
+            observes: group.observes() && group.quota.is_some(),
         }
     }
 }
@@ -142,17 +145,18 @@ pub enum Stale {
 }
 
 impl CounterState {
-    /// `<used>+<held>[+<granted>+<blocked>][!]`
+    /// `<used>+<held>[+<granted>+<blocked>][!][?]`
     pub(in crate::store) fn parse(text: &str) -> Option<Self> {
+        let (text, observed) = text.strip_suffix('?').map_or((text, false), |text| (text, true));
         let (text, over_limit) = text.strip_suffix('!').map_or((text, false), |text| (text, true));
         let (used, rest) = text.split_once('+')?;
         let steps = |text: &str| Amount::from_steps(text.parse().ok()?).ok();
         match rest.split_once('+') {
-            None => Some(Self { used: steps(used)?, held: steps(rest)?, over_limit, ..Self::default() }),
+            None => Some(Self { used: steps(used)?, held: steps(rest)?, over_limit, observed, ..Self::default() }),
             Some((held, rest)) => {
                 let (granted, blocked) = rest.split_once('+')?;
                 let (used, held) = (steps(used)?, steps(held)?);
-                Some(Self { used, held, granted: steps(granted)?, blocked: steps(blocked)?, over_limit })
+                Some(Self { used, held, granted: steps(granted)?, blocked: steps(blocked)?, over_limit, observed })
             }
         }
     }
@@ -245,7 +249,8 @@ fn read_subscription(text: &str) -> Option<Subscription> {
     Some(Subscription { plan, started_at_ms, cycle_start_ms, ends_at_ms, custom_limits: None })
 }
 
-/// `<used>+<held>[+<granted>+<blocked>][!] …`, one per group; `!` marks those over their limits.
+/// `<used>+<held>[+<granted>+<blocked>][!] …`, one per group; `!` marks those over their limits, `?` those
+/// that would have denied the call if they did not only observe.
 pub(in crate::store) fn read_states(fields: &mut Fields) -> Result<Vec<CounterState>, StoreError> {
     let text = fields.text()?;
     let states = text.split(' ').filter(|text| !text.is_empty()).map(CounterState::parse);
@@ -299,7 +304,7 @@ pub(in crate::store) fn read_groups(fields: &mut Fields) -> Result<Vec<OwnedGrou
         let mut amount = || Amount::from_steps(words.next()?.parse().ok()?).ok();
         let (amount, limit) = (amount()?, amount()?);
         let (window, quota) = read_window(words.next()?)?;
-        Some(OwnedGroup { id, amount, limit, window, quota, watch: None })
+        Some(OwnedGroup { id, amount, limit, window, quota, watch: None, observes: false })
     };
     let groups = text.split(',').filter(|group| !group.is_empty());
     groups.map(|group| parse(group).ok_or_else(|| fields.unexpected("a group of a kept answer"))).collect()

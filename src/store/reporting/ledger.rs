@@ -320,7 +320,8 @@ fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {
         told: known(field("told"), |told| serde_json::from_str(told).ok())?.unwrap_or_default(),
         call: known(head.call, DeniedCall::parse)?,
         reason: known(head.reason, Reason::parse)?,
-        lacks: lists(bucket, field("lacks"), read_lack)?,
+        observed: head.observed,
+        lacks: [lists(bucket, field("lacks"), read_lack)?, lists(bucket, field("observed"), read_observed)?].concat(),
         held: known(field("held"), |held| held.split(',').map(read_held).collect::<Option<Vec<_>>>())?
             .unwrap_or_default(),
     })
@@ -337,15 +338,16 @@ struct Head<'a> {
     about: [&'a str; 3],
     call: Option<&'a str>,
     reason: Option<&'a str>,
+    observed: bool,
 }
 
 impl<'a> Head<'a> {
     /// `<type> <at> <late> <operation> <created> <event> <key> <user>`, or
-    /// `denial <at> <call> <event> <key> <user> <reason>`.
+    /// `denial <at> <call> <event> <key> <user> <reason>`; with `observed` instead of `denial` if the call was allowed.
     fn parse(entry: &'a str) -> Option<Self> {
         let words: Vec<&str> = entry.split(' ').collect();
         match *words.as_slice() {
-            ["denial", at, call, event, key, user, reason] => Some(Self {
+            [kind @ ("denial" | "observed"), at, call, event, key, user, reason] => Some(Self {
                 kind: "denial",
                 at,
                 late: false,
@@ -354,6 +356,7 @@ impl<'a> Head<'a> {
                 about: [event, key, user],
                 call: Some(call),
                 reason: Some(reason),
+                observed: kind == "observed",
             }),
             [kind, at, late, operation, created, event, key, user] => Some(Self {
                 kind,
@@ -364,6 +367,7 @@ impl<'a> Head<'a> {
                 about: [event, key, user],
                 call: None,
                 reason: None,
+                observed: false,
             }),
             _ => None,
         }
@@ -382,6 +386,7 @@ impl<'a> Head<'a> {
             about: [about.next()?, about.next()?, about.next()?],
             call: field("call"),
             reason: field("reason"),
+            observed: false,
         })
     }
 }
@@ -445,7 +450,12 @@ fn read_lack(owner: &OwnerName, item: &str) -> Option<Lack> {
             None => None,
             Some(used) => Some((steps(used)?, Window::parse(parts.next()?)?)),
         },
+        observed: false,
     })
+}
+
+fn read_observed(owner: &OwnerName, item: &str) -> Option<Lack> {
+    read_lack(owner, item).map(|lack| Lack { observed: true, ..lack })
 }
 
 /// `<group>:<serial>:<amount>`

@@ -5,6 +5,7 @@ use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::{Item, Memo};
 use crate::domain::reporting::ledger::{Charge, Lack, Told, ToldActual};
+use crate::domain::reporting::rollup::GroupSums;
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{KeyId, UserId};
 use crate::domain::values::number::Number;
@@ -69,6 +70,7 @@ fn entry(kind: EntryKind, items: Vec<Item>, charges: Vec<Charge>) -> Entry {
         told: Told::default(),
         call: None,
         reason: None,
+        observed: false,
         lacks: Vec::new(),
         held: Vec::new(),
     }
@@ -149,12 +151,25 @@ fn denials_count_by_reason_and_by_the_groups_without_room_and_use_nothing() {
         count: Amount::ZERO,
         limit: Amount::ZERO,
         used: None,
+        observed: false,
     };
     denial.lacks = vec![lack("calls"), lack("calls")];
     let (_, metrics) = first(&denial);
     assert_eq!(counts(&metrics), [("denials", 1)]);
     assert_eq!((metrics.quantity, metrics.figures.len(), metrics.reasons[&Reason::LimitReached]), (0, 0, 1));
     assert_eq!(metrics.groups[&GroupId::parse("calls").unwrap()].denials, 1);
+
+    // A group that only observes, beside the one that denied; then alone, so that the call was allowed.
+    denial.lacks[0].observed = true;
+    let sums = |denials, observed| GroupSums { denials, observed, ..GroupSums::default() };
+    let (_, metrics) = first(&denial);
+    assert_eq!(counts(&metrics), [("denials", 1)]);
+    assert_eq!(metrics.groups[&GroupId::parse("calls").unwrap()], sums(1, 1));
+    denial.lacks.truncate(1);
+    denial.observed = true;
+    let (_, metrics) = first(&denial);
+    assert_eq!((counts(&metrics), metrics.reasons.len()), (vec![("observed", 1)], 0));
+    assert_eq!(metrics.groups[&GroupId::parse("calls").unwrap()], sums(0, 1));
 }
 
 #[test]
