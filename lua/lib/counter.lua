@@ -13,6 +13,9 @@ function counter.read(owner, now)
   local behind = false
   local values = pieces.get(owner.key, owner.fields)
   account.parse(owner, values[1])
+  if owner.limited then
+    own_quota.apply(owner, now)
+  end
   local first = owner.mortal and args.digits(math.floor(now / 1000)) or '1'
   local groups = owner.groups
   for place = 1, #groups do
@@ -173,7 +176,8 @@ function counter.describe(owners)
   return table.concat(groups, ',')
 end
 
--- The state of a counter: '<used>+<held>', with '+<granted>+<blocked>' if there is any of them.
+-- The state of a counter: '<used>+<held>', with '+<granted>+<blocked>' if there is any of them. What else is said of it, see
+-- lib/own_quota and below.
 function counter.stand(group)
   local text = args.digits(group.used) .. '+' .. args.digits(group.held)
   if group.granted > 0 or group.blocked > 0 then
@@ -187,10 +191,11 @@ end
 function counter.stands(owners, marked)
   local list = {}
   for at = 1, #owners do
-    local groups = owners[at].groups
+    local owner = owners[at]
+    local groups = owner.groups
     for place = 1, #groups do
       local group = groups[place]
-      list[#list + 1] = counter.stand(group) .. (marked and group.lacks and '!' or '') .. (group.observed and '?' or '')
+      list[#list + 1] = counter.stand(group) .. own_quota.mark(owner, group.id) .. (marked and group.lacks and '!' or '') .. (group.observed and '?' or '')
     end
   end
   return table.concat(list, ' ')

@@ -55,7 +55,8 @@ impl Admission {
     /// Refuses the call because of its amounts, or of a period that is not running.
     fn refuse_amounts(&mut self) {
         let amount = |group: &Group| {
-            let matched = self.matched.iter().find(|matched| matched.group.id == group.id).map(|matched| matched.amount);
+            let matched =
+                self.matched.iter().find(|matched| matched.group.id == group.id).map(|matched| matched.amount);
             matched.or(self.closed.iter().find(|closed| closed.0.id == group.id).map(|closed| closed.1)).unwrap_or(0)
         };
         let (watched, too_large): (Vec<Group>, Vec<Group>) = self.too_large().into_iter().partition(Group::observes);

@@ -148,6 +148,7 @@ impl Table {
             quota: None,
             watch: None,
             observes: false,
+            is_hard: true,
         };
         Owner {
             keys: self.bucket.user(&UserId::parse(name).unwrap()),

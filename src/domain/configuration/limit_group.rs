@@ -31,6 +31,24 @@ pub enum Enforcement {
     Approval,
 }
 
+/// Whether limits apply to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limits {
+    Enforced,
+    /// The usage has already happened; only what a counter can hold limits it.
+    Ignored,
+}
+
+impl Limits {
+    /// The amount beyond which a call is denied.
+    pub fn of(self, group: &LimitGroup) -> Amount {
+        match self {
+            Self::Enforced => group.refuses_beyond(),
+            Self::Ignored => Amount::LARGEST,
+        }
+    }
+}
+
 /// What happens to a group's counter when a user moves to this plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

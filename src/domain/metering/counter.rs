@@ -106,4 +106,16 @@ pub struct CounterState {
     pub over_limit: bool,
     /// The group would have denied the call if it did not only observe.
     pub observed: bool,
+    /// The owner's own quota instead of the group's; None counts without limit.
+    pub quota: Option<Option<Amount>>,
+}
+
+impl CounterState {
+    /// The group as it applies to the counter's owner.
+    pub fn group(&self, group: &Arc<LimitGroup>) -> Arc<LimitGroup> {
+        match self.quota {
+            None => Arc::clone(group),
+            Some(quota) => Arc::new(LimitGroup { quota, ..group.as_ref().clone() }),
+        }
+    }
 }

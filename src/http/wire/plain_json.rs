@@ -38,8 +38,11 @@ const BYTES: usize = 2048;
 
 /// The answer to an allowed reserve or extend; None for answers that need [`super::views::DecisionView`].
 pub fn decision(decision: &Decision) -> Option<String> {
-    let Decision { allowed, degraded, matched, matched_groups, reservation, reasons, denied_by, retry, observed, .. } = decision;
-    let is_plain = *allowed && !degraded && reasons.is_empty() && denied_by.is_empty() && retry.is_none() && observed.is_empty();
+    let Decision {
+        allowed, degraded, matched, matched_groups, reservation, reasons, denied_by, retry, observed, ..
+    } = decision;
+    let is_plain =
+        *allowed && !degraded && reasons.is_empty() && denied_by.is_empty() && retry.is_none() && observed.is_empty();
     if !is_plain || decision.retry_after_ms.is_some() {
         return None;
     }

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::access::audit::Trail;
-use crate::domain::accounts::custom_limits::CustomLimits;
+use crate::domain::accounts::custom_limits::{CustomLimits, CustomQuota};
 use crate::domain::accounts::subscription::{Move, Subscribed, Subscription, Upsert};
 use crate::domain::configuration::limit_group::{LimitGroup, OnPlanChange};
 use crate::domain::metering::admission::{Caller, EffectiveLimits, Validity, overview};
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::time::window::{TimeMs, rfc3339};
-use crate::domain::values::ids::{KeyId, PlanId, UserId};
+use crate::domain::values::ids::{GroupId, KeyId, PlanId, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::domain::webhooks::webhook::WebhookEvent;
 use crate::service::configuration::app_config::{AppConfig, Change};
@@ -151,6 +151,42 @@ impl Gateway {
         })
     }
 
+    /// Sets the quota of one group in the custom limits of a running subscription, or removes it. None if it has none to
+    /// remove.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; a user without a subscription, or with a custom plan.
+    pub(super) async fn set_custom_quota(
+        &self,
+        tenant: &Tenant,
+        written: Written<'_>,
+        (group, quota): (&GroupId, Option<CustomQuota<'_>>),
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Option<SubscriptionView>, ServiceError> {
+        let operation = Operation::new(written.user.as_str(), idempotency, false);
+        self.with_facts(tenant, written.user, async |view| {
+            let running = view.subscribed.at(view.now_ms).0;
+            let limits = running.and_then(|running| running.custom_limits.as_deref());
+            let known = limits.is_some_and(|limits| limits.quota(group, view.now_ms).is_some());
+            if quota.is_none() && !known {
+                if let Some(learn) = self.check_facts(view, written.user).await? {
+                    return Ok(learn);
+                }
+                return Ok(Round::Done(self.first_answer(view, &operation).await?));
+            }
+            let wanted = match wanted_upsert(running, group, quota.clone(), view.now_ms) {
+                Ok(upsert) => self.upserted(view, &upsert).await.map(|wanted| Wanted { action: "limit.put", ..wanted }),
+                Err(refusal) => Err(refusal),
+            };
+            Ok(match self.subscribe_round(view, written, &operation, wanted).await? {
+                Round::Done(answer) => Round::Done(Some(answer)),
+                Round::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
+                Round::Again(ran) => Round::Again(ran),
+            })
+        })
+        .await
+    }
+
     /// Ends the subscription, now or at `ends_at_ms`.
     ///
     /// # Errors
@@ -253,7 +289,8 @@ impl Gateway {
             return Ok(Vec::new());
         };
         let own = wanted.subscription.custom_limits.as_ref();
-        let own = own.map(|limits| limits.apply(plan).map(|_| counted_plan(&view.config, limits, plan))).transpose();
+        let own = own.map(|limits| limits.at(view.now_ms));
+        let own = own.map(|limits| limits.apply(plan).map(|_| counted_plan(&view.config, &limits, plan))).transpose();
         let own = own.map_err(ServiceError::Invalid)?;
         let standing = EffectiveLimits {
             plan: Some(own.as_ref().unwrap_or(plan)),
@@ -324,6 +361,28 @@ impl Gateway {
         }
         Ok(())
     }
+}
+
+/// The running subscription with another quota of one group in its custom limits.
+fn wanted_upsert(
+    running: Option<&Subscription>,
+    group: &GroupId,
+    quota: Option<CustomQuota<'_>>,
+    now: TimeMs,
+) -> Result<Upsert, ServiceError> {
+    let running = running.ok_or_else(|| {
+        let message = format!("must be a user with a subscription, since `{group}` is a limit group of plans");
+        ServiceError::invalid("scope.user", message)
+    })?;
+    let limits = CustomLimits::with(running.custom_limits.as_deref(), group, quota, now)?;
+    Ok(Upsert {
+        plan: running.plan.clone(),
+        started_at_ms: None,
+        cycle_start_ms: None,
+        ends_at_ms: None,
+        custom_limits: Some(limits.map(Arc::new)),
+        reset_usage: false,
+    })
 }
 
 fn cancellation(present: &Subscribed, now: TimeMs, ends_at_ms: Option<TimeMs>) -> Result<Wanted, ServiceError> {

@@ -8,11 +8,10 @@
 use futures::stream::{self, StreamExt};
 
 use super::entry::Entry;
-use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::limit_group::Limits;
 use crate::domain::metering::admission::Purpose;
 use crate::domain::metering::reservation::{Memo, ReservationId};
 use crate::domain::reporting::ledger::Told;
-use crate::domain::values::amount::Amount;
 use crate::infra::journal::file::Record;
 use crate::infra::supervise::Pulse;
 use crate::service::error::ServiceError;
@@ -143,7 +142,7 @@ impl Gateway {
                 return before.map_or(Err(refusal), |reply| self.count_answer(view, reply));
             }
         };
-        let owners = view.owners(&admission, |_: &LimitGroup| Amount::LARGEST);
+        let owners = view.owners(&admission, Limits::Ignored);
         let memo = Memo::new(call.caller(view), view.effective_limits(), false, &call.requests());
         let args = TrackArgs {
             bucket: &view.bucket,

@@ -4,7 +4,7 @@ use super::admit::Prepared;
 use super::call::Call;
 use super::decision::{Counted, Decision, Relief, judge};
 use super::facts::Round;
-use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::metering::admission::Purpose;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
@@ -23,7 +23,7 @@ impl Gateway {
                 Prepared::Admitted(admission) => admission,
                 Prepared::Stale(stale) => return Ok(stale),
             };
-            let owners = view.owners(&admission, LimitGroup::refuses_beyond);
+            let owners = view.owners(&admission, Limits::Enforced);
             Ok(match self.store.usage(&view.bucket, view.facts(admission.validity), &owners).await? {
                 UsageReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
                 UsageReply::Reclaim(now_ms) => self.reclaim_round(view, &owners, now_ms).await?,

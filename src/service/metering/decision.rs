@@ -129,7 +129,8 @@ impl Judged {
     /// What remained before the call's amount was counted.
     fn remaining_before(&self, counted: Counted) -> Option<Amount> {
         let counter = self.counter();
-        let taken = counter.counted().saturating_sub(if counted == Counted::After { self.amount } else { Amount::ZERO });
+        let taken =
+            counter.counted().saturating_sub(if counted == Counted::After { self.amount } else { Amount::ZERO });
         let allowance = counter.allowance()?;
         Some(allowance.saturating_sub(self.state.blocked.saturating_add(taken)))
     }
@@ -156,7 +157,8 @@ pub fn observed(judged: &[Judged], admission: &Admission, counted: Counted) -> V
         remaining: judged.remaining_before(counted),
         missing_scope: Vec::new(),
     });
-    let others = admission.observed.iter().filter(|early| judged.iter().all(|judged| judged.group.id != early.group.id));
+    let others =
+        admission.observed.iter().filter(|early| judged.iter().all(|judged| judged.group.id != early.group.id));
     let others = others.map(|early| Observed {
         group: Arc::clone(&early.group),
         reason: early.reason,
@@ -179,13 +181,16 @@ fn missing_scope(group: &LimitGroup, admission: &Admission) -> Vec<String> {
 pub fn judge(admission: &Admission, states: &[CounterState], limit: impl Fn(&LimitGroup) -> Amount) -> Vec<Judged> {
     let pairs = admission.matched.iter().zip(states);
     pairs
-        .map(|(matched, state)| Judged {
-            group: Arc::clone(&matched.group),
-            owner: Arc::clone(&admission.owners[matched.owner]),
-            window: matched.window,
-            amount: matched.amount,
-            limit: limit(&matched.group),
-            state: *state,
+        .map(|(matched, state)| {
+            let group = state.group(&matched.group);
+            Judged {
+                owner: Arc::clone(&admission.owners[matched.owner]),
+                window: matched.window,
+                amount: matched.amount,
+                limit: limit(&group),
+                group,
+                state: *state,
+            }
         })
         .collect()
 }

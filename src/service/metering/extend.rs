@@ -6,7 +6,7 @@ use super::decision::{Counted, Decision, judge};
 use super::facts::{Round, View};
 use super::repeat::{Present, Repetition};
 use super::settle::{ROUNDS, busy, locate};
-use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Caller, Refusal};
 use crate::domain::metering::idempotency::Idempotency;
@@ -104,7 +104,7 @@ impl Gateway {
         // More time alone is always granted, even if the user's state has changed.
         let owners = match measured {
             None => Vec::new(),
-            Some(_) => view.owners(&admission, LimitGroup::refuses_beyond),
+            Some(_) => view.owners(&admission, Limits::Enforced),
         };
         let asked = self.asked_by(view, known, &admission, target.operation)?;
         let args = ExtendArgs {

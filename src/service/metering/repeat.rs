@@ -89,7 +89,7 @@ pub(super) fn judge_again(
             let group = view.effective_limits().groups().find(|group| group.id == owned.id)?;
             let owner = askers.iter().find_map(|asker| group.scope.owner(asker.caller.subject(asker.metadata)))?;
             Some(Judged {
-                group: Arc::clone(group),
+                group: state.group(group),
                 owner: Arc::new(owner),
                 window: owned.window,
                 amount: owned.amount,

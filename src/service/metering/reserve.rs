@@ -7,7 +7,7 @@ use super::call::{Call, CallContext, askers};
 use super::decision::{Counted, Decision, Retry, judge};
 use super::facts::{Round, View};
 use super::repeat::{Present, Repetition};
-use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::configuration::policy::retry_of;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Purpose};
@@ -77,7 +77,7 @@ impl Gateway {
         let requests = call.requests();
         let memo = memo_text(&Memo::new(call.caller(view), view.effective_limits(), view.has_own_rules(), &requests))?;
         let about = call.about();
-        let owners = view.owners(&admission, LimitGroup::refuses_beyond);
+        let owners = view.owners(&admission, Limits::Enforced);
         let asked = asked(view, call, &admission, operation)?;
         let args = ReserveArgs {
             bucket: &view.bucket,

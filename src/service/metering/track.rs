@@ -8,7 +8,7 @@ use super::call::{Call, CallContext, CallItem, askers};
 use super::decision::{Counted, Decision, Judged, Observed, judge, observed, order};
 use super::facts::Round;
 use super::repeat::{Repetition, judge_again};
-use crate::domain::configuration::limit_group::{Enforcement, LimitGroup};
+use crate::domain::configuration::limit_group::{Enforcement, LimitGroup, Limits};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Purpose};
 use crate::domain::metering::counter::{Counter, CounterState, Passed};
@@ -106,8 +106,9 @@ impl Gateway {
         // `concurrent` groups limit open reservations, and this call has none.
         admission.matched.retain(|matched| !matched.group.is_concurrent());
         let enforce = purpose == Purpose::Ask;
-        let limit = if enforce { LimitGroup::refuses_beyond } else { |_: &LimitGroup| Amount::LARGEST };
-        let owners = view.owners(&admission, limit);
+        let limits = if enforce { Limits::Enforced } else { Limits::Ignored };
+        let limit = |group: &LimitGroup| limits.of(group);
+        let owners = view.owners(&admission, limits);
         let asked = if enforce { asked(view, call, &admission, operation)? } else { None };
         let memo = Memo::new(call.caller(view), view.effective_limits(), false, &call.requests());
         let args = TrackArgs {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::call::Asker;
 use super::facts::{Round, View};
 use crate::domain::accounts::subscription::Subscription;
-use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, overview};
 use crate::domain::metering::counter::{Counter, CounterState};
@@ -51,7 +51,7 @@ impl Gateway {
         let Asker { caller, metadata } = asker;
         self.with_facts(tenant, caller.user, async |view| {
             let admission = overview(view.effective_limits(), caller, metadata, view.now_ms, &wanted);
-            let owners = view.owners(&admission, LimitGroup::refuses_beyond);
+            let owners = view.owners(&admission, Limits::Enforced);
             Ok(match self.store.usage(&view.bucket, view.facts(admission.validity), &owners).await? {
                 UsageReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
                 UsageReply::Reclaim(now_ms) => self.reclaim_round(view, &owners, now_ms).await?,
@@ -122,7 +122,7 @@ impl Gateway {
             let group = standing.groups().find(|known| known.id == group.id).unwrap_or(group);
             let mut admission = Admission::empty(standing, owner.clone());
             admission.place(group, 0, Amount::ZERO, standing.anchor, view.now_ms)?;
-            let owners = view.owners(&admission, LimitGroup::refuses_beyond);
+            let owners = view.owners(&admission, Limits::Enforced);
             let facts = Facts { version: NO_USER, ..view.facts(admission.validity) };
             Ok(match self.store.usage(&view.bucket, facts, &owners).await? {
                 UsageReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
@@ -157,7 +157,7 @@ fn answer(view: &View, admission: &Admission, states: &[CounterState], now_ms: T
         .iter()
         .zip(states)
         .map(|(matched, state)| Counter {
-            group: matched.group.clone(),
+            group: state.group(&matched.group),
             owner: admission.owners[matched.owner].clone(),
             window: Some(matched.window),
             used: state.used,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::accounts::subscription::Subscription;
-use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::configuration::plan::Plan;
 use crate::domain::metering::admission::{Caller, EffectiveLimits, Purpose, Request, prepare};
 use crate::domain::metering::counter::Counter;
@@ -94,7 +94,7 @@ impl Gateway {
         // The counters of a blocked user are shown too.
         let open = EffectiveLimits { blocked: false, ..standing };
         let (traced, counting) = trace(open, caller, request, view.now_ms);
-        let owners = view.owners(&counting, LimitGroup::refuses_beyond);
+        let owners = view.owners(&counting, Limits::Enforced);
         let (now_ms, states, free_at_ms) =
             match self.store.usage(&view.bucket, view.facts(counting.validity), &owners).await? {
                 UsageReply::Stale(stale, now_ms) => return Ok(Round::Stale(stale, now_ms)),
@@ -143,9 +143,16 @@ impl Gateway {
         judged: &[Judged],
         now_ms: TimeMs,
     ) -> Result<Explained, ServiceError> {
-        let Some(own) = judged.iter().find(|judged| Arc::ptr_eq(&judged.group, &traced.group)) else {
+        let Some(own) = judged.iter().find(|judged| judged.group.id == traced.group.id) else {
             let observed = traced.group.observes() && traced.would_refuse();
-            return Ok(Explained { traced, counter: None, limit: None, lacks_room: false, observed, grants: Vec::new() });
+            return Ok(Explained {
+                traced,
+                counter: None,
+                limit: None,
+                lacks_room: false,
+                observed,
+                grants: Vec::new(),
+            });
         };
         let grants = match own.state.granted {
             Amount::ZERO => Vec::new(),

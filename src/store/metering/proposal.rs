@@ -111,6 +111,7 @@ fn write_group(group: &OwnedGroup, text: &mut String) {
         (watch.is_some_and(|watch| watch.approval), 'a'),
         (watch.is_some_and(|watch| watch.tells_limit), 'l'),
         (group.observes, 'o'),
+        (group.is_hard, 'h'),
     ];
     text.extend([" ", group.id.as_str(), " "]);
     push_digits(group.limit.steps(), text);
@@ -154,7 +155,8 @@ impl Proposal<'_> {
         push_signed(validity.until_ms, &mut text);
         for group in groups {
             text.push(';');
-            let alerts = group.watch.as_ref().map_or(&[][..], |watch| &watch.alerts);
+            let watch = group.watch.as_ref().filter(|_| group.quota.is_some());
+            let alerts = watch.map_or(&[][..], |watch| &watch.alerts);
             push_window(&group.window, group.quota, alerts, &mut text);
         }
         text

@@ -85,7 +85,10 @@ async fn every_call_that_may_be_denied_reports_what_it_observed() {
     let explained = admin.get("explain?userId=u&event=llm.chat").await.expect(200)["call"].clone();
     assert_eq!((&explained["allowed"], as_floats(&explained["observed"])), (&json!(true), observed("watch", 1.0, 0.0)));
     let group = explained["groups"].as_array().unwrap().iter().find(|group| group["groupId"] == "watch").unwrap();
-    assert_eq!([&group["observed"], &group["lacksRoom"], &group["refuses"]], [true, true, false].map(|it| json!(it)).each_ref());
+    assert_eq!(
+        [&group["observed"], &group["lacksRoom"], &group["refuses"]],
+        [true, true, false].map(|it| json!(it)).each_ref()
+    );
     assert!(explained["summary"].as_str().unwrap().contains("only observes"), "{explained}");
 }
 
@@ -115,7 +118,10 @@ async fn beside_a_group_that_denies_nothing_is_placed_and_both_are_reported() {
     }
     let state = world.redis.contents("qg:*account*").await;
     let denied = world.app.once("d").post("reserve", ask()).await.expect(200);
-    assert_eq!((&denied["allowed"], names(&denied), &denied["reasons"]), (&json!(false), vec!["hard"], &json!(["limit_reached"])));
+    assert_eq!(
+        (&denied["allowed"], names(&denied), &denied["reasons"]),
+        (&json!(false), vec!["hard"], &json!(["limit_reached"]))
+    );
     assert_eq!(as_floats(&denied["observed"]), observed("watch", 1.0, 0.0));
     assert_eq!(world.redis.contents("qg:*account*").await, state, "a denied call changes nothing");
     let again = world.app.once("d").post("reserve", ask()).await.expect(200);
@@ -218,7 +224,8 @@ async fn an_expired_hold_is_not_observed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_scope_is_left_out_if_its_groups_only_observe() {
-    let groups = json!([observing("watch", &["metadata.team"], json!(9)), group("own", &["user"], json!(9), json!({}))]);
+    let groups =
+        json!([observing("watch", &["metadata.team"], json!(9)), group("own", &["user"], json!(9), json!({}))]);
     let world = world(groups).await;
     world.admin.put("app", json!({"maxScopeValues": 1})).await.expect(200);
     let of = |team: &str| call("u", json!({"team": team}));

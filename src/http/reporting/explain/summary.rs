@@ -23,7 +23,8 @@ pub fn summary(question: &Question, explanation: &Explanation) -> String {
     match observed.as_slice() {
         [] => {}
         [one] => sentence.push_str(&format!(" The limit {one} only observes; it would have denied the call.")),
-        _ => sentence.push_str(&format!(" The limits {} only observe; they would have denied the call.", list(&observed))),
+        _ => sentence
+            .push_str(&format!(" The limits {} only observe; they would have denied the call.", list(&observed))),
     }
     match explanation.known {
         true => sentence,
