@@ -25,22 +25,22 @@ enum Purpose {
     GiveBack,
 }
 
-struct Matched {
-    group: Group,
-    owner: String,
-    amount: u64,
-    window: Window,
+pub(super) struct Matched {
+    pub group: Group,
+    pub owner: String,
+    pub amount: u64,
+    pub window: Window,
 }
 
 /// The parts of a call, before any counter is read.
 #[derive(Default)]
-struct Admission {
-    matched: Vec<Matched>,
+pub(super) struct Admission {
+    pub matched: Vec<Matched>,
     /// Groups outside of their fixed period, with the amount and the start of the period.
     closed: Vec<(Group, u64, Option<Ms>)>,
     refusal: Option<(&'static str, Vec<Group>)>,
     /// Groups that would refuse the call if they did not only observe: why, and the amount.
-    observed: Vec<(Group, &'static str, u64)>,
+    pub observed: Vec<(Group, &'static str, u64)>,
 }
 
 impl Admission {
@@ -155,6 +155,7 @@ impl Model {
             known.1 += amount;
             return;
         }
+        let group = self.own(&group, &owner);
         match group.period.window(self.anchor(user), self.now_ms) {
             Some(window) => admission.matched.push(Matched { group, owner, amount, window }),
             None => {
@@ -173,33 +174,12 @@ impl Model {
     }
 
     /// The amount does not fit into the quota.
-    fn exceeds(&self, matched: &Matched) -> bool {
+    pub(super) fn exceeds(&self, matched: &Matched) -> bool {
         let Some(quota) = matched.group.quota else { return false };
         let stand = self.stand(&matched.group, &matched.owner, Some(matched.window));
         let counted = if matched.group.is_concurrent() { stand.held } else { stand.used + stand.held };
         let limit = (quota + stand.granted).saturating_sub(stand.blocked);
         limit == 0 || counted + matched.amount > limit
-    }
-
-    /// What groups that only observe would refuse, before the call counts.
-    fn observed(&self, admission: &Admission) -> BTreeMap<String, (u64, Option<u64>, String)> {
-        let word = |reason: &str| if reason == "limit_reached" { String::new() } else { reason.to_owned() };
-        let mut observed = BTreeMap::new();
-        for matched in admission.matched.iter().filter(|matched| matched.group.observes() && self.exceeds(matched)) {
-            let stand = self.stand(&matched.group, &matched.owner, Some(matched.window));
-            observed.insert(matched.group.id.to_owned(), (matched.amount, stand.remaining, String::new()));
-        }
-        for (group, reason, amount) in admission.observed.iter().rev() {
-            let told = match admission.matched.iter().find(|matched| matched.group.id == group.id) {
-                Some(matched) => {
-                    let stand = self.stand(&matched.group, &matched.owner, Some(matched.window));
-                    (matched.amount, stand.remaining, word(reason))
-                }
-                None => (*amount, (*reason == "limit_reached").then_some(0), word(reason)),
-            };
-            observed.insert(group.id.to_owned(), told);
-        }
-        observed
     }
 
     /// When the first hold expires of a group that limits reservations in flight.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::amounts::{number, steps_of};
+use super::limits::OwnLimit;
 use super::rules::{Enforcement, Item, Labels, Ms, Period, ms, text};
 use super::settle::Actual;
 use crate::support::Answer;
@@ -101,6 +102,12 @@ pub enum Call {
     },
     Revoke {
         of: Name,
+    },
+    /// Sets another quota for one owner, or removes it.
+    Limit {
+        owner: String,
+        group: &'static str,
+        limit: Option<OwnLimit>,
     },
     /// Changes a group of a plan or policy.
     Edit {
@@ -213,6 +220,10 @@ fn threshold(told: &Value) -> (String, u64) {
     (told["groupId"].as_str().unwrap().to_owned(), told["percent"].as_u64().unwrap())
 }
 
+fn pairs(owner: &str) -> BTreeMap<&str, &str> {
+    owner.split(',').filter_map(|pair| pair.split_once('=')).collect()
+}
+
 fn observed(told: &Value) -> (String, (u64, Option<u64>, String)) {
     let group = told["groupId"].as_str().unwrap();
     let figures = |name: &str| steps_of(&told[name], group);
@@ -311,7 +322,12 @@ impl Call {
     pub fn takes_key(&self) -> bool {
         !matches!(
             self,
-            Self::CanUse { .. } | Self::Usage { .. } | Self::Time { .. } | Self::Revoke { .. } | Self::Edit { .. }
+            Self::CanUse { .. }
+                | Self::Usage { .. }
+                | Self::Time { .. }
+                | Self::Revoke { .. }
+                | Self::Edit { .. }
+                | Self::Limit { limit: None, .. }
         )
     }
 
@@ -428,12 +444,20 @@ impl Call {
                 ("POST", format!("users/{user}/reset"), given)
             }
             Self::Grant { owner, group, amount, expires_ms } => {
-                let scope: BTreeMap<&str, &str> = owner.split(',').filter_map(|pair| pair.split_once('=')).collect();
+                let scope = pairs(owner);
                 may("groupId", Some(json!(group)));
                 may("scope", Some(json!(scope)));
                 may("amount", Some(number(*amount, group)));
                 may("expiresAt", expires_ms.map(|at| json!(text(at))));
                 ("POST", "grants".to_owned(), given)
+            }
+            Self::Limit { owner, group, limit } => {
+                may("scope", Some(json!(pairs(owner))));
+                if let Some(OwnLimit { quota, until_ms }) = limit {
+                    may("quota", Some(json!(quota.map(|quota| number(quota, group)))));
+                    may("until", until_ms.map(|at| json!(text(at))));
+                }
+                (if limit.is_some() { "PUT" } else { "DELETE" }, format!("limits/{group}"), given)
             }
             Self::Revoke { of } => ("DELETE", format!("grants/{}", id(*of)), Value::Null),
             Self::Edit { policy, of, .. } => {

@@ -77,9 +77,12 @@ pub async fn send(
 /// Of these calls only status and code are compared; their effects show in the counters.
 pub fn reduced(call: &Call, told: Told) -> Told {
     match call {
-        Call::Edit { .. } | Call::Grant { .. } | Call::Approve { .. } | Call::Time { .. } | Call::Revoke { .. } => {
-            Told { status: told.status, code: told.code, ..Told::default() }
-        }
+        Call::Edit { .. }
+        | Call::Grant { .. }
+        | Call::Approve { .. }
+        | Call::Time { .. }
+        | Call::Revoke { .. }
+        | Call::Limit { .. } => Told { status: told.status, code: told.code, ..Told::default() },
         _ => told,
     }
 }

@@ -7,7 +7,7 @@ use crate::support::START;
 pub const PLANS: [&str; 3] = ["free", "pro", "team"];
 pub const EVENTS: [&str; 6] = ["job.run", "job.side", "chat.a", "chat.b", "paid.x", "other"];
 /// Every group, for calls that name one.
-pub const GROUPS: [&str; 16] = [
+pub const GROUPS: [&str; 17] = [
     "month",
     "minute",
     "flight",
@@ -24,6 +24,7 @@ pub const GROUPS: [&str; 16] = [
     "render",
     "price",
     "watched",
+    "fair",
 ];
 
 pub fn start_ms() -> Ms {
@@ -127,7 +128,8 @@ pub fn rules(app: &str, shared: bool, default_plan: bool) -> Rules {
     let pairs = Group { scope: Scope::UserAndTeam, ..group("pair_hour", 20, Period::Hourly, "chat.a") };
     let watched = group("watched", 7, Period::Hourly, "job.*");
     let watched = Group { enforcement: Enforcement::Observe, most_per_call: Some(4), ..watched };
-    let mut caps = vec![told(&[10, 60], pairs), told(&[100], watched)];
+    let mut caps =
+        vec![told(&[10, 60], pairs), told(&[100], watched), told(&[50], group("fair", 60, Period::Daily, "job.*"))];
     if shared {
         team.push(Group { scope: Scope::Team, ..group("team_day", 24, Period::Daily, "job.side") });
         let whole = Group { scope: Scope::App, ..group("whole_week", 110, Period::Weekly, "job.*") };

@@ -187,7 +187,9 @@ impl Gateway {
             after: answer.clone(),
             ..trail_of(name.owner, note, author.key)
         };
-        let facts = view.facts(admission.validity);
+        let mut validity = admission.validity;
+        validity.narrow(TimeMs::MIN, end.unwrap_or(TimeMs::MAX));
+        let facts = view.facts(validity);
         let args = LimitArgs {
             bucket: &view.bucket,
             operation,

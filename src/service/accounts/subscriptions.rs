@@ -174,8 +174,9 @@ impl Gateway {
                 }
                 return Ok(Round::Done(self.first_answer(view, &operation).await?));
             }
-            let wanted = match wanted_upsert(running, group, quota.clone(), view.now_ms) {
-                Ok(upsert) => self.upserted(view, &upsert).await.map(|wanted| Wanted { action: "limit.put", ..wanted }),
+            let action = if quota.is_some() { "limit.put" } else { "limit.delete" };
+            let wanted = match wanted_upsert(view, group, quota.clone()) {
+                Ok(upsert) => self.upserted(view, &upsert).await.map(|wanted| Wanted { action, ..wanted }),
                 Err(refusal) => Err(refusal),
             };
             Ok(match self.subscribe_round(view, written, &operation, wanted).await? {
@@ -364,17 +365,13 @@ impl Gateway {
 }
 
 /// The running subscription with another quota of one group in its custom limits.
-fn wanted_upsert(
-    running: Option<&Subscription>,
-    group: &GroupId,
-    quota: Option<CustomQuota<'_>>,
-    now: TimeMs,
-) -> Result<Upsert, ServiceError> {
+fn wanted_upsert(view: &View, group: &GroupId, quota: Option<CustomQuota<'_>>) -> Result<Upsert, ServiceError> {
+    let running = view.subscribed.at(view.now_ms).0;
+    let running = running.filter(|running| view.config.plan(&running.plan).is_some_and(|it| it.group(group).is_some()));
     let running = running.ok_or_else(|| {
-        let message = format!("must be a user with a subscription, since `{group}` is a limit group of plans");
-        ServiceError::invalid("scope.user", message)
+        ServiceError::invalid("scope.user", format!("must be a user with a subscription to a plan with `{group}`"))
     })?;
-    let limits = CustomLimits::with(running.custom_limits.as_deref(), group, quota, now)?;
+    let limits = CustomLimits::with(running.custom_limits.as_deref(), group, quota, view.now_ms)?;
     Ok(Upsert {
         plan: running.plan.clone(),
         started_at_ms: None,
