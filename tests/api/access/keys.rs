@@ -423,7 +423,7 @@ fn the_matrix_of_keys_is_complete() {
             continue;
         }
         for method in item.as_object().unwrap().keys().filter(|name| name.as_str() != "parameters") {
-            let start = path.split("{id}").next().unwrap();
+            let start = path.split('{').next().unwrap();
             // The part after the last parameter.
             let end = path.rsplit_once('}').map_or("", |(_, end)| end);
             let line = format!("(\"{}\", \"{start}", method.to_uppercase());

@@ -151,30 +151,30 @@ async fn every_scope_of_a_policy_can_have_limits_of_single_owners() {
         .find(|it| it["kind"] == "secret")
         .unwrap()["id"]
         .clone();
-    for (scope, owner, stranger) in [
-        (json!(["user"]), json!({"user": "u"}), Some(call("v", json!({})))),
-        (json!(["key"]), json!({"key": key}), None),
-        (json!(["app"]), json!({"app": "default"}), None),
+    for (id, scope, owner, stranger) in [
+        ("of_user", json!(["user"]), json!({"user": "u"}), Some(call("v", json!({})))),
+        ("of_key", json!(["key"]), json!({"key": key}), None),
+        ("of_app", json!(["app"]), json!({"app": "default"}), None),
         (
+            "of_run",
             json!(["user", "metadata.run"]),
             json!({"user": "u", "metadata.run": "r1"}),
             Some(call("u", json!({"run": "r2"}))),
         ),
     ] {
-        let id = format!("g_{}", scope[0].as_str().unwrap().len() + scope.as_array().unwrap().len());
         let names: Vec<&str> = scope.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
-        policy(&world, "one", json!([group(&id, &names, json!(1), json!({}))])).await;
+        policy(&world, "one", json!([group(id, &names, json!(1), json!({}))])).await;
         let body = call("u", json!({"run": "r1"}));
         assert_eq!(asked(&world.app, body.clone()).await, (true, json!(1)), "{scope}");
         assert_eq!(asked(&world.app, body.clone()).await, (false, json!(1)), "{scope}");
-        put(&world.app, &id, json!({"scope": owner, "quota": 2})).await;
+        put(&world.app, id, json!({"scope": owner, "quota": 2})).await;
         assert_eq!(asked(&world.app, body.clone()).await, (true, json!(2)), "{scope}");
         assert_eq!(asked(&world.app, body.clone()).await, (false, json!(2)), "{scope}");
         if let Some(stranger) = stranger {
             assert_eq!(asked(&world.app, stranger).await.1, json!(1), "{scope}");
         }
-        assert_eq!(listed(&world.app, &id).await, [(owner.clone(), json!(2))]);
-        assert_eq!(remove(&world.app, &id, owner).await, 204);
+        assert_eq!(listed(&world.app, id).await, [(owner.clone(), json!(2))]);
+        assert_eq!(remove(&world.app, id, owner).await, 204);
         assert_eq!(asked(&world.app, body).await, (false, json!(1)), "{scope}");
     }
 }
