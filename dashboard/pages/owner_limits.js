@@ -46,7 +46,7 @@ function Group({ group }) {
   const dialog = useDialog();
   const may = api.may('support');
   const open = dialog.open;
-  return html`<section class="owner-limits" data-group=${group.id}>
+  return html`<section class="owner-limits" data-limits=${group.id}>
     <div class="row"><h3><bdi>${group.label || group.id}</bdi></h3> <span class="quiet">one quota per ${scopeOf(group).join(' and ')}</span>
       ${may && html`<button type="button" class="small" onClick=${() => dialog.show('set', null)}>Set limit of one owner</button>`}</div>
     <${ErrorBox} error=${pages.error} retry=${pages.reload} />
