@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::grants::trail_of;
-use super::subscriptions::{Rules, Written};
+use super::subscriptions::{QuotaChange, Rules, Written};
 use crate::domain::access::audit::Trail;
 use crate::domain::accounts::custom_limits::CustomQuota;
 use crate::domain::configuration::limit_group::{LimitGroup, Limits};
@@ -103,7 +103,8 @@ impl Gateway {
             custom.until_ms = custom.until_ms.map(|until_ms| until_ms.div_euclid(1000) * 1000);
             self.check_until(tenant, &user, new.until_ms).await?;
             let written = Written { user: &user, by: author.key, note: new.note.as_deref(), rules: Rules::New };
-            self.set_custom_quota(tenant, written, (name.group, Some(custom)), author.idempotency).await?;
+            let change = QuotaChange { group: name.group, quota: Some(custom) };
+            self.set_custom_quota(tenant, written, change, author.idempotency).await?;
             return Ok(limit);
         }
         let own = OwnQuota { group: name.group.clone(), quota, until_ms: new.until_ms, note: new.note.clone() };
@@ -130,7 +131,8 @@ impl Gateway {
         let missing = || ServiceError::NotFound("The owner has no limit in this group.".to_owned());
         if let Some(user) = custom_limits_user(&config, name)? {
             let written = Written { user: &user, by: author.key, note: None, rules: Rules::Checked };
-            let removed = self.set_custom_quota(tenant, written, (name.group, None), author.idempotency).await?;
+            let change = QuotaChange { group: name.group, quota: None };
+            let removed = self.set_custom_quota(tenant, written, change, author.idempotency).await?;
             return removed.map(|_| ()).ok_or_else(missing);
         }
         let operation = Operation::new(&name.owner.values().join(" "), author.idempotency, false);

@@ -59,6 +59,14 @@ pub struct Written<'a> {
     pub rules: Rules,
 }
 
+/// The quota of one group in custom limits.
+#[derive(Clone, Debug)]
+pub(super) struct QuotaChange<'a> {
+    pub group: &'a GroupId,
+    /// None removes it.
+    pub quota: Option<CustomQuota<'a>>,
+}
+
 /// Whether the groups of a plan body in `customLimits` are registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rules {
@@ -160,11 +168,12 @@ impl Gateway {
         &self,
         tenant: &Tenant,
         written: Written<'_>,
-        (group, quota): (&GroupId, Option<CustomQuota<'_>>),
+        change: QuotaChange<'_>,
         idempotency: Option<&Idempotency>,
     ) -> Result<Option<SubscriptionView>, ServiceError> {
         let operation = Operation::new(written.user.as_str(), idempotency, false);
         self.with_facts(tenant, written.user, async |view| {
+            let QuotaChange { group, quota } = &change;
             let running = view.subscribed.at(view.now_ms).0;
             let limits = running.and_then(|running| running.custom_limits.as_deref());
             let known = limits.is_some_and(|limits| limits.quota(group, view.now_ms).is_some());
