@@ -7,13 +7,18 @@ LINTED := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-Dwarnings__CLIPPY_H
 .DEFAULT_GOAL := help
 PREFIX ?= /usr/local
 
+# What `make run` builds: less optimised than a release, in less time (Cargo.toml).
+QUICK := $(or $(CARGO_TARGET_DIR),target)/quick/quotagate
+
 .PHONY: help run install test check generate sdk hostile fuzz chaos soak bench count audit demo pictures release rust redis sdk-tools chromium
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1	/'
 
 run: rust redis ## Start a gateway on http://127.0.0.1:8080 with a Redis of its own
-	$(CARGO) run --release -- serve
+	@[ -x $(QUICK) ] || echo "Building quotagate: about 6 minutes on 2 cores, the first time only."
+	@$(CARGO) build --profile quick --locked
+	@exec $(QUICK) serve
 
 install: $(if $(BINARY),,release) ## Install the program, man pages and completions; PREFIX=/usr/local by default
 	DESTDIR="$(DESTDIR)" scripts/install.sh "$(or $(BINARY),$(or $(CARGO_TARGET_DIR),target)/release/quotagate)" "$(PREFIX)"
@@ -59,7 +64,7 @@ demo: rust redis ## Replay a trace of LLM calls through a gateway and show the o
 audit: sdk-tools ## Look for known advisories of all dependencies
 	scripts/audit.py
 
-pictures: rust redis chromium ## Take the pictures of docs/dashboard anew
+pictures: rust redis chromium ## Take the pictures of docs/dashboard anew; REVIEW=folder to look at all widths
 	CARGO="$(CARGO)" scripts/dashboard-pictures.py
 
 release: rust

@@ -36,9 +36,9 @@ fn entry(number: u64, used: &mut [u64]) -> redis::Cmd {
     let cents = prompt * 250 + completion * 1000;
     let before = used[user as usize];
     used[user as usize] += tokens;
-    let memo = json!({"user": format!("u_{user}"), "plan": "pro", "version": 1, "items": [{"event": "llm.chat", "quantity": 1,
+    let snapshot = json!({"user": format!("u_{user}"), "plan": "pro", "version": 1, "items": [{"event": "llm.chat", "quantity": 1,
         "metadata": {"model": "chat-large", "prompt_tokens": prompt.to_string(), "completion_tokens": upper.to_string()}}]});
-    let told = json!({"actual": [{"metadata": {"completion_tokens": completion.to_string()}}]});
+    let details = json!({"actual": [{"metadata": {"completion_tokens": completion.to_string()}}]});
     let charges = format!(
         "user:u_{user} tokens:1:{tokens}:{},spend:1:{cents}:{},requests:1:1:{}",
         before + tokens,
@@ -50,7 +50,7 @@ fn entry(number: u64, used: &mut [u64]) -> redis::Cmd {
     command.arg("qg:{default:live}:ledger").arg(format!("{at_ms}-0")).arg("type").arg("commit").arg("at").arg(at_ms);
     command.arg("late").arg(0).arg("op").arg(format!("{number:024x} {created_ms}"));
     command.arg("about").arg(format!("llm.chat key_1 u_{user}")).arg("charges").arg(charges);
-    command.arg("memo").arg(memo.to_string()).arg("told").arg(told.to_string());
+    command.arg("memo").arg(snapshot.to_string()).arg("told").arg(details.to_string());
     command
 }
 

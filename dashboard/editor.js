@@ -53,7 +53,7 @@ function Faults({ error, jump }) {
 function Consequences({ check, name, changed, jump }) {
   if (check.error) return html`<${Faults} error=${check.error} jump=${jump} />`;
   if (!check.preview || !changed) return null;
-  return html`<section><h2>A save would</h2>${name ? html`<${Preview} preview=${check.preview} />` : html`<p role="status">create it under the id that you give it. The document itself is in order.</p>`}</section>`;
+  return html`<section><h2>A save would</h2>${name ? html`<${Preview} preview=${check.preview} />` : html`<p role="status">create it. It has no faults; enter an ID first.</p>`}</section>`;
 }
 
 /** Unsaved changes of an earlier visit, or of a version that somebody has replaced since. */
@@ -244,4 +244,4 @@ function Fresh({ kind, query }) {
     <${Loaded} of=${from} what=${kind.title}>${() => html`<${Editor} kind=${kind} from=${query.from} document=${start()} done=${(id) => go([kind.path, id])} />`}<//>`;
 }
 
-export const toNew = (kind) => html`<a class="button" href=${link([kind.path, 'new'])}>New ${kind.title}</a>`;
+export const toNew = (kind) => html`<a class="button primary" href=${link([kind.path, 'new'])}>New ${kind.title}</a>`;

@@ -188,6 +188,9 @@ export function Heading({ title, name, children }) {
 // --- small things -------------------------------------------------------------------------------------------------
 
 /** A name that can be copied; it keeps its own direction, so that it cannot turn what stands beside it around. */
+/** A text of the API, in which names are between backticks. */
+export const Marked = ({ text }) => html`<bdi>${text.split('`').map((part, at) => (at % 2 ? html`<code>${part}</code>` : part))}</bdi>`;
+
 export function Name({ text, href }) {
   const name = html`<bdi class="name">${text}</bdi>`;
   return html`<span class="named">${href ? html`<a href=${href}>${name}</a>` : name}<${Copy} text=${text} label=${`Copy ${text}`} small /></span>`;

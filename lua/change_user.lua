@@ -25,8 +25,8 @@ ARGV
   reset: '-' nothing, '*' every window, or the group whose window is reset to 0
   groups of the new plan: count, then per group: id, window, action (carry | reset | block), quota
   audit: field count, then name and value each
-  event: what is told in the outbox (JSON), or ''
-  answer: what to tell again for the idempotency key
+  event: what the outbox receives (JSON), or ''
+  answer: stored for the idempotency key
   display name and tags (JSON); '' none, '-' as they are
 
 Replies, in order of precedence
@@ -56,7 +56,7 @@ for place = 1, args.int() do
   owner.groups[place] = { id = args.text(), window = args.text(), action = args.text(), quota = args.int() }
   owner.fields[place + 1] = owner.groups[place].id
 end
-local trail, event, told, profile = audit.read(), args.text(), args.text(), args.text()
+local audit_entry, event, answer, profile = audit.read(), args.text(), args.text(), args.text()
 p.owners[1] = owner
 local stale, now = facts.check(p)
 if stale then
@@ -172,8 +172,8 @@ if named then
 elseif profile == '' then
   redis.call('HDEL', KEYS[12], user)
 end
-audit.write(KEYS[9], trail)
+audit.write(KEYS[9], audit_entry)
 if event ~= '' then
-  outbox.tell(KEYS[10], 'subscription.changed', now, { 'json', event })
+  outbox.add(KEYS[10], 'subscription.changed', now, { 'json', event })
 end
-return operation.keep(KEYS[2], fingerprint, { 'changed', now, version, told })
+return operation.keep(KEYS[2], fingerprint, { 'changed', now, version, answer })

@@ -11,7 +11,7 @@ KEYS
 ARGV
   fingerprint ('-' without an idempotency key)
   expected revision, new revision (greater)
-  answer: what to tell again for the idempotency key
+  answer: stored for the idempotency key
   fields to set: count, then name and value each
   fields to delete: count, then the names
   versions: count, then per key from KEYS[4]: the document at the new revision, '' for one that is deleted
@@ -54,7 +54,7 @@ if seen then
   return seen
 end
 
-local expected, revision, told = args.text(), args.text(), args.text()
+local expected, revision, answer = args.text(), args.text(), args.text()
 local current = redis.call('HGET', KEYS[1], 'revision') or '0'
 if current ~= expected then
   return { 'stale', current }
@@ -80,4 +80,4 @@ end
 for _ = 1, args.int() do
   audit.write(KEYS[3], audit.read())
 end
-return operation.keep(KEYS[2], fingerprint, { 'configured', told })
+return operation.keep(KEYS[2], fingerprint, { 'configured', answer })

@@ -31,7 +31,7 @@ if seen then
 end
 
 local now = clock.now_ms(KEYS[2], args.int())
-local id, status, how, trail = args.text(), args.text(), args.text(), audit.read()
+local id, status, how, audit_entry = args.text(), args.text(), args.text(), audit.read()
 local request = approval.read(KEYS[4], id)
 if not request then
   return { 'missing' }
@@ -43,12 +43,14 @@ end
 -- If the request's window is over, no counter refers to the request.
 local field = request.group .. '.approval'
 local seq, known, asked_in = string.match(redis.call('HGET', KEYS[3], field) or '', '^(%S+) (%S+) %S+ (.*)$')
-approval.decide(request, status, how, KEYS[4], KEYS[5], KEYS[6], now)
+approval.decide{
+  request = request, status = status, how = how, now = now, approvals = KEYS[4], open = KEYS[5], decided = KEYS[6],
+}
 if known == id then
   redis.call('HSET', KEYS[3], field, seq .. ' ' .. id .. ' ' .. status .. ' ' .. asked_in)
 end
-outbox.tell(KEYS[7], status == 'open' and 'approval.requested' or 'approval.decided', now, {
+outbox.add(KEYS[7], status == 'open' and 'approval.requested' or 'approval.decided', now, {
   'owner', request.key, 'group', request.group, 'window', request.window, 'approval', id, 'status', status, 'how', how,
 })
-audit.write(KEYS[8], trail)
+audit.write(KEYS[8], audit_entry)
 return operation.keep(KEYS[1], fingerprint, { 'changed' })

@@ -46,9 +46,9 @@ end
 local users, leaving, grants, ends = of('users'), of('leaving'), of('grants'), of('grants:ends')
 local approvals, open, decided = of('approvals'), of('approvals:open'), of('approvals:decided')
 local user, id, grant, amount, ends_at, sort, about = unpack(ARGV, 5, 11)
-local request_id, how, told = unpack(ARGV, 12, 14)
+local request_id, how, answer = unpack(ARGV, 12, 14)
 args.skip(14)
-local trail = audit.read()
+local audit_entry = audit.read()
 local stale, now = facts.check(p)
 if stale then
   return stale
@@ -97,11 +97,13 @@ if owner.renew == '-' then
 else
   retention.renew(owner, now, p.sandbox)
 end
-audit.write(of('audit'), trail)
+audit.write(of('audit'), audit_entry)
 if request then
-  approval.decide(request, 'approved', how, approvals, open, decided, now)
+  approval.decide{
+    request = request, status = 'approved', how = how, now = now, approvals = approvals, open = open, decided = decided,
+  }
   approval.unmark(owner.key, request)
-  outbox.tell(p.outbox, 'approval.decided', now, {
+  outbox.add(p.outbox, 'approval.decided', now, {
     'owner', owner.key, 'group', id, 'window', request.window, 'approval', request.id, 'status', 'approved', 'how', how,
   })
 end
@@ -123,4 +125,4 @@ if #dead > 0 then
   redis.call('HDEL', grants, unpack(dead))
   redis.call('ZREM', ends, unpack(dead))
 end
-return operation.keep(KEYS[1], p.fingerprint, { 'granted', now, told })
+return operation.keep(KEYS[1], p.fingerprint, { 'granted', now, answer })

@@ -30,9 +30,9 @@ local seen = operation.seen(KEYS[1], p.fingerprint)
 if seen then
   return seen
 end
-local user, id, item, until_ms, told = unpack(ARGV, 5, 9)
+local user, id, item, until_ms, answer = unpack(ARGV, 5, 9)
 args.skip(9)
-local trail = audit.read()
+local audit_entry = audit.read()
 local stale, now = facts.check(p)
 if stale then
   return stale
@@ -73,8 +73,8 @@ else
   end
   retention.renew(owner, now, p.sandbox)
 end
-audit.write(keys.of(p.tag, 'audit'), trail)
+audit.write(keys.of(p.tag, 'audit'), audit_entry)
 if p.version == '0' then
   retention.stay(owner, user, keys.of(p.tag, 'leaving'))
 end
-return operation.keep(KEYS[1], p.fingerprint, { 'limited', now, told })
+return operation.keep(KEYS[1], p.fingerprint, { 'limited', now, answer })

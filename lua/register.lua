@@ -27,7 +27,7 @@ if seen then
   return seen
 end
 
-local action, name, value, told, trail = args.text(), args.text(), args.text(), args.text(), audit.read()
+local action, name, value, answer, audit_entry = args.text(), args.text(), args.text(), args.text(), audit.read()
 local present = redis.call('HEXISTS', KEYS[1], name) == 1
 if action == 'create' and present then
   return { 'exists' }
@@ -41,5 +41,5 @@ else
   redis.call('HSET', KEYS[1], name, value)
 end
 redis.call('INCR', KEYS[2])
-audit.write(KEYS[4], trail)
-return operation.keep(KEYS[3], fingerprint, { 'registered', told })
+audit.write(KEYS[4], audit_entry)
+return operation.keep(KEYS[3], fingerprint, { 'registered', answer })

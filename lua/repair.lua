@@ -15,11 +15,11 @@ Replies, in order of precedence
 ]]
 
 local field, figure, found, right = args.text(), args.text(), args.text(), args.text()
-local trail = audit.read()
+local audit_entry = audit.read()
 local before, value, rest = string.match(redis.call('HGET', KEYS[1], field) or '', figure == 'held' and '^(%d+%+)(%d+)(.*)$' or '^()(%d+)(.*)$')
 if value ~= found then
   return { 'changed' }
 end
 redis.call('HSET', KEYS[1], field, (figure == 'held' and before or '') .. right .. rest)
-audit.write(KEYS[2], trail)
+audit.write(KEYS[2], audit_entry)
 return { 'repaired' }

@@ -28,7 +28,7 @@ if seen then
 end
 
 local now = clock.now_ms(KEYS[5], args.int())
-local id, grant, trail = args.text(), args.text(), audit.read()
+local id, grant, audit_entry = args.text(), args.text(), audit.read()
 local field = id .. '.grants'
 local values = redis.call('HMGET', KEYS[1], field, id)
 local list = values[1] or ''
@@ -42,7 +42,7 @@ for name, amount, seq, ends_at in allowance.each(list) do
   end
 end
 redis.call('HSET', KEYS[1], field, table.concat(kept, ','))
-audit.write(KEYS[4], trail)
+audit.write(KEYS[4], audit_entry)
 redis.call('HDEL', KEYS[2], grant)
 redis.call('ZREM', KEYS[3], grant)
 return operation.keep(KEYS[6], fingerprint, { 'revoked' })

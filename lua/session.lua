@@ -14,8 +14,8 @@ Replies
   ended
 ]]
 
-local value, lifetime_ms, trail = args.text(), args.int(), audit.read()
-audit.write(KEYS[2], trail)
+local value, lifetime_ms, audit_entry = args.text(), args.int(), audit.read()
+audit.write(KEYS[2], audit_entry)
 if value == '' then
   redis.call('DEL', KEYS[1])
   return { 'ended' }

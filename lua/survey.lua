@@ -15,15 +15,25 @@ Replies
     '<group>:<seq>:<sum>,…'
 ]]
 
+local function charges_of(fields)
+  if fields[1] == 'entry' then
+    local kind, charges = string.match(fields[2], '^(%l+)[^\n]*\n([^\n]*)')
+    return kind and kind ~= 'expire' and charges or '-'
+  end
+  -- An entry of layout 6.
+  for place = 1, #fields, 2 do
+    if fields[place] == 'charges' then
+      return fields[place + 1]
+    end
+  end
+  return '-'
+end
+
 local after, most, most_holds = args.text(), args.int(), args.int()
 local entries = redis.call('XRANGE', KEYS[1], '(' .. after, '+', 'COUNT', most)
 local answer = { 'surveyed', #entries == most and 1 or 0, #entries }
 for _, entry in ipairs(entries) do
-  local charges = '-'
-  for place = 1, #entry[2], 2 do
-    charges = entry[2][place] == 'charges' and entry[2][place + 1] or charges
-  end
-  answer[#answer + 1], answer[#answer + 2] = entry[1], charges
+  answer[#answer + 1], answer[#answer + 2] = entry[1], charges_of(entry[2])
 end
 
 local function tell(key)

@@ -12,7 +12,7 @@ Replies, in order of precedence
   unknown                                   the program has to be defined
   replayed, record | reused                 see lib/operation
   stale_configuration | stale_stamp | stale_user | stale_time | again | denied    as in reserve
-  tracked, now, reclaimed, passed, crowded, counters; then told; with an idempotency key also the groups as proposed
+  tracked, now, reclaimed, passed, crowded, counters; then match_facts; with an idempotency key also the groups as proposed
   passed: alerts, '<group>:<percent>,…'; crowded: owners left out, since their scope has no place for another name
 ]]
 

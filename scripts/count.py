@@ -3,6 +3,7 @@
 
     make count                  or CARGO=cargo scripts/count.py
     scripts/count.py redis      only the part of Redis; `gateway` and `bytes` print the other parts
+    make count PROFILE=quick    as `make run` builds it; default: counting
 
 Counts repeat within 1 to 2 %, however busy the machine is. Each call is sent over HTTP, on one connection, after a
 warm-up. What the process does in the same time without calls is measured first and subtracted.
@@ -30,7 +31,7 @@ from counted import Counted, Http, Redis, connected, dict_of, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
 MISSING = 2
-PROFILE = "counting"
+PROFILE = os.environ.get("PROFILE", "counting")
 ADMIN_KEY = "ak_count_0123456789abcdefghij"
 #: Users of each plan, and calls of each kind: one call per user.
 USERS = 300
@@ -143,7 +144,7 @@ class Stage(NamedTuple):
             "QUOTAGATE_WORKERS": "1",
         }
         gateway = Counted([str(binaries / "quotagate"), "serve"], counts_gateway, settings)
-        address = gateway.address(r"http://([\d.]+):(\d+)/api/v1/reserve ")
+        address = gateway.address(r"listening on http://([\d.]+):(\d+)")
         admin = Http(address, ADMIN_KEY)
         key = admin.call("POST", "keys", {"kind": "secret", "mode": "live"})["key"]
         http = Http(address, key)

@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""Takes the pictures of docs/dashboard anew, every page in light, dark and on a phone, and keeps 48 colours of each."""
+"""Takes the pictures of docs/dashboard anew, every page in light, dark and on a phone, and keeps 48 colours of each.
+
+    make pictures                   or CARGO=cargo scripts/dashboard-pictures.py
+    make pictures REVIEW=folder     pictures to look at instead: three widths, light and dark, in a folder
+"""
 
 import collections
 import multiprocessing
@@ -84,7 +88,11 @@ def shrink(path):
 
 
 if __name__ == "__main__":
+    review = os.environ.get("REVIEW")
     if "--shrink-only" not in sys.argv:
-        subprocess.run([os.environ.get("CARGO", "cargo"), "run", "--example", "pictures"], cwd=ROOT, check=True)
+        command = [os.environ.get("CARGO", "cargo"), "run", "--example", "pictures"]
+        subprocess.run([*command, *(["--", str(pathlib.Path(review).resolve())] if review else [])], cwd=ROOT, check=True)
+    if review:
+        sys.exit()
     with multiprocessing.Pool() as pool:
         pool.map(shrink, sorted(FOLDER.glob("*.png")))

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use crate::infra::embedded_redis::{AppendFsync, EmbeddedOptions, maxmemory};
 use crate::infra::journal::JournalOptions;
@@ -207,7 +207,8 @@ impl Config {
         if self.admin_key.as_ref().is_some_and(|key| !is_admin_key(key.expose())) {
             return Err(ConfigError::AdminKey);
         }
-        EnvFilter::try_new(&self.log).map_err(|error| ConfigError::Log { filter: self.log.clone(), error })?;
+        let filter: Result<Targets, _> = self.log.parse();
+        filter.map_err(|error| ConfigError::Log { filter: self.log.clone(), error })?;
         Ok(())
     }
 

@@ -192,26 +192,28 @@ async fn run_node(options: Options) -> Result<(), Failure> {
 /// The output for new users: the address, and a first reserve to copy.
 fn welcome(node: &Node, root_key_given: bool) -> String {
     let url = format!("http://{}", node.address);
-    let key = match (&node.new_root_key, root_key_given) {
-        (Some(key), _) => format!("Root admin key (shown once, keep it):\n\n  export QG_ADMIN={key}\n"),
-        (None, true) => {
-            "Root admin key: the one in QUOTAGATE_ADMIN_KEY.\n\n  export QG_ADMIN=$QUOTAGATE_ADMIN_KEY\n".to_owned()
-        }
-        (None, false) => "Root admin key: the one shown at the first start.\n\n  export QG_ADMIN=ak_…\n".to_owned(),
+    let (whence, key) = match (&node.new_root_key, root_key_given) {
+        (Some(key), _) => ("shown once, keep it", key.as_str()),
+        (None, true) => ("the one in QUOTAGATE_ADMIN_KEY", "$QUOTAGATE_ADMIN_KEY"),
+        (None, false) => ("the one shown at the first start", "ak_…"),
     };
     format!(
         r#"quotagate is listening on {url}
 The dashboard is {url}/ (sign in with the admin key).
 
-{key}
-A plan, a key, a user, and the first reserve:
+Paste these lines into another terminal. The key is the root admin key ({whence}):
 
-  curl -sX PUT {url}/api/v1/plans/free -H "Authorization: Bearer $QG_ADMIN" \
+  export QUOTAGATE_URL={url}
+  export QUOTAGATE_KEY={key}
+
+A plan, a secret key for your application, a user, and the first reserve:
+
+  curl -sX PUT $QUOTAGATE_URL/api/v1/plans/free -H "Authorization: Bearer $QUOTAGATE_KEY" \
     -d '{{"periodType":"monthly","periodAnchor":"calendar","groups":[{{"id":"images","unit":"count","quota":20,"matches":[{{"event":"image.*"}}]}}]}}'
-  export QG_KEY=$(curl -sX POST {url}/api/v1/keys -H "Authorization: Bearer $QG_ADMIN" \
+  export APP_KEY=$(curl -sX POST $QUOTAGATE_URL/api/v1/keys -H "Authorization: Bearer $QUOTAGATE_KEY" \
     -d '{{"kind":"secret","mode":"test"}}' | sed 's/.*"key":"\([^"]*\)".*/\1/')
-  curl -sX POST {url}/api/v1/subscriptions -H "Authorization: Bearer $QG_KEY" -d '{{"userId":"u_42","planId":"free"}}'
-  curl -sX POST {url}/api/v1/reserve -H "Authorization: Bearer $QG_KEY" -d '{{"userId":"u_42","event":"image.render"}}'
+  curl -sX POST $QUOTAGATE_URL/api/v1/subscriptions -H "Authorization: Bearer $APP_KEY" -d '{{"userId":"u_42","planId":"free"}}'
+  curl -sX POST $QUOTAGATE_URL/api/v1/reserve -H "Authorization: Bearer $APP_KEY" -d '{{"userId":"u_42","event":"image.render"}}'
 "#
     )
 }

@@ -17,7 +17,7 @@ use crate::http::{self, Listen, Served};
 use crate::infra::journal::{Journal, JournalOptions};
 use crate::infra::supervise::Parts;
 use crate::service::access::known_apps::DEFAULT_APP;
-use crate::service::configuration::apply::{Configuration, Wanted};
+use crate::service::configuration::apply::{ApplyRequest, Configuration};
 use crate::service::configuration::plans::IfMatch;
 use crate::service::degraded::state::Degraded;
 use crate::service::error::ServiceError;
@@ -205,7 +205,7 @@ impl Node {
             let (gateway, address) = (self.gateway.clone(), self.address.to_string());
             parts.start("node_list", bound, move |pulse| {
                 let (gateway, address) = (gateway.clone(), address.clone());
-                async move { gateway.tell_of_itself(host(), address, pulse).await }
+                async move { gateway.register_itself(host(), address, pulse).await }
             })
         };
         let upkeep = {
@@ -299,13 +299,13 @@ async fn convert(gateway: &Gateway, found: String) -> Result<(), StartError> {
 /// Retries after errors that may be temporary.
 async fn patiently<T>(mut attempt: impl AsyncFnMut() -> Result<T, StartError>) -> Result<T, StartError> {
     let begun = tokio::time::Instant::now();
-    let mut told = false;
+    let mut warned = false;
     loop {
         match attempt().await {
             Err(error) if error.may_pass() && begun.elapsed() < STORE_PATIENCE => {
-                if !told {
+                if !warned {
                     tracing::warn!("{error}; retrying for {} s", STORE_PATIENCE.as_secs());
-                    told = true;
+                    warned = true;
                 }
                 tokio::time::sleep(STORE_PAUSE).await;
             }
@@ -324,22 +324,22 @@ fn host() -> String {
 /// and the others find no changes.
 async fn apply_file(gateway: &Gateway, path: &Path) -> Result<(), StartError> {
     let name = path.display().to_string();
-    let told = |faults: Vec<String>| StartError::Configuration(faults.join("\n"));
-    let text = std::fs::read_to_string(path).map_err(|error| told(vec![format!("{name}: {error}")]))?;
-    let file = ConfigFile::parse(&text).map_err(|error| told(vec![format!("{name}: {error}")]))?;
+    let faulty = |faults: Vec<String>| StartError::Configuration(faults.join("\n"));
+    let text = std::fs::read_to_string(path).map_err(|error| faulty(vec![format!("{name}: {error}")]))?;
+    let file = ConfigFile::parse(&text).map_err(|error| faulty(vec![format!("{name}: {error}")]))?;
     let document = document::read_checked(file.document.to_string().as_bytes(), Configuration::faults);
-    let document = document.map_err(|faults| told(apply::lines(&name, &file, faults)))?;
+    let document = document.map_err(|faults| faulty(apply::lines(&name, &file, faults)))?;
     let internal = |error: NameError| StartError::Configuration(error.to_string());
     let app = AppId::parse(DEFAULT_APP).map_err(internal)?;
     let by = KeyId::parse("config-file").map_err(internal)?;
     let fault = |error: ServiceError| match error {
-        ServiceError::Invalid(faults) => told(apply::lines(&name, &file, faults)),
-        other => told(vec![format!("{name}: {other}")]),
+        ServiceError::Invalid(faults) => faulty(apply::lines(&name, &file, faults)),
+        other => faulty(vec![format!("{name}: {other}")]),
     };
     let placement = gateway.placement(&app).await.map_err(fault)?;
     let tenant = Tenant { app, mode: Mode::Live, placement };
     // A start cannot ask for confirmation, so it deletes nothing.
-    let wanted = Wanted { document: &document, prune: false, if_match: IfMatch::Absent };
+    let wanted = ApplyRequest { document: &document, prune: false, if_match: IfMatch::Absent };
     let applied = gateway.apply(&tenant, &wanted, &by, None).await.map_err(fault)?;
     tracing::info!(file = name, changes = applied.preview.changes.len(), "configuration applied");
     if !applied.unlisted.is_empty() {

@@ -246,9 +246,9 @@ fn audit(url: &str) -> (Option<i32>, String) {
 #[test]
 fn the_audit_asks_for_every_lock_file_and_reports_what_it_finds() {
     let (url, asked) = advisory_database(|queries| ok(&json!({ "results": vec![json!({}); queries.len()] })));
-    let (code, told) = audit(&url);
-    assert_eq!(code, Some(0), "{told}");
-    assert!(told.contains("no known advisories"), "{told}");
+    let (code, reported) = audit(&url);
+    assert_eq!(code, Some(0), "{reported}");
+    assert!(reported.contains("no known advisories"), "{reported}");
     let queries: Vec<Value> = asked.try_iter().flatten().collect();
     for (ecosystem, name) in
         [("crates.io", "actix-web"), ("npm", "typescript"), ("PyPI", "httpx"), ("PyPI", "schemathesis")]
@@ -264,9 +264,12 @@ fn the_audit_asks_for_every_lock_file_and_reports_what_it_finds() {
         };
         ok(&json!({ "results": queries.iter().map(advisories).collect::<Vec<_>>() }))
     });
-    let (code, told) = audit(&url);
-    assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("actix-web") && told.contains("RUSTSEC-0000-0001") && told.contains("Cargo.lock"), "{told}");
+    let (code, reported) = audit(&url);
+    assert_eq!(code, Some(1), "{reported}");
+    assert!(
+        reported.contains("actix-web") && reported.contains("RUSTSEC-0000-0001") && reported.contains("Cargo.lock"),
+        "{reported}"
+    );
 }
 
 #[test]
@@ -281,8 +284,8 @@ fn an_audit_that_could_not_check_says_so() {
     ];
     for (number, answer) in answers.into_iter().enumerate() {
         let (url, _) = advisory_database(answer);
-        let (code, told) = audit(&url);
-        assert_eq!(code, Some(3), "answer {number}: {told}");
-        assert!(told.contains("NOT CHECKED") && !told.contains("no known"), "answer {number}: {told}");
+        let (code, reported) = audit(&url);
+        assert_eq!(code, Some(3), "answer {number}: {reported}");
+        assert!(reported.contains("NOT CHECKED") && !reported.contains("no known"), "answer {number}: {reported}");
     }
 }

@@ -144,8 +144,8 @@ proptest! {
     #[test]
     fn numbers_go_out_as_they_came_in(text in "-?[0-9]{1,20}(\\.[0-9]{1,14})?([eE][+-]?[0-9]{1,3})?") {
         if let Ok(number) = serde_json::from_str::<Number>(&text) {
-            let told = serde_json::to_string(&number).unwrap();
-            prop_assert_eq!(serde_json::from_str::<Number>(&told).unwrap(), number);
+            let reported = serde_json::to_string(&number).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Number>(&reported).unwrap(), number);
             prop_assert_eq!(serde_json::from_str::<Number>(&format!("\"{text}\"")).unwrap(), number);
         }
     }
@@ -182,8 +182,8 @@ proptest! {
     ]), value in documents()) {
         let text = nearly_valid(inside, name, value).to_string();
         let Ok(body) = document::read::<PlanBody>(text.as_bytes()) else { return Ok(()) };
-        let told = serde_json::to_string(&body).unwrap();
-        prop_assert_eq!(&document::read::<PlanBody>(told.as_bytes()).unwrap(), &body);
+        let reported = serde_json::to_string(&body).unwrap();
+        prop_assert_eq!(&document::read::<PlanBody>(reported.as_bytes()).unwrap(), &body);
         let id = PlanId::parse("p").unwrap();
         match Plan::validate(&id, 1, body) {
             Ok(_) => {}
@@ -349,8 +349,8 @@ fn the_replies_and_entries_that_are_damaged_are_whole_before() {
     for whole in REPLIES {
         let (function, fields) = whole.split_once('\n').unwrap();
         let fields: Vec<&[u8]> = fields.split('\n').map(str::as_bytes).collect();
-        let told = reading::reply(function, 1, &bucket, &fields);
-        assert!(told.is_ok(), "{function}: {told:?}");
+        let reported = reading::reply(function, 1, &bucket, &fields);
+        assert!(reported.is_ok(), "{function}: {reported:?}");
     }
     let entries: Vec<Vec<&[u8]>> =
         ENTRIES.split("\n\n").map(|entry| entry.split('\n').map(str::as_bytes).collect()).collect();

@@ -51,7 +51,7 @@ async fn run(stage: &Stage, time: Duration) -> (f64, Duration) {
     (pairs / started.elapsed().as_secs_f64(), latencies[latencies.len() / 2])
 }
 
-pub async fn tell_all() {
+pub async fn report_all() {
     let stage = Stage::set(1).await;
     let (mut alone, mut together, mut took) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {

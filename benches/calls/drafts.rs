@@ -61,11 +61,11 @@ fn peak(id: u32) -> u64 {
 }
 
 /// `before`: the node's memory before all drafts. The allocator keeps what a draft has freed.
-async fn try_at_once(stage: &Stage, askers: &[Api], before: u64, draft: Value, case: &str) {
+async fn try_at_once(stage: &Stage, contexts: &[Api], before: u64, draft: Value, case: &str) {
     let id = stage.nodes[0].id();
     let body = json!({"plan": draft, "usersOf": "bench", "entries": 50_000});
     peak(id);
-    let answers = join_all(askers.iter().map(|asker| asker.post("whatif", body.clone()))).await;
+    let answers = join_all(contexts.iter().map(|context| context.post("whatif", body.clone()))).await;
     let growth = peak(id).saturating_sub(before) / 1024;
     let of = |answer: crate::support::Answer| {
         let report = answer.expect(200);
@@ -75,12 +75,12 @@ async fn try_at_once(stage: &Stage, askers: &[Api], before: u64, draft: Value, c
     tell(&format!("memory of a node for 10 drafts at once, {case}"), format!("{growth} MB"), "< 150 MB");
 }
 
-pub async fn tell_all() {
+pub async fn report_all() {
     let stage = Stage::set(1).await;
     let admin = Api::at(&stage.nodes[0].url, ADMIN_KEY);
-    let mut askers = Vec::new();
+    let mut contexts = Vec::new();
     for _ in 0..DRAFTS {
-        askers.push(Api::at(&stage.nodes[0].url, &new_key(&admin, json!({"kind": "admin", "role": "viewer"})).await));
+        contexts.push(Api::at(&stage.nodes[0].url, &new_key(&admin, json!({"kind": "admin", "role": "viewer"})).await));
     }
     let with_id = |mut draft: Value| {
         draft["id"] = json!("draft");
@@ -96,9 +96,9 @@ pub async fn tell_all() {
     record_usual(&stage).await;
     peak(stage.nodes[0].id());
     let before = peak(stage.nodes[0].id());
-    try_at_once(&stage, &askers, before, with_id(plan(3)), "entries of usual size").await;
-    try_at_once(&stage, &askers, before, with_id(plan(64)), "usual size, 64 groups").await;
+    try_at_once(&stage, &contexts, before, with_id(plan(3)), "entries of usual size").await;
+    try_at_once(&stage, &contexts, before, with_id(plan(64)), "usual size, 64 groups").await;
     record_large(&stage).await;
-    try_at_once(&stage, &askers, before, with_id(plan(3)), "largest metadata").await;
-    try_at_once(&stage, &askers, before, naming, "largest metadata in rules").await;
+    try_at_once(&stage, &contexts, before, with_id(plan(3)), "largest metadata").await;
+    try_at_once(&stage, &contexts, before, naming, "largest metadata in rules").await;
 }

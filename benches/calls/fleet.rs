@@ -55,27 +55,27 @@ pub async fn cost(stage: &Stage, turn: Turn) -> (Cost, f64, f64) {
     (cost, load.rate, servers.into_iter().fold(0.0, f64::max) / all)
 }
 
-fn told(what: &str, cost: &Cost) {
+fn reported(what: &str, cost: &Cost) {
     println!(
         "{what}: {:.0} us of gateway, {:.0} us of Redis, {:.0} us of the load generator",
         cost.gateway, cost.redis, cost.generator
     );
 }
 
-pub async fn tell_all() {
+pub async fn report_all() {
     let cores = std::thread::available_parallelism().unwrap().get() as f64;
     let stage = Stage::set(1).await;
     load::run(&stage, Turn::Pair, CONNECTIONS, RUN).await;
     let (reserve, rate, _) = cost(&stage, Turn::Reserve).await;
-    told("a reserve, one Redis, one node", &reserve);
+    reported("a reserve, one Redis, one node", &reserve);
     let (pair, _, _) = cost(&stage, Turn::Pair).await;
-    told("a reserve and its commit", &pair);
+    reported("a reserve and its commit", &pair);
     drop(stage);
     let cluster = Stage::on_cluster(2, 3).await;
     cluster.subscribe(0..crate::stage::USERS).await;
     load::run(&cluster, Turn::Reserve, CONNECTIONS, RUN).await;
     let (spread, found, busiest) = cost(&cluster, Turn::Reserve).await;
-    told("a reserve, three masters, two nodes", &spread);
+    reported("a reserve, three masters, two nodes", &spread);
     // Everything shares the cores of this machine, so they are what is full first.
     let foretold = cores * 1e6 / (reserve.gateway + reserve.redis + reserve.generator);
     println!(

@@ -95,28 +95,28 @@ fn main() {
             over_http(&Stage::set(1).await).await;
         }
         if wanted("batch") {
-            batch::tell_all().await;
+            batch::report_all().await;
         }
         if wanted("redis") {
-            redis_time::tell_all().await;
+            redis_time::report_all().await;
         }
         if wanted("memory") {
-            memory::tell_all().await;
+            memory::report_all().await;
         }
         if wanted("nodes") {
             load::two_nodes().await;
         }
         if wanted("fleet") {
-            fleet::tell_all().await;
+            fleet::report_all().await;
         }
         if wanted("readers") {
-            readers::tell_all().await;
+            readers::report_all().await;
         }
         if wanted("drafts") {
-            drafts::tell_all().await;
+            drafts::report_all().await;
         }
         if wanted("rollup") {
-            rollup::tell_all().await;
+            rollup::report_all().await;
         }
     });
 }

@@ -78,7 +78,7 @@ async fn of_gateway() {
     );
 }
 
-pub async fn tell_all() {
+pub async fn report_all() {
     of_redis().await;
     of_gateway().await;
 }

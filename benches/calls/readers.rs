@@ -118,7 +118,7 @@ async fn latencies(stage: &Stage) {
     tell("p99 of reserve beside readers / alone", ratio(|load| load.p99), "< 2");
 }
 
-pub async fn tell_all() {
+pub async fn report_all() {
     let stage = Stage::set(1).await;
     drafts::record_all(&stage).await;
     latencies(&stage).await;

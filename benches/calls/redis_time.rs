@@ -286,7 +286,7 @@ async fn by_size() {
     );
 }
 
-pub async fn tell_all() {
+pub async fn report_all() {
     three_groups().await;
     by_groups().await;
     by_size().await;

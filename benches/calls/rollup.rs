@@ -17,7 +17,7 @@ async fn standing(stage: &Stage) -> (u64, u64) {
     (entries, folded)
 }
 
-pub async fn tell_all() {
+pub async fn report_all() {
     let stage = Stage::set(1).await;
     let load = run(&stage, Turn::Pair, CONNECTIONS, LOADED).await;
     let (entries, folded) = standing(&stage).await;

@@ -22,7 +22,7 @@ const Period = ({ form }) => html`<fieldset><legend>Period of its groups</legend
 const PlanTop = ({ form }) => html`
   <div class="fields">
     <${Text} form=${form} path=${['name']} label="Name" />
-    <${Choice} form=${form} path=${['unmatchedEvents']} label="An event that no group counts" options=${[...(form.document.unmatchedEvents === undefined ? [['', 'is denied (default)']] : []), ['deny', 'is denied, so that typos are seen'], ['allow', 'is allowed and not counted']]} />
+    <${Choice} form=${form} path=${['unmatchedEvents']} label="Unmatched events" hint="Events that no group counts. A denial shows typos." options=${[...(form.document.unmatchedEvents === undefined ? [['', 'denied (default)']] : []), ['deny', 'denied'], ['allow', 'allowed']]} />
   </div>
   <${Period} form=${form} />`;
 

@@ -112,7 +112,7 @@ function Body({ form, path, group, saved }) {
       <${Choice} form=${form} path=${[...path, 'unit']} label="Unit" options=${units} />
       <${PeriodType} form=${form} path=${path} />
       ${needsDates(group) && html`<${PeriodDetails} form=${form} path=${path} />`}
-      <${Choice} form=${form} path=${[...path, 'enforcement']} label="At the limit" options=${group.enforcement === undefined ? [['', 'deny the call (default)'], ...enforcements] : enforcements} />
+      <${Choice} form=${form} path=${[...path, 'enforcement']} label="At the limit" options=${group.enforcement === undefined ? [['', 'deny (default)'], ...enforcements] : enforcements} />
     </div>
     <${Rules} form=${form} path=${path} rules=${rules} unit=${group.unit} group=${field(group, 'label') || group.id} groupMeasure=${group.measure} />
     ${(group.measure !== undefined || rules.some((rule) => rule.measure === undefined)) && html`<${Measure} form=${form} path=${[...path, 'measure']} unit=${group.unit} label=${field(group, 'label') ?? group.id} />`}

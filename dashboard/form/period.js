@@ -29,8 +29,7 @@ const hasAnchor = (type) => !['fixed', 'lifetime', 'concurrent'].includes(type);
 export function PeriodType({ form, path }) {
   const thing = path.length > 0 ? form.get(path) : form.document;
   const name = Object.hasOwn(thing, 'period') && !Object.hasOwn(thing, 'periodType') ? 'period' : 'periodType';
-  const inherited = path.length > 0 ? field(form.document, 'periodType') : undefined;
-  const first = path.length > 0 ? `as the ${form.word}${inherited ? ` (${inherited})` : ''}` : 'each group has its own';
+  const first = path.length > 0 ? `as the ${form.word}` : 'each group has its own';
   return html`<${Choice} form=${form} path=${[...path, 'periodType']} label=${path.length > 0 ? 'Per' : 'Period'} options=${[['', first], ...periods]}
     change=${(type) => form.change(path, (thing) => withType(thing, type, name))} />`;
 }
@@ -42,7 +41,7 @@ export function PeriodDetails({ form, path }) {
   const has = (name) => thing[name] !== undefined || form.faults[`${path.length > 0 ? `groups[${path[1]}].` : ''}${name}`];
   const anchor = field(thing, 'periodAnchor') ?? field(form.document, 'periodAnchor');
   const first = path.length > 0 ? `as the ${form.word}` : '';
-  const anchors = [['', first || 'calendar (default)'], ['calendar', 'calendar: midnight, Monday, the 1st'], ['subscription_start', 'start of the user’s subscription']];
+  const anchors = [['', first || 'calendar (default)'], ['calendar', 'calendar'], ['subscription_start', 'subscription start']];
   return html`
     ${(type === 'every' || has('every')) && html`<${Text} form=${form} path=${[...path, 'every']} label="Length" hint="ISO 8601: P30D, PT90M." />`}
     ${(hasAnchor(type) || field(thing, 'periodAnchor') !== undefined) && html`<${Choice} form=${form} path=${[...path, 'periodAnchor']} label="Counted from" options=${anchors} />`}

@@ -49,10 +49,10 @@ export function ruleWords(rule) {
 }
 
 export const enforcements = [
-  ['hard', 'deny the call'],
-  ['soft', 'count on, report overage'],
-  ['observe', 'allow, report what would be denied'],
-  ['approval', 'deny and ask for approval'],
+  ['hard', 'deny'],
+  ['soft', 'report overage'],
+  ['observe', 'report what would be denied'],
+  ['approval', 'ask for approval'],
 ];
 
 const results = { soft: 'counts on', approval: 'asks for approval', observe: 'only observes' };

@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
-import { Badge, Empty, ErrorBox, Field, Heading, Loading, Name, amount, faultsOf, html, keepFilter, link, metadataQuery, pairs, useLoad, useSettled } from '../ui.js';
+import { Badge, Empty, ErrorBox, Field, Heading, Loading, Marked, Name, amount, faultsOf, html, keepFilter, link, metadataQuery, pairs, useLoad, useSettled } from '../ui.js';
 import { Groups } from './explain_groups.js';
 import { Reservation } from './explain_reservation.js';
 
@@ -17,7 +17,7 @@ function questionOf({ reservationId, metadata, ...call }) {
 function Verdict({ call }) {
   const invalid = call.errors.length > 0;
   return html`<div class="verdict" role="status">
-    <p>${call.allowed ? html`<${Badge} kind="good">allowed<//>` : html`<${Badge} kind="bad">${invalid ? 'invalid' : 'denied'}<//>`} <strong><bdi>${call.summary}</bdi></strong>${call.reasons.map((reason) => html` <code class="quiet">${reason}</code>`)}</p>
+    <p>${call.allowed ? html`<${Badge} kind="good">allowed<//>` : html`<${Badge} kind="bad">${invalid ? 'invalid' : 'denied'}<//>`} <strong><${Marked} text=${call.summary} /></strong>${call.reasons.map((reason) => html` <code class="quiet">${reason}</code>`)}</p>
     ${!call.userKnown && html`<p class="warning">The gateway has no data about this user. User IDs are case-sensitive. <a href=${link(['users'], { search: call.userId })}>Search users</a></p>`}
     ${invalid && html`<ul>${call.errors.map((fault) => html`<li><code>${fault.field}</code> ${fault.message}</li>`)}</ul>`}
   </div>`;

@@ -2,7 +2,7 @@
 
 import { Counter } from '../counter.js';
 import { UNNAMED } from '../rule_tester.js';
-import { Badge, Time, amount, html, link } from '../ui.js';
+import { Badge, Marked, Time, amount, html, link } from '../ui.js';
 
 function Origin({ group }) {
   if (group.planId === UNNAMED || group.policyId === UNNAMED) return html`<span class="quiet">this draft</span>`;
@@ -25,7 +25,7 @@ function Says({ group }) {
   return parts.length === 0 ? null : html`<ul>${parts.map((part) => html`<li>${part}</li>`)}</ul>`;
 }
 
-const Rules = ({ rules }) => html`<ul>${rules.filter((rule) => !rule.matches).flatMap((rule) => rule.mismatches).map((mismatch) => html`<li><bdi>${mismatch.message}</bdi></li>`)}</ul>`;
+const Rules = ({ rules }) => html`<ul>${rules.filter((rule) => !rule.matches).flatMap((rule) => rule.mismatches).map((mismatch) => html`<li><${Marked} text=${mismatch.message} /></li>`)}</ul>`;
 
 function State({ group }) {
   if (group.refuses) return html`<${Badge} kind="bad">${group.matches ? 'matches, refuses' : 'refuses'}<//>`;

@@ -162,7 +162,7 @@ function Today({ days, changes }) {
   const began = `${new Date().toISOString().slice(0, 10)}T`;
   const made = (changes?.data ?? []).filter((change) => change.at.startsWith(began) && !change.action.startsWith('session.'));
   return html`<p class="answer">${plural(today.calls, 'call')}, ${today.denials > 0 ? html`<${Badge} kind="warn">${plural(today.denials, 'denial')}<//>` : 'no denials'}
-      <span class="quiet part">yesterday ${number(yesterday.calls)}, ${plural(yesterday.denials, 'denial')}</span></p>
+      ${' '}<span class="quiet part">yesterday ${number(yesterday.calls)}, ${plural(yesterday.denials, 'denial')}</span></p>
     ${changes && (made.length === 0 ? html`<p class="quiet">No change by operators.</p>` : html`<ul class="plain">${made.slice(0, SHOWN_CHANGES).map((change) => html`<li key=${change.id}><${RealTime} at=${change.at} clock /> ${change.action} <bdi class="name">${change.target.split(':').slice(1).join(':')}</bdi> <span class="quiet">by <${By} id=${change.actor} /></span></li>`)}</ul>`)}
     <p><a href=${link(['audit'])}>All changes</a></p>`;
 }

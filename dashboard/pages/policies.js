@@ -27,7 +27,7 @@ const kind = {
     <dt>Environment</dt><dd><bdi>${policy.environment ?? '–'}</bdi></dd>
     <dt>Route</dt><dd><bdi>${policy.route ?? '–'}</bdi></dd>
     <dt>Next review</dt><dd><${Review} policy=${policy} /></dd>
-    ${policy.reviewed && html`<dt>Last looked at</dt><dd><${Time} at=${policy.reviewed.at} /> by <${By} id=${policy.reviewed.by} /> <bdi>${policy.reviewed.note}</bdi></dd>`}
+    ${policy.reviewed && html`<dt>Last review</dt><dd><${Time} at=${policy.reviewed.at} /> by <${By} id=${policy.reviewed.by} /> <bdi>${policy.reviewed.note}</bdi></dd>`}
     ${policy.notes && html`<dt>Notes</dt><dd><bdi>${policy.notes}</bdi></dd>`}
     ${policy.approval && html`<dt>Approval</dt><dd><bdi>${policy.approval.approvers?.join(', ')} ${policy.approval.condition}</bdi></dd>`}
   </dl>`,

@@ -15,6 +15,9 @@ const places = {
   key: (value) => link(['events'], { keyId: value }),
 };
 
+/** "User", or the name of a metadata field as it is. */
+const dimensionTitle = (name) => (name.startsWith('metadata.') ? name.slice('metadata.'.length) : name.charAt(0).toUpperCase() + name.slice(1));
+
 function Value({ name, value }) {
   if (value === null) return html`<span class="quiet">none</span>`;
   const text = html`<bdi class="name">${value}</bdi>`;
@@ -55,9 +58,11 @@ export function ReportTable({ report, columns, metric, timed, sort, sortable, ch
     return found ? metric.read(found) : linesBefore.whole ? 0 : null;
   };
   const compared = linesBefore !== null && metric !== undefined;
-  return html`<${Table} label="The report as a table">
+  // Few columns fit on a phone.
+  const width = by.length + columns.length + [timed, shares, compared, compared].filter(Boolean).length;
+  return html`<${Table} label="The report as a table" compact=${width <= 5}>
     <thead><tr>
-      ${timed && html`<th>Time</th>`}${by.map((name) => html`<th>${name.replace('metadata.', '')}</th>`)}
+      ${timed && html`<th>Time</th>`}${by.map((name) => html`<th>${dimensionTitle(name)}</th>`)}
       ${columns.map((column) => html`<${Head} key=${column.name} column=${column} sort=${sort} possible=${sortable(column.name)} choose=${choose} />`)}
       ${shares && html`<th class="figure">Share of ${metric.title.replace(/ \(.*\)$/, '').toLowerCase()}</th>`}
       ${compared && html`<th class="figure">Before</th><th class="figure">Change</th>`}

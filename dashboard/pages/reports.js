@@ -68,8 +68,8 @@ function Days({ typed, shown, faults, change }) {
   const set = (name) => (event) => change({ ...days, [name]: event.target.value });
   return html`<div class="row days">
     <div class="row" role="group" aria-label="Days">${presets().map(({ title, from, to }) => html`<button type="button" key=${title} aria-pressed=${days.from === from && days.to === to} onClick=${() => change({ from, to })}>${title}</button>`)}</div>
-    <${Field} label="From" fault=${faults.from}><input type="date" name="from" max=${days.to} value=${days.from} onInput=${set('from')} /><//>
-    <${Field} label="To" fault=${faults.to}><input type="date" name="to" min=${days.from} value=${days.to} onInput=${set('to')} /><//>
+    <div class="row dates"><${Field} label="From" fault=${faults.from}><input type="date" name="from" max=${days.to} value=${days.from} onInput=${set('from')} /><//>
+    <${Field} label="To" fault=${faults.to}><input type="date" name="to" min=${days.from} value=${days.to} onInput=${set('to')} /><//></div>
   </div>`;
 }
 

@@ -137,12 +137,12 @@ function Open({ reservations, release }) {
   useTick(reservations.length > 0);
   if (reservations.length === 0) return html`<p class="quiet">No open reservations.</p>`;
   return html`<${Table} label="Open reservations">
-    <thead><tr><th>Reservation</th><th>Event</th><th class="figure">Held</th><th>Created</th><th>Expires</th><td></td></tr></thead>
+    <thead><tr><th>Reservation</th><th>Event</th><th class="figure">Held</th><th class="spacious">Created</th><th>Expires</th><td></td></tr></thead>
     <tbody>${reservations.map((reservation) => html`<tr key=${reservation.reservationId}>
       <td><${Name} text=${reservation.reservationId} href=${link(['explain'], { reservationId: reservation.reservationId })} /></td>
       <td><bdi>${reservation.event}</bdi></td>
       <td class="figure">${reservation.held.map((held) => html`<div>${amount(held.amount, held.unit)} <code>${held.groupId}</code></div>`)}</td>
-      <td><${Time} at=${reservation.createdAt} /></td>
+      <td class="spacious"><${Time} at=${reservation.createdAt} /></td>
       <td><${Time} at=${reservation.expiresAt} /></td>
       <td class="end">${release && html`<button type="button" class="danger" aria-label=${`Release ${reservation.reservationId}`} onClick=${() => release(reservation)}>Release</button>`}</td>
     </tr>`)}</tbody>

@@ -40,13 +40,13 @@ export function Users({ query }) {
         onInput=${(event) => setTyped(event.target.value)} onKeyDown=${(event) => setWanted(event.key === 'Enter' && typed !== '')} />
     </div>
     ${looking ? html`<${Loading} what="more users" />` : html`<${Loaded} of=${pages} what="users" empty=${empty}>
-      <${Table} label="Users">
-        <thead><tr><th>User</th><th>Plan</th><th>Since</th><th>Ends</th><th>State</th></tr></thead>
+      <${Table} label="Users" compact>
+        <thead><tr><th>User</th><th>Plan</th><th class="roomy">Since</th><th class="roomy">Ends</th><th>State</th></tr></thead>
         <tbody>${pages.data.map((user) => html`<tr key=${user.userId}>
           <td><${Name} text=${user.userId} href=${link(['users', user.userId])} />${(user.name || user.tags) && html`<div class="quiet"><bdi>${user.name}</bdi> <${Tags} tags=${user.tags} /></div>`}</td>
           <td>${user.subscription ? html`<a href=${link(['plans', user.subscription.planId])}>${user.subscription.planId}</a>` : html`<span class="quiet">none</span>`}</td>
-          <td><${Time} at=${user.subscription?.startedAt} /></td>
-          <td><${Time} at=${user.subscription?.endsAt} /></td>
+          <td class="roomy"><${Time} at=${user.subscription?.startedAt} /></td>
+          <td class="roomy"><${Time} at=${user.subscription?.endsAt} /></td>
           <td>${user.blocked ? html`<${Badge} kind="bad">blocked<//>` : 'active'}</td>
         </tr>`)}</tbody>
       <//>

@@ -22,16 +22,16 @@ local function highest_passed(percents, limit, used)
 end
 
 local function parse(stored)
-  local quota, percents, seq, limit, told = string.match(stored or '', '^(%d+) (%S+) (%S+) (%d+) (%d+)$')
+  local quota, percents, seq, limit, reported = string.match(stored or '', '^(%d+) (%S+) (%S+) (%d+) (%d+)$')
   if not quota then
     return nil
   end
-  return { quota = args.stored(quota), percents = percents, seq = seq, limit = args.stored(limit), told = args.stored(told) }
+  return { quota = args.stored(quota), percents = percents, seq = seq, limit = args.stored(limit), reported = args.stored(reported) }
 end
 
 local function format(state)
   return args.digits(state.quota) .. ' ' .. state.percents .. ' ' .. state.seq .. ' ' .. args.digits(state.limit)
-    .. ' ' .. args.digits(state.told)
+    .. ' ' .. args.digits(state.reported)
 end
 
 -- The state for the present window and limit. Percentages that `used` reached with another limit are not reported
@@ -39,9 +39,9 @@ end
 local function brought_up(state, seq, granted, used)
   local limit = state.quota + granted
   if state.seq ~= seq then
-    state.told = 0
+    state.reported = 0
   elseif state.limit ~= limit then
-    state.told = limit > 0 and highest_passed(state.percents, limit, used) or 0
+    state.reported = limit > 0 and highest_passed(state.percents, limit, used) or 0
   end
   state.seq, state.limit = seq, limit
   return state
@@ -61,7 +61,7 @@ function alert.watch(owner, changes)
   for place, group in ipairs(owner.groups) do
     local state, text = parse(values[place]), values[place]
     if group.percents then
-      state = state or { told = 0, seq = '' }
+      state = state or { reported = 0, seq = '' }
       state.quota, state.percents = group.quota, group.percents
       text = format(brought_up(state, group.seq, group.granted, group.used))
     elseif state then
@@ -93,10 +93,10 @@ function alert.charge(owner, counters, now, outbox_key, changes, passed)
       state = brought_up(state, counted.seq, counted.granted, counted.before)
       for text in string.gmatch(state.limit > 0 and state.percents or '', '%d+') do
         local percent = args.stored(text)
-        if percent > state.told and counted.used >= threshold(percent, state.limit) then
-          state.told = percent
+        if percent > state.reported and counted.used >= threshold(percent, state.limit) then
+          state.reported = percent
           passed[#passed + 1] = counted.id .. ':' .. text
-          outbox.tell(outbox_key, 'threshold.reached', now, {
+          outbox.add(outbox_key, 'threshold.reached', now, {
             'owner', owner.key, 'group', counted.id, 'window', window.bounds(counted.window), 'percent', text,
             'used', args.digits(counted.used), 'held', args.digits(counted.held),
             'quota', args.digits(state.quota), 'granted', args.digits(counted.granted),
@@ -123,7 +123,7 @@ function alert.denied(owner, group, now, outbox_key)
     return
   end
   redis.call('HSET', owner.key, field, state)
-  outbox.tell(outbox_key, 'limit.reached', now, {
+  outbox.add(outbox_key, 'limit.reached', now, {
     'owner', owner.key, 'group', group.id, 'window', window.bounds(group.window), 'percent', '100',
     'used', args.digits(group.used), 'held', args.digits(group.held),
     'quota', args.digits(group.quota), 'granted', args.digits(group.granted),

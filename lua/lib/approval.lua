@@ -119,7 +119,7 @@ function approval.open(owner, group, p, now)
     }, '\n'))
     redis.call('ZADD', open, args.digits(now), id)
     list(approvals, field, id, bounds)
-    outbox.tell(p.outbox, 'approval.requested', now, {
+    outbox.add(p.outbox, 'approval.requested', now, {
       'owner', owner.key, 'group', group.id, 'window', bounds, 'approval', id, 'about', asked.about,
       'requested', group.amount_text, 'used', args.digits(group.used), 'held', args.digits(group.held),
       'quota', args.digits(group.quota), 'granted', args.digits(group.granted),
@@ -147,11 +147,14 @@ function approval.unmark(key, request)
   end
 end
 
--- Stores a decided request; `how` is a line of JSON.
-function approval.decide(request, status, how, approvals, open, decided, now)
+-- Stores a decided request. `decision` has: request; status; how, a line of JSON; now; and the keys approvals, open and
+-- decided.
+function approval.decide(decision)
+  local request, status, now = decision.request, decision.status, decision.now
+  local approvals, open, decided = decision.approvals, decision.open, decision.decided
   local asked, about = string.match(request.rest, '^([^\n]*)\n([^\n]*)')
   redis.call('HSET', approvals, request.id, table.concat({
-    status .. ' ' .. request.opened, request.key .. ' ' .. request.group .. ' ' .. request.window, asked, about, how,
+    status .. ' ' .. request.opened, request.key .. ' ' .. request.group .. ' ' .. request.window, asked, about, decision.how,
   }, '\n'))
   if status == 'open' then
     redis.call('ZREM', decided, request.id)

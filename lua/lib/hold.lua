@@ -42,14 +42,14 @@ function hold.due(holds_key, now, limit)
 end
 
 -- Each expired reservation leaves an entry in the ledger, and in `outbox_key` if there is one.
-local function tell_expired(members, expiries, now, outbox_key)
+local function add_expired_events(members, expiries, now, outbox_key)
   for place, member in ipairs(members) do
     local name, entries, about, created = string.match(member, '^(%S+) (%S+) (%S+ %S+ %S+) (%d+)$')
     if about then
       ledger.expire(expiries[place], name .. ' ' .. created, about, entries)
       if outbox_key then
         local event, key, user = string.match(about, '^(%S+) (%S+) (%S+)$')
-        outbox.tell(outbox_key, 'reservation.expired', now, {
+        outbox.add(outbox_key, 'reservation.expired', now, {
           'reservation', name, 'created', created, 'entries', entries, 'event', event, 'key', key, 'user', user,
         })
       end
@@ -81,7 +81,7 @@ function hold.reclaim(owner, now, outbox_key)
   if #changes > 0 then
     pieces.set(owner.key, changes)
   end
-  tell_expired(members, expiries, now, outbox_key)
+  add_expired_events(members, expiries, now, outbox_key)
   if count > 0 then
     redis.call('ZREMRANGEBYRANK', owner.holds, 0, count - 1)
   end

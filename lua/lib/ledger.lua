@@ -1,14 +1,17 @@
 -- The ledger: one entry per call that changes `used` (or ends a reservation), written in the step that makes the
 -- change, so that `used` can be recomputed; and the stream of denials, apart, so that a flood of them evicts no charge.
--- Fields: entry '<type> <at ms> <late 0|1> <operation> <created at ms> <event> <key> <user>' ('-' where unknown), charges
--- '<owner> <group>:<sequence number>:<change>:<used after it>:<limit|->,… <owner> …' or '-' (a release, which
--- charges nothing), memo, and told (JSON) if there is anything. An expiry has held '<group>:<seq>:<amount>,…' instead of charges and memo.
+-- An entry has one field, 'entry', since each further field costs every writer and reader. Its lines:
+--   '<type> <at ms> <late 0|1> <operation> <created at ms> <event> <key> <user>' ('-' where unknown)
+--   charges: '<owner> <group>:<sequence number>:<change>:<used after it>:<limit|->,… <owner> …' or '-' (a release, which
+--     charges nothing); of an expiry what was held: '<group>:<seq>:<amount>,…'
+--   memo, except for an expiry
+--   what the call sent (JSON), if there is anything
 -- Behind the limit of a counter stands ':<its window>' if three quarters of the limit are used, or ':closed' if it was
 -- charged in a window that is closed.
--- A denial: entry 'denial <at ms> <call> <event> <key> <user> <reason>', lacks '<owner>
--- <group>:<requested>:<counted>:<limit>,… …' or '-', memo. Behind the limit stands ':<used>:<window>' if three quarters
--- of it are used. The counters of groups that only observe, and would have denied the call, are in `observed`, written as
--- lacks; if the call was allowed, the entry begins with 'observed' instead of 'denial'.
+-- The lines of a denial: 'denial <at ms> <call> <event> <key> <user> <reason>'; lacks '<owner>
+-- <group>:<requested>:<counted>:<limit>,… …' or '-'; memo; and, written as lacks, the counters of groups that only
+-- observe and would have denied the call, if there are any. Behind the limit stands ':<used>:<window>' if three quarters
+-- of it are used. The first line begins with 'observed' instead of 'denial' if the call was allowed.
 -- Both streams are bounded; the ledger by `most` entries. Entries of layout 6 have a field for each part.
 local ledger = { key = false, most = '0', most_denials = '100000', charges = {} }
 
@@ -44,31 +47,29 @@ local function without_rules(memo)
   return tab and sub(memo, 1, tab - 1) or memo
 end
 
--- `now` is a text. `op`: '<operation> <created at ms>'.
-function ledger.write(kind, now, late, op, about, charges, memo, told)
-  local entry = kind .. ' ' .. now .. ' ' .. late .. ' ' .. op .. ' ' .. about
-  memo = without_rules(memo)
-  if told ~= '' then
-    redis_call('XADD', ledger.key, 'MAXLEN', '~', ledger.most, '*', 'entry', entry, 'charges', charges, 'memo', memo, 'told', told)
-  else
-    redis_call('XADD', ledger.key, 'MAXLEN', '~', ledger.most, '*', 'entry', entry, 'charges', charges, 'memo', memo)
-  end
+local function add(key, most, entry)
+  redis_call('XADD', key, 'MAXLEN', '~', most, '*', 'entry', entry)
 end
 
-function ledger.append(kind, now, late, op, about, memo, told)
+-- `now` is a text. `op`: '<operation> <created at ms>'.
+function ledger.write(kind, now, late, op, about, charges, memo, details)
+  local head = kind .. ' ' .. now .. ' ' .. late .. ' ' .. op .. ' ' .. about
+  add(ledger.key, ledger.most, head .. '\n' .. charges .. '\n' .. without_rules(memo) .. (details == '' and '' or '\n' .. details))
+end
+
+function ledger.append(kind, now, late, op, about, memo, details)
   local charges = kind ~= 'release' and #ledger.charges > 0 and table.concat(ledger.charges, ' ') or '-'
-  ledger.write(kind, args.digits(now), late and '1' or '0', op, about, charges, memo, told)
+  ledger.write(kind, args.digits(now), late and '1' or '0', op, about, charges, memo, details)
 end
 
 function ledger.expire(expired_at, op, about, held)
-  redis.call('XADD', ledger.key, 'MAXLEN', '~', ledger.most, '*', 'entry', 'expire ' .. expired_at .. ' 0 ' .. op .. ' ' .. about,
-    'held', held)
+  add(ledger.key, ledger.most, 'expire ' .. expired_at .. ' 0 ' .. op .. ' ' .. about .. '\n' .. held)
 end
 
 -- `now` is a text. `lacks`: the state of each counter over its limit, see above.
 function ledger.write_denial(key, now, call, about, reason, lacks, memo)
-  redis_call('XADD', key, 'MAXLEN', '~', ledger.most_denials, '*', 'entry',
-    'denial ' .. now .. ' ' .. call .. ' ' .. about .. ' ' .. reason, 'lacks', lacks, 'memo', without_rules(memo))
+  add(key, ledger.most_denials,
+    'denial ' .. now .. ' ' .. call .. ' ' .. about .. ' ' .. reason .. '\n' .. lacks .. '\n' .. without_rules(memo))
 end
 
 -- The owners' lists of counters, see above.
@@ -83,10 +84,9 @@ local function listed(owners, name)
   return #lists > 0 and table.concat(lists, ' ') or '-'
 end
 
-local function write_observed(refused, head, reason, lacks, observed)
-  local entry = head .. ' ' .. refused.call .. ' ' .. refused.about .. ' ' .. reason
-  redis.call('XADD', refused.key, 'MAXLEN', '~', ledger.most_denials, '*', 'entry', entry, 'lacks', lacks, 'observed', observed,
-    'memo', without_rules(refused.memo))
+local function write_observed(refused, kind, now, reason, lacks, observed)
+  local head = kind .. ' ' .. args.digits(now) .. ' ' .. refused.call .. ' ' .. refused.about .. ' ' .. reason
+  add(refused.key, ledger.most_denials, head .. '\n' .. lacks .. '\n' .. without_rules(refused.memo) .. '\n' .. observed)
 end
 
 -- `refused`: key of the stream, and call, about and memo of the request; `owners`: with their counters over the limit.
@@ -95,11 +95,11 @@ function ledger.deny(refused, now, reason, owners)
   if observed == '-' then
     ledger.write_denial(refused.key, args.digits(now), refused.call, refused.about, reason, lacks, refused.memo)
   else
-    write_observed(refused, 'denial ' .. args.digits(now), reason, lacks, observed)
+    write_observed(refused, 'denial', now, reason, lacks, observed)
   end
 end
 
 -- The call was allowed, but groups that only observe would have denied it.
 function ledger.observe(refused, now, reason, owners)
-  write_observed(refused, 'observed ' .. args.digits(now), reason, '-', listed(owners, 'observing'))
+  write_observed(refused, 'observed', now, reason, '-', listed(owners, 'observing'))
 end

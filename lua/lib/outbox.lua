@@ -3,6 +3,6 @@
 local outbox = { most = 100000 }
 
 -- `fields` are names and values in turn.
-function outbox.tell(key, kind, now, fields)
+function outbox.add(key, kind, now, fields)
   redis.call('XADD', key, 'MAXLEN', '~', outbox.most, '*', 'type', kind, 'at', args.digits(now), unpack(fields))
 end

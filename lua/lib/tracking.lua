@@ -25,8 +25,8 @@ local function add(owner, p, now, passed)
 end
 
 -- KEYS: 1 record of this operation, 2… per owner its account. ARGV: see lib/proposal; its own: 5 refund (1 subtracts
--- the amounts, never below 0), 6 about '<event> <key> <user>', 7 memo: the request, 8 told: what a repetition needs in
--- addition to the figures.
+-- the amounts, never below 0), 6 about '<event> <key> <user>', 7 memo: the request, 8 match_facts: what a repetition
+-- needs in addition to the figures.
 -- `in_ledger`: what the ledger records in addition, or nil; `keep_ms`: how long the answer is stored in any case.
 function tracking.count(enforce, in_ledger, keep_ms)
   local p = proposal.read(2, 4)
@@ -37,7 +37,7 @@ function tracking.count(enforce, in_ledger, keep_ms)
   if seen then
     return seen
   end
-  local refund, about, memo, told = ARGV[5] == '1', ARGV[6], ARGV[7], ARGV[8]
+  local refund, about, memo, match_facts = ARGV[5] == '1', ARGV[6], ARGV[7], ARGV[8]
   if refund then
     for at = 1, #p.owners do
       for _, group in ipairs(p.owners[at].groups) do
@@ -63,6 +63,6 @@ function tracking.count(enforce, in_ledger, keep_ms)
     local name = string.sub(KEYS[1], #p.tag + 4)
     ledger.append(refund and 'refund' or 'track', now, false, name .. ' -', about, memo, in_ledger or '')
   end
-  local answer = { 'tracked', now, reclaimed, table.concat(passed, ','), crowded, counter.stands(p.owners), told }
+  local answer = { 'tracked', now, reclaimed, table.concat(passed, ','), crowded, counter.stands(p.owners), match_facts }
   return operation.keep(KEYS[1], p.fingerprint, answer, p.owners, keep_ms)
 end

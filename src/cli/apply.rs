@@ -67,7 +67,7 @@ pub enum ApplyError {
 /// [`ApplyError`]
 pub async fn run(args: ApplyArgs) -> Result<ExitCode, ApplyError> {
     let (name, file) = read_file(&args.file)?;
-    let order = Order { api: args.remote.client()?, name, file, prune: args.prune };
+    let order = ApplyOrder { api: args.remote.client()?, name, file, prune: args.prune };
     let (previewed, revision) = match order.send(true, None).await {
         Ok(previewed) => previewed,
         Err(refused) => {
@@ -113,7 +113,7 @@ pub fn read_file(path: &Path) -> Result<(String, ConfigFile), ApplyError> {
 }
 
 /// What is to be applied.
-struct Order {
+struct ApplyOrder {
     api: Api,
     name: String,
     file: ConfigFile,
@@ -121,27 +121,29 @@ struct Order {
 }
 
 /// Why it was not applied, with what a dry run would have changed.
-struct Refused {
+struct ApplyFailure {
     error: ApplyError,
     preview: Option<Box<Applied>>,
 }
 
-impl Order {
+impl ApplyOrder {
     /// Returns the changes, made or previewed, and the revision of the configuration.
-    async fn send(&self, dry_run: bool, if_match: Option<&str>) -> Result<(Applied, Option<String>), Refused> {
+    async fn send(&self, dry_run: bool, if_match: Option<&str>) -> Result<(Applied, Option<String>), ApplyFailure> {
         let query = [("dryRun", dry_run.to_string()), ("prune", self.prune.to_string())];
         let query = query.each_ref().map(|(name, value)| (*name, value.as_str()));
         let call = Call { query: &query, body: Some(&self.file.document), if_match };
         let answer = self.api.call(Method::PUT, &["configuration"], call).await.map_err(|error| self.refused(error))?;
-        let unreadable = |error: serde_json::Error| Refused {
+        let unreadable = |error: serde_json::Error| ApplyFailure {
             error: RemoteError::input(format!("the gateway's response cannot be read: {error}")).into(),
             preview: None,
         };
         Ok((serde_json::from_value(answer.body).map_err(unreadable)?, answer.etag))
     }
 
-    fn refused(&self, error: RemoteError) -> Refused {
-        let RemoteError::Refused(mut problem) = error else { return Refused { error: error.into(), preview: None } };
+    fn refused(&self, error: RemoteError) -> ApplyFailure {
+        let RemoteError::Refused(mut problem) = error else {
+            return ApplyFailure { error: error.into(), preview: None };
+        };
         let preview = problem.preview.take();
         let error = match problem.code.as_deref() {
             Some("invalid_request") if !problem.errors.is_empty() => ApplyError::Faults(self.faults(&problem)),
@@ -151,7 +153,7 @@ impl Order {
                 None => RemoteError::Refused(problem).into(),
             },
         };
-        Refused { error, preview }
+        ApplyFailure { error, preview }
     }
 
     fn faults(&self, problem: &Problem) -> Vec<String> {

@@ -31,16 +31,16 @@ pub struct Direct {
     mode: String,
 }
 
-/// Why a command did nothing.
+/// Why a command failed, in one line for each fault.
 #[derive(Debug, thiserror::Error)]
-pub enum DirectError {
+pub enum CommandError {
     #[error("{0}")]
-    Input(String),
-    #[error("{}", told(.0))]
+    Message(String),
+    #[error("{}", message(.0))]
     Service(ServiceError),
 }
 
-fn told(error: &ServiceError) -> String {
+fn message(error: &ServiceError) -> String {
     match error {
         ServiceError::StoreUnavailable(what) => format!("Redis cannot be reached: {what}"),
         ServiceError::StoreRefused(what) => format!("Redis rejected the call: {what}"),
@@ -48,13 +48,13 @@ fn told(error: &ServiceError) -> String {
     }
 }
 
-impl From<ServiceError> for DirectError {
+impl From<ServiceError> for CommandError {
     fn from(error: ServiceError) -> Self {
         Self::Service(error)
     }
 }
 
-impl From<StoreError> for DirectError {
+impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
         Self::Service(error.into())
     }
@@ -63,14 +63,14 @@ impl From<StoreError> for DirectError {
 impl Direct {
     /// # Errors
     /// Invalid names, an app or sandbox that does not exist, or a Redis that cannot be reached.
-    pub async fn open(&self) -> Result<(Gateway, Tenant), DirectError> {
-        let input = |what: &str, error: String| DirectError::Input(format!("{what} {error}"));
+    pub async fn open(&self) -> Result<(Gateway, Tenant), CommandError> {
+        let input = |what: &str, error: String| CommandError::Message(format!("{what} {error}"));
         let app = AppId::parse(&self.app).map_err(|error| input("--app", error.to_string()))?;
         let mode = Mode::parse(&self.mode).map_err(|error| input("--mode", error))?;
         let url = match &self.redis_url {
             Some(url) => url.expose().to_owned(),
             None => crate::infra::embedded_redis::url_of(&self.data_dir)
-                .map_err(|error| DirectError::Input(error.to_string()))?,
+                .map_err(|error| CommandError::Message(error.to_string()))?,
         };
         let store = Store::open(&url, Duration::from_secs(5))?;
         let gateway = Gateway::new(store, None);
@@ -85,15 +85,15 @@ impl Direct {
 ///
 /// # Errors
 /// Redis has no data, or data of another version.
-pub async fn meet(gateway: &Gateway) -> Result<(), DirectError> {
+pub async fn meet(gateway: &Gateway) -> Result<(), CommandError> {
     match gateway.store.meet().await? {
         Claim::Known | Claim::Initialised => Ok(()),
-        Claim::Empty => Err(DirectError::Input("Redis has no quotagate data".to_owned())),
-        Claim::Layout(found) if is_convertible(&found) => Err(DirectError::Input(format!(
+        Claim::Empty => Err(CommandError::Message("Redis has no quotagate data".to_owned())),
+        Claim::Layout(found) if is_convertible(&found) => Err(CommandError::Message(format!(
             "Redis holds data of layout {found}, this version reads layout {LAYOUT_VERSION}: convert it with `quotagate \
              migrate`"
         ))),
-        Claim::Layout(found) => Err(DirectError::Input(format!(
+        Claim::Layout(found) => Err(CommandError::Message(format!(
             "Redis holds data of layout {found}, this version reads layout {LAYOUT_VERSION}"
         ))),
     }

@@ -12,19 +12,17 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::direct::{Direct, DirectError};
+use crate::cli::direct::{CommandError, Direct};
 use crate::cli::print;
 use crate::domain::reporting::ledger::EntryKind;
 use crate::domain::time::window::parse_rfc3339;
 use crate::domain::values::ids::UserId;
-use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::reporting::events::filter::EventFilter;
 use crate::service::reporting::events::id::EventId;
 use crate::service::reporting::events::merge::Span;
 use crate::service::reporting::events::view::EventView;
 use crate::service::tenant::Tenant;
-use crate::store::error::StoreError;
 use csv::Csv;
 use file::{FileSink, Stdout};
 use format::Origin;
@@ -79,32 +77,17 @@ fn kind(text: &str) -> Result<EntryKind, String> {
         .ok_or_else(|| format!("must be one or more of {}", EntryKind::ALL.map(EntryKind::as_str).join(", ")))
 }
 
-/// Why an export ended early, in one line. Events that were written stay, and the next export continues after them.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    #[error(transparent)]
-    Direct(#[from] DirectError),
-    #[error(transparent)]
-    Sink(#[from] SinkError),
-}
-
-impl From<ServiceError> for ExportError {
-    fn from(error: ServiceError) -> Self {
-        Self::Direct(error.into())
-    }
-}
-
-impl From<StoreError> for ExportError {
-    fn from(error: StoreError) -> Self {
-        Self::Direct(error.into())
+impl From<SinkError> for CommandError {
+    fn from(error: SinkError) -> Self {
+        Self::Message(error.to_string())
     }
 }
 
 /// # Errors
-/// [`ExportError`]
-pub async fn run(args: ExportArgs) -> Result<(), ExportError> {
+/// [`CommandError`]. Events that were written stay, and the next export continues after them.
+pub async fn run(args: ExportArgs) -> Result<(), CommandError> {
     let user = args.user.as_deref().map(UserId::parse).transpose();
-    let user = user.map_err(|error| DirectError::Input(format!("--user {error}")))?;
+    let user = user.map_err(|error| CommandError::Message(format!("--user {error}")))?;
     let (gateway, tenant) = args.direct.open().await?;
     let filter = EventFilter { types: args.types.iter().copied().collect::<BTreeSet<_>>(), user, ..Default::default() };
     let until_ms = gateway.complete_until_ms(&tenant).await?;
@@ -136,7 +119,7 @@ async fn write(
     filter: &EventFilter,
     span: Span,
     sink: &mut dyn Sink,
-) -> Result<u64, ExportError> {
+) -> Result<u64, CommandError> {
     let mut config = gateway.load_config(&tenant.app).await?;
     let last = sink.last()?;
     if let Some(last) = last

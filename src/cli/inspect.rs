@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::cli::direct::{Direct, DirectError};
+use crate::cli::direct::{CommandError, Direct};
 use crate::cli::print;
 use crate::domain::metering::admission::Caller;
 use crate::domain::time::window::rfc3339;
@@ -11,7 +11,7 @@ use crate::domain::values::ids::{GroupId, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::metering::call::Asker;
+use crate::service::metering::call::CounterContext;
 use crate::service::tenant::Tenant;
 use crate::store::metering::account::{ACCOUNT, Account, BLOCK, CounterText, EXTENDED, LIMITS, SUBSCRIPTION};
 
@@ -25,9 +25,9 @@ pub struct InspectArgs {
 }
 
 /// # Errors
-/// [`DirectError`]
-pub async fn run(args: InspectArgs) -> Result<(), DirectError> {
-    let user = UserId::parse(&args.user).map_err(|error| DirectError::Input(format!("the user {error}")))?;
+/// [`CommandError`]
+pub async fn run(args: InspectArgs) -> Result<(), CommandError> {
+    let user = UserId::parse(&args.user).map_err(|error| CommandError::Message(format!("the user {error}")))?;
     let (gateway, tenant) = args.direct.open().await?;
     print::out(explain(&gateway, &tenant, &user).await?);
     Ok(())
@@ -49,8 +49,8 @@ pub async fn explain(gateway: &Gateway, tenant: &Tenant, user: &UserId) -> Resul
         text.push_str(&format!("  {name:<28} {value:<62} {meaning}\n"));
     }
     let metadata = Metadata::default();
-    let asker = Asker { caller: Caller { user, app: &tenant.app, key: None }, metadata: &metadata };
-    let usage = gateway.usage(tenant, asker, |_| true).await?;
+    let context = CounterContext { caller: Caller { user, app: &tenant.app, key: None }, metadata: &metadata };
+    let usage = gateway.usage(tenant, context, |_| true).await?;
     let blocked = if fields.contains_key(BLOCK) { ", blocked" } else { "" };
     let plan = usage.plan.as_ref().map_or_else(|| "no running subscription".to_owned(), |plan| format!("plan {plan}"));
     text.push_str(&format!("\nNow ({}), without expired holds: {plan}{blocked}\n", rfc3339(usage.now_ms)));
@@ -90,7 +90,7 @@ fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) 
     }
     let (group, field) = name.split_once('.').unwrap_or((name, ""));
     let unit = GroupId::parse(group).ok().and_then(|group| unit_of(&group));
-    let told = match field {
+    let text = match field {
         "" => return of_counter(value, unit).unwrap_or_else(|| "not a counter".to_owned()),
         "blocked" => of_blocked(value, unit),
         "grants" => of_grants(value, unit),
@@ -99,7 +99,7 @@ fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) 
         "approval" => of_approval(value),
         _ => return "not a field that this release knows".to_owned(),
     };
-    told.unwrap_or_else(|| "cannot be read".to_owned())
+    text.unwrap_or_else(|| "cannot be read".to_owned())
 }
 
 /// An amount as scripts store it; of a group that is in no configuration any more in steps.

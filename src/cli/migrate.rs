@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::direct::DirectError;
+use crate::cli::direct::CommandError;
 use crate::cli::print;
 use crate::config::Secret;
 use crate::infra::embedded_redis::{AppendFsync, EmbeddedOptions, EmbeddedRedis};
@@ -40,30 +40,30 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// cannot be read, or nothing was done.
 ///
 /// # Errors
-/// [`DirectError`]
-pub async fn run(args: MigrateArgs) -> Result<ExitCode, DirectError> {
+/// [`CommandError`]
+pub async fn run(args: MigrateArgs) -> Result<ExitCode, CommandError> {
     if let Some(url) = &args.redis_url {
         return convert(url.expose(), args.dry_run).await;
     }
     if !args.data_dir.is_dir() {
-        return Err(DirectError::Input(format!("there is no data directory {}", args.data_dir.display())));
+        return Err(CommandError::Message(format!("there is no data directory {}", args.data_dir.display())));
     }
     let options =
         EmbeddedOptions { data_dir: args.data_dir.clone(), appendfsync: AppendFsync::default(), maxmemory: 0 };
-    let input = |error: crate::infra::embedded_redis::EmbeddedRedisError| DirectError::Input(error.to_string());
+    let input = |error: crate::infra::embedded_redis::EmbeddedRedisError| CommandError::Message(error.to_string());
     let embedded = EmbeddedRedis::start(&options, &Parts::default()).await.map_err(input)?;
     let done = convert(&embedded.url(), args.dry_run).await;
     embedded.stop().await;
     done
 }
 
-async fn convert(url: &str, dry_run: bool) -> Result<ExitCode, DirectError> {
+async fn convert(url: &str, dry_run: bool) -> Result<ExitCode, CommandError> {
     let store = Store::open(url, TIMEOUT)?;
     let Some(found) = store.layout().await? else {
-        return Err(DirectError::Input("Redis has no quotagate data".to_owned()));
+        return Err(CommandError::Message("Redis has no quotagate data".to_owned()));
     };
     if found != LAYOUT_VERSION && !is_convertible(&found) {
-        return Err(DirectError::Input(format!(
+        return Err(CommandError::Message(format!(
             "Redis holds data of layout {found}, this version reads layout {LAYOUT_VERSION} and converts layout {FROM}"
         )));
     }

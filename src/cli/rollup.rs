@@ -1,6 +1,6 @@
 //! `quotagate rollup --rebuild`: recomputes the rows of reports from the ledger.
 
-use crate::cli::direct::{Direct, DirectError};
+use crate::cli::direct::{CommandError, Direct};
 use crate::cli::print;
 use crate::config::RollupArgs;
 
@@ -20,8 +20,8 @@ pub struct RebuildArgs {
 }
 
 /// # Errors
-/// [`DirectError`]
-pub async fn run(args: RebuildArgs) -> Result<(), DirectError> {
+/// [`CommandError`]
+pub async fn run(args: RebuildArgs) -> Result<(), CommandError> {
     let (mut gateway, tenant) = args.direct.open().await?;
     gateway.rollup = args.rollup.options();
     let rebuilt = gateway.rebuild(&tenant).await?;

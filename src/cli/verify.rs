@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::direct::{Direct, DirectError};
+use crate::cli::direct::{CommandError, Direct};
 use crate::cli::print;
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::proof::Figure;
 use crate::domain::time::window::rfc3339;
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::UserId;
-use crate::service::reporting::verify::{Found, Verified};
+use crate::service::reporting::verify::{LocatedDrift, Verified};
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(about = None, long_about = None)]
@@ -35,10 +35,10 @@ pub struct VerifyArgs {
 /// be checked.
 ///
 /// # Errors
-/// [`DirectError`]
-pub async fn run(args: VerifyArgs) -> Result<ExitCode, DirectError> {
+/// [`CommandError`]
+pub async fn run(args: VerifyArgs) -> Result<ExitCode, CommandError> {
     let user = args.user.as_deref().map(UserId::parse).transpose();
-    let user = user.map_err(|error| DirectError::Input(format!("--user {error}")))?;
+    let user = user.map_err(|error| CommandError::Message(format!("--user {error}")))?;
     let (gateway, tenant) = args.direct.open().await?;
     let bar = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
@@ -82,8 +82,8 @@ fn say(line: String) {
     print::out(line + "\n");
 }
 
-fn confirmed(verified: &Verified) -> Result<bool, DirectError> {
-    let input = |what: &str| DirectError::Input(what.to_owned());
+fn confirmed(verified: &Verified) -> Result<bool, CommandError> {
+    let input = |what: &str| CommandError::Message(what.to_owned());
     if !std::io::stdin().is_terminal() {
         return Err(input("cannot ask for confirmation without a terminal: add --yes to repair"));
     }
@@ -113,12 +113,12 @@ fn summary(verified: &Verified) -> String {
     format!("{owners}, {accounts}, {} {entries} of the ledger ({since}): {drifts}{damaged}", verified.entries)
 }
 
-fn place(found: &Found) -> String {
+fn place(found: &LocatedDrift) -> String {
     let drift = &found.drift;
-    format!("{}, group {}, window {}, {}", drift.owner, drift.group, drift.serial, drift.figure.as_str())
+    format!("{}, group {}, window {}, {}", drift.owner, drift.group, drift.window_seq, drift.figure.as_str())
 }
 
-fn line(found: &Found) -> String {
+fn line(found: &LocatedDrift) -> String {
     let drift = &found.drift;
     let amount = |steps: i64| {
         let sign = if steps < 0 { "-" } else { "" };

@@ -11,21 +11,20 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::direct::{Direct, DirectError};
+use crate::cli::direct::{CommandError, Direct};
 use crate::cli::print;
 use crate::cli::replay::TraceError;
 use crate::domain::time::window::{TimeMs, parse_rfc3339};
 use crate::domain::values::ids::PlanId;
 use crate::service::error::ServiceError;
-use crate::service::simulation::past::PastBuilder;
-use crate::service::simulation::people::book;
+pub use crate::service::simulation::comparison::SimulationResult;
+use crate::service::simulation::comparison::{Comparison, RuleSet, SimulationInput, Source};
 use crate::service::simulation::relevant::Relevant;
 pub use crate::service::simulation::report::{Agreement, GroupSum, Report, Side, UserSum};
 pub use crate::service::simulation::report::{Changed, Example, LackView};
+use crate::service::simulation::timeline::TimelineBuilder;
+use crate::service::simulation::users::counters_with;
 use crate::service::simulation::whatif::units;
-pub use crate::service::simulation::whole::Rehearsed;
-use crate::service::simulation::whole::{RuleSet, Source, Whole, Work};
-use crate::store::error::StoreError;
 use draft::Draft;
 
 /// Calls by which the replay under the present rules may be ahead of that under the draft.
@@ -80,104 +79,93 @@ fn parse_plan(text: &str) -> Result<PlanId, String> {
     PlanId::parse(text).map_err(|error| error.to_string())
 }
 
-/// Why there is no report.
-#[derive(Debug, thiserror::Error)]
-pub enum WhatifError {
-    #[error("{0}")]
-    Input(String),
-    #[error("{}", .0.join("\n"))]
-    Faults(Vec<String>),
-    #[error(transparent)]
-    Trace(#[from] TraceError),
-    #[error(transparent)]
-    Direct(#[from] DirectError),
-    #[error("cannot print the report: {0}")]
-    Print(String),
-}
-
-impl From<ServiceError> for WhatifError {
-    fn from(error: ServiceError) -> Self {
-        Self::Direct(error.into())
-    }
-}
-
-impl From<StoreError> for WhatifError {
-    fn from(error: StoreError) -> Self {
-        Self::Direct(error.into())
+impl From<TraceError> for CommandError {
+    fn from(error: TraceError) -> Self {
+        Self::Message(error.to_string())
     }
 }
 
 /// Replays and prints the report.
 ///
 /// # Errors
-/// [`WhatifError`]
-pub async fn run(args: WhatifArgs) -> Result<(), WhatifError> {
-    let report = rehearse(&args).await?.report;
+/// [`CommandError`]
+pub async fn run(args: WhatifArgs) -> Result<(), CommandError> {
+    let report = simulate(&args).await?.report;
     let text = match args.json {
         true => serde_json::to_string_pretty(&report).map(|json| format!("{json}\n")),
         false => Ok(report.to_string()),
     };
-    let text = text.map_err(|error| WhatifError::Print(error.to_string()))?;
+    let text = text.map_err(|error| CommandError::Message(format!("cannot print the report: {error}")))?;
     print::out(text);
     Ok(())
 }
 
 /// # Errors
-/// [`WhatifError`]
-pub async fn rehearse(args: &WhatifArgs) -> Result<Rehearsed, WhatifError> {
+/// [`CommandError`]
+pub async fn simulate(args: &WhatifArgs) -> Result<SimulationResult, CommandError> {
     let (path, whole) = match (&args.plan, &args.config) {
         (Some(plan), _) => (plan, false),
         (None, Some(config)) => (config, true),
-        (None, None) => return Err(WhatifError::Input("use --plan or --config".to_owned())),
+        (None, None) => return Err(CommandError::Message("use --plan or --config".to_owned())),
     };
     let draft = Draft::read(path, whole)?;
     match &args.trace {
-        Some(trace) => trace::rehearse(args, &draft, trace),
+        Some(trace) => trace::simulate(args, &draft, trace),
         None => recorded(args, &draft).await,
     }
 }
 
-async fn recorded(args: &WhatifArgs, draft: &Draft) -> Result<Rehearsed, WhatifError> {
+async fn recorded(args: &WhatifArgs, draft: &Draft) -> Result<SimulationResult, CommandError> {
     let began = Instant::now();
     let (gateway, tenant) = args.direct.open().await?;
     let present = gateway.present_config(&tenant.app).await?;
     let drafted = draft.within(&present, tenant.placement, args.of.as_ref())?;
     let extent = read::extent(&gateway, &tenant).await?;
-    let grants = gateway.moved_by_grants(&tenant).await?;
+    let grants = gateway.limit_changes_by_grants(&tenant).await?;
     let (since_ms, until_ms) = (args.since.unwrap_or(TimeMs::MIN), args.until.unwrap_or(TimeMs::MAX));
     let units = units(&drafted.config);
     let mut relevant = Relevant::new([&present, &drafted.config]);
     let bar = bar(extent.entries, "entries read");
-    let mut whole = Whole::default();
+    let mut whole = Comparison::default();
     for bucket in tenant.buckets() {
-        let builder = PastBuilder::new(units.clone(), since_ms, until_ms, extent.whole);
-        let past = read::past(&gateway, &bucket, builder, &mut relevant, &bar).await?;
-        let (subscribed, mut moved) = gateway.people(&bucket, &past).await?;
+        let builder = TimelineBuilder::new(units.clone(), since_ms, until_ms, extent.whole);
+        let timeline = read::timeline(&gateway, &bucket, builder, &mut relevant, &bar).await?;
+        let (subscribed, mut moved) = gateway.users_of_timeline(&bucket, &timeline).await?;
         moved.extend(grants.iter().cloned());
-        let work =
-            Work { past: &past, units: &units, app: &tenant.app, subscribed: &subscribed, since_ms, refuses: true };
+        let work = SimulationInput {
+            timeline: &timeline,
+            units: &units,
+            app: &tenant.app,
+            subscribed: &subscribed,
+            since_ms,
+            refuses: true,
+        };
         let instead = drafted.instead.as_ref().map(|(of, instead)| (of, instead));
         let bar = replay_bar(&work);
         // The draft follows the present rules call by call.
         let (verdicts, before) = sync_channel(VERDICTS_AHEAD);
         let (under_draft, under_present) = std::thread::scope(|scope| {
             let under_present = scope.spawn(|| {
-                // Nobody hears it if the other replay has failed.
+                // The receiver is gone if the other replay has failed.
                 let verdict = move |verdict| drop(verdicts.send(verdict));
-                work.present(&present, book(&moved), |_| {}, verdict)
+                work.present(&present, counters_with(&moved), |_| {}, verdict)
             });
-            let told = |place| bar.set_position(place as u64);
-            let under_draft =
-                work.draft(RuleSet { config: &drafted.config, instead }, book(&moved), told, before.into_iter());
+            let progress = |place| bar.set_position(place as u64);
+            let under_draft = work.draft(
+                RuleSet { config: &drafted.config, instead },
+                counters_with(&moved),
+                progress,
+                before.into_iter(),
+            );
             (under_draft, under_present.join())
         });
         bar.finish_and_clear();
         let under_present = under_present.map_err(|_| ServiceError::Internal("a replay ended early".to_owned()))?;
-        whole.add(&past, under_draft, under_present, since_ms);
+        whole.add(&timeline, under_draft, under_present, since_ms);
     }
     bar.finish_and_clear();
     let source = format!("the ledger of {}, {}", tenant.app, tenant.mode);
-    Ok(whole.rehearsed(
+    Ok(whole.into_result(
         draft.title(),
         Source { name: source, entries: extent.entries, whole: extent.whole },
         &units,
@@ -186,8 +174,8 @@ async fn recorded(args: &WhatifArgs, draft: &Draft) -> Result<Rehearsed, WhatifE
 }
 
 /// A progress bar for a replay.
-fn replay_bar(work: &Work<'_>) -> ProgressBar {
-    bar(work.past.moments.len() as u64, "replayed")
+fn replay_bar(work: &SimulationInput<'_>) -> ProgressBar {
+    bar(work.timeline.moments.len() as u64, "replayed")
 }
 
 /// A progress bar on stderr; hidden if stderr is not a terminal.

@@ -11,10 +11,10 @@ use crate::service::error::ServiceError;
 
 #[derive(RustEmbed)]
 #[folder = "dashboard/"]
-#[exclude = "*.md"]
-#[exclude = "*.d.ts"]
-#[exclude = "tsconfig.json"]
 struct Files;
+
+/// Files of the folder that no page loads.
+const NOT_SERVED: [&str; 3] = [".md", ".d.ts", "tsconfig.json"];
 
 /// Only files of this node: no inline script or style, no other origin, no frames.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -55,7 +55,8 @@ async fn asset(request: HttpRequest, path: web::Path<String>) -> Result<HttpResp
 
 fn file(request: &HttpRequest, path: &str) -> Result<HttpResponse, ApiError> {
     let missing = || ServiceError::NotFound(format!("The path {} does not exist.", request.path()));
-    let EmbeddedFile { data, metadata } = Files::get(path).ok_or_else(missing)?;
+    let found = Files::get(path).filter(|_| !NOT_SERVED.iter().any(|ending| path.ends_with(ending)));
+    let EmbeddedFile { data, metadata } = found.ok_or_else(missing)?;
     let etag = format!("W/\"{}\"", hex::encode(&metadata.sha256_hash()[..12]));
     let known = request.headers().get(IF_NONE_MATCH).is_some_and(|given| given.as_bytes() == etag.as_bytes());
     let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };

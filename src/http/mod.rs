@@ -139,8 +139,8 @@ async fn answered(
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let started = Instant::now();
     let mut response = next.call(request).await?;
-    cors::tell(&mut response);
-    replayed::tell(&mut response);
+    cors::add_header(&mut response);
+    replayed::mark(&mut response);
     health::measure(&response, started.elapsed());
     Ok(response)
 }

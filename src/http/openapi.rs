@@ -22,7 +22,7 @@ use crate::http::webhooks::{alerts, endpoints};
 #[openapi(
     info(title = "quotagate", description = "Quotas for applications that resell AI capacity: reserve, commit, release."),
     security(("key" = []), ("apiKey" = [])),
-    modifiers(&Key, &Names, &Bodies, &Operators, &Everywhere),
+    modifiers(&Key, &OperationNames, &OptionalBodies, &OperatorHeaders, &CommonAnswers),
     paths(
         reserve::reserve, commit::commit, release::release, release::outcome, release::release_by_hand, extend::extend, track::track, can_use::can_use, batch::batch,
         usage::get_usage, usage::stream_usage, history::history, explain::explain, explain::draft::explain_draft,
@@ -48,9 +48,9 @@ use crate::http::webhooks::{alerts, endpoints};
 struct Api;
 
 /// Names operations by their resource: `plans.list`.
-struct Names;
+struct OperationNames;
 
-impl utoipa::Modify for Names {
+impl utoipa::Modify for OperationNames {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         for item in openapi.paths.paths.values_mut() {
             let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
@@ -95,9 +95,9 @@ fn open_parents(openapi: &mut utoipa::openapi::OpenApi) {
 }
 
 /// Headers of the operations for operators: which app and mode they act on.
-struct Operators;
+struct OperatorHeaders;
 
-impl Operators {
+impl OperatorHeaders {
     const HEADERS: [(&str, &str, &str); 2] = [
         (
             "mode",
@@ -120,7 +120,7 @@ impl Operators {
     }
 }
 
-impl utoipa::Modify for Operators {
+impl utoipa::Modify for OperatorHeaders {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let components = openapi.components.get_or_insert_default();
         for (id, name, description) in Self::HEADERS {
@@ -146,9 +146,9 @@ impl utoipa::Modify for Operators {
 }
 
 /// Answers that every call with a body, or every call with a key, may get.
-struct Everywhere;
+struct CommonAnswers;
 
-impl utoipa::Modify for Everywhere {
+impl utoipa::Modify for CommonAnswers {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         for item in openapi.paths.paths.values_mut() {
             let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
@@ -170,9 +170,9 @@ impl utoipa::Modify for Everywhere {
 }
 
 /// Marks the bodies of POST and DELETE calls without required fields as optional.
-struct Bodies;
+struct OptionalBodies;
 
-impl utoipa::Modify for Bodies {
+impl utoipa::Modify for OptionalBodies {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let schemas = openapi.components.as_ref().map(|components| &components.schemas);
         let needs_nothing = |schema: &RefOr<Schema>| {

@@ -82,7 +82,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn tell(&self, fault: Option<String>) {
+    fn report(&self, fault: Option<String>) {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 }
@@ -95,7 +95,7 @@ struct Writer {
     /// In the order in which they were appended.
     records: BTreeMap<u64, Waiting>,
     places: HashMap<String, u64>,
-    files: HashMap<u64, Kept>,
+    files: HashMap<u64, FileState>,
     /// The file to append to.
     current: Option<u64>,
     next: u64,
@@ -107,7 +107,7 @@ struct Waiting {
 }
 
 /// A file with the number of its waiting records.
-struct Kept {
+struct FileState {
     file: JournalFile,
     waiting: usize,
     is_damaged: bool,
@@ -322,7 +322,7 @@ impl Writer {
             self.current = None;
             self.drop_empty();
         } else if !batch.lines.is_empty() {
-            self.shared.tell(None);
+            self.shared.report(None);
         }
         self.count();
         for (reply, answer) in batch.answers {
@@ -346,9 +346,9 @@ impl Writer {
         }
         let file = JournalFile::create(&self.directory)?;
         let number = self.number();
-        self.files.insert(number, Kept { file, waiting: 0, is_damaged: false });
+        self.files.insert(number, FileState { file, waiting: 0, is_damaged: false });
         self.current = Some(number);
-        self.shared.tell(None);
+        self.shared.report(None);
         Ok(number)
     }
 
@@ -394,7 +394,7 @@ impl Writer {
     /// Removes files whose records are all done, except one that is ready for its first record.
     fn drop_empty(&mut self) {
         let current = self.current;
-        let is_ready = |number: &u64, kept: &Kept| Some(*number) == current && kept.file.is_new();
+        let is_ready = |number: &u64, kept: &FileState| Some(*number) == current && kept.file.is_new();
         let done = self.files.iter().filter(|(number, kept)| kept.waiting == 0 && !is_ready(number, kept));
         let numbers: Vec<u64> = done.map(|(number, _)| *number).collect();
         for number in numbers {
@@ -435,7 +435,7 @@ impl Writer {
                 tracing::warn!(file = %path.display(), records, damaged, torn_bytes, "took over the journal of an earlier process");
             }
             let number = self.number();
-            let mut kept = Kept { file, waiting: 0, is_damaged: found.damaged > 0 };
+            let mut kept = FileState { file, waiting: 0, is_damaged: found.damaged > 0 };
             for record in found.records {
                 // Two files may contain the same operation; one copy is enough.
                 if self.places.contains_key(&record.name) {

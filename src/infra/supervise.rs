@@ -32,7 +32,7 @@ struct Part {
 #[derive(Debug)]
 struct State {
     /// The last report of progress.
-    heard: Instant,
+    last_progress: Instant,
     /// It has ended and is not restarted yet.
     down: bool,
     restarts: u64,
@@ -83,7 +83,7 @@ impl Pulse {
         while self.0.state().held {
             tokio::time::sleep(HELD_LOOK).await;
         }
-        self.heard();
+        self.record_progress();
     }
 
     /// The same on a thread. Returns whether the part must end.
@@ -92,13 +92,13 @@ impl Pulse {
         while self.0.state().held {
             std::thread::sleep(HELD_LOOK);
         }
-        self.heard();
+        self.record_progress();
         std::mem::take(&mut self.0.state().ends)
     }
 
-    fn heard(&self) {
+    fn record_progress(&self) {
         let mut state = self.0.state();
-        state.heard = Instant::now();
+        state.last_progress = Instant::now();
         state.down = false;
     }
 
@@ -116,8 +116,8 @@ impl Pulse {
 impl Parts {
     /// Adds a part that runs elsewhere, for example on a thread.
     pub fn add(&self, name: &'static str, bound: Duration) -> Pulse {
-        let (heard, abort) = (Instant::now(), None);
-        let state = Mutex::new(State { heard, down: false, restarts: 0, held: false, ends: false, abort });
+        let (last_progress, abort) = (Instant::now(), None);
+        let state = Mutex::new(State { last_progress, down: false, restarts: 0, held: false, ends: false, abort });
         let part = Arc::new(Part { name, bound, state });
         self.lock().push(Arc::clone(&part));
         Pulse(part)
@@ -155,7 +155,7 @@ impl Parts {
     pub fn report(&self) -> Vec<PartReport> {
         let report = |part: &Arc<Part>| {
             let state = part.state();
-            let silent_for = state.heard.elapsed();
+            let silent_for = state.last_progress.elapsed();
             let is_silent = state.down || silent_for > part.bound;
             PartReport { name: part.name, silent_for: is_silent.then_some(silent_for), restarts: state.restarts }
         };

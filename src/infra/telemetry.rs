@@ -6,8 +6,11 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// The maximum number of queued lines.
 const MOST_LINES: usize = 4096;
@@ -75,7 +78,7 @@ impl Drop for Log {
 }
 
 /// Writes the log and panics to standard error, as text or as one JSON object per line. Standard output is reserved
-/// for the output of commands. `filter` is a tracing filter such as `info` or `info,quotagate=debug`; an invalid one
+/// for the output of commands. `filter` is a level, also per module: `info` or `info,quotagate=debug`; an invalid one
 /// (which the configuration rejects earlier) counts as `info`. Only the first call of a process has an effect.
 ///
 /// # Errors
@@ -84,14 +87,14 @@ pub fn init_logging(filter: &str, json: bool) -> io::Result<Log> {
     let (lines, received) = sync_channel(MOST_LINES);
     std::thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&received, io::stderr()))?;
     let queue = Queue(lines);
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let filter: Targets = filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(io::stderr().is_terminal())
         .log_internal_errors(false)
         .with_writer(queue.clone());
+    let filtered = tracing_subscriber::registry().with(filter);
     // It fails only if a logger is installed already, which then stays.
-    let _ = if json { builder.json().try_init() } else { builder.try_init() };
+    let _ = if json { filtered.with(lines.json()).try_init() } else { filtered.with(lines).try_init() };
     // The default hook writes to standard error itself, and could block.
     std::panic::set_hook(Box::new(|panic| {
         let backtrace = std::backtrace::Backtrace::capture();

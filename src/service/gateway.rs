@@ -23,11 +23,11 @@ use crate::store::metering::record::PackedReservation;
 
 /// Cache sizes for subscriptions, reservations and plan versions. Scripts check cached facts, so the sizes only affect
 /// how often a second round trip is needed.
-const SUBSCRIPTIONS_AT_HAND: usize = 200_000;
-const RESERVATIONS_AT_HAND: usize = 50_000;
-const APPS_AT_HAND: usize = 2_000;
-const VERSIONS_AT_HAND: usize = 2_000;
-const OWN_PLANS_AT_HAND: usize = 10_000;
+const CACHED_SUBSCRIPTIONS: usize = 200_000;
+const CACHED_RESERVATIONS: usize = 50_000;
+const CACHED_APPS: usize = 2_000;
+const CACHED_VERSIONS: usize = 2_000;
+const CACHED_OWN_PLANS: usize = 10_000;
 
 /// A gateway node: stateless except for caches, which no decision depends on.
 pub struct Gateway {
@@ -35,7 +35,7 @@ pub struct Gateway {
     /// The name of this node.
     pub node: String,
     /// The number of active nodes, including this one.
-    pub(crate) nodes_heard: AtomicUsize,
+    pub(crate) active_nodes: AtomicUsize,
     /// The state of its background tasks.
     pub parts: Parts,
     pub keys: KeyRing,
@@ -65,7 +65,7 @@ impl Gateway {
         Self {
             store,
             node: random_text()[..8].to_owned(),
-            nodes_heard: AtomicUsize::new(1),
+            active_nodes: AtomicUsize::new(1),
             parts: Parts::default(),
             keys: KeyRing::new(root_key),
             webhooks_may_be_private: false,
@@ -73,13 +73,13 @@ impl Gateway {
             degraded: Degraded::default(),
             clocks: Clocks::default(),
             configs: Configs::default(),
-            subscriptions: Cache::new(SUBSCRIPTIONS_AT_HAND),
-            reservations: Cache::new(RESERVATIONS_AT_HAND),
-            placements: Cache::new(APPS_AT_HAND),
+            subscriptions: Cache::new(CACHED_SUBSCRIPTIONS),
+            reservations: Cache::new(CACHED_RESERVATIONS),
+            placements: Cache::new(CACHED_APPS),
             apps: KnownApps::default(),
-            versions: Cache::new(VERSIONS_AT_HAND),
-            policy_versions: Cache::new(VERSIONS_AT_HAND),
-            own_plans: Cache::new(OWN_PLANS_AT_HAND),
+            versions: Cache::new(CACHED_VERSIONS),
+            policy_versions: Cache::new(CACHED_VERSIONS),
+            own_plans: Cache::new(CACHED_OWN_PLANS),
         }
     }
 }

@@ -330,7 +330,7 @@ pub struct OwnerIndex {
 }
 
 /// How an expired hold refers to its call: `<event> <key> <user>`.
-pub fn about(event: &EventName, key: &KeyId, user: &UserId) -> String {
+pub fn call_label(event: &EventName, key: &KeyId, user: &UserId) -> String {
     [event.as_str(), key.as_str(), user.as_str()].map(|word| Cow::from(utf8_percent_encode(word, RESERVED))).join(" ")
 }
 

@@ -23,6 +23,7 @@ use redis::{Cmd, Value};
 
 use crate::domain::values::digits::push_digits;
 use client::connection::Links;
+use client::exclusive::Exclusive;
 use client::identity::Identity;
 use client::library::{Function, Library, WhenFull, round_trips};
 use client::waiting::Waiting;
@@ -33,17 +34,21 @@ use reply::Fields;
 pub const LEDGER_ENTRIES: u64 = 1_000_000;
 
 /// Programs whose names a node caches.
-const PROGRAMS_AT_HAND: usize = 2_000;
+const CACHED_PROGRAMS: usize = 2_000;
 
 /// How often one call loads the library before it fails.
 const MOST_LOADS: usize = 16;
 /// Libraries of other releases that are kept in Redis.
 const MOST_LIBRARIES: usize = 8;
 
+/// Pages of scans that a node reads at once; further ones wait, within the time limit of a round trip.
+const PAGES_AT_ONCE: usize = 16;
+
 /// A node's connections to Redis. Clones share them.
 #[derive(Clone)]
 pub struct Store {
     links: Arc<Links>,
+    pages: Arc<Exclusive>,
     waiting: Option<Arc<Waiting>>,
     identity: Arc<Identity>,
     timeout: Duration,
@@ -64,10 +69,11 @@ impl Store {
     pub fn open(url: &str, timeout: Duration) -> Result<Self, StoreError> {
         Ok(Self {
             links: Arc::new(Links::open(url, timeout).map_err(bad_url)?),
+            pages: Arc::new(Exclusive::open(url, timeout, PAGES_AT_ONCE).map_err(bad_url)?),
             waiting: None,
             identity: Arc::default(),
             timeout,
-            programs: Arc::new(Cache::new(PROGRAMS_AT_HAND)),
+            programs: Arc::new(Cache::new(CACHED_PROGRAMS)),
             ledger_entries: LEDGER_ENTRIES,
             straight_path: true,
             library: Library::resolve()?,
@@ -79,7 +85,7 @@ impl Store {
     /// # Errors
     /// An invalid URL.
     pub fn wait_for(&mut self, url: &str, replicas: u8) -> Result<(), StoreError> {
-        self.waiting = Waiting::open(url, self.timeout, replicas).map_err(bad_url)?;
+        self.waiting = Waiting::open(url, self.timeout, replicas).map_err(bad_url)?.map(Arc::new);
         Ok(())
     }
 
@@ -117,6 +123,18 @@ impl Store {
     async fn command_at(&self, key: &str, command: &Cmd) -> Result<Value, StoreError> {
         self.check_identity()?;
         self.timed(&round_trips("command"), self.links.own()?.run_at(key, command)).await
+    }
+
+    /// Reads a page of a scan. A large answer delays no other call, since no other call uses the connection.
+    async fn page(&self, command: &Cmd) -> Result<Value, StoreError> {
+        self.check_identity()?;
+        self.timed(&round_trips("command"), self.pages.run(command)).await
+    }
+
+    /// The same for a command without a key, on the server that holds `key`.
+    async fn page_at(&self, key: &str, command: &Cmd) -> Result<Value, StoreError> {
+        self.check_identity()?;
+        self.timed(&round_trips("command"), self.pages.run_at(key, command)).await
     }
 
     async fn timed<T, E>(&self, metric: &Histogram, run: impl Future<Output = Result<T, E>>) -> Result<T, StoreError>
@@ -209,6 +227,7 @@ impl Store {
                 let (value, acknowledged) = Box::pin(waiting.run(key, command, &self.library.mark)).await?;
                 Ok((value, Some(acknowledged)))
             }
+            _ if function.reads_page => Ok((Box::pin(self.pages.run(command)).await?, None)),
             _ => Ok((self.links.own()?.run(command).await?, None)),
         }
     }

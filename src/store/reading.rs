@@ -22,19 +22,19 @@ fn text(field: &[u8]) -> Value {
 /// # Errors
 /// [`StoreError::Unexpected`] for a reply that scripts never return.
 pub fn reply(function: &str, count: usize, bucket: &Bucket, fields: &[&[u8]]) -> Result<String, StoreError> {
-    let told = || Fields::new("tried", Value::Array(fields.iter().map(|field| text(field)).collect()));
+    let reply = || Fields::new("tried", Value::Array(fields.iter().map(|field| text(field)).collect()));
     Ok(match function {
-        "reserve" => format!("{:?}", reserve::read(told()?, 60_000)?),
-        "track" | "kept" => format!("{:?}", track::read(told()?)?),
-        "settle" => format!("{:?}", settle::read(bucket, told()?)?),
-        "extend" => format!("{:?}", extend::read(told()?)?),
-        "grant" => format!("{:?}", grants::read(told()?)?),
-        "change_user" => format!("{:?}", change_user::read(told()?)?),
-        "usage" => format!("{:?}", usage::read(told()?)?),
-        "survey" => format!("{:?}", survey::read(bucket, told()?, count)?),
+        "reserve" => format!("{:?}", reserve::read(reply()?, 60_000)?),
+        "track" | "kept" => format!("{:?}", track::read(reply()?)?),
+        "settle" => format!("{:?}", settle::read(bucket, reply()?)?),
+        "extend" => format!("{:?}", extend::read(reply()?)?),
+        "grant" => format!("{:?}", grants::read(reply()?)?),
+        "change_user" => format!("{:?}", change_user::read(reply()?)?),
+        "usage" => format!("{:?}", usage::read(reply()?)?),
+        "survey" => format!("{:?}", survey::read(bucket, reply()?, count)?),
         "row" => {
-            let mut told = told()?;
-            let (name, metrics) = (told.text()?, told.text()?);
+            let mut reply = reply()?;
+            let (name, metrics) = (reply.text()?, reply.text()?);
             format!("{:?} {:?}", rollup_text::read_name(&name), rollup_text::read_metrics(&metrics))
         }
         other => return Err(StoreError::Unexpected(other.to_owned())),
@@ -61,7 +61,7 @@ pub fn entries(bucket: &Bucket, entries: &[Vec<&[u8]>]) -> Result<usize, StoreEr
 /// [`StoreError::Unexpected`] for a text that scripts never write.
 pub fn user(fields: &[&str], now_ms: i64) -> Result<String, StoreError> {
     let hash = fields.chunks_exact(2).map(|pair| (pair[0].to_owned(), pair[1].to_owned()));
-    let stored = users::Stored::read(hash.collect())?;
+    let stored = users::StoredOwner::read(hash.collect())?;
     let granted: Vec<_> = stored.windows.iter().map(|counter| stored.granted(counter, now_ms)).collect();
     Ok(format!("{stored:?} {granted:?} {:?}", stored.live_grants(now_ms)))
 }

@@ -18,7 +18,7 @@ use crate::service::nodes::leases::{Leases, Work};
 use crate::service::tenant::Tenant;
 use crate::service::webhooks::deliveries::Due;
 use crate::store::keys::Bucket;
-use crate::store::webhooks::deliveries::Attempt;
+use crate::store::webhooks::deliveries::AttemptResult;
 use attempt::{Answer, Sender};
 
 /// The options of deliveries.
@@ -48,7 +48,7 @@ impl Default for DeliverOptions {
 /// How often a node checks for events and due deliveries.
 const LOOK: Duration = Duration::from_millis(200);
 /// How often it checks for entries that a dead node has not finished.
-const LOOK_FAR: Duration = Duration::from_secs(5);
+const LOOK_AT_ALL: Duration = Duration::from_secs(5);
 /// Concurrent attempts of one node, in total and per webhook, so that a slow receiver does not block the others.
 const AT_ONCE: usize = 64;
 const AT_ONCE_TO_ONE: usize = 8;
@@ -64,14 +64,14 @@ pub struct Deliverer {
 
 /// The work of this node.
 #[derive(Default)]
-struct Round {
+struct Workload {
     /// Buckets with webhooks.
-    told: Vec<(Tenant, Bucket)>,
-    lines: Vec<Arc<Line>>,
+    buckets: Vec<(Tenant, Bucket)>,
+    queues: Vec<Arc<Queue>>,
 }
 
 /// One webhook in one mode, with its slots for concurrent attempts.
-struct Line {
+struct Queue {
     tenant: Tenant,
     webhook: WebhookId,
     slots: Arc<Semaphore>,
@@ -89,24 +89,24 @@ impl Deliverer {
     pub async fn run(self: Arc<Self>, pulse: Pulse) {
         let this = self;
         let leases = Leases::new(Arc::clone(&this.gateway), Work::Webhooks, pulse);
-        let mut round = Round::default();
+        let mut workload = Workload::default();
         let mut far = tokio::time::Instant::now();
         let mut known = None;
         loop {
             leases.beat().await;
             // A change of any configuration may have added a webhook.
             let changed = (leases.held(), this.gateway.configured());
-            let look_far = far <= tokio::time::Instant::now();
+            let look_at_all = far <= tokio::time::Instant::now();
             let looked = async {
                 if known != Some(changed) {
-                    round = this.round(&round, &leases).await?;
+                    workload = this.workload(&workload, &leases).await?;
                     known = Some(changed);
                 }
-                this.look(&round, look_far, &leases).await
+                this.look(&workload, look_at_all, &leases).await
             }
             .await;
-            if look_far {
-                far = tokio::time::Instant::now() + LOOK_FAR;
+            if look_at_all {
+                far = tokio::time::Instant::now() + LOOK_AT_ALL;
             }
             if let Err(error) = looked {
                 tracing::debug!(?error, "cannot read webhooks; retrying");
@@ -116,46 +116,51 @@ impl Deliverer {
     }
 
     /// The present work; known webhooks keep their slots.
-    async fn round(&self, known: &Round, leases: &Leases) -> Result<Round, ServiceError> {
-        let mut round = Round::default();
+    async fn workload(&self, known: &Workload, leases: &Leases) -> Result<Workload, ServiceError> {
+        let mut workload = Workload::default();
         for (tenant, webhooks) in self.gateway.listening(leases).await? {
-            round.told.extend(leases.buckets(&tenant).into_iter().map(|bucket| (tenant.clone(), bucket)));
+            workload.buckets.extend(leases.buckets(&tenant).into_iter().map(|bucket| (tenant.clone(), bucket)));
             for webhook in webhooks.into_iter().filter(|_| leases.holds_app(&tenant.app)) {
-                let same = |line: &&Arc<Line>| line.tenant == tenant && line.webhook == webhook;
-                round.lines.push(known.lines.iter().find(same).cloned().unwrap_or_else(|| {
+                let same = |queue: &&Arc<Queue>| queue.tenant == tenant && queue.webhook == webhook;
+                workload.queues.push(known.queues.iter().find(same).cloned().unwrap_or_else(|| {
                     let slots = Arc::new(Semaphore::new(AT_ONCE_TO_ONE));
-                    Arc::new(Line { tenant: tenant.clone(), webhook, slots })
+                    Arc::new(Queue { tenant: tenant.clone(), webhook, slots })
                 }));
             }
         }
-        Ok(round)
+        Ok(workload)
     }
 
-    async fn look(self: &Arc<Self>, round: &Round, look_far: bool, leases: &Leases) -> Result<(), ServiceError> {
-        for (tenant, bucket) in &round.told {
+    async fn look(
+        self: &Arc<Self>,
+        workload: &Workload,
+        look_at_all: bool,
+        leases: &Leases,
+    ) -> Result<(), ServiceError> {
+        for (tenant, bucket) in &workload.buckets {
             leases.beat().await;
             self.gateway.fan_out(tenant, bucket, false).await?;
-            if look_far {
+            if look_at_all {
                 self.gateway.fan_out(tenant, bucket, true).await?;
             }
         }
-        for line in &round.lines {
+        for queue in &workload.queues {
             leases.beat().await;
-            self.take(line).await?;
+            self.take(queue).await?;
         }
         Ok(())
     }
 
     /// Claims due deliveries for the free slots.
-    async fn take(self: &Arc<Self>, line: &Arc<Line>) -> Result<(), ServiceError> {
-        let free = line.slots.available_permits().min(self.slots.available_permits());
+    async fn take(self: &Arc<Self>, queue: &Arc<Queue>) -> Result<(), ServiceError> {
+        let free = queue.slots.available_permits().min(self.slots.available_permits());
         if free == 0 {
             return Ok(());
         }
         // Longer than an attempt, so that no other node attempts it meanwhile.
         let lease_ms = TimeMs::try_from(self.options.timeout.as_millis() * 2 + 5_000).unwrap_or(TimeMs::MAX);
-        for due in self.gateway.claim_due(&line.tenant, &line.webhook, free, lease_ms).await? {
-            let slots = (Arc::clone(&self.slots).acquire_owned().await, Arc::clone(&line.slots).acquire_owned().await);
+        for due in self.gateway.claim_due(&queue.tenant, &queue.webhook, free, lease_ms).await? {
+            let slots = (Arc::clone(&self.slots).acquire_owned().await, Arc::clone(&queue.slots).acquire_owned().await);
             let this = Arc::clone(self);
             // After a panic, the delivery is due again when its lease expires.
             supervise::once("webhook_attempt", async move {
@@ -173,7 +178,7 @@ impl Deliverer {
             Answer::Refused(code) => (false, Some(*code), Some(format!("HTTP {code}"))),
             Answer::Failed(what) => (false, None, Some(what.clone())),
         };
-        let attempt = Attempt {
+        let attempt = AttemptResult {
             delivered,
             code,
             fault: fault.as_deref(),

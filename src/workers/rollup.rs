@@ -42,7 +42,7 @@ impl Default for RollUpOptions {
 const LOOK: Duration = Duration::from_secs(1);
 const LOOK_IDLE: Duration = Duration::from_secs(15);
 /// How often it trims streams and sets gauges, and how soon after its set of buckets has changed.
-const LOOK_FAR: Duration = Duration::from_secs(60);
+const LOOK_AT_ALL: Duration = Duration::from_secs(60);
 const LOOK_FAR_SOON: Duration = Duration::from_secs(5);
 /// Steps per bucket and stream in one check, so that other buckets get their turn: 10,000 entries.
 const STEPS: usize = 100;
@@ -104,7 +104,7 @@ impl RollUp {
     pub async fn run(self, pulse: Pulse) {
         let leases = Leases::new(Arc::clone(&self.gateway), Work::Rollups, pulse);
         let mut turns: Vec<Turn> = Vec::new();
-        let mut told = BTreeSet::new();
+        let mut shown = BTreeSet::new();
         let mut far = Instant::now();
         let (mut known, mut held) = (None, 0);
         loop {
@@ -115,14 +115,14 @@ impl RollUp {
                 let soon = if held == 0 { Duration::ZERO } else { LOOK_FAR_SOON };
                 (held, far) = (changed.0, far.min(Instant::now() + soon));
             }
-            let look_far = far <= Instant::now();
+            let look_at_all = far <= Instant::now();
             let looked = async {
                 if known != Some(changed) {
                     turns = self.turns(&turns, &leases).await?;
                 }
                 self.look(&mut turns, &leases).await?;
-                if look_far {
-                    self.look_far(&mut turns, &mut told, &leases).await?;
+                if look_at_all {
+                    self.look_at_all(&mut turns, &mut shown, &leases).await?;
                 }
                 Ok::<_, ServiceError>(())
             }
@@ -130,8 +130,8 @@ impl RollUp {
             match looked {
                 Ok(()) => {
                     known = Some(changed);
-                    if look_far {
-                        far = Instant::now() + LOOK_FAR;
+                    if look_at_all {
+                        far = Instant::now() + LOOK_AT_ALL;
                     }
                 }
                 Err(error) => tracing::debug!(?error, "cannot roll up; retrying"),
@@ -224,15 +224,15 @@ impl RollUp {
         Ok(entries)
     }
 
-    /// Trims streams and sets the gauges of the live modes; `told` are the apps whose gauges were set before.
-    async fn look_far(
+    /// Trims streams and sets the gauges of the live modes; `shown` are the apps whose gauges were set before.
+    async fn look_at_all(
         &self,
         turns: &mut [Turn],
-        told: &mut BTreeSet<AppId>,
+        shown: &mut BTreeSet<AppId>,
         leases: &Leases,
     ) -> Result<(), ServiceError> {
         // Gauges that other nodes will set from now on.
-        let mut gauges: HashMap<AppId, Gauges> = told.iter().map(|app| (app.clone(), Gauges::default())).collect();
+        let mut gauges: HashMap<AppId, Gauges> = shown.iter().map(|app| (app.clone(), Gauges::default())).collect();
         let now = self.now().await?;
         let mut apps: HashSet<AppId> = HashSet::new();
         for turn in turns {
@@ -255,7 +255,7 @@ impl RollUp {
         }
         for (app, gauges) in gauges {
             gauges.set(&app);
-            told.insert(app);
+            shown.insert(app);
         }
         Ok(())
     }

@@ -376,8 +376,11 @@ impl Browser {
     /// Errors in the page's log, except for responses that tests ask for.
     pub async fn faults(&self) -> Vec<String> {
         let log = self.call("POST", "se/log", Some(json!({"type": "browser"}))).await.unwrap();
-        let told = log.as_array().unwrap().iter().filter_map(|entry| entry["message"].as_str());
-        told.filter(|told| !told.contains("the server responded with a status of 4")).map(str::to_owned).collect()
+        let reported = log.as_array().unwrap().iter().filter_map(|entry| entry["message"].as_str());
+        reported
+            .filter(|reported| !reported.contains("the server responded with a status of 4"))
+            .map(str::to_owned)
+            .collect()
     }
 
     pub async fn cookie(&self, name: &str) -> Value {

@@ -21,8 +21,8 @@ async fn a_call_is_tested_group_by_group_and_nothing_is_written() {
     browser.fill("event", "llm.chat").await;
     browser.fill("metadata", "model=small").await;
     browser.sees("unmatched_event").await;
-    browser.sees("metadata `model` is `small`, but must be `large`").await;
-    browser.sees("the event `llm.chat` does not match `image.*`").await;
+    browser.sees("metadata model is small, but must be large").await;
+    browser.sees("the event llm.chat does not match image.*").await;
     browser.fill("metadata", "model=large").await;
     browser.until("document.querySelector('.verdict .badge')?.textContent === 'allowed'").await;
     browser.until("document.querySelector('[data-group=large] .badge').textContent === 'matches'").await;

@@ -70,6 +70,6 @@ async fn observed_denials_are_in_events_reports_and_explanations() {
     browser.sees("Would be denied").await;
     browser.until("document.querySelector('main table tbody').textContent.includes('team')").await;
     browser.open(&format!("{}/#/policies/teams", world.node.url)).await;
-    browser.sees("allow, report what would be denied").await;
+    browser.sees("report what would be denied").await;
     without_faults(browser).await;
 }

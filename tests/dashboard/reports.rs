@@ -91,6 +91,7 @@ async fn the_overview_answers_three_questions_and_changes_in_place() {
         browser.until(&format!("{answers}.innerText.includes('{text}')")).await;
     }
     browser.until(&format!("{answers}.getBoundingClientRect().bottom < innerHeight")).await;
+    browser.until("!document.querySelector('main').innerText.includes('Loading')").await;
     // Nothing goes and comes again while it is read anew, and nothing jumps.
     let watch = "window.gone = []; window.tops = new Set(); const main = document.querySelector('main'); \
         const section = [...main.querySelectorAll('h2')].find((it) => it.textContent === 'The last 30 days'); \

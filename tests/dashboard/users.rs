@@ -134,10 +134,12 @@ async fn a_users_page_reloads_about_once_a_second_however_many_events_happen() {
         app.post("track", json!({"userId": "u_42", "event": "mail.send", "quantity": 1})).await.expect(200);
         sent += 1;
     }
-    let told = browser.run("return new Intl.NumberFormat('en').format(arguments[0])", json!([sent])).await;
-    let told = told.as_str().unwrap();
-    browser.sees(&format!("{told} / 200")).await;
-    browser.until(&format!("[...document.querySelectorAll('td')].some((cell) => cell.textContent === '{told}')")).await;
+    let reported = browser.run("return new Intl.NumberFormat('en').format(arguments[0])", json!([sent])).await;
+    let reported = reported.as_str().unwrap();
+    browser.sees(&format!("{reported} / 200")).await;
+    browser
+        .until(&format!("[...document.querySelectorAll('td')].some((cell) => cell.textContent === '{reported}')"))
+        .await;
     let asked = async |what: &str| {
         let script = "return window.asked.filter((where) => where.includes(arguments[0])).length";
         browser.run(script, json!([what])).await.as_u64().unwrap()

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
 
-use crate::outside::is_as_told;
+use crate::outside::is_as_acknowledged;
 use crate::stage::Stage;
 use crate::support::Redis;
 use crate::support::stored::tamper;
@@ -28,10 +28,10 @@ async fn a_commit_lost_or_doubled_a_hold_lost_and_a_wrong_held_are_all_noticed()
     ] {
         for change in [1, -1] {
             tamper(&mut connection, key, group, used * change, held * change).await;
-            let checked = AssertUnwindSafe(is_as_told(&redis.url(), &stage, &book)).catch_unwind().await;
+            let checked = AssertUnwindSafe(is_as_acknowledged(&redis.url(), &stage, &book)).catch_unwind().await;
             assert!(checked.is_err(), "{group} changed by {used} and {held} times {change} passes");
             tamper(&mut connection, key, group, -used * change, -held * change).await;
         }
     }
-    is_as_told(&redis.url(), &stage, &book).await;
+    is_as_acknowledged(&redis.url(), &stage, &book).await;
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::outside::{Watch, is_as_told};
+use crate::outside::{Watch, is_as_acknowledged};
 use crate::preload::{Preload, clock_off};
 use crate::stage::{Build, Stage};
 use crate::support::Redis;
@@ -33,7 +33,7 @@ async fn off(calls: u64) {
     }
     let book = traffic.stop("one gateway's clock two days ahead, the other's two days behind").await;
     watch.stop().await;
-    is_as_told(&redis.url(), &stage, &book).await;
+    is_as_acknowledged(&redis.url(), &stage, &book).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::outside::{is_as_told, is_no_more_than_told};
+use crate::outside::{is_as_acknowledged, is_at_most_acknowledged};
 use crate::stage::{Build, Stage};
 use crate::support::cluster::Cluster;
 use crate::support::{connect, eventually};
@@ -91,15 +91,15 @@ async fn migrated(times: usize) {
     let mut moved = 0;
     for _ in 0..times {
         let to = (cluster.owner().await + 1) % MASTERS;
-        let told = || {
+        let reported = || {
             let seen = traffic.seen();
             seen.answered.load(Ordering::Relaxed) + seen.unavailable.load(Ordering::Relaxed)
         };
         // Such a call may fail, and its caller repeats it.
         moved += cluster
             .migrate(&slot, to, async || {
-                let wanted = told() + 2;
-                traffic.until("calls are answered", || told() >= wanted).await;
+                let wanted = reported() + 2;
+                traffic.until("calls are answered", || reported() >= wanted).await;
             })
             .await;
         traffic.goes_on(100).await;
@@ -107,7 +107,7 @@ async fn migrated(times: usize) {
     assert!(moved > 0);
     let book = traffic.stop(&format!("the slot moved {times} times with {moved} keys in all")).await;
     let owner = cluster.owner().await;
-    is_as_told(&cluster.servers[owner].url(), &stage, &book).await;
+    is_as_acknowledged(&cluster.servers[owner].url(), &stage, &book).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,9 +148,9 @@ async fn lost(times: usize, waits: bool) {
     let book = traffic.stop(&format!("a master of the cluster killed {times} times, {how}")).await;
     let url = cluster.servers[cluster.owner().await].url();
     if waits {
-        is_as_told(&url, &stage, &book).await;
+        is_as_acknowledged(&url, &stage, &book).await;
     } else {
-        let lost = is_no_more_than_told(&url, &stage, &book).await;
+        let lost = is_at_most_acknowledged(&url, &stage, &book).await;
         println!("{lost} acknowledged events lost, {gone} reservations gone");
         assert!(lost + gone <= may_be_lost, "{lost} and {gone} lost, of {may_be_lost} that may be");
     }

@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 
-use crate::outside::{Watch, is_as_told};
+use crate::outside::{Watch, is_as_acknowledged};
 use crate::proxy::{CUTS, Proxy};
 use crate::stage::Stage;
 use crate::support::Redis;
@@ -28,7 +28,7 @@ async fn cut(times: usize) {
     let what = format!("connections cut {before} times before, {within} within and {after} after a script call");
     let book = traffic.stop(&what).await;
     watch.stop().await;
-    is_as_told(&redis.url(), &stage, &book).await;
+    is_as_acknowledged(&redis.url(), &stage, &book).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -238,8 +238,8 @@ async fn while_redis_is_away_reserves_pass_up_to_a_number_and_are_counted_once_w
     assert!(events.len() == 5 && events.iter().all(|event| event["degraded"] == true), "{events:?}");
     let report = node.api(ADMIN_KEY).get("reports/usage?userId=u").await.expect(200)["data"][0].clone();
     assert_eq!((&report["calls"], &report["degraded"]), (&json!(6), &json!(5)), "{report}");
-    let told = [("false", 1), ("true", 5)].map(|(is, calls)| (is.to_owned(), calls));
-    assert_eq!(exported(&redis, "degraded").await, told);
+    let reported = [("false", 1), ("true", 5)].map(|(is, calls)| (is.to_owned(), calls));
+    assert_eq!(exported(&redis, "degraded").await, reported);
     let denied = api.reserve(images("u", 6)).await;
     assert_eq!((&denied["allowed"], denied.get("degraded")), (&json!(false), None), "{denied}");
     assert_eq!(node.api("").get("/readyz").await.status, 200);
@@ -441,9 +441,9 @@ async fn without_a_journal_nothing_is_allowed_and_the_node_says_why() {
     let in_the_way = node.dir.path().join("degraded");
     fs::write(&in_the_way, "").unwrap();
     let key = configured(&node, "allow", "live").await;
-    let told = "cannot write the journal";
+    let reported = "cannot write the journal";
     eventually("it is reported while Redis is available", async || {
-        node.api("").get("/readyz").await.text.contains(told)
+        node.api("").get("/readyz").await.text.contains(reported)
     })
     .await;
     let api = node.api(&key);
@@ -452,7 +452,7 @@ async fn without_a_journal_nothing_is_allowed_and_the_node_says_why() {
     let refused = api.post("reserve", images("u", 1)).await;
     assert_eq!(refused.header("retry-after"), Some("1"));
     refused.problem(503, "store_unavailable");
-    node.logs(told).await;
+    node.logs(reported).await;
     assert_eq!(node.metric("quotagate_degraded_decisions_total{outcome=\"unwritable\"}").await, 1);
     fs::remove_file(in_the_way).unwrap();
     is_degraded(&api.reserve(images("u", 1)).await, &["images"]);

@@ -141,17 +141,17 @@ async fn counted_once(times: usize) {
     }
     goes_on(&shared.answered, 50).await;
     shared.stop.store(true, Ordering::Relaxed);
-    let mut told: BTreeMap<String, u64> = BTreeMap::new();
+    let mut reported: BTreeMap<String, u64> = BTreeMap::new();
     for caller in callers {
         for (user, spent) in caller.await.unwrap() {
-            *told.entry(user).or_default() += spent;
+            *reported.entry(user).or_default() += spent;
         }
     }
     for node in &nodes {
         node.is_caught_up().await;
     }
     let api = Api::at(&patient.url, &key);
-    for (user, spent) in &told {
+    for (user, spent) in &reported {
         let counter = api.counter(user, "images").await;
         assert_eq!((&counter["used"], &counter["held"]), (&json!(spent), &json!(0)), "{user}");
     }

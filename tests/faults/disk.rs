@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::atomic::Ordering;
 
 use crate::embedded::{self, server_id};
-use crate::outside::is_as_told;
+use crate::outside::is_as_acknowledged;
 use crate::stage::Stage;
 use crate::support::{eventually, folder};
 use crate::traffic::Traffic;
@@ -59,7 +59,7 @@ async fn filled(times: usize, appendfsync: &str) {
         traffic.goes_on(200).await;
     }
     let book = traffic.stop(&format!("the disk full {times} times, fsync {appendfsync}")).await;
-    is_as_told(&stage.redis_url, &stage, &book).await;
+    is_as_acknowledged(&stage.redis_url, &stage, &book).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use rand::RngExt;
 
-use crate::outside::{is_as_told, is_no_more_than_told};
+use crate::outside::{is_as_acknowledged, is_at_most_acknowledged};
 use crate::stage::{Build, Stage};
 use crate::support::seeds::choices;
 use crate::support::{connect, eventually};
@@ -35,7 +35,7 @@ async fn gateway_killed(times: usize, appendfsync: &str) {
     }
     traffic.goes_on(100).await;
     let book = traffic.stop(&format!("a gateway with its own Redis killed {times} times, fsync {appendfsync}")).await;
-    is_as_told(&stage.redis_url, &stage, &book).await;
+    is_as_acknowledged(&stage.redis_url, &stage, &book).await;
 }
 
 /// Kills the Redis server: the gateway restarts it.
@@ -56,10 +56,10 @@ async fn server_killed(times: usize, appendfsync: &str) {
     let gone = traffic.seen().gone.load(Ordering::Relaxed);
     let book = traffic.stop(&format!("the gateway's own Redis killed {times} times, fsync {appendfsync}")).await;
     if may_lose {
-        let lost = is_no_more_than_told(&stage.redis_url, &stage, &book).await;
+        let lost = is_at_most_acknowledged(&stage.redis_url, &stage, &book).await;
         println!("{lost} acknowledged events lost, {gone} reservations gone");
     } else {
-        is_as_told(&stage.redis_url, &stage, &book).await;
+        is_as_acknowledged(&stage.redis_url, &stage, &book).await;
     }
 }
 

@@ -78,7 +78,7 @@ fn spent_ns(process_id: &str) -> u64 {
 /// Reclaims expired holds batch by batch without other traffic; returns the processor time of each call (µs), from
 /// reading the request to writing the reply. Each expiry is written to the ledger, and to webhooks if `true`.
 #[cfg(target_os = "linux")]
-async fn batches(count: u64, told: bool) -> Vec<u64> {
+async fn batches(count: u64, reported: bool) -> Vec<u64> {
     let redis = Redis::start().await;
     let mut stage = staged(&redis).await;
     ended("u", count, &redis, &stage).await;
@@ -90,14 +90,14 @@ async fn batches(count: u64, told: bool) -> Vec<u64> {
     let (mut spent_us, mut taken) = (Vec::new(), 0);
     loop {
         let before_ns = spent_ns(&process_id);
-        let (reclaimed, more) = store.reclaim(&bucket, &owner, told).await.unwrap();
+        let (reclaimed, more) = store.reclaim(&bucket, &owner, reported).await.unwrap();
         spent_us.push((spent_ns(&process_id) - before_ns) / 1000);
         taken += reclaimed;
         if !more {
             break;
         }
     }
-    let batch = if told { 32 } else { 64 };
+    let batch = if reported { 32 } else { 64 };
     assert_eq!((taken, spent_us.len() as u64), (count + 1, taken.div_ceil(batch)), "in batches of {batch}");
     // The first call also loads the scripts.
     spent_us.remove(0);
@@ -105,7 +105,7 @@ async fn batches(count: u64, told: bool) -> Vec<u64> {
 }
 
 #[cfg(target_os = "linux")]
-fn told(what: &str, mut spent_us: Vec<u64>) {
+fn reported(what: &str, mut spent_us: Vec<u64>) {
     spent_us.sort_unstable();
     let of_100 = |share: usize| spent_us[(spent_us.len() - 1) * share / 100];
     println!(
@@ -122,7 +122,7 @@ fn told(what: &str, mut spent_us: Vec<u64>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batches_of_expired_holds_are_bounded() {
     for webhooks in [false, true] {
-        told(&format!("10,001 holds, webhooks {webhooks}"), batches(10_000, webhooks).await);
+        reported(&format!("10,001 holds, webhooks {webhooks}"), batches(10_000, webhooks).await);
     }
 }
 
@@ -137,13 +137,13 @@ async fn long_each_batch_of_100000_expired_holds_takes_redis_less_than_5_ms() {
         let mut least_us = Vec::new();
         for run in 0..RUNS {
             let spent_us = batches(HOLDS, webhooks).await;
-            told(&format!("run {run}, webhooks {webhooks}"), spent_us.clone());
+            reported(&format!("run {run}, webhooks {webhooks}"), spent_us.clone());
             least_us.resize(spent_us.len(), u64::MAX);
             for (least, spent) in least_us.iter_mut().zip(spent_us) {
                 *least = spent.min(*least);
             }
         }
-        told(&format!("100,001 holds, webhooks {webhooks}, the least of {RUNS} runs"), least_us.clone());
+        reported(&format!("100,001 holds, webhooks {webhooks}, the least of {RUNS} runs"), least_us.clone());
         assert!(least_us.iter().all(|spent| *spent <= MOST_US));
     }
 }

@@ -16,8 +16,8 @@ use crate::support::{Api, Redis, eventually};
 /// The name of a node in the list of nodes, once the node has registered itself.
 async fn name(redis: &Redis, stage: &Stage, place: usize) -> Option<String> {
     let url = stage.nodes.read().unwrap()[place].clone();
-    let told: Vec<String> = redis.run(&["HVALS", keys::NODES]).await;
-    let nodes = told.iter().map(|about| serde_json::from_str::<Value>(about).unwrap());
+    let reported: Vec<String> = redis.run(&["HVALS", keys::NODES]).await;
+    let nodes = reported.iter().map(|about| serde_json::from_str::<Value>(about).unwrap());
     let known = nodes.filter(|about| url.ends_with(about["address"].as_str().unwrap()));
     known.map(|about| about["id"].as_str().unwrap().to_owned()).next()
 }

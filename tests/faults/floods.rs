@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use crate::outside::is_as_told;
+use crate::outside::is_as_acknowledged;
 use crate::stage::{Build, IN_FLIGHT, Stage};
 use crate::support::{Redis, eventually, folder};
 use crate::traffic::Traffic;
@@ -129,7 +129,7 @@ async fn connected(wanted: usize) {
     if unavailable == 0 {
         assert_eq!(allowed, IN_FLIGHT);
     }
-    is_as_told(&redis.url(), &stage, &book).await;
+    is_as_acknowledged(&redis.url(), &stage, &book).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -204,7 +204,7 @@ async fn slow(count: usize, calls: u64) {
     assert_eq!(traffic.seen().unavailable.load(Ordering::Relaxed), 0, "no call is refused because of them");
     assert_eq!(traffic.seen().broken.load(Ordering::Relaxed), 0, "no connection is cut because of them");
     let book = traffic.stop(&format!("{count} slow readers and writers")).await;
-    is_as_told(&redis.url(), &stage, &book).await;
+    is_as_acknowledged(&redis.url(), &stage, &book).await;
     // A client that resumes reading finds the whole response.
     let reader = slow.iter_mut().skip(2).step_by(3).next().unwrap();
     for _ in 0..8 {
@@ -252,7 +252,7 @@ async fn large(callers: usize, times: usize) {
         let account = book.of(&format!("large_{caller}"));
         (account.tracked, account.events) = (times as u64, times as u64);
     }
-    is_as_told(&redis.url(), &stage, &book).await;
+    is_as_acknowledged(&redis.url(), &stage, &book).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -297,7 +297,7 @@ async fn hot(callers: u64, times: u64) {
     let mut book = traffic.stop("one hot user").await;
     let account = book.of("hot");
     (account.tracked, account.events) = (calls, calls);
-    is_as_told(&redis.url(), &stage, &book).await;
+    is_as_acknowledged(&redis.url(), &stage, &book).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use rand::RngExt;
 
 use crate::cluster::MASTERS;
-use crate::outside::{Watch, is_as_told};
+use crate::outside::{Watch, is_as_acknowledged};
 use crate::sentinel::Group;
 use crate::stage::{Build, Stage};
 use crate::support::Redis;
@@ -27,7 +27,7 @@ async fn killed(times: usize, mut stage: Stage, server_url: &str) {
     assert!(traffic.seen().broken.load(Ordering::Relaxed) > 0, "calls were cut");
     let book = traffic.stop(&format!("a gateway killed {times} times on {}", stage.redis_url)).await;
     watch.stop().await;
-    is_as_told(server_url, &stage, &book).await;
+    is_as_acknowledged(server_url, &stage, &book).await;
 }
 
 async fn on_one_server(times: usize) {

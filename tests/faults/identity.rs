@@ -227,8 +227,8 @@ async fn with_init_never_only_existing_data_are_served() {
     let (redis, dir) = (Redis::start().await, TempDir::new().unwrap());
     let (url, data_dir) = (redis.url(), dir.path().to_str().unwrap().to_owned());
     let never = [("QUOTAGATE_REDIS_URL", url.as_str()), ("QUOTAGATE_INIT", "never")];
-    let told = one_clear_line(&run(&["serve"], &never));
-    assert!(told.contains("Redis has no quotagate data, and QUOTAGATE_INIT=never"), "{told}");
+    let reported = one_clear_line(&run(&["serve"], &never));
+    assert!(reported.contains("Redis has no quotagate data, and QUOTAGATE_INIT=never"), "{reported}");
     assert_eq!(contents(&redis, "0").await, []);
     // Data of a release that stored no identity are accepted.
     let (node, ..) = furnished(&url).await;
@@ -259,10 +259,10 @@ async fn commands_beside_a_gateway_initialise_nothing() {
         &["whatif", "--plan", path, "--for", "free"],
     ] {
         let output = run(arguments, &[("QUOTAGATE_REDIS_URL", &url)]);
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success(), "{arguments:?}: {told}");
-        assert!(!told.contains("unexpected argument"), "{arguments:?}: {told}");
-        assert!(told.contains("Redis has no quotagate data"), "{arguments:?}: {told}");
+        let reported = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{arguments:?}: {reported}");
+        assert!(!reported.contains("unexpected argument"), "{arguments:?}: {reported}");
+        assert!(reported.contains("Redis has no quotagate data"), "{arguments:?}: {reported}");
     }
     assert_eq!(redis.run::<Vec<String>>(&["KEYS", "*"]).await, Vec::<String>::new());
     assert_eq!(redis.run::<Vec<redis::Value>>(&["FUNCTION", "LIST"]).await.len(), 0);

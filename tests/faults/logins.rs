@@ -2,7 +2,7 @@
 
 use quotagate::store::Store;
 
-use crate::outside::is_no_more_than_told;
+use crate::outside::is_at_most_acknowledged;
 use crate::sentinel::{Group, Guard};
 use crate::stage::Stage;
 use crate::traffic::Traffic;
@@ -28,7 +28,7 @@ async fn fails_over(mut group: Group, url: String, database: &str) {
     group.promote().await;
     traffic.goes_on(200).await;
     let book = traffic.stop("the master killed and the replica promoted, behind passwords").await;
-    let lost = is_no_more_than_told(&format!("{}{database}", group.replica.url()), &stage, &book).await;
+    let lost = is_at_most_acknowledged(&format!("{}{database}", group.replica.url()), &stage, &book).await;
     assert!(lost <= bound, "{lost} lost, of {bound} that may be");
 }
 
@@ -53,7 +53,7 @@ async fn a_master_with_a_password_behind_sentinels_without_one_fails_over() {
     fails_over(group, url, "").await;
 }
 
-async fn told(url: &str) -> Result<(), String> {
+async fn reported(url: &str) -> Result<(), String> {
     let store = Store::open(url, crate::support::PATIENCE).unwrap();
     store.check_server().await.map(drop).map_err(|error| format!("{error} {error:?}"))
 }
@@ -73,11 +73,14 @@ async fn a_rejected_login_is_explained_for_sentinels_and_master_without_password
         (":of-the-sentinels@", &right),
         (":guessed@", &right),
     ] {
-        let told = told(&group.url_as(login, more)).await.unwrap_err();
-        assert!(told.contains("sentinel_username and sentinel_password for the sentinels"), "{login} {more}: {told}");
-        assert!(!told.contains("of-the") && !told.contains("guessed"), "{told}");
+        let reported = reported(&group.url_as(login, more)).await.unwrap_err();
+        assert!(
+            reported.contains("sentinel_username and sentinel_password for the sentinels"),
+            "{login} {more}: {reported}"
+        );
+        assert!(!reported.contains("of-the") && !reported.contains("guessed"), "{reported}");
     }
-    assert_eq!(told(&group.url_as(&master, &right)).await, Ok(()));
+    assert_eq!(reported(&group.url_as(&master, &right)).await, Ok(()));
     let open = Group::guarded(&Guard { sentinel_password: Some(SENTINELS), ..Guard::default() }).await;
-    assert_eq!(told(&open.url_as("", &right)).await, Ok(()));
+    assert_eq!(reported(&open.url_as("", &right)).await, Ok(()));
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::outside::{Watch, is_as_told};
+use crate::outside::{Watch, is_as_acknowledged};
 use crate::stage::Stage;
 use crate::support::Redis;
 use crate::support::stored::amounts;
@@ -54,7 +54,7 @@ async fn filled(times: usize) {
         let account = book.of(&format!("full_{time}"));
         (account.charged, account.tracked, account.events) = (OPEN - 1, 1, OPEN);
     }
-    is_as_told(&redis.url(), &stage, &book).await;
+    is_as_acknowledged(&redis.url(), &stage, &book).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -131,7 +131,7 @@ async fn proven(redis_url: &str) {
 
 /// After all callers are done: Redis has counted exactly what they were answered, and every abandoned hold is released
 /// by its expiry.
-pub async fn is_as_told(redis_url: &str, stage: &Stage, book: &Book) {
+pub async fn is_as_acknowledged(redis_url: &str, stage: &Stage, book: &Book) {
     let mut connection = connect(redis_url).await.unwrap();
     assert!(book.events() > 0, "nothing was counted");
     let known: u64 = redis::cmd("ZCARD").arg("qg:{default:live}:users").query_async(&mut connection).await.unwrap();
@@ -176,7 +176,7 @@ pub async fn is_as_told(redis_url: &str, stage: &Stage, book: &Book) {
 
 /// For setups in which acknowledged calls may be lost: everything that is counted was acknowledged, nothing is counted
 /// twice, and the counters agree with their holds. Returns how many acknowledged events are not counted.
-pub async fn is_no_more_than_told(redis_url: &str, stage: &Stage, book: &Book) -> u64 {
+pub async fn is_at_most_acknowledged(redis_url: &str, stage: &Stage, book: &Book) -> u64 {
     let mut connection = connect(redis_url).await.unwrap();
     for (user, account) in &book.users {
         let owner = Owner::read(&mut connection, &format!("user:{user}")).await.unwrap();

@@ -24,11 +24,11 @@ const CALLERS: usize = 8;
 const BOUND: Duration = Duration::from_secs(3);
 
 /// Users whose only event was acknowledged, and when.
-type Told = Arc<Mutex<Vec<(String, Instant)>>>;
+type Acknowledged = Arc<Mutex<Vec<(String, Instant)>>>;
 
 #[derive(Debug, Default)]
 struct Outcome {
-    told: usize,
+    acknowledged: usize,
     lost: usize,
     /// How long before the power cut the oldest lost event was acknowledged.
     oldest: Duration,
@@ -89,9 +89,14 @@ impl Disk {
 }
 
 /// Tracks one event for each new user, as fast as calls are answered, until the flag is set.
-fn callers(stage: &Stage, time: usize, told: &Told, stop: &Arc<AtomicBool>) -> Vec<tokio::task::JoinHandle<()>> {
+fn callers(
+    stage: &Stage,
+    time: usize,
+    acknowledged: &Acknowledged,
+    stop: &Arc<AtomicBool>,
+) -> Vec<tokio::task::JoinHandle<()>> {
     let start = |caller: usize| {
-        let (told, stop) = (Arc::clone(told), Arc::clone(stop));
+        let (acknowledged, stop) = (Arc::clone(acknowledged), Arc::clone(stop));
         let (node, key) = (stage.nodes.read().unwrap()[0].clone(), stage.key.clone());
         tokio::spawn(async move {
             let http = crate::support::http().build().unwrap();
@@ -103,7 +108,7 @@ fn callers(stage: &Stage, time: usize, told: &Told, stop: &Arc<AtomicBool>) -> V
                 let request = http.post(format!("{node}/api/v1/track")).bearer_auth(&key);
                 let sent = request.json(&json!({"userId": user, "event": "job.run"})).send().await;
                 if sent.is_ok_and(|response| response.status() == 200) {
-                    told.lock().unwrap().push((user, Instant::now()));
+                    acknowledged.lock().unwrap().push((user, Instant::now()));
                 }
             }
         })
@@ -117,17 +122,17 @@ async fn cut(times: usize, appendfsync: &str, power: bool) -> Outcome {
     let (mut outcome, mut bytes) = (Outcome::default(), 0);
     let mut random = choices();
     for time in 0..times {
-        let (told, stop) = (Told::default(), Arc::new(AtomicBool::new(false)));
-        let callers = callers(&stage, time, &told, &stop);
+        let (acknowledged, stop) = (Acknowledged::default(), Arc::new(AtomicBool::new(false)));
+        let callers = callers(&stage, time, &acknowledged, &stop);
         // At a random moment between two syncs.
         let wanted = Duration::from_millis(random.random_range(1_100..2_600));
         let begun = Instant::now();
         eventually("events are counted for a while", || {
-            std::future::ready(begun.elapsed() >= wanted && told.lock().unwrap().len() >= 100)
+            std::future::ready(begun.elapsed() >= wanted && acknowledged.lock().unwrap().len() >= 100)
         })
         .await;
         // Events answered so far are safe after the next sync.
-        let safe = told.lock().unwrap().len();
+        let safe = acknowledged.lock().unwrap().len();
         let length = disk.length().await;
         eventually("it is synced", || std::future::ready(disk.synced() >= length)).await;
         let cut_at = Instant::now();
@@ -137,9 +142,9 @@ async fn cut(times: usize, appendfsync: &str, power: bool) -> Outcome {
             caller.await.unwrap();
         }
         disk.redis.start_again().await;
-        let told = std::mem::take(&mut *told.lock().unwrap());
+        let acknowledged = std::mem::take(&mut *acknowledged.lock().unwrap());
         let mut connection = disk.redis.connect().await;
-        for (place, (user, at)) in told.iter().enumerate() {
+        for (place, (user, at)) in acknowledged.iter().enumerate() {
             let key = format!("qg:{{default:live}}:account:user:{user}");
             let counted: bool = redis::cmd("EXISTS").arg(key).query_async(&mut connection).await.unwrap();
             assert!(counted || place >= safe, "{user} was synced, and is lost");
@@ -148,7 +153,7 @@ async fn cut(times: usize, appendfsync: &str, power: bool) -> Outcome {
                 outcome.oldest = outcome.oldest.max(cut_at.saturating_duration_since(*at));
             }
         }
-        outcome.told += told.len();
+        outcome.acknowledged += acknowledged.len();
         eventually("the gateway is connected again", || async {
             let event = json!({"userId": "again", "event": "job.run"});
             stage.answer("track", &format!("again-{time}"), &event).await.status() == 200
@@ -159,7 +164,7 @@ async fn cut(times: usize, appendfsync: &str, power: bool) -> Outcome {
     println!(
         "{what} {times} times, fsync {appendfsync}: {} of {} events lost with {bytes} bytes, the oldest acknowledged {} ms before",
         outcome.lost,
-        outcome.told,
+        outcome.acknowledged,
         outcome.oldest.as_millis()
     );
     let verified = verified(&stage.redis_url, "live").await;

@@ -85,7 +85,7 @@ impl Drop for Proxy {
 async fn carry(gateway: TcpStream, redis: UnixStream, orders: &Orders) -> std::io::Result<()> {
     let (mut from_gateway, mut to_gateway) = gateway.into_split();
     let (mut from_redis, mut to_redis) = redis.into_split();
-    let (mut asked, mut told) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    let (mut asked, mut reported) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
     let mut lose_answers = false;
     loop {
         tokio::select! {
@@ -111,8 +111,8 @@ async fn carry(gateway: TcpStream, redis: UnixStream, orders: &Orders) -> std::i
                     return Ok(());
                 }
             }
-            read = from_redis.read(&mut told) => {
-                let piece = &told[..read?];
+            read = from_redis.read(&mut reported) => {
+                let piece = &reported[..read?];
                 if piece.is_empty() {
                     return Ok(());
                 }

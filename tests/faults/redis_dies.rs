@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use rand::RngExt;
 
-use crate::outside::{Watch, is_as_told, is_no_more_than_told};
+use crate::outside::{Watch, is_as_acknowledged, is_at_most_acknowledged};
 use crate::stage::Stage;
 use crate::support::seeds::choices;
 use crate::support::{Redis, redis_program};
@@ -30,7 +30,7 @@ async fn killed(times: usize) {
     }
     let book = traffic.stop(&format!("Redis killed {times} times, fsync always")).await;
     watch.stop().await;
-    is_as_told(&redis.url(), &stage, &book).await;
+    is_as_acknowledged(&redis.url(), &stage, &book).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,7 +82,7 @@ async fn torn(times: usize) {
     let gone = traffic.seen().gone.load(Ordering::Relaxed);
     let book = traffic.stop(&format!("the end of the append-only file torn off {times} times")).await;
     watch.stop().await;
-    let lost = is_no_more_than_told(&redis.url(), &stage, &book).await;
+    let lost = is_at_most_acknowledged(&redis.url(), &stage, &book).await;
     println!("{lost} acknowledged events lost, {gone} reservations gone with what was torn off");
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::outside::{Watch, is_as_told};
+use crate::outside::{Watch, is_as_acknowledged};
 use crate::stage::{Build, HASTY_MS, Stage};
 use crate::support::Redis;
 use crate::traffic::Traffic;
@@ -36,7 +36,7 @@ async fn hung(times: usize, pause: Duration) -> u64 {
     let longest_ms = traffic.seen().longest_503_ms.load(Ordering::Relaxed);
     let book = traffic.stop(&format!("Redis paused {times} times for {pause:?}")).await;
     watch.stop().await;
-    is_as_told(&redis.url(), &stage, &book).await;
+    is_as_acknowledged(&redis.url(), &stage, &book).await;
     longest_ms
 }
 

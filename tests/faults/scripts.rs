@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::outside::{Watch, is_as_told};
+use crate::outside::{Watch, is_as_acknowledged};
 use crate::stage::Stage;
 use crate::support::Redis;
 use crate::traffic::Traffic;
@@ -19,7 +19,7 @@ async fn flushed(times: usize) {
     assert_eq!(traffic.seen().unavailable.load(Ordering::Relaxed), 0, "a missing script is sent again at once");
     let book = traffic.stop(&format!("scripts flushed {times} times")).await;
     watch.stop().await;
-    is_as_told(&redis.url(), &stage, &book).await;
+    is_as_acknowledged(&redis.url(), &stage, &book).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

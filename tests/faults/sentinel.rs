@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::outside::{is_as_told, is_no_more_than_told};
+use crate::outside::{is_as_acknowledged, is_at_most_acknowledged};
 use crate::preload::{Preload, clock_off, owned};
 use crate::stage::{Build, Stage};
 use crate::support::cluster::follows;
@@ -193,7 +193,7 @@ async fn promoted() {
     traffic.goes_on(300).await;
     let gone = traffic.seen().gone.load(Ordering::Relaxed);
     let book = traffic.stop("the master killed and the replica promoted").await;
-    let lost = is_no_more_than_told(&group.replica.url(), &stage, &book).await;
+    let lost = is_at_most_acknowledged(&group.replica.url(), &stage, &book).await;
     println!("{lost} acknowledged events lost, {gone} reservations gone, with replication not awaited");
     assert!(lost + gone <= bound, "{lost} and {gone} lost, of {bound} that may be");
 }
@@ -227,7 +227,7 @@ async fn awaited(environment: &[(String, String)], what: &str) {
     let _heir = group.heir().await;
     traffic.goes_on(300).await;
     let book = traffic.stop(what).await;
-    is_as_told(&group.replica.url(), &stage, &book).await;
+    is_as_acknowledged(&group.replica.url(), &stage, &book).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -38,7 +38,7 @@ impl Starting {
     }
 
     /// Waits until it has logged once why it is not ready, and keeps trying.
-    async fn has_told_why(&self) {
+    async fn has_logged_why(&self) {
         eventually("it logs why it waits", || async { self.log().contains("retrying for 10 s") }).await;
         let log = self.log();
         assert!(log.contains("the store is unavailable: "), "{log}");
@@ -50,7 +50,7 @@ impl Starting {
         let log = self.log();
         assert_eq!(log.matches("retrying for 10 s").count(), 1, "{log}");
         let gateway = self.process.await.unwrap();
-        let key = gateway.welcome.split("export QG_ADMIN=").nth(1).unwrap().split_whitespace().next().unwrap();
+        let key = gateway.welcome.split("export QUOTAGATE_KEY=").nth(1).unwrap().split_whitespace().next().unwrap();
         let made = gateway.call("POST", "keys", key, &json!({"kind": "secret", "mode": "live"})).await;
         let event = json!({"userId": "u", "event": "job.run"});
         let tracked: Value = gateway.call("POST", "track", made["key"].as_str().unwrap(), &event).await;
@@ -63,7 +63,7 @@ async fn a_gateway_that_starts_before_its_redis_waits_for_it() {
     let mut redis = Redis::start().await;
     redis.kill();
     let starting = Starting::begin(&redis, 0);
-    starting.has_told_why().await;
+    starting.has_logged_why().await;
     redis.start_again().await;
     starting.becomes_ready().await;
 }
@@ -73,7 +73,7 @@ async fn a_gateway_that_starts_before_the_replica_that_it_waits_for_follows_wait
     let (master, replica) = replicated().await;
     replica.hang();
     let starting = Starting::begin(&master, 1);
-    starting.has_told_why().await;
+    starting.has_logged_why().await;
     replica.wake();
     starting.becomes_ready().await;
 }

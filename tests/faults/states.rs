@@ -24,9 +24,9 @@ async fn refused(stage: &Stage, state: &str) {
     let held = json!({"userId": "u", "event": "image.render"});
     for number in 0..CALLS {
         let answer = stage.answer("reserve", &format!("{state}-{number}"), &held).await;
-        let told = (answer.status().as_u16(), answer.headers().contains_key("retry-after"));
+        let reported = (answer.status().as_u16(), answer.headers().contains_key("retry-after"));
         let problem: Value = answer.json().await.unwrap();
-        assert_eq!((told, &problem["code"]), ((503, true), &json!("store_unavailable")), "{state}: {problem}");
+        assert_eq!((reported, &problem["code"]), ((503, true), &json!("store_unavailable")), "{state}: {problem}");
     }
 }
 
@@ -36,9 +36,9 @@ async fn ready(stage: &Stage) -> (bool, String) {
     let http = crate::support::http().build().unwrap();
     let answer = http.get(format!("{node}/readyz")).send().await.unwrap();
     let is_ready = answer.status() == 200;
-    let told: Value = answer.json().await.unwrap();
-    assert_eq!(told["ready"], is_ready, "{told}");
-    (is_ready, told["warnings"].to_string())
+    let reported: Value = answer.json().await.unwrap();
+    assert_eq!(reported["ready"], is_ready, "{reported}");
+    (is_ready, reported["warnings"].to_string())
 }
 
 /// Checks that refused calls counted nothing and the next one is accepted.

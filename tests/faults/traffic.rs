@@ -321,5 +321,5 @@ async fn a_call_whose_gateway_has_ended_unnoticed_is_repeated_at_another() {
     let shared = Arc::clone(&traffic.shared);
     let book = traffic.stop("a gateway that ended unnoticed").await;
     assert!(shared.seen.broken.load(Ordering::Relaxed) > 0, "the call was given up");
-    crate::outside::is_as_told(&redis.url(), &stage, &book).await;
+    crate::outside::is_as_acknowledged(&redis.url(), &stage, &book).await;
 }

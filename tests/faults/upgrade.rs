@@ -7,7 +7,7 @@ use std::process::Command;
 
 use quotagate::store::client::library::Library;
 
-use crate::outside::{Watch, is_as_told};
+use crate::outside::{Watch, is_as_acknowledged};
 use crate::stage::{Build, Stage};
 use crate::support::{Redis, folder};
 use crate::traffic::Traffic;
@@ -64,7 +64,7 @@ async fn rolled(times: usize) {
     assert_eq!(known(&redis).await, (true, 1), "both versions have served");
     let book = traffic.stop(&format!("all gateways replaced {times} times by ones with other scripts")).await;
     watch.stop().await;
-    is_as_told(&redis.url(), &stage, &book).await;
+    is_as_acknowledged(&redis.url(), &stage, &book).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

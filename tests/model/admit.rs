@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::call::{Name, Told};
+use super::call::{Name, Reply};
 use super::rules::{Enforcement, Group, Item, Measure, Ms, Period, Window};
 use super::state::{Entry, Model, Request, RequestStatus, Reservation, Status};
 
@@ -185,16 +185,16 @@ impl Model {
     /// When the first hold expires of a group that limits reservations in flight.
     fn first_end(&self, matched: &Matched) -> Option<Ms> {
         let name = (matched.owner.clone(), matched.group.id);
-        let (serial, _) = self.resolve(&name, matched.window);
+        let (window_seq, _) = self.resolve(&name, matched.window);
         let live = self.reservations.values().filter(|it| it.status == Status::Held && it.expires_ms > self.now_ms);
         let of_it = live.filter(|it| {
-            it.held.iter().any(|entry| entry.owner == name.0 && entry.group == name.1 && entry.serial == serial)
+            it.held.iter().any(|entry| entry.owner == name.0 && entry.group == name.1 && entry.window_seq == window_seq)
         });
         of_it.map(|it| it.expires_ms).min()
     }
 
     /// The denial, unless the amounts fit.
-    fn denial(&self, admission: &Admission) -> Option<Told> {
+    fn denial(&self, admission: &Admission) -> Option<Reply> {
         let lacking: Vec<&Matched> = admission.matched.iter().filter(|matched| self.lacks(matched)).collect();
         if lacking.is_empty() && admission.refusal.is_none() {
             return None;
@@ -241,7 +241,7 @@ impl Model {
         }
         let lifted = lifts.into_iter().collect::<Option<Vec<Ms>>>().and_then(|lifts| lifts.into_iter().max());
         let closed = admission.closed.iter().map(|(group, ..)| group.id.to_owned());
-        Some(Told {
+        Some(Reply {
             allowed: Some(false),
             reasons: vec![(*reason).to_owned()],
             denied_by,
@@ -249,12 +249,12 @@ impl Model {
             groups: admission.matched.iter().map(|matched| matched.group.id.to_owned()).chain(closed).collect(),
             retry_ms: lifted.map(|at| (at - self.now_ms).max(1)),
             counters: self.stands_of(admission),
-            ..Told::ok()
+            ..Reply::ok()
         })
     }
 
     /// Like [`Model::denial`]. If only an approval is missing, it is requested.
-    fn deny(&mut self, admission: &Admission) -> Option<Told> {
+    fn deny(&mut self, admission: &Admission) -> Option<Reply> {
         let mut denial = self.denial(admission)?;
         if denial.reasons == ["approval_required"] {
             let lacking: Vec<&Matched> = admission.matched.iter().filter(|matched| self.lacks(matched)).collect();
@@ -270,18 +270,18 @@ impl Model {
 
     fn open_request(&mut self, matched: &Matched) -> &'static str {
         let name = (matched.owner.clone(), matched.group.id);
-        let (serial, change) = self.resolve(&name, matched.window);
+        let (window_seq, change) = self.resolve(&name, matched.window);
         let counted = matches!(change, super::state::Change::Same | super::state::Change::Moved);
         let counter = self.counter(&name);
         let known = counter.request.as_ref().filter(|request| {
-            let here = request.serial == serial && (counted || request.window == matched.window);
+            let here = request.window_seq == window_seq && (counted || request.window == matched.window);
             here && request.status != RequestStatus::Approved
         });
         match known.map(|request| request.status) {
             Some(RequestStatus::Rejected) => "rejected",
             Some(_) => "open",
             None => {
-                counter.request = Some(Request { serial, window: matched.window, status: RequestStatus::Open });
+                counter.request = Some(Request { window_seq, window: matched.window, status: RequestStatus::Open });
                 "open"
             }
         }
@@ -299,26 +299,26 @@ impl Model {
         matched
             .map(|it| {
                 let name = (it.owner.clone(), it.group.id);
-                let serial = self.enter(&name, it.window);
-                self.watch(&it.group, &name, serial);
-                Entry { owner: it.owner.clone(), group: it.group.id, serial, amount: it.amount }
+                let window_seq = self.enter(&name, it.window);
+                self.watch(&it.group, &name, window_seq);
+                Entry { owner: it.owner.clone(), group: it.group.id, window_seq, amount: it.amount }
             })
             .collect()
     }
 
-    fn passed(&self, admission: &Admission) -> Told {
+    fn passed(&self, admission: &Admission) -> Reply {
         let groups = admission.matched.iter().map(|matched| matched.group.id.to_owned()).collect();
-        Told { allowed: Some(true), groups, counters: self.stands_of(admission), ..Told::ok() }
+        Reply { allowed: Some(true), groups, counters: self.stands_of(admission), ..Reply::ok() }
     }
 
-    pub fn reserve(&mut self, name: Name, asked: Asked<'_>, ttl_ms: Ms) -> Told {
+    pub fn reserve(&mut self, name: Name, asked: Asked<'_>, ttl_ms: Ms) -> Reply {
         let admission = self.admission(asked, Purpose::Ask);
         if let Some(denial) = self.deny(&admission) {
             return denial;
         }
         let observed = self.observed(&admission);
         if admission.matched.is_empty() {
-            return Told { observed, ..self.passed(&admission) };
+            return Reply { observed, ..self.passed(&admission) };
         }
         let held = self.enter_all(&admission);
         // The rules are those of the plan, without the user's own limits.
@@ -340,44 +340,44 @@ impl Model {
             charged: Vec::new(),
         };
         self.reservations.insert(name, reservation);
-        Told { expires_ms: Some(expires_ms), observed, ..self.passed(&admission) }
+        Reply { expires_ms: Some(expires_ms), observed, ..self.passed(&admission) }
     }
 
-    pub fn can_use(&self, asked: Asked<'_>) -> Told {
+    pub fn can_use(&self, asked: Asked<'_>) -> Reply {
         let admission = self.admission(asked, Purpose::Ask);
-        let told = self.denial(&admission);
-        let told = told.unwrap_or_else(|| Told { observed: self.observed(&admission), ..self.passed(&admission) });
+        let reply = self.denial(&admission);
+        let reply = reply.unwrap_or_else(|| Reply { observed: self.observed(&admission), ..self.passed(&admission) });
         // The answer contains nothing else.
-        Told { denied_by: BTreeMap::new(), counters: Vec::new(), retry_ms: None, ..told }
+        Reply { denied_by: BTreeMap::new(), counters: Vec::new(), retry_ms: None, ..reply }
     }
 
-    pub fn track(&mut self, asked: Asked<'_>, enforce: bool) -> Told {
+    pub fn track(&mut self, asked: Asked<'_>, enforce: bool) -> Reply {
         let mut admission = self.admission(asked, if enforce { Purpose::Ask } else { Purpose::Tell });
         admission.matched.retain(|matched| !matched.group.is_concurrent());
         if enforce && let Some(denial) = self.deny(&admission) {
             let code = denial.reasons[0].clone();
-            return Told { status: 429, code, allowed: None, ..denial };
+            return Reply { status: 429, code, allowed: None, ..denial };
         }
         let observed = if enforce { self.observed(&admission) } else { BTreeMap::new() };
-        Told { observed, ..self.count(asked.user, &admission, |used, amount| used + amount) }
+        Reply { observed, ..self.count(asked.user, &admission, |used, amount| used + amount) }
     }
 
-    pub fn give_back(&mut self, asked: Asked<'_>) -> Told {
+    pub fn give_back(&mut self, asked: Asked<'_>) -> Reply {
         let admission = self.admission(asked, Purpose::GiveBack);
         self.count(asked.user, &admission, u64::saturating_sub)
     }
 
-    fn count(&mut self, user: &str, admission: &Admission, change: impl Fn(u64, u64) -> u64) -> Told {
+    fn count(&mut self, user: &str, admission: &Admission, change: impl Fn(u64, u64) -> u64) -> Reply {
         let mut passed = BTreeSet::new();
-        for (Entry { owner, group, serial, amount }, matched) in
+        for (Entry { owner, group, window_seq, amount }, matched) in
             self.enter_all(admission).into_iter().zip(&admission.matched)
         {
             let name = (owner, group);
-            let account = self.accounts.get_mut(&(name.clone(), serial)).unwrap();
+            let account = self.accounts.get_mut(&(name.clone(), window_seq)).unwrap();
             let before = account.used;
             account.used = change(before, amount);
             if matched.group.quota.is_some() && !matched.group.alerts.is_empty() {
-                passed.extend(self.passed_since(&name, serial, before));
+                passed.extend(self.passed_since(&name, window_seq, before));
             }
         }
         let over = |matched: &Matched| {
@@ -393,11 +393,11 @@ impl Model {
         } else {
             "matched"
         };
-        Told { allowed: None, word: word.to_owned(), passed, ..self.passed(admission) }
+        Reply { allowed: None, word: word.to_owned(), passed, ..self.passed(admission) }
     }
 
     /// Extends the expiry, the amount, or both.
-    pub fn extend(&mut self, of: Name, quantity: Option<u64>, ttl_ms: Option<Ms>) -> Told {
+    pub fn extend(&mut self, of: Name, quantity: Option<u64>, ttl_ms: Option<Ms>) -> Reply {
         let Some(before) = self.reservations.get(&of).cloned() else { return Self::unknown() };
         if before.status != Status::Held {
             return if self.is_gone(&before) { Self::expired() } else { Self::not_pending() };
@@ -407,13 +407,14 @@ impl Model {
         }
         let admission = self.enlargement(&before, quantity);
         if let Some(denial) = self.deny(&admission) {
-            return Told { expires_ms: Some(before.expires_ms), ..denial };
+            return Reply { expires_ms: Some(before.expires_ms), ..denial };
         }
         let observed = self.observed(&admission);
         for new in self.enter_all(&admission) {
             let held = &mut self.reservations.get_mut(&of).unwrap().held;
-            let same =
-                |entry: &&mut Entry| (&entry.owner, entry.group, entry.serial) == (&new.owner, new.group, new.serial);
+            let same = |entry: &&mut Entry| {
+                (&entry.owner, entry.group, entry.window_seq) == (&new.owner, new.group, new.window_seq)
+            };
             match held.iter_mut().find(same) {
                 Some(entry) => entry.amount += new.amount,
                 None => held.push(new),
@@ -433,19 +434,19 @@ impl Model {
         }
         let expires_ms = Some(it.expires_ms);
         if enlarged {
-            return Told { expires_ms, observed, ..self.passed(&admission) };
+            return Reply { expires_ms, observed, ..self.passed(&admission) };
         }
-        Told { expires_ms, observed, allowed: Some(true), ..self.all_of(of) }
+        Reply { expires_ms, observed, allowed: Some(true), ..self.all_of(of) }
     }
 
     /// The current state of all groups of a reservation for its user.
-    pub fn all_of(&self, of: Name) -> Told {
+    pub fn all_of(&self, of: Name) -> Reply {
         let it = &self.reservations[&of];
         let groups: std::collections::BTreeSet<String> =
             it.held.iter().chain(&it.charged).map(|entry| entry.group.to_owned()).collect();
         // All items of a call belong to one team.
         let counters = self.stands(&it.user, it.items[0].labels, |group| groups.contains(group.id));
-        Told { groups, counters, ..Told::ok() }
+        Reply { groups, counters, ..Reply::ok() }
     }
 
     fn enlargement(&self, it: &Reservation, quantity: Option<u64>) -> Admission {

@@ -9,10 +9,10 @@ use super::state::{Change, CounterName, Model};
 pub struct Watch {
     quota: u64,
     percents: &'static [u64],
-    serial: u64,
+    window_seq: u64,
     limit: u64,
     /// The highest reported percentage.
-    told: u64,
+    reply: u64,
 }
 
 fn is_passed(percent: u64, limit: u64, used: u64) -> bool {
@@ -22,48 +22,48 @@ fn is_passed(percent: u64, limit: u64, used: u64) -> bool {
 impl Watch {
     /// The state for the current window and limit. A percentage passed under another limit is not reported under this
     /// one.
-    fn brought_up(mut self, serial: u64, granted: u64, used: u64) -> Self {
+    fn brought_up(mut self, window_seq: u64, granted: u64, used: u64) -> Self {
         let limit = self.quota + granted;
-        if self.serial != serial {
-            self.told = 0;
+        if self.window_seq != window_seq {
+            self.reply = 0;
         } else if self.limit != limit {
             let passed = self.percents.iter().filter(|percent| limit > 0 && is_passed(**percent, limit, used));
-            self.told = passed.max().copied().unwrap_or(0);
+            self.reply = passed.max().copied().unwrap_or(0);
         }
-        (self.serial, self.limit) = (serial, limit);
+        (self.window_seq, self.limit) = (window_seq, limit);
         self
     }
 }
 
 impl Model {
     /// Updates the state with the group's current alerts, before a call counts.
-    pub fn watch(&mut self, group: &Group, name: &CounterName, serial: u64) {
+    pub fn watch(&mut self, group: &Group, name: &CounterName, window_seq: u64) {
         let Some(quota) = group.quota.filter(|_| !group.alerts.is_empty()) else {
             // The group has no alerts any more. What was reported is kept, in case they are added again.
             self.counter(name).watch.iter_mut().for_each(|watch| watch.percents = &[]);
             return;
         };
-        let (granted, used) = (self.granted(name, (serial, Change::Same)), self.used(name, serial));
+        let (granted, used) = (self.granted(name, (window_seq, Change::Same)), self.used(name, window_seq));
         let counter = self.counter(name);
-        let new = Watch { quota, percents: group.alerts, serial: 0, limit: 0, told: 0 };
+        let new = Watch { quota, percents: group.alerts, window_seq: 0, limit: 0, reply: 0 };
         let known = counter.watch.take().map_or(new, |known| Watch { quota, percents: group.alerts, ..known });
-        counter.watch = Some(known.brought_up(serial, granted, used));
+        counter.watch = Some(known.brought_up(window_seq, granted, used));
     }
 
     /// The alerts that a counter passes with what was used since `before`.
-    pub fn passed_since(&mut self, name: &CounterName, serial: u64, before: u64) -> Vec<(String, u64)> {
-        let (granted, used) = (self.granted(name, (serial, Change::Same)), self.used(name, serial));
+    pub fn passed_since(&mut self, name: &CounterName, window_seq: u64, before: u64) -> Vec<(String, u64)> {
+        let (granted, used) = (self.granted(name, (window_seq, Change::Same)), self.used(name, window_seq));
         let counter = self.counter(name);
         let Some(watch) = counter.watch.take_if(|watch| used > before && !watch.percents.is_empty()) else {
             return Vec::new();
         };
-        let mut watch = watch.brought_up(serial, granted, before);
+        let mut watch = watch.brought_up(window_seq, granted, before);
         let passed = watch
             .percents
             .iter()
-            .filter(|percent| watch.limit > 0 && **percent > watch.told && is_passed(**percent, watch.limit, used));
+            .filter(|percent| watch.limit > 0 && **percent > watch.reply && is_passed(**percent, watch.limit, used));
         let passed: Vec<u64> = passed.copied().collect();
-        watch.told = passed.last().copied().unwrap_or(watch.told);
+        watch.reply = passed.last().copied().unwrap_or(watch.reply);
         counter.watch = Some(watch);
         passed.into_iter().map(|percent| (name.1.to_owned(), percent)).collect()
     }

@@ -1,7 +1,7 @@
 //! Applies one call, or its repetition, to the model.
 
 use super::admit::Asked;
-use super::call::{Call, Name, Told};
+use super::call::{Call, Name, Reply};
 use super::rules::{MINUTE_MS, Ms};
 use super::state::{GRACE_MS, Model, Status};
 use super::users::Upsert;
@@ -9,16 +9,16 @@ use super::users::Upsert;
 impl Model {
     /// The expected answer to a call. A call whose idempotency key was answered before gets the same answer, or an
     /// error if it is a different call.
-    pub fn apply(&mut self, name: Name, keyed: bool, call: &Call) -> Told {
-        if keyed && let Some((first, told)) = self.done.get(&name) {
-            return if first == call { told.clone() } else { Told::problem(409, "idempotency_key_reused") };
+    pub fn apply(&mut self, name: Name, keyed: bool, call: &Call) -> Reply {
+        if keyed && let Some((first, reply)) = self.done.get(&name) {
+            return if first == call { reply.clone() } else { Reply::problem(409, "idempotency_key_reused") };
         }
-        let told = self.decide(name, call);
+        let reply = self.decide(name, call);
         // A refusal is decided again, and a repetition that is recognized by the state need not be stored.
-        if keyed && matches!(told.status, 200 | 201 | 429) && !told.replayed {
-            self.done.insert(name, (call.clone(), told.clone()));
+        if keyed && matches!(reply.status, 200 | 201 | 429) && !reply.replayed {
+            self.done.insert(name, (call.clone(), reply.clone()));
         }
-        told
+        reply
     }
 
     /// Whether this call was answered before, so that it is not decided again.
@@ -26,7 +26,7 @@ impl Model {
         keyed && self.done.contains_key(&name)
     }
 
-    fn decide(&mut self, name: Name, call: &Call) -> Told {
+    fn decide(&mut self, name: Name, call: &Call) -> Reply {
         match call {
             Call::Reserve { user, items, ttl_ms } => self.reserve(name, Asked { user, items }, *ttl_ms),
             Call::CanUse { user, items } => self.can_use(Asked { user, items }),
@@ -36,16 +36,16 @@ impl Model {
             Call::Track { user, item, enforce } => self.track(Asked { user, items: &[*item] }, *enforce),
             Call::GiveBack { user, item } => self.give_back(Asked { user, items: &[*item] }),
             Call::Refund { user, of, quantity, steps } => self.refund(user, *of, *quantity, *steps),
-            Call::Usage { user, labels } => Told {
+            Call::Usage { user, labels } => Reply {
                 word: self.plan_id(user).unwrap_or_default().to_owned(),
                 counters: self.stands(user, *labels, |_| true),
-                ..Told::ok()
+                ..Reply::ok()
             },
             Call::Time { now_ms } if *now_ms >= self.now_ms => {
                 self.now_ms = *now_ms;
-                Told::ok()
+                Reply::ok()
             }
-            Call::Time { .. } => Told::problem(400, "invalid_request"),
+            Call::Time { .. } => Reply::problem(400, "invalid_request"),
             Call::Subscribe { user, plan, started_ms, cycle_ms, ends_ms, limits, reset } => {
                 let (started_ms, cycle_ms, ends_ms) = (*started_ms, *cycle_ms, *ends_ms);
                 self.subscribe(user, Upsert { plan, started_ms, cycle_ms, ends_ms, limits: *limits, reset: *reset })

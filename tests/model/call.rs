@@ -146,7 +146,7 @@ pub struct Stand {
 
 /// The compared parts of an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Told {
+pub struct Reply {
     pub status: u16,
     pub code: String,
     pub allowed: Option<bool>,
@@ -169,7 +169,7 @@ pub struct Told {
     pub counters: Vec<Stand>,
 }
 
-impl Told {
+impl Reply {
     pub fn ok() -> Self {
         Self { status: 200, ..Self::default() }
     }
@@ -216,8 +216,8 @@ fn stand(counter: &Value) -> Stand {
     }
 }
 
-fn threshold(told: &Value) -> (String, u64) {
-    (told["groupId"].as_str().unwrap().to_owned(), told["percent"].as_u64().unwrap())
+fn threshold(reply: &Value) -> (String, u64) {
+    (reply["groupId"].as_str().unwrap().to_owned(), reply["percent"].as_u64().unwrap())
 }
 
 fn pairs(owner: &str) -> BTreeMap<&str, &str> {
@@ -262,7 +262,7 @@ fn limits_body((group, quota): (&str, Option<u64>)) -> Value {
 
 impl Call {
     /// What the gateway answered.
-    pub fn read(&self, answer: &Answer) -> Told {
+    pub fn read(&self, answer: &Answer) -> Reply {
         let json = if answer.json["decision"].is_object() { &answer.json["decision"] } else { &answer.json };
         let counters = json["counters"].as_array().into_iter().flatten();
         let mut counters: Vec<Stand> = counters.map(stand).collect();
@@ -282,7 +282,7 @@ impl Call {
             _ => ["status", "matchStatus"].iter().filter_map(|name| json[*name].as_str()).collect(),
         };
         let flag = |name: &str| json[name].as_bool().unwrap_or(false);
-        Told {
+        Reply {
             status: answer.status,
             code: answer.json["code"].as_str().unwrap_or_default().to_owned(),
             // Of a denial that is a problem the code says it.

@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 
-use super::call::{Call, Name, Stand, Told};
+use super::call::{Call, Name, Reply, Stand};
 use super::limits::OwnLimit;
 use super::order::{Timed, explain};
 use super::outside;
@@ -38,7 +38,7 @@ struct Made {
     name: Name,
     keyed: bool,
     call: Call,
-    told: Told,
+    reply: Reply,
 }
 
 /// The state that all clients share.
@@ -85,9 +85,9 @@ impl Crowd<'_> {
         let sent = self.ticks.fetch_add(1, Ordering::SeqCst);
         let answer = send(self.scene, node, keyed.then_some(name), &call, request).await;
         let answered = self.ticks.fetch_add(1, Ordering::SeqCst);
-        let told = reduced(&call, call.read(&answer));
+        let reply = reduced(&call, call.read(&answer));
         self.remember(name, &call, &answer);
-        self.history.lock().unwrap().push(Timed { sent, answered, call: Made { name, keyed, call, told } });
+        self.history.lock().unwrap().push(Timed { sent, answered, call: Made { name, keyed, call, reply } });
         answer
     }
 
@@ -206,31 +206,31 @@ impl Crowd<'_> {
 }
 
 /// The parts of an answer that the deciding step itself returned.
-fn decided(call: &Call, told: Told, repeats: bool) -> Told {
-    let told = reduced(call, told);
+fn decided(call: &Call, reply: Reply, repeats: bool) -> Reply {
+    let reply = reduced(call, reply);
     if repeats {
-        return Told { expires_ms: None, ..told.lasting() };
+        return Reply { expires_ms: None, ..reply.lasting() };
     }
     let settles = matches!(call, Call::Commit { .. } | Call::Release { .. } | Call::Refund { .. });
-    let denied = told.allowed == Some(false);
-    let mut told = told;
+    let denied = reply.allowed == Some(false);
+    let mut reply = reply;
     if settles {
-        for stand in &mut told.counters {
+        for stand in &mut reply.counters {
             *stand = Stand { quota: None, remaining: None, overage: 0, ..stand.clone() };
         }
     }
     if denied && matches!(call, Call::Extend { .. }) {
-        told.expires_ms = None;
+        reply.expires_ms = None;
     }
-    told
+    reply
 }
 
 fn step(model: &Model, made: &Made) -> Option<Model> {
-    let Made { name, keyed, call, told } = made;
+    let Made { name, keyed, call, reply } = made;
     let repeats = model.repeats(*name, *keyed);
     let mut model = model.clone();
     let expected = model.apply(*name, *keyed, call);
-    (decided(call, told.clone(), repeats) == decided(call, expected, repeats)).then_some(model)
+    (decided(call, reply.clone(), repeats) == decided(call, expected, repeats)).then_some(model)
 }
 
 /// The user to whose order a call belongs, or `None` if it belongs to every user's.
@@ -346,8 +346,8 @@ impl Crowd<'_> {
             let own = history.iter().filter(|timed| subject(&timed.call.call, &history).is_none_or(|of| of == user));
             let mut own: Vec<Timed<Made>> = own.cloned().collect();
             own.sort_by_key(|timed| timed.sent);
-            let denied = |told: &Told| told.allowed == Some(false) || told.status == 429;
-            figures.denied += own.iter().filter(|timed| denied(&timed.call.told)).count();
+            let denied = |reply: &Reply| reply.allowed == Some(false) || reply.status == 429;
+            figures.denied += own.iter().filter(|timed| denied(&timed.call.reply)).count();
             for (place, one) in own.iter().enumerate() {
                 figures.overlapping += own[place + 1..].iter().filter(|other| other.sent < one.answered).count();
             }
@@ -358,13 +358,13 @@ impl Crowd<'_> {
 }
 
 fn tell(user: &str, calls: &[Timed<Made>], longest: &[usize]) -> String {
-    let told = calls.iter().enumerate().map(|(place, timed)| {
-        let Timed { sent, answered, call: Made { name, keyed, call, told } } = timed;
+    let reply = calls.iter().enumerate().map(|(place, timed)| {
+        let Timed { sent, answered, call: Made { name, keyed, call, reply } } = timed;
         let at = longest.iter().position(|known| *known == place);
         let at = at.map_or_else(|| "-".to_owned(), |at| at.to_string());
         let key = if *keyed { " keyed" } else { "" };
-        format!("{at:>3} [{sent}, {answered}] {name}{key} {call:?}\n      {told:?}")
+        format!("{at:>3} [{sent}, {answered}] {name}{key} {call:?}\n      {reply:?}")
     });
-    let told: Vec<String> = told.collect();
-    format!("no order explains the calls of {user}; the longest found is numbered\n{}", told.join("\n"))
+    let reply: Vec<String> = reply.collect();
+    format!("no order explains the calls of {user}; the longest found is numbered\n{}", reply.join("\n"))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::admit::Admission;
-use super::call::Told;
+use super::call::Reply;
 use super::rules::{Group, Ms, Scope};
 use super::state::Model;
 
@@ -43,25 +43,25 @@ impl Model {
     }
 
     /// Sets the limit of an owner, or removes it.
-    pub fn limit(&mut self, owner: &str, group: &'static str, limit: Option<OwnLimit>) -> Told {
+    pub fn limit(&mut self, owner: &str, group: &'static str, limit: Option<OwnLimit>) -> Reply {
         let groups = self.rules.plans.values().chain(self.rules.policies.values()).flat_map(|plan| &plan.groups);
         let Some(known) = groups.into_iter().find(|known| known.id == group) else {
-            return Told::problem(404, "not_found");
+            return Reply::problem(404, "not_found");
         };
         let is_past = limit.is_some_and(|limit| limit.until_ms.is_some_and(|until_ms| until_ms <= self.now_ms));
         if !known.scope.is_of(owner) || is_past {
-            return Told::problem(400, "invalid_request");
+            return Reply::problem(400, "invalid_request");
         }
         let name = (owner.to_owned(), group);
         match limit {
             Some(limit) => {
                 self.limits.insert(name, limit);
-                Told::ok()
+                Reply::ok()
             }
-            None if self.own_limit(owner, group).is_none() => Told::problem(404, "not_found"),
+            None if self.own_limit(owner, group).is_none() => Reply::problem(404, "not_found"),
             None => {
                 self.limits.remove(&name);
-                Told { status: 204, ..Told::default() }
+                Reply { status: 204, ..Reply::default() }
             }
         }
     }

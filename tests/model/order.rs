@@ -92,7 +92,7 @@ impl<C, F> Search<'_, C, F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::call::{Call, Told};
+    use crate::model::call::{Call, Reply};
     use crate::model::rules::{Item, Labels};
     use crate::model::settle::Actual;
     use crate::model::setup::{rules, start_ms};
@@ -185,20 +185,20 @@ mod tests {
         ];
         let first = Model::new(start_ms(), rules("app", false, false));
         let mut model = first.clone();
-        let told: Vec<Told> = calls.iter().enumerate().map(|(name, call)| model.apply(name, false, call)).collect();
-        let step = |model: &Model, (name, call, told): &(usize, Call, Told)| {
+        let reply: Vec<Reply> = calls.iter().enumerate().map(|(name, call)| model.apply(name, false, call)).collect();
+        let step = |model: &Model, (name, call, reply): &(usize, Call, Reply)| {
             let mut model = model.clone();
-            (model.apply(*name, false, call) == *told).then_some(model)
+            (model.apply(*name, false, call) == *reply).then_some(model)
         };
         let history = |wrong: Option<usize>| {
-            let calls = calls.iter().zip(&told).enumerate().map(|(name, (call, told))| {
-                let mut told = told.clone();
+            let calls = calls.iter().zip(&reply).enumerate().map(|(name, (call, reply))| {
+                let mut reply = reply.clone();
                 if wrong == Some(name) {
-                    told.allowed = told.allowed.map(|allowed| !allowed);
-                    told.word.push('!');
+                    reply.allowed = reply.allowed.map(|allowed| !allowed);
+                    reply.word.push('!');
                 }
                 let at = 2 * name as u64;
-                Timed { sent: at, answered: at + 1, call: (name, call.clone(), told) }
+                Timed { sent: at, answered: at + 1, call: (name, call.clone(), reply) }
             });
             calls.collect::<Vec<_>>()
         };

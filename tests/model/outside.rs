@@ -43,7 +43,7 @@ impl Owner {
         of_window.map(|parts| parts[2].parse::<u64>().unwrap()).sum()
     }
 
-    fn told(&self) -> String {
+    fn reply(&self) -> String {
         format!("{} {:?} {:?}", self.name, self.fields, self.holds)
     }
 }
@@ -70,7 +70,7 @@ async fn owners(redis: &Redis, app: &str) -> Vec<Owner> {
 pub async fn holds_add_up(redis: &Redis, app: &str) -> Result<(), String> {
     for owner in owners(redis, app).await {
         if let Some(group) = owner.groups().find(|group| owner.figure(group, "held") != owner.sum(group, 0)) {
-            return Err(format!("held of {group} is not the sum of its holds: {}", owner.told()));
+            return Err(format!("held of {group} is not the sum of its holds: {}", owner.reply()));
         }
     }
     Ok(())
@@ -87,21 +87,21 @@ pub async fn look(redis: &Redis, model: &Model) -> Result<(), String> {
         for group in owner.groups() {
             let name = model.counters.keys().find(|name| name.0 == owner.name && name.1 == group);
             let Some(name) = name else {
-                return Err(format!("nothing was counted in {group}, and yet it is there: {}", owner.told()));
+                return Err(format!("nothing was counted in {group}, and yet it is there: {}", owner.reply()));
             };
-            let serial = model.serial(name);
-            let told = (owner.figure(group, "used"), owner.figure(group, "held"), owner.sum(group, model.now_ms));
-            let expected = (model.used(name, serial), owner.sum(group, 0), model.held(name, serial));
-            if told != expected {
+            let window_seq = model.window_seq(name);
+            let reply = (owner.figure(group, "used"), owner.figure(group, "held"), owner.sum(group, model.now_ms));
+            let expected = (model.used(name, window_seq), owner.sum(group, 0), model.held(name, window_seq));
+            if reply != expected {
                 return Err(format!(
-                    "used, held and live holds of {group} are {told:?}, not {expected:?}: {}",
-                    owner.told()
+                    "used, held and live holds of {group} are {reply:?}, not {expected:?}: {}",
+                    owner.reply()
                 ));
             }
             seen.insert(name.clone());
         }
     }
-    let counted = model.counters.iter().filter(|(_, counter)| counter.serial > 0);
+    let counted = model.counters.iter().filter(|(_, counter)| counter.window_seq > 0);
     match counted.map(|(name, _)| name).find(|name| !seen.contains(*name)) {
         Some(name) => Err(format!("there is no counter {name:?}")),
         None => Ok(()),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::call::{Call, Name, Stand, Told};
+use super::call::{Call, Name, Reply, Stand};
 use super::outside;
 use super::rules::text;
 use super::setup::{PLANS, start_ms};
@@ -24,7 +24,7 @@ pub struct Play<'a> {
     ids: HashMap<Name, String>,
     requests: BTreeMap<(String, String), String>,
     /// The calls so far, for the message of a failure.
-    told: Vec<String>,
+    reply: Vec<String>,
     calls: usize,
     edited: Option<Instant>,
 }
@@ -75,15 +75,15 @@ pub async fn send(
 }
 
 /// Of these calls only status and code are compared; their effects show in the counters.
-pub fn reduced(call: &Call, told: Told) -> Told {
+pub fn reduced(call: &Call, reply: Reply) -> Reply {
     match call {
         Call::Edit { .. }
         | Call::Grant { .. }
         | Call::Approve { .. }
         | Call::Time { .. }
         | Call::Revoke { .. }
-        | Call::Limit { .. } => Told { status: told.status, code: told.code, ..Told::default() },
-        _ => told,
+        | Call::Limit { .. } => Reply { status: reply.status, code: reply.code, ..Reply::default() },
+        _ => reply,
     }
 }
 
@@ -99,7 +99,7 @@ impl<'a> Play<'a> {
             model,
             ids: HashMap::new(),
             requests: BTreeMap::new(),
-            told: Vec::new(),
+            reply: Vec::new(),
             calls: 0,
             edited: None,
         };
@@ -125,7 +125,7 @@ impl<'a> Play<'a> {
     }
 
     fn failure(&self, what: &str) -> String {
-        format!("{what}\nafter\n{}", self.told.join("\n"))
+        format!("{what}\nafter\n{}", self.reply.join("\n"))
     }
 
     async fn look(&mut self, figures: &mut Figures) -> Result<(), String> {
@@ -153,7 +153,7 @@ impl<'a> Play<'a> {
         let keyed = again.is_some() || (keyed && call.takes_key());
         self.calls += 1;
         let key = if keyed { format!(" key-{name}") } else { String::new() };
-        self.told.push(format!("{name:>3} {} node {node}{key} {call:?}", text(self.model.now_ms)));
+        self.reply.push(format!("{name:>3} {} node {node}{key} {call:?}", text(self.model.now_ms)));
         let repeats = self.model.repeats(name, keyed);
         let expected = self.model.apply(name, keyed, call);
         let body = match call {
@@ -170,12 +170,12 @@ impl<'a> Play<'a> {
             figures.repeated += 1;
             return self.repeated(name, call, &expected, &answer);
         }
-        let told = reduced(call, call.read(&answer));
+        let reply = reduced(call, call.read(&answer));
         if matches!(call, Call::Edit { .. }) {
             self.edited = Some(Instant::now());
         }
-        if told != reduced(call, expected.clone()) && !self.is_told_by_earlier_rules(call, &told, &expected) {
-            return Err(self.failure(&differ(&told, &expected, &answer)));
+        if reply != reduced(call, expected.clone()) && !self.is_by_earlier_rules(call, &reply, &expected) {
+            return Err(self.failure(&differ(&reply, &expected, &answer)));
         }
         figures.alerts += expected.passed.len();
         figures.observed += usize::from(expected.allowed == Some(true) && !expected.observed.is_empty());
@@ -186,24 +186,24 @@ impl<'a> Play<'a> {
 
     /// A settlement does not depend on the rules; its answer only shows quotas and what remains. For a moment after a
     /// change of the rules, it may therefore show the earlier ones.
-    fn is_told_by_earlier_rules(&self, call: &Call, told: &Told, expected: &Told) -> bool {
+    fn is_by_earlier_rules(&self, call: &Call, reply: &Reply, expected: &Reply) -> bool {
         let settles = matches!(call, Call::Commit { .. } | Call::Release { .. } | Call::Refund { .. });
         let lately = self.edited.is_some_and(|at| at.elapsed() < HEARS_WITHIN);
-        let figures = |told: &Told| {
-            let counters = told.counters.iter().cloned();
+        let figures = |reply: &Reply| {
+            let counters = reply.counters.iter().cloned();
             let counters = counters.map(|stand| Stand { quota: None, remaining: None, overage: 0, ..stand }).collect();
-            Told { counters, ..told.clone() }
+            Reply { counters, ..reply.clone() }
         };
-        settles && lately && figures(told) == figures(expected)
+        settles && lately && figures(reply) == figures(expected)
     }
 
     /// A repetition changes nothing and returns the same answer.
-    fn repeated(&self, name: Name, call: &Call, expected: &Told, answer: &Answer) -> Result<(), String> {
-        let told = reduced(call, call.read(answer)).lasting();
+    fn repeated(&self, name: Name, call: &Call, expected: &Reply, answer: &Answer) -> Result<(), String> {
+        let reply = reduced(call, call.read(answer)).lasting();
         let first = expected;
         let mut expected = reduced(call, first.clone()).lasting();
         if expected.status >= 400 && expected.status != 429 {
-            return if told == expected { Ok(()) } else { Err(self.failure(&differ(&told, &expected, answer))) };
+            return if reply == expected { Ok(()) } else { Err(self.failure(&differ(&reply, &expected, answer))) };
         }
         let of = match call {
             Call::Reserve { .. } => Some(name),
@@ -217,10 +217,10 @@ impl<'a> Play<'a> {
         let id = ["reservationId", "id"].iter().find_map(|name| answer.json[*name].as_str());
         let made = matches!(call, Call::Reserve { .. } | Call::Grant { .. } | Call::Approve { .. });
         let same = !made || self.ids.get(&name).map(String::as_str) == id;
-        let alerts = |told: &Told| told.passed.clone();
+        let alerts = |reply: &Reply| reply.passed.clone();
         let same = same && (!matches!(call, Call::Track { .. }) || alerts(&call.read(answer)) == alerts(first));
-        if told != expected || !same || answer.header("idempotent-replayed") != Some("true") {
-            return Err(self.failure(&format!("a repetition: {}", differ(&told, &expected, answer))));
+        if reply != expected || !same || answer.header("idempotent-replayed") != Some("true") {
+            return Err(self.failure(&format!("a repetition: {}", differ(&reply, &expected, answer))));
         }
         Ok(())
     }
@@ -243,6 +243,6 @@ impl<'a> Play<'a> {
     }
 }
 
-fn differ(told: &Told, expected: &Told, answer: &Answer) -> String {
-    format!("told     {told:?}\nexpected {expected:?}\nin {} {}", answer.status, answer.text)
+fn differ(reply: &Reply, expected: &Reply, answer: &Answer) -> String {
+    format!("told     {reply:?}\nexpected {expected:?}\nin {} {}", answer.status, answer.text)
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::call::{Name, Stand, Told};
+use super::call::{Name, Reply, Stand};
 use super::rules::{Group, Labels, Measure};
 use super::state::{Entry, GRACE_MS, Model, Reservation, Status};
 
@@ -39,16 +39,16 @@ impl Actual {
 }
 
 impl Model {
-    pub fn unknown() -> Told {
-        Told::problem(404, "not_found")
+    pub fn unknown() -> Reply {
+        Reply::problem(404, "not_found")
     }
 
-    pub fn expired() -> Told {
-        Told::problem(410, "reservation_expired")
+    pub fn expired() -> Reply {
+        Reply::problem(410, "reservation_expired")
     }
 
-    pub fn not_pending() -> Told {
-        Told::problem(409, "reservation_not_pending")
+    pub fn not_pending() -> Reply {
+        Reply::problem(409, "reservation_not_pending")
     }
 
     pub fn is_gone(&self, it: &Reservation) -> bool {
@@ -64,8 +64,9 @@ impl Model {
         let standing = self.standing(&it.user);
         let mut seen: Vec<&Entry> = Vec::new();
         for entry in it.held.iter().chain(&it.charged) {
-            let same =
-                |known: &&Entry| (&known.owner, known.group, known.serial) == (&entry.owner, entry.group, entry.serial);
+            let same = |known: &&Entry| {
+                (&known.owner, known.group, known.window_seq) == (&entry.owner, entry.group, entry.window_seq)
+            };
             if !seen.iter().any(same) {
                 seen.push(entry);
             }
@@ -76,14 +77,14 @@ impl Model {
         stands
     }
 
-    fn settled(&self, of: Name, counters: Vec<Stand>, replayed: bool) -> Told {
+    fn settled(&self, of: Name, counters: Vec<Stand>, replayed: bool) -> Reply {
         let it = &self.reservations[&of];
         let word = match it.status {
             Status::Held => "held",
             Status::Committed => "committed",
             Status::Released => "released",
         };
-        Told { word: word.to_owned(), late: it.late, replayed, counters, ..Told::ok() }
+        Reply { word: word.to_owned(), late: it.late, replayed, counters, ..Reply::ok() }
     }
 
     /// What each held group is charged in total after this call, or `None` to charge everything that is held.
@@ -112,7 +113,7 @@ impl Model {
         Some(totals)
     }
 
-    pub fn commit(&mut self, of: Name, figures: &[Actual], is_final: bool, reject_late: bool) -> Told {
+    pub fn commit(&mut self, of: Name, figures: &[Actual], is_final: bool, reject_late: bool) -> Reply {
         let Some(before) = self.reservations.get(&of).cloned() else { return Self::unknown() };
         let late = self.now_ms >= before.expires_ms;
         if self.is_gone(&before) {
@@ -126,12 +127,13 @@ impl Model {
         }
         let mut after = before.clone();
         let totals = Self::totals(&mut after, figures, is_final);
-        let accounts = after.held.iter().map(|entry| ((entry.owner.clone(), entry.group), entry.serial));
-        let used: Vec<_> = accounts.map(|(name, serial)| (self.used(&name, serial), name, serial)).collect();
+        let accounts = after.held.iter().map(|entry| ((entry.owner.clone(), entry.group), entry.window_seq));
+        let used: Vec<_> =
+            accounts.map(|(name, window_seq)| (self.used(&name, window_seq), name, window_seq)).collect();
         // The part of each group's total that is not yet charged.
         let mut open: BTreeMap<(String, &str), u64> = BTreeMap::new();
         for place in 0..after.held.len() {
-            let Entry { owner, group, serial, amount } = after.held[place].clone();
+            let Entry { owner, group, window_seq, amount } = after.held[place].clone();
             let in_flight = after.rules.iter().any(|it| it.id == group && it.is_concurrent());
             let share = match totals.as_ref().and_then(|totals| totals.get(group)) {
                 _ if in_flight => 0,
@@ -147,32 +149,33 @@ impl Model {
                     share
                 }
             };
-            self.accounts.get_mut(&((owner.clone(), group), serial)).unwrap().used += share;
-            let same = |entry: &&mut Entry| entry.owner == owner && entry.group == group && entry.serial == serial;
+            self.accounts.get_mut(&((owner.clone(), group), window_seq)).unwrap().used += share;
+            let same =
+                |entry: &&mut Entry| entry.owner == owner && entry.group == group && entry.window_seq == window_seq;
             match after.charged.iter_mut().find(same) {
                 Some(entry) => entry.amount += share,
-                None => after.charged.push(Entry { owner, group, serial, amount: share }),
+                None => after.charged.push(Entry { owner, group, window_seq, amount: share }),
             }
             after.held[place].amount -= if is_final { amount } else { share.min(amount) };
         }
         after.late |= late;
         after.status = if is_final { Status::Committed } else { Status::Held };
-        let told = after.clone();
+        let reply = after.clone();
         if is_final {
             after.held.clear();
         }
         self.reservations.insert(of, after);
         // Closed windows trigger no alerts.
         let mut passed = BTreeSet::new();
-        for (before, name, serial) in used {
-            if self.serial(&name) == serial {
-                passed.extend(self.passed_since(&name, serial, before));
+        for (before, name, window_seq) in used {
+            if self.window_seq(&name) == window_seq {
+                passed.extend(self.passed_since(&name, window_seq, before));
             }
         }
-        Told { passed, ..self.settled(of, self.accounts_of(&told), false) }
+        Reply { passed, ..self.settled(of, self.accounts_of(&reply), false) }
     }
 
-    pub fn release(&mut self, of: Name) -> Told {
+    pub fn release(&mut self, of: Name) -> Reply {
         let Some(before) = self.reservations.get(&of).cloned() else { return Self::unknown() };
         if self.is_gone(&before) {
             return Self::expired();
@@ -188,17 +191,18 @@ impl Model {
         it.held.clear();
         // A repetition returns the same counters.
         for entry in &before.held {
-            let same =
-                |known: &Entry| (&known.owner, known.group, known.serial) == (&entry.owner, entry.group, entry.serial);
+            let same = |known: &Entry| {
+                (&known.owner, known.group, known.window_seq) == (&entry.owner, entry.group, entry.window_seq)
+            };
             if !it.charged.iter().any(same) {
                 it.charged.push(Entry { amount: 0, ..entry.clone() });
             }
         }
-        let told = it.clone();
-        self.settled(of, self.accounts_of(&told), false)
+        let reply = it.clone();
+        self.settled(of, self.accounts_of(&reply), false)
     }
 
-    pub fn refund(&mut self, user: &str, of: Name, quantity: u64, steps: Option<u64>) -> Told {
+    pub fn refund(&mut self, user: &str, of: Name, quantity: u64, steps: Option<u64>) -> Reply {
         let Some(it) = self.reservations.get(&of).cloned().filter(|it| it.user == user) else {
             return Self::unknown();
         };
@@ -231,18 +235,18 @@ impl Model {
         }
         let it = self.reservations.get_mut(&of).unwrap();
         it.charged = charged;
-        let mut told = it.clone();
-        let in_flight = |id: &str| told.rules.iter().any(|group| group.id == id && group.is_concurrent());
-        let kept: Vec<Entry> = told.charged.iter().filter(|entry| !in_flight(entry.group)).cloned().collect();
-        told.charged = kept;
-        let counters = self.accounts_of(&told);
+        let mut reply = it.clone();
+        let in_flight = |id: &str| reply.rules.iter().any(|group| group.id == id && group.is_concurrent());
+        let kept: Vec<Entry> = reply.charged.iter().filter(|entry| !in_flight(entry.group)).cloned().collect();
+        reply.charged = kept;
+        let counters = self.accounts_of(&reply);
         let groups = counters.iter().map(|stand| stand.group.clone()).collect();
-        Told { word: "matched".to_owned(), groups, counters, ..Told::ok() }
+        Reply { word: "matched".to_owned(), groups, counters, ..Reply::ok() }
     }
 
     fn take_back(&mut self, entry: &mut Entry, given: u64) {
         entry.amount -= given;
-        let account = self.accounts.get_mut(&((entry.owner.clone(), entry.group), entry.serial)).unwrap();
+        let account = self.accounts.get_mut(&((entry.owner.clone(), entry.group), entry.window_seq)).unwrap();
         account.used = account.used.saturating_sub(given);
     }
 }

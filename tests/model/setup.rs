@@ -46,7 +46,7 @@ fn group(id: &'static str, quota: impl Into<Option<u64>>, period: Period, event:
     }
 }
 
-fn told(alerts: &'static [u64], group: Group) -> Group {
+fn reply(alerts: &'static [u64], group: Group) -> Group {
     Group { alerts, ..group }
 }
 
@@ -87,10 +87,10 @@ fn price(quota: u64, event: &'static str) -> Group {
 pub fn rules(app: &str, shared: bool, default_plan: bool) -> Rules {
     let on = |on_change, group| Group { on_change, ..group };
     let free = vec![
-        told(&[50, 100], group("month", 20, Period::Monthly, "job.*")),
+        reply(&[50, 100], group("month", 20, Period::Monthly, "job.*")),
         group("minute", 8, Period::Minute, "job.run"),
         calls("flight", 3, "job.run"),
-        told(&[33, 67], render(30_250, Period::Monthly, "job.*")),
+        reply(&[33, 67], render(30_250, Period::Monthly, "job.*")),
         group("life", None, Period::Lifetime, "*"),
     ];
     let events = Group {
@@ -98,14 +98,14 @@ pub fn rules(app: &str, shared: bool, default_plan: bool) -> Rules {
         ..group("every", 9, Period::Hours(6), "job.*")
     };
     let pro = vec![
-        told(&[25, 50, 90], on(OnChange::Reset, group("month", 40, Period::Months(1), "job.*"))),
-        told(
+        reply(&[25, 50, 90], on(OnChange::Reset, group("month", 40, Period::Months(1), "job.*"))),
+        reply(
             &[50, 100, 150],
             Group { enforcement: Enforcement::Soft, ..group("soft_day", 15, Period::Daily, "job.run") },
         ),
         spend(),
         Group { most_per_call: Some(4_500), on_change: OnChange::Block, ..render(20_500, Period::Daily, "job.*") },
-        told(&[100, 200], Group { enforcement: Enforcement::Soft, ..price(9_000_001, "chat.*") }),
+        reply(&[100, 200], Group { enforcement: Enforcement::Soft, ..price(9_000_001, "chat.*") }),
         calls("flight", 5, "job.*"),
         on(OnChange::Reset, events),
         group("life", None, Period::Lifetime, "*"),
@@ -123,17 +123,17 @@ pub fn rules(app: &str, shared: bool, default_plan: bool) -> Rules {
         ),
         on(OnChange::Reset, group("life", None, Period::Lifetime, "job.*")),
         group("never", 0, Period::Hourly, "chat.b"),
-        told(&[99, 100], Group { on_change: OnChange::Reset, ..price(5_123_456, "*") }),
+        reply(&[99, 100], Group { on_change: OnChange::Reset, ..price(5_123_456, "*") }),
     ];
     let pairs = Group { scope: Scope::UserAndTeam, ..group("pair_hour", 20, Period::Hourly, "chat.a") };
     let watched = group("watched", 7, Period::Hourly, "job.*");
     let watched = Group { enforcement: Enforcement::Observe, most_per_call: Some(4), ..watched };
     let mut caps =
-        vec![told(&[10, 60], pairs), told(&[100], watched), told(&[50], group("fair", 60, Period::Daily, "job.*"))];
+        vec![reply(&[10, 60], pairs), reply(&[100], watched), reply(&[50], group("fair", 60, Period::Daily, "job.*"))];
     if shared {
         team.push(Group { scope: Scope::Team, ..group("team_day", 24, Period::Daily, "job.side") });
         let whole = Group { scope: Scope::App, ..group("whole_week", 110, Period::Weekly, "job.*") };
-        caps.push(told(&[10, 20, 30, 40, 50, 60, 70, 80], whole));
+        caps.push(reply(&[10, 20, 30, 40, 50, 60, 70, 80], whole));
     }
     let basic = vec![group("month", 6, Period::Monthly, "job.*"), group("life", None, Period::Lifetime, "*")];
     let plan = |groups, passes_unmatched| Plan { groups, passes_unmatched };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::alerts::Watch;
-use super::call::{Call, Name, Stand, Told};
+use super::call::{Call, Name, Reply, Stand};
 use super::limits::OwnLimit;
 use super::rules::{Anchor, Group, Item, Labels, Ms, Plan, Rules, Window};
 
@@ -30,7 +30,7 @@ pub struct Grant {
     pub name: Name,
     pub amount: u64,
     /// The number of the window it ends with.
-    pub serial: Option<u64>,
+    pub window_seq: Option<u64>,
     pub ends_ms: Option<Ms>,
 }
 
@@ -44,7 +44,7 @@ pub enum RequestStatus {
 /// The newest approval request of a counter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
-    pub serial: u64,
+    pub window_seq: u64,
     pub window: Window,
     pub status: RequestStatus,
 }
@@ -56,7 +56,7 @@ pub type CounterName = (String, &'static str);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Counter {
     /// 0: nothing was counted yet.
-    pub serial: u64,
+    pub window_seq: u64,
     pub blocked: Option<(u64, u64)>,
     pub grants: Vec<Grant>,
     pub request: Option<Request>,
@@ -73,7 +73,7 @@ pub struct Account {
 pub struct Entry {
     pub owner: String,
     pub group: &'static str,
-    pub serial: u64,
+    pub window_seq: u64,
     pub amount: u64,
 }
 
@@ -123,7 +123,7 @@ pub struct Model {
     /// Also those that have ended.
     pub limits: BTreeMap<CounterName, OwnLimit>,
     /// First answers to calls with an idempotency key.
-    pub done: BTreeMap<Name, (Call, Told)>,
+    pub done: BTreeMap<Name, (Call, Reply)>,
 }
 
 impl Model {
@@ -183,39 +183,39 @@ impl Model {
         self.counters.entry(name.clone()).or_default()
     }
 
-    pub fn serial(&self, name: &CounterName) -> u64 {
-        self.counters.get(name).map_or(0, |counter| counter.serial)
+    pub fn window_seq(&self, name: &CounterName) -> u64 {
+        self.counters.get(name).map_or(0, |counter| counter.window_seq)
     }
 
-    pub fn used(&self, name: &CounterName, serial: u64) -> u64 {
-        self.accounts.get(&(name.clone(), serial)).map_or(0, |account| account.used)
+    pub fn used(&self, name: &CounterName, window_seq: u64) -> u64 {
+        self.accounts.get(&(name.clone(), window_seq)).map_or(0, |account| account.used)
     }
 
     /// The live holds in a counter's window.
-    pub fn held(&self, name: &CounterName, serial: u64) -> u64 {
+    pub fn held(&self, name: &CounterName, window_seq: u64) -> u64 {
         let live = self.reservations.values().filter(|it| it.status == Status::Held && it.expires_ms > self.now_ms);
         let entries = live.flat_map(|it| &it.held);
         let of_window =
-            entries.filter(|entry| entry.serial == serial && entry.group == name.1 && entry.owner == name.0);
+            entries.filter(|entry| entry.window_seq == window_seq && entry.group == name.1 && entry.owner == name.0);
         of_window.map(|entry| entry.amount).sum()
     }
 
     /// The current window of a counter, which may have ended.
     pub fn stored(&self, name: &CounterName) -> Option<Window> {
-        self.accounts.get(&(name.clone(), self.serial(name))).map(|account| account.window)
+        self.accounts.get(&(name.clone(), self.window_seq(name))).map(|account| account.window)
     }
 
     /// The number that a counter's window has or would get. Overlapping windows are the same window.
     pub fn resolve(&self, name: &CounterName, window: Window) -> (u64, Change) {
-        let serial = self.serial(name);
+        let window_seq = self.window_seq(name);
         let Some(stored) = self.stored(name) else { return (1, Change::New) };
         let in_flight = |window: Window| window.kind == "concurrent";
         if stored == window {
-            (serial, Change::Same)
+            (window_seq, Change::Same)
         } else if in_flight(stored) != in_flight(window) || stored.end_ms.is_some_and(|end| end <= window.start_ms) {
-            (serial + 1, Change::Turned)
+            (window_seq + 1, Change::Turned)
         } else {
-            (serial, Change::Moved)
+            (window_seq, Change::Moved)
         }
     }
 
@@ -225,41 +225,41 @@ impl Model {
 
     /// What live grants add in the window of this number. A grant that ends with its window has ended if the window
     /// was over before its bounds moved.
-    pub fn granted(&self, name: &CounterName, (serial, change): (u64, Change)) -> u64 {
+    pub fn granted(&self, name: &CounterName, (window_seq, change): (u64, Change)) -> u64 {
         let over = change == Change::Moved && self.stored(name).is_some_and(|stored| self.is_over(stored));
         let Some(counter) = self.counters.get(name) else { return 0 };
-        let live = counter.grants.iter().filter(|grant| match grant.serial {
-            Some(own) => own == serial && !over,
+        let live = counter.grants.iter().filter(|grant| match grant.window_seq {
+            Some(own) => own == window_seq && !over,
             None => grant.ends_ms.is_none_or(|end| self.now_ms < end),
         });
         live.map(|grant| grant.amount).sum()
     }
 
-    pub fn blocked(&self, name: &CounterName, serial: u64) -> u64 {
+    pub fn blocked(&self, name: &CounterName, window_seq: u64) -> u64 {
         let blocked = self.counters.get(name).and_then(|counter| counter.blocked);
-        blocked.filter(|(of, _)| *of == serial).map_or(0, |(_, amount)| amount)
+        blocked.filter(|(of, _)| *of == window_seq).map_or(0, |(_, amount)| amount)
     }
 
     /// Brings a counter into a window, as a counting call does. Returns the window's number.
     pub fn enter(&mut self, name: &CounterName, window: Window) -> u64 {
-        let (serial, change) = self.resolve(name, window);
+        let (window_seq, change) = self.resolve(name, window);
         let over = change == Change::Moved && self.stored(name).is_some_and(|stored| self.is_over(stored));
         if over {
-            self.counter(name).grants.retain(|grant| grant.serial != Some(serial));
+            self.counter(name).grants.retain(|grant| grant.window_seq != Some(window_seq));
         }
-        self.counter(name).serial = serial;
-        let account = self.accounts.entry((name.clone(), serial)).or_insert(Account { window, used: 0 });
+        self.counter(name).window_seq = window_seq;
+        let account = self.accounts.entry((name.clone(), window_seq)).or_insert(Account { window, used: 0 });
         account.window = window;
-        serial
+        window_seq
     }
 
     /// Begins a new window by hand, whatever the time.
     pub fn start_anew(&mut self, name: &CounterName, window: Window) -> u64 {
         let counter = self.counter(name);
-        counter.serial += 1;
-        let serial = counter.serial;
-        self.accounts.insert((name.clone(), serial), Account { window, used: 0 });
-        serial
+        counter.window_seq += 1;
+        let window_seq = counter.window_seq;
+        self.accounts.insert((name.clone(), window_seq), Account { window, used: 0 });
+        window_seq
     }
 
     /// A group's counter in a window. Outside of a fixed period it has no window.
@@ -267,12 +267,12 @@ impl Model {
         let name = (owner.to_owned(), group.id);
         // Outside of the period nothing remains.
         let Some(window) = window else { return Stand { remaining: Some(0), ..stand(group, owner, [0; 4], None) } };
-        let (serial, change) = self.resolve(&name, window);
+        let (window_seq, change) = self.resolve(&name, window);
         let figures = [
-            self.used(&name, serial),
-            self.held(&name, serial),
-            self.granted(&name, (serial, change)),
-            self.blocked(&name, serial),
+            self.used(&name, window_seq),
+            self.held(&name, window_seq),
+            self.granted(&name, (window_seq, change)),
+            self.blocked(&name, window_seq),
         ];
         stand(group, owner, figures, Some(window))
     }
@@ -280,12 +280,12 @@ impl Model {
     /// The account of an entry as settlements return it.
     pub fn account(&self, group: &Group, entry: &Entry) -> Stand {
         let name = (entry.owner.clone(), entry.group);
-        let window = self.accounts[&(name.clone(), entry.serial)].window;
-        let used = self.used(&name, entry.serial);
-        let figures = match self.serial(&name) == entry.serial {
+        let window = self.accounts[&(name.clone(), entry.window_seq)].window;
+        let used = self.used(&name, entry.window_seq);
+        let figures = match self.window_seq(&name) == entry.window_seq {
             true => {
-                let granted = self.granted(&name, (entry.serial, Change::Same));
-                [used, self.held(&name, entry.serial), granted, self.blocked(&name, entry.serial)]
+                let granted = self.granted(&name, (entry.window_seq, Change::Same));
+                [used, self.held(&name, entry.window_seq), granted, self.blocked(&name, entry.window_seq)]
             }
             // A closed window keeps only the used amount.
             false => [used, 0, 0, 0],

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::call::{Edit, Name, Told, subscription_word};
+use super::call::{Edit, Name, Reply, subscription_word};
 use super::rules::{Group, Ms, OnChange, SECOND_MS, Scope, Window};
 use super::state::{CounterName, Grant, Model, Request, RequestStatus, Subscription};
 
@@ -19,21 +19,21 @@ pub struct Upsert {
     pub reset: bool,
 }
 
-fn invalid() -> Told {
-    Told::problem(400, "invalid_request")
+fn invalid() -> Reply {
+    Reply::problem(400, "invalid_request")
 }
 
 fn whole(ms: Ms) -> Ms {
     ms.div_euclid(SECOND_MS) * SECOND_MS
 }
 
-fn told(subscription: &Subscription, changed: bool) -> Told {
+fn reply(subscription: &Subscription, changed: bool) -> Reply {
     let Subscription { plan, started_ms, cycle_ms, ends_ms, limits } = *subscription;
-    Told { word: subscription_word(plan, started_ms, cycle_ms, ends_ms, limits, changed), ..Told::ok() }
+    Reply { word: subscription_word(plan, started_ms, cycle_ms, ends_ms, limits, changed), ..Reply::ok() }
 }
 
 impl Model {
-    pub fn subscribe(&mut self, user: &str, upsert: Upsert) -> Told {
+    pub fn subscribe(&mut self, user: &str, upsert: Upsert) -> Reply {
         let plan = &self.rules.plans[upsert.plan];
         let stranger = upsert.limits.flatten().is_some_and(|(group, _)| plan.group(group).is_none());
         if stranger || upsert.started_ms.is_some_and(|start| start > self.now_ms) {
@@ -53,7 +53,7 @@ impl Model {
             return invalid();
         }
         if same.as_ref() == Some(&next) {
-            return told(&next, false);
+            return reply(&next, false);
         }
         let re_anchored = of_same.is_some_and(|old| old.anchor() != next.anchor());
         let reset = upsert.reset && (re_anchored || of_same.is_none());
@@ -64,14 +64,14 @@ impl Model {
             self.start_anew_from(before, None);
         }
         self.users.entry(user.to_owned()).or_default().subscription = Some(next.clone());
-        told(&next, true)
+        reply(&next, true)
     }
 
     /// The current windows of a user's own counters.
     fn windows_of(&self, user: &str) -> BTreeMap<CounterName, (u64, Window)> {
         let owner = format!("user={user}");
-        let own = self.counters.iter().filter(|(name, counter)| name.0 == owner && counter.serial > 0);
-        own.map(|(name, counter)| (name.clone(), (counter.serial, self.stored(name).unwrap()))).collect()
+        let own = self.counters.iter().filter(|(name, counter)| name.0 == owner && counter.window_seq > 0);
+        own.map(|(name, counter)| (name.clone(), (counter.window_seq, self.stored(name).unwrap()))).collect()
     }
 
     /// Brings a user's own counters into the windows of the user's next plan.
@@ -95,15 +95,15 @@ impl Model {
             }
             // A window that was over is not carried over, but the end of a fixed period may still move.
             let over = stored.is_some_and(|stored| stored != window && stored.kind != "fixed" && self.is_over(stored));
-            let (serial, _) = self.resolve(&name, window);
-            let turned = serial > self.serial(&name) && stored.is_some();
-            let serial = match stored {
+            let (window_seq, _) = self.resolve(&name, window);
+            let turned = window_seq > self.window_seq(&name) && stored.is_some();
+            let window_seq = match stored {
                 Some(_) if turned || over || action == OnChange::Reset => self.start_anew(&name, window),
                 _ => self.enter(&name, window),
             };
             if action == OnChange::Block && !reset {
-                let room = group.quota.unwrap_or(0).saturating_sub(self.used(&name, serial));
-                self.counter(&name).blocked = Some((serial, room));
+                let room = group.quota.unwrap_or(0).saturating_sub(self.used(&name, window_seq));
+                self.counter(&name).blocked = Some((window_seq, room));
             }
         }
     }
@@ -112,24 +112,24 @@ impl Model {
     /// kept.
     fn start_anew_from(&mut self, before: BTreeMap<CounterName, (u64, Window)>, group: Option<&'static str>) {
         let wanted = before.into_iter().filter(|(name, _)| group.is_none_or(|group| group == name.1));
-        for (name, (serial, window)) in wanted.filter(|(_, (_, window))| window.kind != "concurrent") {
-            self.counter(&name).serial = serial;
+        for (name, (window_seq, window)) in wanted.filter(|(_, (_, window))| window.kind != "concurrent") {
+            self.counter(&name).window_seq = window_seq;
             // The window is closed with the bounds it had before it was moved.
-            self.accounts.get_mut(&(name.clone(), serial)).unwrap().window = window;
+            self.accounts.get_mut(&(name.clone(), window_seq)).unwrap().window = window;
             let anew = self.start_anew(&name, window);
             for grant in &mut self.counter(&name).grants {
-                if grant.serial == Some(serial) {
-                    grant.serial = Some(anew);
+                if grant.window_seq == Some(window_seq) {
+                    grant.window_seq = Some(anew);
                 }
             }
         }
     }
 
-    pub fn cancel(&mut self, user: &str, ends_ms: Option<Ms>) -> Told {
+    pub fn cancel(&mut self, user: &str, ends_ms: Option<Ms>) -> Reply {
         let Some(running) = self.running(user).cloned() else {
             return match self.users.get(user).is_some_and(|user| user.subscription.is_some()) {
-                true => Told::problem(409, "already_canceled"),
-                false => Told::problem(404, "not_found"),
+                true => Reply::problem(409, "already_canceled"),
+                false => Reply::problem(404, "not_found"),
             };
         };
         let end = whole(ends_ms.unwrap_or(self.now_ms));
@@ -139,17 +139,17 @@ impl Model {
         let changed = running.ends_ms != Some(end);
         let next = Subscription { ends_ms: Some(end), ..running };
         self.users.get_mut(user).unwrap().subscription = Some(next.clone());
-        told(&next, changed)
+        reply(&next, changed)
     }
 
-    pub fn block(&mut self, user: &str, blocked: bool) -> Told {
+    pub fn block(&mut self, user: &str, blocked: bool) -> Reply {
         let user = self.users.entry(user.to_owned()).or_default();
         let changed = user.blocked != blocked;
         user.blocked = blocked;
-        Told { word: format!("{blocked} {changed}"), ..Told::ok() }
+        Reply { word: format!("{blocked} {changed}"), ..Reply::ok() }
     }
 
-    pub fn reset(&mut self, user: &str, group: Option<&'static str>) -> Told {
+    pub fn reset(&mut self, user: &str, group: Option<&'static str>) -> Reply {
         let rules = &self.first_rules;
         let mut known = rules.plans.values().chain(rules.policies.values());
         if group.is_some_and(|id| known.all(|plan| plan.group(id).is_none())) {
@@ -158,7 +158,7 @@ impl Model {
         // Only of the user's own counters.
         let before = self.windows_of(user);
         self.start_anew_from(before, group);
-        Told { word: format!("{} true", self.is_blocked(user)), ..Told::ok() }
+        Reply { word: format!("{} true", self.is_blocked(user)), ..Reply::ok() }
     }
 
     /// The group that applies to an owner: in the user's plan or the policies, or shared by several users.
@@ -190,22 +190,22 @@ impl Model {
         (given.join(",") == names && !is_past && !is_endless).then_some(window)
     }
 
-    pub fn grant(&mut self, name: Name, owner: &str, id: &'static str, amount: u64, expires_ms: Option<Ms>) -> Told {
+    pub fn grant(&mut self, name: Name, owner: &str, id: &'static str, amount: u64, expires_ms: Option<Ms>) -> Reply {
         let Some(window) = self.drafted(owner, id, expires_ms) else { return invalid() };
         let counter = (owner.to_owned(), id);
         if self.live_grants(&counter, window).len() >= MOST_GRANTS {
             return invalid();
         }
-        let serial = window.map(|window| self.enter(&counter, window));
+        let window_seq = window.map(|window| self.enter(&counter, window));
         let now_ms = self.now_ms;
         let grants = &mut self.counter(&counter).grants;
-        grants.retain(|grant| match grant.serial {
-            Some(own) => Some(own) == serial,
+        grants.retain(|grant| match grant.window_seq {
+            Some(own) => Some(own) == window_seq,
             None => grant.ends_ms.is_none_or(|end| now_ms < end),
         });
-        let serial = serial.filter(|_| expires_ms.is_none());
-        grants.push(Grant { name, amount, serial, ends_ms: expires_ms });
-        Told { status: 201, ..Told::default() }
+        let window_seq = window_seq.filter(|_| expires_ms.is_none());
+        grants.push(Grant { name, amount, window_seq, ends_ms: expires_ms });
+        Reply { status: 201, ..Reply::default() }
     }
 
     fn live_grants(&self, counter: &CounterName, window: Option<Window>) -> Vec<Name> {
@@ -213,8 +213,8 @@ impl Model {
         let over = self.stored(counter).is_some_and(|stored| self.is_over(stored));
         let moved_over = here.is_some_and(|(_, change)| change == super::state::Change::Moved) && over;
         let Some(known) = self.counters.get(counter) else { return Vec::new() };
-        let live = known.grants.iter().filter(|grant| match grant.serial {
-            Some(own) => here.is_some_and(|(serial, _)| serial == own) && !moved_over,
+        let live = known.grants.iter().filter(|grant| match grant.window_seq {
+            Some(own) => here.is_some_and(|(window_seq, _)| window_seq == own) && !moved_over,
             None => grant.ends_ms.is_none_or(|end| self.now_ms < end),
         });
         live.map(|grant| grant.name).collect()
@@ -225,9 +225,9 @@ impl Model {
         let mut found =
             self.counters.iter().flat_map(|(name, counter)| counter.grants.iter().map(move |it| (name, it)));
         let (name, grant) = found.find(|(_, grant)| grant.name == of)?;
-        let live = match grant.serial {
-            Some(serial) => {
-                serial == self.serial(name) && self.stored(name).is_some_and(|stored| !self.is_over(stored))
+        let live = match grant.window_seq {
+            Some(window_seq) => {
+                window_seq == self.window_seq(name) && self.stored(name).is_some_and(|stored| !self.is_over(stored))
             }
             None => grant.ends_ms.is_none_or(|end| self.now_ms < end),
         };
@@ -235,14 +235,14 @@ impl Model {
     }
 
     /// Revokes a live grant, see [`Model::grant_of`].
-    pub fn revoke(&mut self, of: Name) -> Told {
-        let Some(name) = self.grant_of(of) else { return Told::problem(404, "not_found") };
+    pub fn revoke(&mut self, of: Name) -> Reply {
+        let Some(name) = self.grant_of(of) else { return Reply::problem(404, "not_found") };
         self.counter(&name).grants.retain(|grant| grant.name != of);
-        Told { status: 204, ..Told::default() }
+        Reply { status: 204, ..Reply::default() }
     }
 
     /// Changes a group of a plan or policy.
-    pub fn edit(&mut self, policy: bool, of: &'static str, id: &'static str, edit: Edit) -> Told {
+    pub fn edit(&mut self, policy: bool, of: &'static str, id: &'static str, edit: Edit) -> Reply {
         let (now, first) = match policy {
             true => (&mut self.rules.policies, &self.first_rules.policies),
             false => (&mut self.rules.plans, &self.first_rules.plans),
@@ -257,37 +257,37 @@ impl Model {
             (Edit::Enforcement(enforcement), Some(at)) => plan.groups[at].enforcement = enforcement,
             (_, None) => {}
         }
-        Told::ok()
+        Reply::ok()
     }
 
     fn request(&self, counter: &CounterName) -> Option<&Request> {
         self.counters.get(counter)?.request.as_ref()
     }
 
-    pub fn approve(&mut self, name: Name, owner: &str, id: &'static str, amount: u64, until_ms: Option<Ms>) -> Told {
+    pub fn approve(&mut self, name: Name, owner: &str, id: &'static str, amount: u64, until_ms: Option<Ms>) -> Reply {
         let counter = (owner.to_owned(), id);
         if self.drafted(owner, id, until_ms).is_none() {
             return invalid();
         }
         if self.request(&counter).is_none_or(|request| request.status != RequestStatus::Open) {
-            return Told::problem(409, "already_decided");
+            return Reply::problem(409, "already_decided");
         }
         let granted = self.grant(name, owner, id, amount, until_ms);
         if granted.status != 201 {
             return granted;
         }
         self.counter(&counter).request.as_mut().unwrap().status = RequestStatus::Approved;
-        Told { status: 200, ..Told::default() }
+        Reply { status: 200, ..Reply::default() }
     }
 
-    pub fn reject(&mut self, owner: &str, id: &'static str) -> Told {
+    pub fn reject(&mut self, owner: &str, id: &'static str) -> Reply {
         let counter = (owner.to_owned(), id);
         match self.counter(&counter).request.as_mut() {
             Some(request) if request.status == RequestStatus::Open => {
                 request.status = RequestStatus::Rejected;
-                Told { word: "rejected".to_owned(), ..Told::ok() }
+                Reply { word: "rejected".to_owned(), ..Reply::ok() }
             }
-            _ => Told::problem(409, "already_decided"),
+            _ => Reply::problem(409, "already_decided"),
         }
     }
 }

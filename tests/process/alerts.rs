@@ -44,10 +44,10 @@ async fn ten_thousand_calls_on_two_nodes_report_each_threshold_once_though_one_i
     let key = Arc::new(key["key"].as_str().unwrap().to_owned());
     let urls = Arc::new(nodes.each_ref().map(|node| node.url.clone()));
     let (done, mut calls_done) = tokio::sync::mpsc::unbounded_channel();
-    let told = Arc::new(std::sync::Mutex::new(BTreeMap::<(String, u64), usize>::new()));
+    let printed = Arc::new(std::sync::Mutex::new(BTreeMap::<(String, u64), usize>::new()));
     let mut workers = Vec::new();
     for worker in 0..AT_ONCE {
-        let (key, urls, done, told) = (Arc::clone(&key), Arc::clone(&urls), done.clone(), Arc::clone(&told));
+        let (key, urls, done, printed) = (Arc::clone(&key), Arc::clone(&urls), done.clone(), Arc::clone(&printed));
         workers.push(tokio::spawn(async move {
             let http = crate::support::http().build().unwrap();
             for call in (worker..CALLS).step_by(AT_ONCE) {
@@ -73,7 +73,7 @@ async fn ten_thousand_calls_on_two_nodes_report_each_threshold_once_though_one_i
                 };
                 for passed in answer["thresholds"].as_array().into_iter().flatten() {
                     let passed = (passed["groupId"].as_str().unwrap().to_owned(), passed["percent"].as_u64().unwrap());
-                    *told.lock().unwrap().entry(passed).or_default() += 1;
+                    *printed.lock().unwrap().entry(passed).or_default() += 1;
                 }
                 done.send(()).unwrap();
             }
@@ -105,6 +105,6 @@ async fn ten_thousand_calls_on_two_nodes_report_each_threshold_once_though_one_i
     got.sort();
     assert_eq!(got, wanted, "each threshold triggers one alert");
     // The answers contain the alerts too; a repeated call returns the same ones.
-    let told = told.lock().unwrap();
-    assert!(told.len() <= wanted.len() && told.keys().all(|passed| wanted.contains(passed)), "{told:?}");
+    let printed = printed.lock().unwrap();
+    assert!(printed.len() <= wanted.len() && printed.keys().all(|passed| wanted.contains(passed)), "{printed:?}");
 }

@@ -5,19 +5,19 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::commands::{Told, command, done, on_terminal, refused, secret_key, told};
+use crate::commands::{Printed, command, done, on_terminal, printed, refused, secret_key};
 use crate::gateway::{ADMIN_KEY, Process, run};
 use crate::support::{Redis, Running, connect, folder};
 
-fn apply(gateway: &Process, arguments: &[&str]) -> Told {
+fn apply(gateway: &Process, arguments: &[&str]) -> Printed {
     command(gateway, ADMIN_KEY, &[&["apply"], arguments].concat())
 }
 
 #[test]
 fn help_names_each_part_that_a_file_may_have() {
-    let (code, told, _) = told(run(&["apply", "--help"], &[]));
-    let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(code == Some(0) && told.contains("the sections app, plans, policies and webhooks"), "{told}");
+    let (code, printed, _) = printed(run(&["apply", "--help"], &[]));
+    let printed = printed.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(code == Some(0) && printed.contains("the sections app, plans, policies and webhooks"), "{printed}");
     let schema: Value = serde_json::from_str(&quotagate::http::openapi::configuration_schema().unwrap()).unwrap();
     let parts: Vec<&str> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(parts, ["app", "plans", "policies", "webhooks"], "and the help names no others");
@@ -125,7 +125,7 @@ async fn a_file_with_faults_is_refused_whole_with_the_line_of_each() {
                 assert!(err.contains(&format!("{path}:{fault}")), "{fault} in {err}");
             }
         }
-        let (status, _, err) = told(run(
+        let (status, _, err) = printed(run(
             &["serve"],
             &[
                 ("QUOTAGATE_CONFIG", path),
@@ -158,7 +158,7 @@ async fn a_file_with_faults_is_refused_whole_with_the_line_of_each() {
             "no key: set QUOTAGATE_KEY",
         ),
     ] {
-        let (code, _, err) = told(run(&arguments, &settings));
+        let (code, _, err) = printed(run(&arguments, &settings));
         assert_eq!(code, Some(1));
         assert!(err.contains(expected), "{expected}: {err}");
     }
@@ -286,7 +286,7 @@ async fn nodes_that_start_together_with_a_configuration_write_it_once() {
 
 #[test]
 fn the_checked_in_schema_is_what_the_code_generates() {
-    let (code, out, _) = told(run(&["schema"], &[]));
+    let (code, out, _) = printed(run(&["schema"], &[]));
     assert_eq!(code, Some(0));
     let checked_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.schema.json");
     // The notations that the examples use: filters that are scalars or lists, weights that are numbers or strings.

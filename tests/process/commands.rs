@@ -7,16 +7,16 @@ use serde_json::{Value, json};
 use crate::gateway::{ADMIN_KEY, Process, quotagate, run};
 
 /// How a command ended: exit code, standard output, standard error.
-pub type Told = (Option<i32>, String, String);
+pub type Printed = (Option<i32>, String, String);
 
-pub fn told(output: Output) -> Told {
+pub fn printed(output: Output) -> Printed {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 /// Runs a command with a key, without a terminal.
-pub fn command(gateway: &Process, key: &str, arguments: &[&str]) -> Told {
-    told(run(arguments, &[("QUOTAGATE_URL", &gateway.url), ("QUOTAGATE_KEY", key)]))
+pub fn command(gateway: &Process, key: &str, arguments: &[&str]) -> Printed {
+    printed(run(arguments, &[("QUOTAGATE_URL", &gateway.url), ("QUOTAGATE_KEY", key)]))
 }
 
 /// Runs a command with the admin key; answers what it printed. It has to succeed without a warning.
@@ -36,7 +36,7 @@ pub fn refused(gateway: &Process, arguments: &[&str]) -> String {
 }
 
 /// Runs a command on a terminal, and answers its question.
-pub fn on_terminal(gateway: &Process, answer: &str, arguments: &[&str]) -> Told {
+pub fn on_terminal(gateway: &Process, answer: &str, arguments: &[&str]) -> Printed {
     let settings = [("QUOTAGATE_URL", gateway.url.as_str()), ("QUOTAGATE_KEY", ADMIN_KEY)];
     let program = quotagate(&[], &settings);
     let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process/terminal.py");
@@ -48,7 +48,7 @@ pub fn on_terminal(gateway: &Process, answer: &str, arguments: &[&str]) -> Told 
             None => terminal.env_remove(name),
         };
     }
-    told(terminal.output().unwrap())
+    printed(terminal.output().unwrap())
 }
 
 /// A secret key of live mode.

@@ -27,7 +27,7 @@ async fn a_damaged_entry_is_skipped_and_named() {
     gateway.call("POST", "track", &key, &track).await;
 
     let data_dir = [("QUOTAGATE_DATA_DIR", dir.path().to_str().unwrap())];
-    let told = |arguments: &[&str]| {
+    let printed = |arguments: &[&str]| {
         let output = run(arguments, &data_dir);
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code(), text(output.stdout), text(output.stderr))
@@ -52,21 +52,21 @@ async fn a_damaged_entry_is_skipped_and_named() {
     let newest = gateway.call("GET", "events", ADMIN_KEY, &Value::Null).await;
     assert_eq!(newest["data"].as_array().unwrap().len(), 2, "{newest}");
     let warning = format!("warning: {id} cannot be read and was skipped");
-    let (code, exported, warned) = told(&["export", "--out", "-"]);
+    let (code, exported, warned) = printed(&["export", "--out", "-"]);
     assert_eq!((code, exported.lines().count()), (Some(0), 2), "{exported} {warned}");
     assert!(warned.contains(&warning), "{warned}");
-    let (code, rebuilt, warned) = told(&["rollup", "--rebuild"]);
+    let (code, rebuilt, warned) = printed(&["rollup", "--rebuild"]);
     assert_eq!((code, rebuilt.starts_with("2 entries, 1 day")), (Some(0), true), "{rebuilt} {warned}");
     assert!(warned.contains(&warning), "{warned}");
     let report = gateway.call("GET", "reports/usage", ADMIN_KEY, &Value::Null).await;
     assert_eq!(report["data"][0]["calls"], 2, "{report}");
     let draft = dir.path().join("draft.json");
     std::fs::write(&draft, monthly(4).to_string()).unwrap();
-    let (code, rehearsed, warned) = told(&["whatif", "--plan", draft.to_str().unwrap(), "--for", "pro", "--json"]);
+    let (code, rehearsed, warned) = printed(&["whatif", "--plan", draft.to_str().unwrap(), "--for", "pro", "--json"]);
     assert_eq!(code, Some(0), "{rehearsed} {warned}");
     assert!(warned.contains(&warning), "{warned}");
     // What it charged cannot be verified, but the next entry contains the balance, so nothing is in doubt.
-    let (code, proven, _) = told(&["verify"]);
+    let (code, proven, _) = printed(&["verify"]);
     assert_eq!(code, Some(1), "{proven}");
     let line = "3 entries of the ledger (complete): no drift, 1 entry that cannot be read\n";
     assert!(proven.contains(line) && proven.contains(&format!("damaged: {id} cannot be read\n")), "{proven}");
@@ -75,7 +75,7 @@ async fn a_damaged_entry_is_skipped_and_named() {
     let _: String = damage.query_async(&mut redis).await.unwrap();
     let account = "qg:{default:live}:account:user:u";
     tamper(&mut redis, account, "images", 1, 0).await;
-    let (code, doubted, _) = told(&["verify", "--repair", "--yes"]);
+    let (code, doubted, _) = printed(&["verify", "--repair", "--yes"]);
     assert_eq!(code, Some(1), "{doubted}");
     let doubt = "not repaired: user u, group images, window 1, used (an unreadable entry may explain it)";
     assert!(doubted.contains(doubt), "{doubted}");
@@ -83,5 +83,5 @@ async fn a_damaged_entry_is_skipped_and_named() {
     assert_eq!(used, 11);
     // A readable entry of a later call makes the counter verifiable again.
     gateway.call("POST", "track", &key, &track).await;
-    assert!(told(&["verify"]).1.contains(": no drift, 2 entries that cannot be read\n"));
+    assert!(printed(&["verify"]).1.contains(": no drift, 2 entries that cannot be read\n"));
 }

@@ -144,9 +144,9 @@ fn export(world: &World, file: &Path, more: &[&str]) -> String {
     let url = world.redis.url();
     let arguments = [&["export", "--mode", "test", "--out", file.to_str().unwrap()], more].concat();
     let output = run(&arguments, &[("QUOTAGATE_REDIS_URL", &url)]);
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{told}");
-    told
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{printed}");
+    printed
 }
 
 fn sums(file: &Path) -> BTreeMap<String, String> {
@@ -237,8 +237,8 @@ async fn a_foreign_file_is_not_changed_and_an_error_is_one_line() {
     ] {
         std::fs::write(&file, text).unwrap();
         let output = run(&["export", "--mode", "test", "--out", file.to_str().unwrap(), "--format", format], &settings);
-        let told = one_clear_line(&output);
-        assert!(told.contains("is no"), "{told}");
+        let printed = one_clear_line(&output);
+        assert!(printed.contains("is no"), "{printed}");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
     }
     let nowhere = dir.path().join("no/such/file");
@@ -257,11 +257,11 @@ async fn a_foreign_file_is_not_changed_and_an_error_is_one_line() {
     // Two exports to one file would mix their lines.
     let held = std::fs::File::create(dir.path().join("held.csv")).unwrap();
     held.lock().unwrap();
-    let told = one_clear_line(&run(
+    let printed = one_clear_line(&run(
         &["export", "--mode", "test", "--out", dir.path().join("held.csv").to_str().unwrap()],
         &settings,
     ));
-    assert!(told.contains("another export"), "{told}");
+    assert!(printed.contains("another export"), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -279,10 +279,10 @@ async fn an_export_that_comes_too_late_says_so() {
     track().await;
     track().await;
     world.redis.run::<()>(&["XTRIM", "qg:{default:test/main}:ledger", "MAXLEN", "=", "1"]).await;
-    let told = export(&world, &file, &[]);
+    let printed = export(&world, &file, &[]);
     assert!(
-        told.starts_with("warning: the ledger has dropped old entries") && told.ends_with("events written: 1\n"),
-        "{told}"
+        printed.starts_with("warning: the ledger has dropped old entries") && printed.ends_with("events written: 1\n"),
+        "{printed}"
     );
     assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 3);
 }
@@ -320,10 +320,10 @@ async fn a_file_has_the_events_of_one_app_and_mode_and_says_which() {
             (["--mode", "live", "--app", "acme"], "app acme, mode live"),
         ] {
             let arguments = [&["export", "--out", file.to_str().unwrap()], other.as_slice()].concat();
-            let told = one_clear_line(&run(&arguments, &settings));
+            let printed = one_clear_line(&run(&arguments, &settings));
             let expected =
                 format!("has events of app default, mode test/main; export those of {whose} to another file");
-            assert!(told.ends_with(&expected), "{told}");
+            assert!(printed.ends_with(&expected), "{printed}");
             assert_eq!(std::fs::read_to_string(&file).unwrap(), text, "it is left alone");
         }
         // The same goes on.

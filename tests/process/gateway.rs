@@ -38,12 +38,12 @@ pub fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
 /// Fails unless it exited with code 1 and one line that names the reason.
 #[track_caller]
 pub fn one_clear_line(output: &Output) -> String {
-    let told = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{told}");
-    assert_eq!(told.trim().lines().count(), 1, "{told}");
-    assert!(told.starts_with("error: "), "{told}");
+    let printed = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert_eq!(printed.trim().lines().count(), 1, "{printed}");
+    assert!(printed.starts_with("error: "), "{printed}");
     assert!(output.stdout.is_empty(), "{:?}", output.stdout);
-    told.trim().to_owned()
+    printed.trim().to_owned()
 }
 
 pub struct Process {

@@ -17,7 +17,7 @@ use crate::support::{folder, free_port, run};
 const ADDRESS: &str = "http://127.0.0.1:8080";
 const SECOND_ADDRESS: &str = "127.0.0.1:8081";
 /// What pages say of the key that the first start prints.
-const PRINTED_KEY: &str = "export QG_ADMIN=ak_…";
+const PRINTED_KEY: &str = "export QUOTAGATE_KEY=ak_…";
 const NOT_RUN: &str = "not-run: ";
 /// Languages of fences that hold no commands.
 const SILENT: [&str; 5] = ["json", "text", "yaml", "python", "ts"];
@@ -168,7 +168,7 @@ fn shell(commands: &str, folder: &Path, url: &str) -> Output {
     let program = Path::new(env!("CARGO_BIN_EXE_quotagate")).parent().unwrap();
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
     let mut command = Command::new("sh");
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("QUOTAGATE_") || name.starts_with("QG")) {
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("QUOTAGATE_")) {
         command.env_remove(name);
     }
     command.args(["-euc", commands]).current_dir(folder).env("PATH", path).env("no_proxy", "*");
@@ -196,15 +196,15 @@ fn follow(page: &str) {
 fn attempt(page: &str, steps: &[Step]) -> Result<(), String> {
     let (data, place) = (folder(), folder());
     let gateway = Process::start(data.path(), &[]);
-    let key = gateway.welcome.lines().find_map(|line| line.trim().strip_prefix("export QG_ADMIN=")).unwrap();
+    let key = gateway.welcome.lines().find_map(|line| line.trim().strip_prefix("export QUOTAGATE_KEY=")).unwrap();
     checkout(place.path(), data.path());
     // Guides say in one place, `docs/README.md`, that the key has to be there.
-    let mut commands = format!("export QG_ADMIN={key}\n");
+    let mut commands = format!("export QUOTAGATE_KEY={key}\n");
     for (number, step) in steps.iter().enumerate() {
         commands.push_str(&format!("echo; echo '{MARK} {number}'\n{}", step.commands));
     }
     let commands = commands
-        .replace(PRINTED_KEY, &format!("export QG_ADMIN={key}"))
+        .replace(PRINTED_KEY, &format!("export QUOTAGATE_KEY={key}"))
         .replace(ADDRESS, &gateway.url)
         .replace(SECOND_ADDRESS, &format!("127.0.0.1:{}", free_port()));
 

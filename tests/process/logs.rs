@@ -172,12 +172,16 @@ async fn commands_whose_reader_is_gone_end_quietly() {
                 .unwrap()
         };
         let output = run(nobody_reads());
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), told.contains("panicked")), (Some(141), false), "{arguments:?}: {told}");
-        assert!(!told.contains("error"), "{arguments:?}: {told}");
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (output.status.code(), printed.contains("panicked")),
+            (Some(141), false),
+            "{arguments:?}: {printed}"
+        );
+        assert!(!printed.contains("error"), "{arguments:?}: {printed}");
         let output = run(File::options().write(true).open("/dev/full").unwrap().into());
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {told}");
-        assert!(told.contains("standard output") && !told.contains("panicked"), "{arguments:?}: {told}");
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {printed}");
+        assert!(printed.contains("standard output") && !printed.contains("panicked"), "{arguments:?}: {printed}");
     }
 }

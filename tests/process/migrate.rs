@@ -107,15 +107,18 @@ async fn stands(gateway: &Process, key: &str, user: &str) -> BTreeMap<String, (V
 async fn everything_is_answered_as_before_and_every_counter_is_proven() {
     let redis = loaded().await;
     let before = redis.contents("*").await;
-    let (code, told, _) = migrate(&redis, &["--dry-run"]);
-    assert_eq!(code, Some(0), "{told}");
-    assert!(told.contains("layout 6. This version reads layout 7") && told.contains("Would convert "), "{told}");
+    let (code, printed, _) = migrate(&redis, &["--dry-run"]);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(
+        printed.contains("layout 6. This version reads layout 7") && printed.contains("Would convert "),
+        "{printed}"
+    );
     assert_eq!(redis.contents("*").await, before, "a dry run changes nothing");
-    let planned = told.split("Would convert ").nth(1).unwrap().split('.').next().unwrap().to_owned();
+    let planned = printed.split("Would convert ").nth(1).unwrap().split('.').next().unwrap().to_owned();
 
-    let (code, told, error) = migrate(&redis, &[]);
-    assert_eq!((code, error.as_str()), (Some(0), ""), "{told}");
-    assert!(told.contains(&format!("{planned}.\nThe data has layout 7")), "{planned}: {told}");
+    let (code, printed, error) = migrate(&redis, &[]);
+    assert_eq!((code, error.as_str()), (Some(0), ""), "{printed}");
+    assert!(printed.contains(&format!("{planned}.\nThe data has layout 7")), "{planned}: {printed}");
     assert!(redis.run::<Vec<String>>(&["KEYS", "qg:*:counters:*"]).await.is_empty());
     for command in commands().iter().filter(|command| command[0] == "PEXPIRE") {
         let (key, given) = (command[1].replace("}:counters:", "}:account:"), command[2].parse::<i64>().unwrap());
@@ -133,14 +136,14 @@ async fn everything_is_answered_as_before_and_every_counter_is_proven() {
     let (old, (gateway, _dir)) = (Old::read(), start(&redis));
     let kept = old.0["answers"].as_array().unwrap();
     assert!(kept.len() > 40);
-    for told in kept {
-        let (method, path) = (told["method"].as_str().unwrap(), told["path"].as_str().unwrap());
-        let key = if told["key"] == "admin" { ADMIN_KEY } else { old.key() };
-        let mut expected = told["answer"].clone();
+    for printed in kept {
+        let (method, path) = (printed["method"].as_str().unwrap(), printed["path"].as_str().unwrap());
+        let key = if printed["key"] == "admin" { ADMIN_KEY } else { old.key() };
+        let mut expected = printed["answer"].clone();
         if let Some(fields) = expected.as_object_mut() {
             fields.remove("requestId");
         }
-        let mut answer = call(&gateway, method, path, key, &told["headers"], &told["body"]).await;
+        let mut answer = call(&gateway, method, path, key, &printed["headers"], &printed["body"]).await;
         // This version words errors and alerts differently.
         for problem in [&mut answer, &mut expected] {
             if let Some(alerts) = problem.get_mut("data").filter(|_| path.starts_with("alerts")) {
@@ -153,7 +156,7 @@ async fn everything_is_answered_as_before_and_every_counter_is_proven() {
                 });
             }
         }
-        assert_eq!(answer, expected, "{method} {path} {} {}", told["body"], told["headers"]);
+        assert_eq!(answer, expected, "{method} {path} {} {}", printed["body"], printed["headers"]);
     }
     let inspected = run(&["inspect", "u1", "--mode", "test"], &[("QUOTAGATE_REDIS_URL", &redis.url())]);
     let inspected = String::from_utf8(inspected.stdout).unwrap();
@@ -271,7 +274,7 @@ async fn interrupted_after_any_step_it_continues_to_the_same_data() {
         let steps = Cell::new(0);
         let (ended, end) = tokio::sync::oneshot::channel();
         let ended = Cell::new(Some(ended));
-        let told = |_: &_| {
+        let printed = |_: &_| {
             steps.set(steps.get() + 1);
             if let Some(ended) = (steps.get() == stop).then(|| ended.take()).flatten() {
                 ended.send(()).unwrap();
@@ -280,7 +283,7 @@ async fn interrupted_after_any_step_it_continues_to_the_same_data() {
         let complete = tokio::select! {
             biased;
             _ = end => false,
-            done = store.migrate(STEP_BY_STEP, told) => done.map(|_| true).unwrap(),
+            done = store.migrate(STEP_BY_STEP, printed) => done.map(|_| true).unwrap(),
         };
         if complete {
             assert!(stop > 60, "it was interrupted up to step {stop} only");
@@ -419,14 +422,14 @@ async fn keys_that_cannot_be_converted_are_named_and_kept() {
     redis.run::<()>(&["SET", LAYOUT, FROM]).await;
     let window: String = redis.run(&["HGET", USER, "images.window"]).await;
     redis.run::<()>(&["HSET", USER, "images.window", "damaged"]).await;
-    let (code, told, error) = migrate(&redis, &[]);
-    assert_eq!(code, Some(1), "{told}");
+    let (code, printed, error) = migrate(&redis, &[]);
+    assert_eq!(code, Some(1), "{printed}");
     assert!(error.contains(&format!("error: {USER} cannot be read")), "{error}");
     assert_eq!(redis.run::<String>(&["HGET", USER, "images.window"]).await, "damaged");
     let settings = [("QUOTAGATE_REDIS_URL", &*redis.url()), ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)];
     let output = run(&["serve"], &settings);
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && told.contains(USER), "{told}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && printed.contains(USER), "{printed}");
     redis.run::<()>(&["HSET", USER, "images.window", &window]).await;
     assert_eq!(migrate(&redis, &[]).0, Some(0));
     assert_eq!(drifts(&redis.url(), "test").await.len(), 0);
@@ -452,8 +455,8 @@ async fn the_private_redis_of_a_data_directory_is_converted_without_a_gateway() 
     assert!(refused.contains("another quotagate runs on the data directory"), "{refused}");
     embedded.stop().await;
     let output = run(&["migrate"], &data_dir);
-    let told = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && told.contains("Converted in "), "{told}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && printed.contains("Converted in "), "{printed}");
     let gateway = Process::start(dir.path(), &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)]);
     assert_eq!(stands(&gateway, Old::read().key(), "u1").await["images"].0, 2);
     one_clear_line(&run(&["migrate"], &[("QUOTAGATE_DATA_DIR", "/no/such/directory")]));

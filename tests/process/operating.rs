@@ -35,18 +35,23 @@ async fn a_newcomer_copies_what_serve_prints_and_the_last_answer_allows() {
     let gateway = Process::start(dir.path(), &[]);
     let commands: String =
         gateway.welcome.lines().filter_map(|line| line.strip_prefix("  ")).map(|line| format!("{line}\n")).collect();
-    assert!(commands.contains("export QG_ADMIN=ak_") && commands.contains("/api/v1/reserve"), "{}", gateway.welcome);
+    assert!(
+        commands.contains(&format!("export QUOTAGATE_URL={}\nexport QUOTAGATE_KEY=ak_", gateway.url)),
+        "{}",
+        gateway.welcome
+    );
+    assert!(commands.contains("/api/v1/reserve"), "{}", gateway.welcome);
     let output = Command::new("sh").args(["-ec", &commands]).env("no_proxy", "*").output().unwrap();
-    let told = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
-    let answers: Vec<Value> = serde_json::Deserializer::from_str(&told).into_iter().map(Result::unwrap).collect();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    let answers: Vec<Value> = serde_json::Deserializer::from_str(&printed).into_iter().map(Result::unwrap).collect();
     let last = answers.last().unwrap();
-    assert_eq!(last["allowed"], true, "{told}");
+    assert_eq!(last["allowed"], true, "{printed}");
     assert!(last["reservationId"].as_str().unwrap().starts_with("rsv_"));
     assert!(gateway.terminate().success());
     // The root key is printed only once.
     let again = Process::start(dir.path(), &[]);
-    let key = commands.split("QG_ADMIN=").nth(1).unwrap().lines().next().unwrap();
+    let key = commands.split("QUOTAGATE_KEY=").nth(1).unwrap().lines().next().unwrap();
     assert!(!again.welcome.contains(key), "{}", again.welcome);
     again.call("GET", "plans/free", key, &Value::Null).await;
 }
@@ -131,8 +136,8 @@ async fn inspect_explains_a_user_while_the_gateway_runs() {
     gateway.call("POST", "users/u/block", ADMIN_KEY, &json!({})).await;
     let data_dir = [("QUOTAGATE_DATA_DIR", dir.path().to_str().unwrap())];
     let output = run(&["inspect", "u"], &data_dir);
-    let told = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
     for part in [
         "qg:{default:live}:account:user:u",
         "2 count used, 1 count held of 20 count in window 1, monthly",
@@ -140,7 +145,7 @@ async fn inspect_explains_a_user_while_the_gateway_runs() {
         "images: 2 used + 1 held of 20 + 5 granted count, 22 left",
         "images.grants",
     ] {
-        assert!(told.contains(part), "no {part} in {told}");
+        assert!(printed.contains(part), "no {part} in {printed}");
     }
     let stranger = String::from_utf8(run(&["inspect", "nobody"], &data_dir).stdout).unwrap();
     assert!(stranger.contains("user not found"), "{stranger}");
@@ -148,8 +153,8 @@ async fn inspect_explains_a_user_while_the_gateway_runs() {
     std::fs::write(&draft, monthly(5).to_string()).unwrap();
     let whatif = ["whatif", "--for", "pro", "--plan", draft.to_str().unwrap()];
     for command in [&["inspect", "u"][..], &["verify"], &["export", "--out", "-"], &whatif] {
-        let told = one_clear_line(&run(&[command, &["--mode", "test/ci"]].concat(), &data_dir));
-        assert!(told.contains("Sandbox `ci` not found"), "{command:?}: {told}");
+        let printed = one_clear_line(&run(&[command, &["--mode", "test/ci"]].concat(), &data_dir));
+        assert!(printed.contains("Sandbox `ci` not found"), "{command:?}: {printed}");
     }
     gateway.call("POST", "keys", ADMIN_KEY, &json!({"kind": "secret", "mode": "test"})).await;
     let sandbox = String::from_utf8(run(&["inspect", "u", "--mode", "test"], &data_dir).stdout).unwrap();
@@ -200,7 +205,7 @@ async fn inspect_explains_every_row() {
     }
     gateway.call("POST", "users/u/block", ADMIN_KEY, &json!({})).await;
     let output = run(&["inspect", "u"], &[("QUOTAGATE_DATA_DIR", dir.path().to_str().unwrap())]);
-    let told = String::from_utf8(output.stdout).unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
     for (field, meaning) in [
         (".account", "some groups have grants or blocked amounts; some groups have alerts"),
         (".block", "all calls are denied until the user is unblocked"),
@@ -214,15 +219,15 @@ async fn inspect_explains_every_row() {
         ("other.blocked", "2 cents blocked in window 1"),
         ("video.approval", " is open"),
     ] {
-        let line = told.lines().find(|line| line.split_whitespace().next() == Some(field));
-        assert!(line.is_some_and(|line| line.contains(meaning)), "{field}: {line:?} in {told}");
+        let line = printed.lines().find(|line| line.split_whitespace().next() == Some(field));
+        assert!(line.is_some_and(|line| line.contains(meaning)), "{field}: {line:?} in {printed}");
     }
-    let rows: Vec<&str> = told.lines().skip(1).take_while(|line| !line.is_empty()).collect();
+    let rows: Vec<&str> = printed.lines().skip(1).take_while(|line| !line.is_empty()).collect();
     for row in rows {
         // The value is padded to 62 letters: a row without a meaning ends there.
         assert!(
             !row.ends_with(' ') && !row.contains("cannot be read") && !row.contains("not a field"),
-            "{row:?} in {told}"
+            "{row:?} in {printed}"
         );
     }
 }
@@ -238,9 +243,9 @@ fn a_wrong_setting_is_one_clear_line_that_names_it_and_no_secret() {
         ("QUOTAGATE_ADMIN_KEY", "hunter2", "QUOTAGATE_ADMIN_KEY must begin with ak_"),
         ("QUOTAGATE_LOG", "=,=", "QUOTAGATE_LOG"),
     ] {
-        let told = one_clear_line(&run(&["serve"], &[data_dir, (name, value)]));
-        assert!(told.contains(part), "{name}={value}: {told}");
-        assert!(!told.contains("hunter2"), "{told}");
+        let printed = one_clear_line(&run(&["serve"], &[data_dir, (name, value)]));
+        assert!(printed.contains(part), "{name}={value}: {printed}");
+        assert!(!printed.contains("hunter2"), "{printed}");
     }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was begun");
     let blocked = dir.path().join("file");
@@ -254,12 +259,12 @@ fn an_unavailable_store_is_reported_at_once_and_at_the_end_without_its_password(
     let settings =
         [("QUOTAGATE_DATA_DIR", dir.path().to_str().unwrap()), ("QUOTAGATE_REDIS_URL", "redis://:hunter2@127.0.0.1:1")];
     let output = run(&["serve"], &settings);
-    let told = String::from_utf8(output.stderr).unwrap();
-    let lines: Vec<&str> = told.trim().lines().collect();
-    assert_eq!((output.status.code(), lines.len()), (Some(1), 2), "{told}");
-    assert!(lines[0].contains("the store is unavailable: ") && lines[0].ends_with("retrying for 10 s"), "{told}");
-    assert!(lines[1].starts_with("error: the store is unavailable: "), "{told}");
-    assert!(!told.contains("hunter2"), "{told}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<&str> = printed.trim().lines().collect();
+    assert_eq!((output.status.code(), lines.len()), (Some(1), 2), "{printed}");
+    assert!(lines[0].contains("the store is unavailable: ") && lines[0].ends_with("retrying for 10 s"), "{printed}");
+    assert!(lines[1].starts_with("error: the store is unavailable: "), "{printed}");
+    assert!(!printed.contains("hunter2"), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -268,7 +273,7 @@ async fn data_of_another_layout_is_refused_untouched() {
     redis.run::<()>(&["SET", "qg:{quotagate}:layout", "999"]).await;
     let before = redis.dump("*").await;
     let url = redis.url();
-    let told = one_clear_line(&run(&["serve"], &[("QUOTAGATE_REDIS_URL", &url), ADMIN]));
-    assert!(told.contains("layout 999") && told.contains(&format!("layout {LAYOUT_VERSION}")), "{told}");
+    let printed = one_clear_line(&run(&["serve"], &[("QUOTAGATE_REDIS_URL", &url), ADMIN]));
+    assert!(printed.contains("layout 999") && printed.contains(&format!("layout {LAYOUT_VERSION}")), "{printed}");
     assert_eq!(redis.dump("*").await, before);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::commands::{command, done, on_terminal, read, refused, secret_key, told};
+use crate::commands::{command, done, on_terminal, printed, read, refused, secret_key};
 use crate::gateway::{ADMIN_KEY, Process, run};
 use crate::support::folder;
 
@@ -76,8 +76,8 @@ async fn users_are_found_shown_subscribed_moved_blocked_and_reset() {
     desk.done(&["users", "subscribe", "bob", "free", "--ends-at", "2099-01-01T00:00:00Z"]);
     let list = desk.done(&["users", "list"]);
     assert!(
-        line(&list, "bob").ends_with(" 2099-01-01T00:00:00Z no")
-            && line(&list, "USER") == "USER PLAN SINCE ENDS BLOCKED",
+        line(&list, "bob").ends_with(" 2099-01-01T00:00:00Z no -")
+            && line(&list, "USER") == "USER NAME PLAN SINCE ENDS BLOCKED TAGS",
         "{list}"
     );
     let found = desk.done(&["users", "list", "--search", "AD"]);
@@ -128,6 +128,38 @@ async fn users_are_found_shown_subscribed_moved_blocked_and_reset() {
     assert!(ended.starts_with("The subscription of bob to plan free ends at 20"), "{ended}");
     assert!(desk.done(&["users", "show", "bob"]).starts_with("bob: no subscription\n"));
     assert!(desk.refused(&["users", "move", "bob", "pro", "--yes"]).contains("use `quotagate users subscribe`"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_have_a_display_name_and_tags_which_are_set_shown_and_found() {
+    let desk = Desk::new().await;
+    desk.done(&["users", "subscribe", "u_1", "free"]);
+    let set = |more: &[&str]| desk.done(&[&["users", "set", "u_1"], more].concat());
+    assert_eq!(
+        set(&["--name", "Ada Lovelace", "--tag", "vip", "--tag", "beta"]),
+        "u_1: name Ada Lovelace, tags vip, beta\n"
+    );
+    // What is not named stays.
+    assert_eq!(set(&["--tag", "beta", "--tag", "eu", "--untag", "vip"]), "u_1: name Ada Lovelace, tags beta, eu\n");
+    let shown = desk.done(&["users", "show", "u_1"]);
+    assert!(shown.contains("\nname: Ada Lovelace\ntags: beta, eu\n"), "{shown}");
+    for text in ["LOVE", "beta"] {
+        let found = desk.done(&["users", "list", "--search", text]);
+        assert!(
+            line(&found, "u_1").starts_with("u_1 Ada Lovelace free 20") && found.ends_with("beta, eu\n"),
+            "{found}"
+        );
+    }
+    let json = read(&set(&["--name", "", "--json"]));
+    assert_eq!(json, json!({"userId": "u_1", "tags": ["beta", "eu"]}));
+    assert_eq!(set(&["--untag", "beta", "--untag", "eu"]), "u_1: name -, tags -\n");
+    assert!(!desk.done(&["users", "show", "u_1"]).contains("name:"));
+    let audit = desk.gateway.call("GET", "audit?action=user.profile", ADMIN_KEY, &Value::Null).await;
+    assert_eq!(audit["data"].as_array().unwrap().len(), 4, "{audit}");
+    let long = "x".repeat(33);
+    assert!(desk.refused(&["users", "set", "u_1", "--tag", &long]).starts_with("400 invalid_request: tags[0]: "));
+    assert!(desk.refused(&["users", "set", "u_2", "--tag", "vip"]).starts_with("404 not_found: "));
+    assert_eq!(command(&desk.gateway, ADMIN_KEY, &["users", "set", "u_1"]).0, Some(2), "what?");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -259,6 +291,9 @@ async fn keys_and_grants_are_created_listed_and_revoked() {
     assert!(created.contains("pk_live_") && created.contains("Secret for user tokens, shown once:"), "{created}");
     let admin = read(&desk.done(&["keys", "create", "--kind", "admin", "--role", "viewer", "--json"]));
     assert_eq!((&admin["role"], admin["key"].as_str().unwrap().get(..3)), (&json!("viewer"), Some("ak_")));
+    let quiet = desk.done(&["keys", "create", "--kind", "secret", "--mode", "test", "--quiet"]);
+    assert!(quiet.starts_with("sk_test_") && quiet.split_whitespace().count() == 1, "{quiet}");
+    assert_eq!(command(&desk.gateway, quiet.trim(), &["explain", "ada", "image.a"]).0, Some(0));
     // What is missing is said before anything is sent.
     for arguments in [
         &["--kind", "secret"][..],
@@ -266,6 +301,7 @@ async fn keys_and_grants_are_created_listed_and_revoked() {
         &["--kind", "publishable", "--mode", "live"],
         &["--kind", "secret", "--mode", "prod"],
         &["--kind", "secret", "--mode", "live", "--metadata", "red"],
+        &["--kind", "secret", "--mode", "live", "--quiet", "--json"],
     ] {
         let (code, _, err) = command(&desk.gateway, ADMIN_KEY, &[&["keys", "create"], arguments].concat());
         assert_eq!(code, Some(2), "{arguments:?}: {err}");
@@ -371,14 +407,14 @@ async fn every_command_uses_the_same_address_and_key_and_fails_in_one_clear_line
                 "is not an address like http://127.0.0.1:8080",
             ),
         ] {
-            let (code, out, err) = told(run(arguments, &settings));
+            let (code, out, err) = printed(run(arguments, &settings));
             assert_eq!((code, err.lines().count(), out.as_str()), (Some(1), 1, ""), "{arguments:?}: {err}");
             assert!(err.starts_with("error: ") && err.contains(expected), "{arguments:?}, {settings:?}: {err}");
         }
     }
     // Options do the same, also behind the verb.
     let list =
-        told(run(&["users", "list", "--url", url, "--key", ADMIN_KEY, "--mode", "live", "--app", "default"], &[]));
+        printed(run(&["users", "list", "--url", url, "--key", ADMIN_KEY, "--mode", "live", "--app", "default"], &[]));
     assert_eq!(list, (Some(0), "No users.\n".to_owned(), String::new()));
     assert!(desk.refused(&["users", "list", "--mode", "test/nowhere"]).contains("nowhere"));
     assert!(desk.refused(&["users", "show", ".."]).contains("cannot be part of an address"));

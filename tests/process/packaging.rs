@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::commands::told;
+use crate::commands::printed;
 use crate::gateway::run;
 use crate::support::{folder, run as started};
 
@@ -29,7 +29,7 @@ fn commands() -> Vec<Vec<String>> {
 
 fn help(words: &[String]) -> String {
     let arguments: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
-    let (code, out, err) = told(run(&arguments, &[]));
+    let (code, out, err) = printed(run(&arguments, &[]));
     assert_eq!(code, Some(0), "{words:?}: {err}");
     out
 }
@@ -64,12 +64,12 @@ fn every_command_says_what_it_does_and_names_only_values_that_it_takes() {
             );
         }
     }
-    let serve = told(run(&["serve", "-h"], &[])).1;
+    let serve = printed(run(&["serve", "-h"], &[])).1;
     assert!(serve.contains("--webhook-allow-private <0|1>"), "{serve}");
     for (value, taken) in [("0", true), ("1", true), ("maybe", false)] {
         // Refused before it listens: a data directory that cannot be.
         let settings = [("QUOTAGATE_DATA_DIR", "/proc/nowhere"), ("QUOTAGATE_WEBHOOK_ALLOW_PRIVATE", value)];
-        let (_, _, err) = told(run(&["serve"], &settings));
+        let (_, _, err) = printed(run(&["serve"], &settings));
         assert_eq!(!err.contains("must be 0 or 1"), taken, "{err}");
     }
 }
@@ -81,23 +81,23 @@ fn shells_complete_commands_and_options() {
         ("zsh", ["#compdef quotagate", "export-config", "--move-to"]),
         ("fish", ["complete -c quotagate", "export-config", "move-to"]),
     ] {
-        let (code, out, err) = told(run(&["completions", shell], &[]));
+        let (code, out, err) = printed(run(&["completions", shell], &[]));
         assert_eq!((code, err.as_str()), (Some(0), ""));
         for part in parts {
             assert!(out.contains(part), "no {part} for {shell}");
         }
     }
-    assert_eq!(told(run(&["completions", "cmd"], &[])).0, Some(2));
+    assert_eq!(printed(run(&["completions", "cmd"], &[])).0, Some(2));
     // bash itself.
     let dir = folder();
     let script = dir.path().join("quotagate");
-    fs::write(&script, told(run(&["completions", "bash"], &[])).1).unwrap();
+    fs::write(&script, printed(run(&["completions", "bash"], &[])).1).unwrap();
     let complete = format!(
         ". {}; COMP_WORDS=(quotagate users bl); COMP_CWORD=2; _quotagate quotagate bl users; echo \"${{COMPREPLY[*]}}\"",
         script.display()
     );
     let output = Command::new("bash").args(["-c", &complete]).output().unwrap();
-    assert_eq!(told(output).1.trim(), "block");
+    assert_eq!(printed(output).1.trim(), "block");
 }
 
 #[test]
@@ -110,10 +110,10 @@ fn make_install_puts_program_pages_and_completions_under_the_prefix() {
         &format!("PREFIX={}", prefix.display()),
         &format!("BINARY={}", env!("CARGO_BIN_EXE_quotagate")),
     ]);
-    let (code, out, err) = told(started::mark(&mut make).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap());
+    let (code, out, err) = printed(started::mark(&mut make).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap());
     assert_eq!(code, Some(0), "{out}{err}");
     let program = prefix.join("bin/quotagate");
-    let version = told(Command::new(&program).arg("--version").output().unwrap()).1;
+    let version = printed(Command::new(&program).arg("--version").output().unwrap()).1;
     assert_eq!(version.trim(), format!("quotagate {}", env!("CARGO_PKG_VERSION")));
     let read = |path: &str| fs::read_to_string(prefix.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
     for (path, shell) in [
@@ -121,7 +121,7 @@ fn make_install_puts_program_pages_and_completions_under_the_prefix() {
         ("share/zsh/site-functions/_quotagate", "zsh"),
         ("share/fish/vendor_completions.d/quotagate.fish", "fish"),
     ] {
-        assert_eq!(read(path), told(run(&["completions", shell], &[])).1, "{path}");
+        assert_eq!(read(path), printed(run(&["completions", shell], &[])).1, "{path}");
     }
     for words in commands() {
         let name = [vec!["quotagate".to_owned()], words.clone()].concat().join("-");

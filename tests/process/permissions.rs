@@ -58,16 +58,16 @@ async fn the_documented_redis_user_is_enough_and_missing_permissions_are_named()
     let redis = Redis::start().await;
     let (dir, url) = (folder(), limited(&redis).await);
     let gateway = Process::start(dir.path(), &[ADMIN, ("QUOTAGATE_REDIS_URL", &url)]);
-    let (status, told) = readyz(&gateway).await;
-    assert_eq!((status, &told["ready"]), (200, &json!(true)), "{told}");
+    let (status, printed) = readyz(&gateway).await;
+    assert_eq!((status, &printed["ready"]), (200, &json!(true)), "{printed}");
     works(&gateway).await;
     assert_eq!(refused(&redis).await, Vec::<String>::new());
     // Each command that is listed by name is required.
     for command in ["info", "time"] {
         redis.run::<()>(&["ACL", "SETUSER", "quotagate", &format!("-{command}")]).await;
-        let (status, told) = readyz(&gateway).await;
-        assert_eq!(status, 503, "{command}: {told}");
-        let warning = told["warnings"][0].as_str().unwrap();
+        let (status, printed) = readyz(&gateway).await;
+        assert_eq!(status, 503, "{command}: {printed}");
+        let warning = printed["warnings"][0].as_str().unwrap();
         assert!(warning.starts_with("Redis can be reached but rejects the login"), "{command}: {warning}");
         redis.run::<()>(&["ACL", "SETUSER", "quotagate", &format!("+{command}")]).await;
         eventually("ready again", || async { readyz(&gateway).await.0 == 200 }).await;

@@ -18,10 +18,10 @@ async fn the_log_reports_a_guessing_address_once_and_never_its_guesses() {
         assert_eq!(answer.status(), 401);
     }
     assert_eq!(gateway.terminate().code(), Some(0));
-    let told = read_to_string(log).unwrap();
-    let warnings: Vec<&str> = told.lines().filter(|line| line.contains("an invalid key was refused")).collect();
+    let printed = read_to_string(log).unwrap();
+    let warnings: Vec<&str> = printed.lines().filter(|line| line.contains("an invalid key was refused")).collect();
     // Two, if a minute ended in between.
     assert!((1..=2).contains(&warnings.len()), "{warnings:?}");
     assert!(warnings[0].contains("WARN") && warnings[0].contains("127.0.0.1"), "{warnings:?}");
-    assert!(guesses.iter().all(|key| !told.contains(key)), "{told}");
+    assert!(guesses.iter().all(|key| !printed.contains(key)), "{printed}");
 }

@@ -54,9 +54,9 @@ async fn every_call_is_reported_once_when_one_of_two_gateways_dies_and_a_rebuild
     let live = report().await;
     assert_eq!((&live["data"][0]["calls"], &live["data"][0]["charged"][0]["amount"]), (&json!(used), &json!(used)));
     let output = run(&["rollup", "--rebuild"], &settings);
-    let told = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(told.starts_with(&format!("{used} entries, ")), "{told}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(printed.starts_with(&format!("{used} entries, ")), "{printed}");
     assert_eq!(report().await, live);
     let metrics = client.get(format!("{}/metrics", one.url)).send().await.unwrap().text().await.unwrap();
     for gauge in ["quotagate_rollup_lag_entries", "quotagate_ledger_entries", "quotagate_ledger_oldest_seconds"] {

@@ -91,8 +91,8 @@ async fn a_file_that_is_damaged_in_its_middle_is_left_alone_and_the_start_refuse
     let damaged = [&bytes[..first], &bytes[first + end.len()..]].concat();
     std::fs::write(log(dir.path()), &damaged).unwrap();
     let data_dir = [ADMIN, ("QUOTAGATE_DATA_DIR", dir.path().to_str().unwrap())];
-    let told = one_clear_line(&run(&["serve"], &data_dir));
-    assert!(told.contains("appendonlydir") && told.contains("with complete calls after the damage"), "{told}");
+    let printed = one_clear_line(&run(&["serve"], &data_dir));
+    assert!(printed.contains("appendonlydir") && printed.contains("with complete calls after the damage"), "{printed}");
     assert_eq!(read(log(dir.path())).unwrap(), damaged);
 
     std::fs::write(log(dir.path()), &bytes).unwrap();
@@ -103,6 +103,6 @@ async fn a_file_that_is_damaged_in_its_middle_is_left_alone_and_the_start_refuse
     let files = read_dir(dir.path().join("appendonlydir")).unwrap().map(|entry| entry.unwrap().path());
     let base = files.into_iter().find(|path| path.to_str().unwrap().ends_with(".base.rdb")).unwrap();
     std::fs::write(base, "no such file").unwrap();
-    let told = one_clear_line(&run(&["serve"], &data_dir));
-    assert!(told.contains("cannot repair") && told.contains(".base.rdb"), "{told}");
+    let printed = one_clear_line(&run(&["serve"], &data_dir));
+    assert!(printed.contains("cannot repair") && printed.contains(".base.rdb"), "{printed}");
 }

@@ -34,20 +34,20 @@ async fn verify_finds_and_repairs_differences_while_a_gateway_runs() {
     let mut redis = connect(&url).await.unwrap();
     let account = "qg:{default:live}:account:user:u";
     tamper(&mut redis, account, "images", 1, 0).await;
-    let (code, told, _) = verify(&["--user", "u"]);
-    assert_eq!(code, Some(1), "{told}");
+    let (code, printed, _) = verify(&["--user", "u"]);
+    assert_eq!(code, Some(1), "{printed}");
     let line = "drift: user u, group images, window 1, used: stored is 6 count, the ledger proves 5 count (see led_00_";
-    assert!(told.contains(line) && told.contains(": 1 drift\n"), "{told}");
+    assert!(printed.contains(line) && printed.contains(": 1 drift\n"), "{printed}");
     assert_eq!(metric("quotagate_verify_drifts").await.as_deref(), Some("0"), "of one user nothing is kept");
     assert_eq!(verify(&[]).0, Some(1));
     assert_eq!(metric("quotagate_verify_drifts").await.as_deref(), Some("1"));
 
-    let (code, told, error) = verify(&["--repair"]);
-    assert_eq!(code, Some(1), "{told}");
+    let (code, printed, error) = verify(&["--repair"]);
+    assert_eq!(code, Some(1), "{printed}");
     assert!(error.contains("cannot ask for confirmation without a terminal: add --yes"), "{error}");
-    let (code, told, _) = verify(&["--repair", "--yes"]);
-    assert_eq!(code, Some(0), "{told}");
-    assert!(told.ends_with("repaired: user u, group images, window 1, used\n"), "{told}");
+    let (code, printed, _) = verify(&["--repair", "--yes"]);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.ends_with("repaired: user u, group images, window 1, used\n"), "{printed}");
     assert_eq!(verify(&[]), (Some(0), proven.to_owned(), String::new()));
     let usage = gateway.call("GET", "usage?userId=u", &key, &Value::Null).await;
     assert_eq!(usage["counters"][0]["used"], 5, "{usage}");

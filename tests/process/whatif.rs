@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use quotagate::cli::whatif::{self, Rehearsed, WhatifArgs, WhatifError};
+use quotagate::cli::direct::CommandError;
+use quotagate::cli::whatif::{self, SimulationResult, WhatifArgs};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -31,15 +32,15 @@ impl Files {
     }
 }
 
-pub async fn rehearse(arguments: &[&str]) -> Result<Rehearsed, WhatifError> {
+pub async fn simulate(arguments: &[&str]) -> Result<SimulationResult, CommandError> {
     let arguments = ["whatif"].iter().chain(arguments);
-    whatif::rehearse(&Cli::try_parse_from(arguments).unwrap().whatif).await
+    whatif::simulate(&Cli::try_parse_from(arguments).unwrap().whatif).await
 }
 
 /// Runs it for the sandbox `main` of a Redis.
-pub async fn of_sandbox(redis: &Redis, arguments: &[&str]) -> Result<Rehearsed, WhatifError> {
+pub async fn of_sandbox(redis: &Redis, arguments: &[&str]) -> Result<SimulationResult, CommandError> {
     let url = redis.url();
-    rehearse(&[arguments, &["--mode", "test", "--redis-url", &url]].concat()).await
+    simulate(&[arguments, &["--mode", "test", "--redis-url", &url]].concat()).await
 }
 
 fn with_id(id: &str, mut body: Value) -> Value {
@@ -72,10 +73,10 @@ async fn a_draft_reports_newly_denied_and_newly_allowed_users_with_times() {
     assert_eq!((report.calls, report.recorded.denied, report.under_draft.denied), (6, 1, 4));
     assert_eq!((report.newly_denied.calls, report.newly_denied.users), (3, 2));
     assert_eq!(report.newly_denied.by_group["images"], 3);
-    let told: Vec<(&str, &str)> =
+    let printed: Vec<(&str, &str)> =
         report.newly_denied.examples.iter().map(|it| (it.at.as_str(), it.user_id.as_str())).collect();
     assert_eq!(
-        told,
+        printed,
         [("2027-01-31T12:00:00Z", "ada"), ("2027-01-31T13:00:00Z", "ada"), ("2027-01-31T15:00:00Z", "bob")]
     );
     assert_eq!(report.most_affected[0].user_id, "ada");
@@ -154,7 +155,7 @@ async fn the_excerpt_of_a_trace_costs_what_its_tokens_cost_and_a_tight_plan_stop
     let trace = excerpt().display().to_string();
     let generous = demo("demo_generous");
     let report =
-        rehearse(&["--plan", &generous, "--trace", &trace, "--users", "10"]).await.map(|it| it.report).unwrap();
+        simulate(&["--plan", &generous, "--trace", &trace, "--users", "10"]).await.map(|it| it.report).unwrap();
     assert_eq!((report.calls, report.under_draft.denied, report.recorded.denied), (300, 0, 0));
     // 270,000 × 0.00025 + 76,870 × 0.001 cents.
     assert_eq!(serde_json::to_value(report.under_draft.cents).unwrap().to_string(), "144.37");
@@ -164,7 +165,7 @@ async fn the_excerpt_of_a_trace_costs_what_its_tokens_cost_and_a_tight_plan_stop
     assert!(sums.contains(&("demo_requests".to_owned(), "300".to_owned())), "{sums:?}");
 
     let tight = demo("demo_tight");
-    let rehearsed = rehearse(&["--plan", &tight, "--trace", &trace, "--users", "10"]).await.unwrap();
+    let rehearsed = simulate(&["--plan", &tight, "--trace", &trace, "--users", "10"]).await.unwrap();
     let report = rehearsed.report;
     assert!(report.under_draft.denied > 0 && report.newly_denied.calls == report.under_draft.denied, "{report}");
     assert_eq!(serde_json::to_value(report.recorded.cents).unwrap().to_string(), "144.37");
@@ -183,14 +184,14 @@ async fn the_excerpt_of_a_trace_costs_what_its_tokens_cost_and_a_tight_plan_stop
 #[test]
 fn the_command_prints_tables_or_json_and_one_clear_line_of_what_is_wrong() {
     let (trace, tight) = (excerpt().display().to_string(), demo("demo_tight"));
-    let told = run(&["whatif", "--plan", &tight, "--trace", &trace, "--users", "10", "--json"], &[]);
-    let json: Value = serde_json::from_slice(&told.stdout).unwrap();
-    assert_eq!((told.status.code(), &json["calls"]), (Some(0), &json!(300)));
-    let told = run(&["whatif", "--plan", &tight, "--trace", &trace, "--users", "10"], &[]);
-    assert!(String::from_utf8(told.stdout).unwrap().contains("Would have been denied: "));
-    let told = run(&["whatif", "--plan", "no/such.json", "--trace", &trace], &[]);
-    assert!(crate::gateway::one_clear_line(&told).starts_with("error: no/such.json: "));
-    let told = run(&["whatif", "--plan", &tight, "--redis-url", "redis://127.0.0.1:1"], &[]);
-    assert!(crate::gateway::one_clear_line(&told).contains("Redis cannot be reached"));
+    let printed = run(&["whatif", "--plan", &tight, "--trace", &trace, "--users", "10", "--json"], &[]);
+    let json: Value = serde_json::from_slice(&printed.stdout).unwrap();
+    assert_eq!((printed.status.code(), &json["calls"]), (Some(0), &json!(300)));
+    let printed = run(&["whatif", "--plan", &tight, "--trace", &trace, "--users", "10"], &[]);
+    assert!(String::from_utf8(printed.stdout).unwrap().contains("Would have been denied: "));
+    let printed = run(&["whatif", "--plan", "no/such.json", "--trace", &trace], &[]);
+    assert!(crate::gateway::one_clear_line(&printed).starts_with("error: no/such.json: "));
+    let printed = run(&["whatif", "--plan", &tight, "--redis-url", "redis://127.0.0.1:1"], &[]);
+    assert!(crate::gateway::one_clear_line(&printed).contains("Redis cannot be reached"));
     assert_eq!(run(&["whatif", "--trace", &trace], &[]).status.code(), Some(2));
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use quotagate::domain::configuration::scope::{OwnerName, Scope};
 use quotagate::domain::time::window::{TimeMs, Window, WindowKind};
-use quotagate::store::metering::admission::{Owner, Renew};
+use quotagate::store::metering::admission::{Owner, OwnerExpiry};
 
 use crate::table::{ALL, Ask, How, NOON, Table, counted, harmless, ms, settled};
 
@@ -14,7 +14,7 @@ const FORGET_AT: &str = "2027-03-01T00:00:00Z";
 /// A team; callers choose their team's name.
 fn team(table: &Table, groups: &[Ask<'_>]) -> Owner {
     let name = OwnerName::new(Scope::parse(&["metadata.team"]).unwrap(), vec!["red".to_owned()]).unwrap();
-    let renew = Renew { at_ms: Some(ms(FORGET_AT)), most: 10 };
+    let renew = OwnerExpiry { at_ms: Some(ms(FORGET_AT)), most: 10 };
     Owner { keys: table.bucket.owner(&name), renew: Some(renew), ..table.owner("u", groups) }
 }
 

@@ -57,9 +57,9 @@ async fn grants_and_missing_data_of_one_user_do_not_appear_for_the_next() {
     }
     let of_u = table.hold(&[("a", DAY_1, 1, 0)]).await;
     let of_x = table.hold_of(60_000, &[table.owner("x", &[("a", DAY_1, 1, 9)])]).await;
-    let told = async |id| settled(table.commit(id).await).accounts[0].state;
-    assert_eq!(told(&of_u).await, CounterState { used: amount(1), ..CounterState { held: amount(2), ..granted } });
-    assert_eq!(told(&of_x).await, tally(1, 0));
+    let reported = async |id| settled(table.commit(id).await).accounts[0].state;
+    assert_eq!(reported(&of_u).await, CounterState { used: amount(1), ..CounterState { held: amount(2), ..granted } });
+    assert_eq!(reported(&of_x).await, tally(1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
 //! Own quotas: scripts see them where the owner's counters are, and groups that only observe never deny.
 
-use quotagate::domain::access::audit::Trail;
+use quotagate::domain::access::audit::AuditEntry;
 use quotagate::domain::metering::counter::CounterState;
 use quotagate::domain::values::amount::{Amount, Unit};
 use quotagate::domain::values::ids::{GroupId, UserId};
@@ -37,7 +37,7 @@ async fn limit(table: &Table, operation: &Operation, own: Option<(Option<u64>, O
         user: Some(&user),
         group: &group,
         quota: own.as_ref().map(|own| (own, Unit::Count)),
-        trail: &Trail::default(),
+        audit_entry: &AuditEntry::default(),
         answer: "told",
     };
     table.store.limit(args).await.unwrap()
@@ -70,16 +70,16 @@ async fn an_own_quota_replaces_that_of_the_group_from_the_next_call_until_it_end
     let table = Table::new().await;
     assert_eq!(reserve(&table, DAY_1).await, Ok(tally(0, 1)));
     assert_eq!(reserve(&table, DAY_1).await, Ok(tally(0, 2)));
-    let lacks = |used, held| CounterState { over_limit: true, ..tally(used, held) };
-    assert_eq!(reserve(&table, DAY_1).await, Err(lacks(0, 2)));
+    let denying = |used, held| CounterState { over_limit: true, ..tally(used, held) };
+    assert_eq!(reserve(&table, DAY_1).await, Err(denying(0, 2)));
     set(&table, Some(3), None).await;
     assert_eq!(reserve(&table, DAY_1).await, Ok(own(tally(0, 3), Some(3))));
-    assert_eq!(reserve(&table, DAY_1).await, Err(own(lacks(0, 3), Some(3))));
+    assert_eq!(reserve(&table, DAY_1).await, Err(own(denying(0, 3), Some(3))));
     // Below what is used already, at 0, and without limit.
     set(&table, Some(1), None).await;
-    assert_eq!(reserve(&table, DAY_1).await, Err(own(lacks(0, 3), Some(1))));
+    assert_eq!(reserve(&table, DAY_1).await, Err(own(denying(0, 3), Some(1))));
     set(&table, Some(0), None).await;
-    assert_eq!(reserve(&table, DAY_1).await, Err(own(lacks(0, 3), Some(0))));
+    assert_eq!(reserve(&table, DAY_1).await, Err(own(denying(0, 3), Some(0))));
     set(&table, None, Some(LATER)).await;
     assert_eq!(reserve(&table, DAY_1).await, Ok(own(tally(0, 4), None)));
     // It ends by itself, at that instant, and the group's quota applies.
@@ -171,9 +171,9 @@ async fn a_group_that_observes_marks_what_it_would_have_denied_and_writes_it_onc
     let denials = table.store.entries_before(&table.bucket, Stream::Denials, None, 9).await.unwrap().entries;
     assert_eq!(denials.len(), 1, "a repetition observes nothing");
     let entry = &denials[0].entry;
-    assert_eq!((entry.observed, entry.lacks.len()), (true, 1));
-    let lack = &entry.lacks[0];
-    assert_eq!((lack.observed, lack.requested.steps(), lack.count.steps(), lack.limit.steps()), (true, 1, 3, 3));
+    assert_eq!((entry.observed, entry.denying.len()), (true, 1));
+    let counter = &entry.denying[0];
+    assert_eq!((counter.observed, counter.requested.steps(), counter.count.steps(), counter.limit.steps()), (true, 1, 3, 3));
     // Once the holds have expired, nothing is observed.
     table.clock(ms(NOON) + 60_000).await;
     assert_eq!(reserve(&harmless(), 3).await, Some(tally(0, 3)));

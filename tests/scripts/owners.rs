@@ -106,6 +106,6 @@ async fn a_repeated_reservation_has_separate_holds_from_expired_ones_not_yet_rec
     }
     assert_eq!(table.stands_of("u", "own", DAY_1).await, (0, 0));
     assert_eq!(table.stands_of("team", "shared", DAY_1).await, (0, 0), "nothing of either life is left");
-    let told = table.store.entries_before(&table.bucket, Stream::Ledger, None, 1000).await.unwrap();
-    assert_eq!(told.entries.len(), 152, "each expiry is reported once, whatever the other owners");
+    let reported = table.store.entries_before(&table.bucket, Stream::Ledger, None, 1000).await.unwrap();
+    assert_eq!(reported.entries.len(), 152, "each expiry is reported once, whatever the other owners");
 }

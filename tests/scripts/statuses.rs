@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quotagate::domain::access::audit::Trail;
+use quotagate::domain::access::audit::AuditEntry;
 use quotagate::domain::metering::reservation::ReservationId;
 use quotagate::domain::values::ids::{AppId, PlanId};
 use quotagate::store::access::register::{RegisterArgs, RegisterChange, RegisterReply};
@@ -201,12 +201,12 @@ async fn usage_answers_in_its_documented_order_and_never_writes() {
     let before = table.dump().await;
     let owner = [table.owner("u", &[("g", DAY_1, 1, 1)])];
     for (word, belief) in ladder() {
-        let told = match table.store.usage(&table.bucket, table.facts(&belief), &owner).await.unwrap() {
+        let reported = match table.store.usage(&table.bucket, table.facts(&belief), &owner).await.unwrap() {
             UsageReply::Stale(stale, _) => stale_word(&stale),
             UsageReply::Reclaim(_) => "again",
             UsageReply::Usage { .. } => "usage",
         };
-        assert_eq!(told, word);
+        assert_eq!(reported, word);
     }
     assert_eq!(table.dump().await, before);
     let keys = &owner[0].keys;
@@ -370,7 +370,7 @@ async fn a_version_goes_only_a_day_after_another_took_its_place() {
             set: &[],
             delete: &[],
             versions: &versions,
-            trails: &[],
+            audit_entries: &[],
         };
         assert_eq!(table.store.configure(args).await.unwrap(), ConfigureReply::Configured);
         expected = *revision;
@@ -389,7 +389,7 @@ async fn configure_register_and_set_clock_answer_in_their_documented_order() {
         let set = [("plan:p".to_owned(), revision.to_string())];
         let plan = PlanId::parse("p").unwrap();
         let versions = [(Versioned::Plan(plan), Some(format!("at {revision}")))];
-        let trails = [Trail { action: "plan.put".to_owned(), ..Trail::default() }];
+        let audit_entries = [AuditEntry { action: "plan.put".to_owned(), ..AuditEntry::default() }];
         let args = ConfigureArgs {
             app: &app,
             operation,
@@ -399,7 +399,7 @@ async fn configure_register_and_set_clock_answer_in_their_documented_order() {
             set: &set,
             delete: &[],
             versions: &versions,
-            trails: &trails,
+            audit_entries: &audit_entries,
         };
         table.store.configure(args).await.unwrap()
     };
@@ -418,7 +418,10 @@ async fn configure_register_and_set_clock_answer_in_their_documented_order() {
     let plan = PlanId::parse("p").unwrap();
     let versions: BTreeMap<String, String> =
         table.store.versions(&app, &Versioned::Plan(plan)).await.unwrap().into_iter().collect();
-    assert_eq!(versions, [("7", "at 7"), ("9", "at 9")].map(|(name, told)| (name.to_owned(), told.to_owned())).into());
+    assert_eq!(
+        versions,
+        [("7", "at 7"), ("9", "at 9")].map(|(name, reported)| (name.to_owned(), reported.to_owned())).into()
+    );
     let log = table.store.audit_entries(&configuration_audit(&app), None, 10).await.unwrap();
     assert_eq!(log.len(), 2, "one entry for each change, none for a repetition or a refusal");
 
@@ -436,7 +439,8 @@ async fn configure_register_and_set_clock_answer_in_their_documented_order() {
     ] {
         assert_eq!(
             {
-                let args = RegisterArgs { operation, change, answer: "told", app: &app, trail: &Trail::default() };
+                let args =
+                    RegisterArgs { operation, change, answer: "told", app: &app, audit_entry: &AuditEntry::default() };
                 table.store.register(Register::Keys, args).await.unwrap()
             },
             reply

@@ -6,8 +6,8 @@ use quotagate::domain::configuration::scope::OwnerName;
 use quotagate::domain::metering::admission::Validity;
 use quotagate::domain::metering::counter::CounterState;
 use quotagate::domain::metering::idempotency::Idempotency;
-use quotagate::domain::metering::reservation::{Item, Memo, ONE, ReservationId, Total};
-use quotagate::domain::reporting::ledger::Told;
+use quotagate::domain::metering::reservation::{Item, ONE, RequestSnapshot, ReservationId, Total};
+use quotagate::domain::reporting::ledger::EntryDetails;
 use quotagate::domain::time::window::{TimeMs, Window, parse_rfc3339};
 use quotagate::domain::values::amount::Amount;
 use quotagate::domain::values::ids::{AppId, EventName, GroupId, IdempotencyKey, Mode, PlanId, UserId};
@@ -16,8 +16,8 @@ use quotagate::store::configuration::test_clock::SetClockReply;
 use quotagate::store::keys::Bucket;
 use quotagate::store::metering::admission::{Facts, OwnedGroup, Owner};
 use quotagate::store::metering::extend::{ExtendArgs, ExtendReply};
-use quotagate::store::metering::memo::memo_text;
 use quotagate::store::metering::operation::Operation;
+use quotagate::store::metering::request_snapshot::snapshot_text;
 use quotagate::store::metering::reserve::{ReserveArgs, ReserveReply};
 use quotagate::store::metering::settle::{Measured, SettleReply, Settled, Target};
 use quotagate::store::metering::track::{TrackArgs, TrackReply};
@@ -101,8 +101,8 @@ pub fn keyed(key: &str, request: &str) -> Operation {
     Operation::new("u", Some(&idempotency), true)
 }
 
-pub fn memo() -> Memo {
-    Memo {
+pub fn snapshot() -> RequestSnapshot {
+    RequestSnapshot {
         user: UserId::parse("u").unwrap(),
         key: None,
         plan: Some(PlanId::parse("p").unwrap()),
@@ -163,7 +163,7 @@ impl Table {
             revision: belief.revision,
             version: belief.version,
             validity: belief.validity,
-            tells_expiry: false,
+            reports_expiry: false,
             forget: None,
         }
     }
@@ -181,8 +181,8 @@ impl Table {
             facts: self.facts(&belief),
             verdict: belief.verdict,
             ttl_ms,
-            about: "image.render key_1 u",
-            memo: &memo_text(&memo()).unwrap(),
+            call_label: "image.render key_1 u",
+            snapshot: &snapshot_text(&snapshot()).unwrap(),
             owners,
             asked: None,
             observed: "",
@@ -215,7 +215,7 @@ impl Table {
     }
 
     fn target<'a>(&'a self, id: &'a ReservationId, operation: &'a Operation) -> Target<'a> {
-        Target { bucket: &self.bucket, id, operation, tells_expiry: false }
+        Target { bucket: &self.bucket, id, operation, reports_expiry: false }
     }
 
     pub async fn commit_as(&self, operation: &Operation, id: &ReservationId, how: How<'_>) -> SettleReply {
@@ -227,10 +227,10 @@ impl Table {
             amount: amount(*steps),
         };
         let totals = figures.map(total).collect();
-        let measured = Measured { changes: how.changes, memo: None, totals };
+        let measured = Measured { changes: how.changes, snapshot: None, totals };
         let measured = (!how.figures.is_empty()).then_some(&measured);
         self.store
-            .commit(self.target(id, operation), how.is_final, how.reject_late, measured, &Told::default())
+            .commit(self.target(id, operation), how.is_final, how.reject_late, measured, &EntryDetails::default())
             .await
             .unwrap()
     }
@@ -241,12 +241,12 @@ impl Table {
     }
 
     pub async fn release(&self, id: &ReservationId) -> SettleReply {
-        self.store.release(self.target(id, &harmless()), &Told::default(), None).await.unwrap()
+        self.store.release(self.target(id, &harmless()), &EntryDetails::default(), None).await.unwrap()
     }
 
     pub async fn refund(&self, id: &ReservationId, figures: &[(&str, u64)]) -> SettleReply {
         let totals: Vec<_> = figures.iter().map(|(id, steps)| (group(id), amount(*steps))).collect();
-        self.store.refund(self.target(id, &counted()), &totals, &[], &Told::default()).await.unwrap()
+        self.store.refund(self.target(id, &counted()), &totals, &[], &EntryDetails::default()).await.unwrap()
     }
 
     pub async fn extend(&self, id: &ReservationId, ttl_ms: TimeMs, changes: u64, owners: &[Owner]) -> ExtendReply {
@@ -262,7 +262,7 @@ impl Table {
         changes: u64,
         owners: &[Owner],
     ) -> ExtendReply {
-        let measured = Measured { changes, memo: None, totals: Default::default() };
+        let measured = Measured { changes, snapshot: None, totals: Default::default() };
         let measured = (!owners.is_empty()).then_some(&measured);
         let (target, facts) = (self.target(id, operation), self.facts(&belief));
         let args = ExtendArgs { target, ttl_ms, measured, facts, verdict: "", owners, asked: None, observed: "" };
@@ -279,7 +279,7 @@ impl Table {
         let owners = [self.owner("u", groups)];
         let (facts, verdict) = (self.facts(&belief), belief.verdict);
         let bucket = &self.bucket;
-        let (about, memo) = ("image.render key_1 u", &memo());
+        let (call_label, snapshot) = ("image.render key_1 u", &snapshot());
         let owners = &owners;
         let args = TrackArgs {
             bucket,
@@ -288,9 +288,9 @@ impl Table {
             verdict,
             enforce,
             refund,
-            about,
-            memo,
-            told: "",
+            call_label,
+            snapshot,
+            match_facts: "",
             owners,
             asked: None,
             observed: "",

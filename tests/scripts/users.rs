@@ -1,6 +1,6 @@
 //! Changes of a user, and how its counters change with the plan, tested at the scripts.
 
-use quotagate::domain::access::audit::Trail;
+use quotagate::domain::access::audit::AuditEntry;
 use quotagate::domain::accounts::subscription::Subscription;
 use quotagate::domain::configuration::limit_group::OnPlanChange;
 use quotagate::domain::configuration::scope::OwnerName;
@@ -10,9 +10,9 @@ use quotagate::domain::values::ids::{GroupId, PlanId, UserId};
 use quotagate::store::accounts::change_user::{ChangeUserArgs, ChangeUserReply, MovedGroup, Reset, UserChange};
 use quotagate::store::accounts::grants::{GrantArgs, GrantReply, RevokeArgs, RevokeReply};
 use quotagate::store::client::library::WhenFull;
-use quotagate::store::metering::admission::{Forget, OwnedGroup, Owner, Stale};
-use quotagate::store::metering::memo::memo_text;
+use quotagate::store::metering::admission::{OwnedGroup, Owner, Stale, UserExpiry};
 use quotagate::store::metering::operation::Operation;
+use quotagate::store::metering::request_snapshot::snapshot_text;
 use quotagate::store::metering::reserve::{ReserveArgs, ReserveReply};
 
 use crate::table::{BELIEF, Belief, DAY_1, DAY_2, IN_FLIGHT, MOST, NOON, Table, harmless, keyed, ms, settled};
@@ -36,7 +36,7 @@ async fn change(
         ends_at_ms: None,
         custom_limits: None,
     };
-    let trail = Trail::default();
+    let audit_entry = AuditEntry::default();
     let args = ChangeUserArgs {
         bucket: &table.bucket,
         operation,
@@ -47,7 +47,7 @@ async fn change(
         reset,
         moved,
         event: None,
-        trail: write.then_some(&trail),
+        audit_entry: write.then_some(&audit_entry),
         answer: "{\"told\":1}",
     };
     table.store.change_user(args).await.unwrap()
@@ -87,7 +87,7 @@ async fn change_user_answers_in_order_and_versions_never_restart() {
     let reply = change(&table, &kept, "9000000000000001", false, Reset::Nothing, &[]).await;
     assert!(matches!(reply, ChangeUserReply::Changed { .. }));
     let reply = change(&table, &kept, "?", true, Reset::Nothing, &[]).await;
-    assert!(matches!(reply, ChangeUserReply::Before(told) if told == "{\"told\":1}"));
+    assert!(matches!(reply, ChangeUserReply::Before(reported) if reported == "{\"told\":1}"));
     let reply = change(&table, &keyed("s", "y"), "?", true, Reset::Nothing, &[]).await;
     assert!(matches!(reply, ChangeUserReply::Reused));
     assert_eq!(table.counters().await["version"], "9000000000000001");
@@ -162,17 +162,21 @@ async fn counters_come_over_to_another_plan() {
         let reply = change(&table, &harmless(), "0", true, Reset::Nothing, &moved).await;
         assert!(matches!(reply, ChangeUserReply::Changed { .. }), "{reply:?}");
         let counters = table.counters().await;
-        let (serial, window, used, held, blocked) = expected;
-        let told = format!("{action:?} of {stored:?} at {at} to {to}: {counters:?}");
+        let (window_seq, window, used, held, blocked) = expected;
+        let reported = format!("{action:?} of {stored:?} at {at} to {to}: {counters:?}");
         assert_eq!(
             (&*counters["g.seq"], &*counters["g.window"]),
-            (serial, format!("{quota} {window}").as_str()),
-            "{told}"
+            (window_seq, format!("{quota} {window}").as_str()),
+            "{reported}"
         );
-        assert_eq!((&*counters["g.used"], &*counters["g.held"]), (used, held), "{told}");
-        assert_eq!(counters.get("g.blocked").map(String::as_str), blocked, "{told}");
+        assert_eq!((&*counters["g.used"], &*counters["g.held"]), (used, held), "{reported}");
+        assert_eq!(counters.get("g.blocked").map(String::as_str), blocked, "{reported}");
         let past = table.past().await;
-        assert_eq!(past.get("g.1").is_some_and(|past| past.starts_with("4 ")), serial == "2", "{told}: {past:?}");
+        assert_eq!(
+            past.get("g.1").is_some_and(|past| past.starts_with("4 ")),
+            window_seq == "2",
+            "{reported}: {past:?}"
+        );
     }
 }
 
@@ -216,7 +220,7 @@ async fn grant(table: &Table, id: &str, amount: u64, ends_at: Option<&str>) -> G
         ends_at_ms: ends_at.map(ms),
         expected_end_ms: Some(ends_at.map_or(ms("2027-02-01T00:00:00Z"), ms)),
         about: id,
-        trail: &Trail::default(),
+        audit_entry: &AuditEntry::default(),
         approval: None,
         answer: id,
     };
@@ -266,8 +270,9 @@ async fn a_counter_has_at_most_eight_live_grants_within_what_it_can_hold() {
     assert_eq!(known.len(), 8, "what is known of the one that has ended is gone: {known:?}");
     let group = GroupId::parse("g").unwrap();
     let revoke = async |id: &str| {
-        let (owner, operation, trail) = (OwnerName::of_user(&user()), harmless(), Trail::default());
-        let args = RevokeArgs { owner: &owner, group: &group, grant: id, operation: &operation, trail: &trail };
+        let (owner, operation, audit_entry) = (OwnerName::of_user(&user()), harmless(), AuditEntry::default());
+        let args =
+            RevokeArgs { owner: &owner, group: &group, grant: id, operation: &operation, audit_entry: &audit_entry };
         table.store.revoke(&table.bucket, args).await.unwrap() == RevokeReply::Revoked
     };
     assert!(fits(&table, DAY_1, 8, 0).await);
@@ -284,7 +289,7 @@ async fn data_of_users_who_never_subscribed_expire_after_the_last_window() {
     let reserve = async |name: &str, group: (&str, &str, u64, u64), at_ms: Option<i64>| {
         let user = UserId::parse(name).unwrap();
         let mut facts = table.facts(&BELIEF);
-        facts.forget = Some(Forget { user: &user, at_ms });
+        facts.forget = Some(UserExpiry { user: &user, at_ms });
         let owners = [table.owner(name, &[group])];
         let args = ReserveArgs {
             bucket: &table.bucket,
@@ -292,8 +297,8 @@ async fn data_of_users_who_never_subscribed_expire_after_the_last_window() {
             facts,
             verdict: "",
             ttl_ms: 60_000,
-            about: "e k u",
-            memo: &memo_text(&crate::table::memo()).unwrap(),
+            call_label: "e k u",
+            snapshot: &snapshot_text(&crate::table::snapshot()).unwrap(),
             owners: &owners,
             asked: None,
             observed: "",

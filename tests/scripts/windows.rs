@@ -98,8 +98,8 @@ async fn facts_hold_from_their_start_until_before_their_end() {
     {
         let belief = Belief { validity: Validity { from_ms, until_ms }, ..BELIEF };
         let stale = match table.reserve_as(&harmless(), belief, 1000, &owner).await {
-            ReserveReply::Stale(Stale::Time, told) => {
-                assert_eq!(told, now);
+            ReserveReply::Stale(Stale::Time, reported) => {
+                assert_eq!(reported, now);
                 true
             }
             ReserveReply::Held { .. } => false,

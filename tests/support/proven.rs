@@ -2,12 +2,12 @@
 
 use quotagate::domain::values::ids::{AppId, Mode};
 use quotagate::service::gateway::Gateway;
-use quotagate::service::reporting::verify::{Found, Verified};
+use quotagate::service::reporting::verify::{LocatedDrift, Verified};
 use quotagate::service::tenant::Tenant;
 use quotagate::store::Store;
 
 /// What `quotagate verify` would find in the default app.
-pub async fn drifts(redis_url: &str, mode: &str) -> Vec<Found> {
+pub async fn drifts(redis_url: &str, mode: &str) -> Vec<LocatedDrift> {
     verified(redis_url, mode).await.drifts
 }
 

@@ -66,7 +66,7 @@ impl Redis {
     /// Every key that matches a pattern with its serialized value: equal dumps mean equal states.
     pub async fn dump(&self, pattern: &str) -> Vec<(String, Vec<u8>)> {
         let mut keys: Vec<String> = self.run(&["KEYS", pattern]).await;
-        keys.retain(|key| is_told(key, pattern));
+        keys.retain(|key| is_compared(key, pattern));
         keys.sort();
         let mut dump = Vec::new();
         for key in keys {
@@ -81,7 +81,7 @@ impl Redis {
     pub async fn contents(&self, pattern: &str) -> Vec<(String, Vec<String>)> {
         let mut connection = self.connect().await;
         let mut keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.unwrap();
-        keys.retain(|key| is_told(key, pattern));
+        keys.retain(|key| is_compared(key, pattern));
         keys.sort();
         let mut contents = Vec::new();
         for key in keys {
@@ -147,7 +147,7 @@ impl Redis {
 
 /// Whether a key may change with a refused call: refused calls are recorded among the denials, and change nothing
 /// else. Rollups are written independently, some time after the calls, so only tests that ask for them compare them.
-fn is_told(key: &str, pattern: &str) -> bool {
+fn is_compared(key: &str, pattern: &str) -> bool {
     let rollup = pattern.contains("rollup");
     // Nodes write their status every few seconds, and renew leases.
     (rollup || !key.contains("}:rollup:"))

@@ -1,4 +1,4 @@
-//! Every module belongs to a layer and a room, and imports only lower layers.
+//! Every module belongs to a layer and an area, and imports only lower layers.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,18 @@ const LAYERS: [&str; 10] =
     ["domain", "infra", "store", "service", "http", "workers", "config", "cli", "startup", "main"];
 
 /// The module folders that all layers share; a layer need not have all of them.
-const ROOMS: [&str; 8] =
+const AREAS: [&str; 8] =
     ["access", "accounts", "configuration", "metering", "nodes", "reporting", "simulation", "webhooks"];
 
 /// Rooms that only one layer has.
-const OWN_ROOMS: [(&str, &[&str]); 4] = [
+const OWN_AREAS: [(&str, &[&str]); 4] = [
     ("domain", &["time", "values"]),
     ("http", &["middleware", "wire"]),
     ("service", &["degraded"]),
     ("store", &["client"]),
 ];
 
-/// Modules beside the rooms, which several rooms need.
+/// Modules beside the areas, which several areas need.
 const SHARED: [(&str, &[&str]); 4] = [
     ("domain", &[]),
     ("http", &["dashboard", "openapi"]),
@@ -41,18 +41,18 @@ pub fn module(path: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_module_belongs_to_a_known_layer_and_room() {
+fn every_module_belongs_to_a_known_layer_and_area() {
     let mut offences = Vec::new();
     for (path, _) in files("src", "rs") {
         let module = module(&path);
         let known = match module[..] {
             [] => true,
             [layer] => LAYERS.contains(&layer),
-            [layer, room] if of(&SHARED, layer).is_some() => {
-                let shared = of(&SHARED, layer).unwrap().contains(&room);
-                shared || (is_room(layer, room) && path.ends_with("/mod.rs"))
+            [layer, area] if of(&SHARED, layer).is_some() => {
+                let shared = of(&SHARED, layer).unwrap().contains(&area);
+                shared || (is_area(layer, area) && path.ends_with("/mod.rs"))
             }
-            [layer, room, ..] if of(&SHARED, layer).is_some() => is_room(layer, room),
+            [layer, area, ..] if of(&SHARED, layer).is_some() => is_area(layer, area),
             [layer, ..] => LAYERS.contains(&layer),
         };
         if !known {
@@ -62,15 +62,15 @@ fn every_module_belongs_to_a_known_layer_and_room() {
     assert!(offences.is_empty(), "{}", offences.join("\n"));
 }
 
-fn is_room(layer: &str, room: &str) -> bool {
-    ROOMS.contains(&room) || of(&OWN_ROOMS, layer).is_some_and(|rooms| rooms.contains(&room))
+fn is_area(layer: &str, area: &str) -> bool {
+    AREAS.contains(&area) || of(&OWN_AREAS, layer).is_some_and(|areas| areas.contains(&area))
 }
 
 #[test]
-fn tests_of_the_api_have_the_rooms_of_the_api() {
+fn tests_of_the_api_have_the_areas_of_the_api() {
     for (path, _) in files("tests/api", "rs") {
-        let room = path.strip_prefix("tests/api/").unwrap().split('/').next().unwrap();
-        assert!(room == "main.rs" || room == "wire" || ROOMS.contains(&room), "{path}");
+        let area = path.strip_prefix("tests/api/").unwrap().split('/').next().unwrap();
+        assert!(area == "main.rs" || area == "wire" || AREAS.contains(&area), "{path}");
     }
 }
 

@@ -121,8 +121,9 @@ class Sandbox:
     def async_client(self, **options: Any) -> AsyncClient:
         return AsyncClient(**{"api_key": self.key, "base_url": self.gateway.url, **PATIENT, **options})
 
-    def operator(self) -> Client:
-        return Client(api_key=ADMIN_KEY, base_url=self.gateway.url, mode=f"test/{self.name}", app=self.app, **PATIENT)
+    def operator(self, **options: Any) -> Client:
+        here = {"api_key": ADMIN_KEY, "base_url": self.gateway.url, "mode": f"test/{self.name}", "app": self.app}
+        return Client(**{**here, **PATIENT, **options})
 
 
 def unique(prefix: str) -> str:

@@ -86,6 +86,16 @@ def test_apps(gateway: Gateway) -> None:
         assert (dry.applied, [change.target for change in dry.changes]) == (False, ["plan:free"])
         assert other.admin.apply_configuration(configuration).applied
         assert other.admin.get_plan("free").name == "Free"
+        present, revision = other.admin.configuration_with_revision()
+        assert [each.id for each in present.plans or ()] == ["free"]
+        smaller = {"plans": [{"id": "pro", **plan(group(2))}]}
+        dry = other.admin.apply_configuration(smaller, dry_run=True, prune=False, if_match=revision)
+        assert (dry.revision, dry.unlisted) == (revision, ("plan:free",))
+        kept = other.admin.apply_configuration(smaller, prune=False, if_match=dry.revision)
+        assert (kept.applied, kept.unlisted) == (True, ("plan:free",))
+        stale = refused("version_conflict", lambda: other.admin.apply_configuration(smaller, if_match=revision))
+        assert stale.status == 412
+        assert [each.id for each in other.available_plans()] == ["free", "pro"]
         assert "plan:free" in {change.target for change in other.admin.audit()}
     admin.delete_app(name)
     assert name not in [app.id for app in admin.apps()]
@@ -99,6 +109,8 @@ def test_users(sandbox: Sandbox, subscribed: Subscribed) -> None:
         admin = operator.admin
         named = admin.put_user(user, name="Ada Lovelace", tags=["vip"])
         assert (named.name, list(named.tags)) == ("Ada Lovelace", ["vip"])
+        for text in ("LOVELACE", "vip"):
+            assert [each.user_id for each in admin.users(contains=text)] == [user]
         assert admin.block_user(user, note="chargeback").blocked
         assert client.reserve(user, "image.render").reasons == ("user_blocked",)
         assert not admin.unblock_user(user).blocked

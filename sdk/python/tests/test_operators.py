@@ -11,6 +11,7 @@ import pytest
 
 from quotagate import Client, QuotagateError
 from tests.gateway import Sandbox, group, plan, unique
+from tests.proxy import Proxy
 from tests.waiting import eventually
 
 Subscribed = Callable[..., str]
@@ -31,6 +32,8 @@ def test_events_reports_and_limits(sandbox: Sandbox, client: Client, subscribed:
         assert not list(admin.events(user_id=user, late=True))
         (line,) = admin.report(by=["user", "event"], metadata={"team": "red"})
         assert (line.by["user"], line.calls, line.accepted) == (user, 1, 1)
+        (line,) = admin.report(by=["user"], ratio=["accepted/calls", "denials/calls"], top="calls", limit=1)
+        assert line.ratios == {"accepted/calls": 1, "denials/calls": 1}
         assert [(counter.scope, counter.used) for counter in admin.limits(limit=5).near] == [({"user": user}, 3)]
         assert admin.unusual(by=["group"], days=7).data == ()
         assert [counter.used for counter in admin.forecast(user).data] == [3]
@@ -38,6 +41,27 @@ def test_events_reports_and_limits(sandbox: Sandbox, client: Client, subscribed:
         # A node is silent if it has not reported for 15 seconds, which a slow machine may cause.
         eventually("a node that is not silent", lambda: any(not node.silent for node in admin.nodes()))
         assert f"test/{sandbox.name}" in [each.mode for each in admin.sandboxes()]
+
+
+def test_followed_events(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
+    user = subscribed(group(4, event="image.*"))
+    client.track(user, "image.render")
+    client.track(user, "image.render", 2)
+    # The first connection ends after its first event.
+    fates = ["relay_one", "unavailable", "relay"]
+    with (
+        Proxy(sandbox.gateway.url, lambda line, request: fates.pop(0)) as proxy,
+        sandbox.operator(base_url=proxy.url) as follower,
+        sandbox.operator() as operator,
+    ):
+        known = [event.id for event in operator.admin.events(user_id=user, oldest_first=True)]
+        stream = follower.admin.follow_events(user_id=user, types=["track", "denial"], after=known[0])
+        assert next(stream).id == known[1]
+        assert not client.reserve(user, "image.render", 3).allowed
+        denial = next(stream)
+        assert (denial.type, denial.reason) == ("denial", "limit_reached")
+        stream.close()
+        assert fates == []
 
 
 def test_explanations_and_drafts(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
@@ -110,7 +134,7 @@ METHODS = {
     "configuration.put": "admin.apply_configuration",
     "counters.list": "admin.counters",
     "events.list": "admin.events",
-    "events.stream": None,
+    "events.stream": "admin.follow_events",
     "grants.list": "admin.grants",
     "grants.create": "admin.create_grant",
     "grants.delete": "admin.delete_grant",

@@ -102,6 +102,7 @@ def test_no_key_is_ever_shown(sandbox: Sandbox, caplog: pytest.LogCaptureFixture
                 for call in (
                     lambda: client.commit("rsv", idempotency_key="a\nb"),
                     lambda: client.commit("rsv", idempotency_key=""),
+                    lambda: next(client.admin.follow_events(after="a\nb")),
                     lambda: client.track("u", "e", float("nan")),
                     lambda: client.track("u", "e", 1, {"bad": object()}),
                 ):

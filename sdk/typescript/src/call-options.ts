@@ -70,8 +70,16 @@ export interface TrackOptions extends WriteOptions {
   keep?: boolean;
 }
 
-/** Options of `usage` and `watchUsage`. */
-export interface UsageOptions extends CallOptions {
+/** Options of `watchUsage`. */
+export interface WatchOptions extends CallOptions {
   /** The user's token, for a `pk_` key that requires one. Default: that of the client. */
   userToken?: string;
+}
+
+/** Options of `usage`. */
+export interface UsageOptions extends WatchOptions {
+  /** The id of a key: also the counters with `key` in their scope. */
+  key?: string;
+  /** Also the counters with these names in their scope, such as those of the user's team. */
+  metadata?: Record<string, string>;
 }

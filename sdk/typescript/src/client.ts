@@ -1,6 +1,7 @@
 /** The client. */
-import type { CallOptions, UsageOptions, WriteOptions } from "./call-options.js";
+import type { CallOptions, UsageOptions, WatchOptions, WriteOptions } from "./call-options.js";
 import { Admin } from "./admin/index.js";
+import { metadataQuery } from "./admin/resource.js";
 import { Limits } from "./limits.js";
 import { Metering } from "./metering.js";
 import type { CancelBody, SubscribeBody } from "./models.js";
@@ -100,6 +101,7 @@ export class Client extends Metering {
    * A user's counters, with unused groups at 0.
    *
    * @param event only groups that match this event: a name or a glob
+   * @param options `metadata`, `key`: also the counters of these owners, such as `{ metadata: { team: "red" } }`
    * @throws QuotagateError `invalid_request` (400), `invalid_key` (401), `forbidden_key` (403: a wrong user token)
    * @throws GatewayUnavailable no answer within the deadline
    *
@@ -108,7 +110,8 @@ export class Client extends Metering {
    */
   async usage(userId: string, event?: string, options: UsageOptions = {}): Promise<Usage> {
     const headers: Record<string, string> = options.userToken === undefined ? {} : { "x-user-token": options.userToken };
-    return this.transport.send<Usage>({ method: "GET", path: "usage", query: { userId, event }, headers, signal: options.signal, expect: "counters" });
+    const query = { userId, event, key: options.key, ...metadataQuery(options.metadata) };
+    return this.transport.send<Usage>({ method: "GET", path: "usage", query, headers, signal: options.signal, expect: "counters" });
   }
 
   /**
@@ -119,7 +122,7 @@ export class Client extends Metering {
    * @example
    * for await (const usage of client.watchUsage("u_42", { signal })) badge.show(usage.counters[0]);
    */
-  watchUsage(userId: string, options: UsageOptions & { event?: string } = {}): AsyncIterableIterator<Usage> {
+  watchUsage(userId: string, options: WatchOptions & { event?: string } = {}): AsyncIterableIterator<Usage> {
     return watch(this.transport, userId, options);
   }
 

@@ -25,6 +25,7 @@ export type {
   ReserveOptions,
   TrackOptions,
   UsageOptions,
+  WatchOptions,
   WriteOptions,
 } from "./call-options.js";
 export type {
@@ -57,5 +58,9 @@ export type { Admin } from "./admin/index.js";
 export type { Limits, OwnerScope } from "./limits.js";
 export type { ListOptions, Page, VersionedOptions } from "./admin/resource.js";
 export type { ApprovalFilter } from "./admin/approvals.js";
+export type { ApplyOptions } from "./admin/apps.js";
 export type { AuditFilter } from "./admin/audit.js";
+export type { EventFilter, EventListFilter } from "./admin/events.js";
+export type { HistoryRequest, ReportRequest } from "./admin/reports.js";
+export type { UserFilter } from "./admin/users.js";
 export type * from "./models.js";

@@ -285,9 +285,9 @@ export class Metering {
    * @example
    * await client.outcome(r.reservationId, "rejected");
    */
-  outcome(reservationId: string, outcome: Outcome, options: CallOptions = {}): Promise<OutcomeView> {
+  outcome(reservationId: string, outcome: Outcome, options: WriteOptions = {}): Promise<OutcomeView> {
     const path = `reservations/${encodeURIComponent(reservationId)}/outcome`;
-    return this.transport.send<OutcomeView>({ method: "POST", path, body: { outcome }, write: true, signal: options.signal });
+    return this.transport.send<OutcomeView>({ method: "POST", path, body: { outcome }, write: true, ...options });
   }
 
   /**

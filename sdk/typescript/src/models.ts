@@ -28,9 +28,11 @@ export interface AppView {
 }
 
 /** The result of applying a document. */
-export type Applied = Preview & {
+export type Applied = Preview & ({
   /** False for a dry run, or if nothing differs. */
   applied: boolean;
+  /** Of a dry run: the revision of the configuration that the document was compared with, for `If-Match`. */
+  revision?: number | null;
   /**
    * With `prune=false`: the entries that the document does not list and that stay, as `plan:<id>`, `policy:<id>` or
    * `webhook:<id>`.
@@ -41,7 +43,7 @@ export type Applied = Preview & {
    * repeated by its idempotency key.
    */
   webhookSecrets?: Record<string, string>;
-};
+});
 
 /** Who may approve, and on what condition; informational. */
 export interface ApprovalBody {

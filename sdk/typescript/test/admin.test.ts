@@ -67,6 +67,30 @@ test("app settings and the whole configuration", async () => {
   assert.equal((await client.admin.plans.get("plan")).groups[0]?.quota, 21);
 });
 
+test("a configuration can keep what it does not list, and is only applied to the revision that was read", async () => {
+  const { admin: client } = await world([group("images", 20, "image.*")]);
+  const { configuration } = client.admin;
+  const other = { id: "other", groups: [group("other_images", 1, "image.*")] };
+  const kept = await configuration.apply({ plans: [other] }, { prune: false });
+  assert.deepEqual([kept.applied, kept.unlisted], [true, ["plan:plan"]]);
+  const { configuration: read, revision } = await configuration.getWithRevision();
+  assert.deepEqual(read.plans?.map((plan) => plan.id), ["other", "plan"]);
+
+  const smaller = { plans: [other] };
+  const preview = await configuration.preview(smaller, { ifMatch: revision });
+  assert.deepEqual(preview.changes.map((change) => [change.target, change.action]), [["plan:plan", "delete"]]);
+  assert.equal(preview.revision, revision);
+  await client.admin.plans.put("third", { groups: [group("third_images", 1, "image.*")] });
+  for (const ifMatch of [revision, preview.revision]) {
+    await assert.rejects(configuration.apply(smaller, { ifMatch }), refused("version_conflict", 412));
+    await assert.rejects(configuration.preview(smaller, { ifMatch }), refused("version_conflict", 412));
+  }
+  assert.deepEqual((await client.admin.plans.list()).data.map((plan) => plan.id), ["other", "plan", "third"]);
+  const now = await configuration.preview(smaller);
+  assert.equal((await configuration.apply(smaller, { ifMatch: now.revision })).applied, true);
+  assert.deepEqual((await client.admin.plans.list()).data.map((plan) => plan.id), ["other"]);
+});
+
 test("users: list, get, block, reset, and grants", async () => {
   const { admin: client, client: backEnd, user, counter } = await world([group("images", 5, "image.*")]);
   for (let number = 0; number < 7; number += 1) await user(`acme:${number}`);
@@ -86,6 +110,11 @@ test("users: list, get, block, reset, and grants", async () => {
   await users.put(userId, { name: "Ada Lovelace", tags: ["vip"] });
   const named = await users.get(userId);
   assert.deepEqual([named.name, named.tags], ["Ada Lovelace", ["vip"]]);
+  for (const contains of ["LOVELACE", "vip"]) {
+    const found: string[] = [];
+    for await (const one of users.all({ contains })) found.push(one.userId);
+    assert.deepEqual(found, [userId], contains);
+  }
   assert.equal((await users.block(userId, { note: "charge-back" })).blocked, true);
   assert.deepEqual((await backEnd.reserve(userId, "image.render")).reasons, ["user_blocked"]);
   assert.equal((await users.unblock(userId)).blocked, false);

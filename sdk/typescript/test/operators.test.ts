@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { createClient, QuotagateError } from "../src/index.js";
-import { FOLDER, group, world } from "./support/gateway.js";
+import { FOLDER, group, ROOT_KEY, world } from "./support/gateway.js";
 import { eventually } from "./support/wait.js";
 
 const refused = (code: string, status: number) => (error: unknown) => error instanceof QuotagateError && error.code === code && error.status === status;
@@ -27,6 +27,8 @@ test("events, reports, windows and limits show recorded calls", async () => {
 
   const [line] = (await reports.usage({ by: ["user", "event"], metadata: { team: "red" } })).data;
   assert.deepEqual([line?.by.user, line?.calls, line?.accepted], [userId, 1, 1]);
+  const sorted = (await reports.usage({ by: ["user"], ratio: ["accepted/calls", "denials/calls"], top: "calls" })).data;
+  assert.deepEqual(sorted.map((one) => one.ratios), [{ "accepted/calls": 1, "denials/calls": 1 }]);
   const { near } = await reports.limits({ limit: 5 });
   assert.deepEqual(near.map((counter) => [counter.scope.user, counter.used]), [[userId, 3]]);
   assert.deepEqual((await reports.unusual({ by: ["group"], days: 7 })).data, []);
@@ -35,6 +37,47 @@ test("events, reports, windows and limits show recorded calls", async () => {
   // A node is silent if it has not reported for 15 seconds, which a slow machine may cause.
   await eventually("a node that is not silent", async () => (await admin.admin.nodes.list()).data.find((node) => !node.silent));
   assert.deepEqual((await admin.admin.sandboxes.list()).data.map((sandbox) => sandbox.mode), ["test/main"]);
+});
+
+test("follow yields new events, and misses none over a cut connection", async () => {
+  const { admin, app, client, connect, user } = await world([group("images", 4, "image.*")]);
+  const userId = await user("u_1");
+  await client.track(userId, "image.render");
+  let connections = 0;
+  const following = connect({
+    apiKey: ROOT_KEY,
+    app,
+    mode: "test/main",
+    fetch: async (input, init) => {
+      const response = await fetch(input, init);
+      if ((connections += 1) > 1) return response;
+      // The first connection ends after its position, before any event.
+      const reader = response.body!.getReader();
+      const { value } = await reader.read();
+      await client.track(userId, "image.render", 2);
+      await reader.cancel();
+      return new Response(value, { headers: response.headers });
+    },
+  });
+  const seen: [string, unknown][] = [];
+  for await (const event of following.admin.events.follow({ userId, types: ["track", "denial"] })) {
+    seen.push([event.type, event.quantity]);
+    if (seen.length === 2) break;
+    assert.equal((await client.reserve(userId, "image.render", 3)).allowed, false);
+  }
+  assert.deepEqual([seen, connections], [[["track", 2], ["denial", 3]], 2]);
+  // From an event that is known.
+  const { data } = await admin.admin.events.list({ userId, order: "asc" });
+  const later: string[] = [];
+  for await (const event of admin.admin.events.follow({ after: data[0]!.id })) {
+    later.push(event.id);
+    if (later.length === 2) break;
+  }
+  assert.deepEqual(later, data.slice(1).map((event) => event.id));
+  const controller = new AbortController();
+  const waiting = admin.admin.events.follow({ signal: controller.signal }).next();
+  controller.abort(new Error("enough"));
+  await assert.rejects(waiting, /enough/);
 });
 
 test("explanations and drafts write nothing", async () => {
@@ -93,7 +136,7 @@ const METHODS: Record<string, string | null> = {
   "configuration.put": "admin.configuration.apply",
   "counters.list": "admin.counters.list",
   "events.list": "admin.events.list",
-  "events.stream": null,
+  "events.stream": "admin.events.follow",
   "grants.list": "admin.grants.list",
   "grants.create": "admin.grants.create",
   "grants.delete": "admin.grants.delete",

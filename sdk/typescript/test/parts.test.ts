@@ -39,7 +39,7 @@ test("fractions add up to a millionth, whole numbers exactly", () => {
 });
 
 test("server-sent events are read correctly however the bytes are divided", async () => {
-  const text = ': hello\r\n\r\nevent: usage\r\ndata: {"a":\r\ndata: "ü"}\r\n\r\ndata:2\n\nid: 7\ndata: unfinished';
+  const text = ': hello\r\n\r\nevent: usage\r\ndata: {"a":\r\ndata: "ü"}\r\n\r\ndata:2\n\nid: 7\ndata: 3\n\n: here\nid: 8\n\nid: 9\ndata: unfinished';
   const bytes = new TextEncoder().encode(text);
   for (const size of [1, 2, 3, 7, bytes.length]) {
     const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) => bytes.subarray(index * size, (index + 1) * size));
@@ -51,7 +51,8 @@ test("server-sent events are read correctly however the bytes are divided", asyn
     });
     const events = [];
     for await (const event of eventsOf(body)) events.push(event);
-    assert.deepEqual(events, [{ event: "comment", data: "" }, { event: "usage", data: '{"a":\n"ü"}' }, { event: "message", data: "2" }], `pieces of ${size}`);
+    assert.deepEqual(events, [{ event: "comment", data: "" }, { event: "usage", data: '{"a":\n"ü"}' }, { event: "message", data: "2" },
+      { event: "message", data: "3", id: "7" }, { event: "comment", data: "" }, { event: "message", data: "", id: "8" }], `pieces of ${size}`);
   }
 });
 

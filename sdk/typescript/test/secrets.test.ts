@@ -89,6 +89,7 @@ test("a value that no header can contain is refused before sending, and not show
     const calls = [
       () => client.usage("u_1", undefined, { userToken: wrong }),
       () => client.watchUsage("u_1", { userToken: wrong }).next(),
+      () => client.admin.events.follow({ after: wrong }).next(),
       () => client.commit("rsv_1", { idempotencyKey: wrong }),
       () => client.track("u_1", "api.call", 1, {}, { idempotencyKey: wrong, keep: true }),
     ];

@@ -14,18 +14,18 @@ use crate::service::configuration::preview::{ChangeView, OverLimit};
 pub fn difference(applied: &Applied) -> String {
     let mut text = String::new();
     let preview = &applied.preview;
-    preview.changes.iter().for_each(|change| tell_change(change, &mut text));
+    preview.changes.iter().for_each(|change| report_change(change, &mut text));
     for target in &applied.unlisted {
         let _ = writeln!(text, "= {target} is not in the file and stays; --prune deletes it");
     }
-    preview.over_limit.iter().for_each(|over| tell_over(over, &mut text));
+    preview.over_limit.iter().for_each(|over| report_over(over, &mut text));
     if !preview.complete && !preview.over_limit.is_empty() {
         text.push_str("Not all users could be checked in time: more may be over their limit.\n");
     }
     text
 }
 
-fn tell_change(change: &ChangeView, text: &mut String) {
+fn report_change(change: &ChangeView, text: &mut String) {
     let sign = match change.action {
         ChangeAction::Create => '+',
         ChangeAction::Update => '~',
@@ -38,7 +38,7 @@ fn tell_change(change: &ChangeView, text: &mut String) {
     }
 }
 
-fn tell_over(over: &OverLimit, text: &mut String) {
+fn report_over(over: &OverLimit, text: &mut String) {
     let number = |number: &crate::domain::values::number::Number| number.0.to_string();
     let before = over.quota_before.as_ref().map_or_else(|| "no limit".to_owned(), number);
     let users = match over.users {

@@ -10,7 +10,7 @@ use crate::service::reporting::events::view::EventView;
 pub struct Ndjson;
 
 #[derive(Serialize)]
-struct Written<'a> {
+struct WrittenLine<'a> {
     #[serde(flatten)]
     event: &'a EventView,
     app: &'a str,
@@ -18,7 +18,7 @@ struct Written<'a> {
 }
 
 #[derive(Deserialize)]
-struct Read {
+struct ReadLine {
     id: String,
     app: String,
     mode: String,
@@ -33,13 +33,13 @@ impl Format for Ndjson {
     }
 
     fn lines(&self, event: &EventView, origin: &Origin) -> Result<String, SinkError> {
-        let written = Written { event, app: &origin.app, mode: &origin.mode };
+        let written = WrittenLine { event, app: &origin.app, mode: &origin.mode };
         let json = serde_json::to_string(&written).map_err(|error| SinkError::Event(error.to_string()))?;
         Ok(json + "\n")
     }
 
     fn read(&self, line: &str) -> Option<Line> {
-        let Read { id, app, mode } = serde_json::from_str(line).ok()?;
+        let ReadLine { id, app, mode } = serde_json::from_str(line).ok()?;
         Some(Line { event: EventId::parse(&id)?, is_last: true, origin: Origin { app, mode } })
     }
 }

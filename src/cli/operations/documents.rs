@@ -258,14 +258,14 @@ fn shown(kind: Kind, mut body: Value) -> String {
             group["quota"] = json!("no limit");
         }
     }
-    let mut told = String::new();
+    let mut output = String::new();
     for (name, value) in body.as_object().into_iter().flatten().filter(|(name, _)| *name != "groups") {
-        told.push_str(&format!("{:<17} {}\n", format!("{name}:"), plain(value)));
+        output.push_str(&format!("{:<17} {}\n", format!("{name}:"), plain(value)));
     }
     if groups.is_empty() {
-        return format!("{told}\nThis {} has no limit groups.\n", kind.one);
+        return format!("{output}\nThis {} has no limit groups.\n", kind.one);
     }
-    format!("{told}\n{}", table(&groups, &GROUPS))
+    format!("{output}\n{}", table(&groups, &GROUPS))
 }
 
 /// A match rule as text, such as `image.* (size=1k or 2k)`.
@@ -310,7 +310,7 @@ async fn put(kind: Kind, api: &Api, draft: &Draft<'_>, dry_run: bool) -> Result<
 /// A preview of one plan or policy reads like that of a whole configuration.
 fn applied(preview: Value) -> Result<Applied, RemoteError> {
     let preview: Preview = serde_json::from_value(preview).map_err(|error| RemoteError::input(error.to_string()))?;
-    Ok(Applied { applied: false, preview, unlisted: Vec::new(), webhook_secrets: Default::default() })
+    Ok(Applied { applied: false, preview, revision: None, unlisted: Vec::new(), webhook_secrets: Default::default() })
 }
 
 /// Each fault with the line of its field.
@@ -392,30 +392,30 @@ async fn delete(kind: Kind, api: &Api, delete: &DeleteArgs, move_to: Option<&str
 
 /// What depends on it, a line each.
 fn depends(preview: &DeletePreview, move_to: Option<&str>) -> String {
-    let mut told = String::new();
+    let mut output = String::new();
     for on in &preview.users {
         let what = match move_to {
             Some(plan) => format!("move to plan {plan}"),
             None => "are on it".to_owned(),
         };
-        told.push_str(&format!(
+        output.push_str(&format!(
             "{} users in {} {what}, {} of them with custom limits\n",
             on.users, on.mode, on.own_limits
         ));
     }
     for group in preview.groups.iter().filter(|group| group.also_in.is_empty()) {
-        told.push_str(&format!("The limit {} ({}) ends\n", group.label, group.group_id));
+        output.push_str(&format!("The limit {} ({}) ends\n", group.label, group.group_id));
     }
     for (count, what) in [(preview.grants, "active grants"), (preview.open_approvals, "open approval requests")] {
         if count > 0 {
-            told.push_str(&format!("{count} {what} lose their limit\n"));
+            output.push_str(&format!("{count} {what} lose their limit\n"));
         }
     }
     if !preview.webhooks.is_empty() {
-        told.push_str(&format!("Webhooks that receive no more events: {}\n", preview.webhooks.join(", ")));
+        output.push_str(&format!("Webhooks that receive no more events: {}\n", preview.webhooks.join(", ")));
     }
     if !preview.complete {
-        told.push_str("There was too much to look at all of it: more may depend on it\n");
+        output.push_str("There was too much to look at all of it: more may depend on it\n");
     }
-    told
+    output
 }

@@ -82,14 +82,14 @@ fn call(call: &Value) -> String {
         metadata => format!(", {metadata}"),
     };
     let (user, event, quantity) = (text(call, "/userId"), text(call, "/event"), text(call, "/quantity"));
-    let mut told =
+    let mut output =
         format!("{}\n{user} ({plan}{own}): {event}, quantity {quantity}{metadata}\n", text(call, "/summary"));
     let rows: Vec<Vec<String>> = list(call, "groups").iter().map(group_row).collect();
     if !rows.is_empty() {
         let headings = ["limit", "of", "counts", "used", "held", "quota", "left", "result"];
-        told.push_str(&format!("\n{}", text_table(&headings, rows, &NUMBERS)));
+        output.push_str(&format!("\n{}", text_table(&headings, rows, &NUMBERS)));
     }
-    told
+    output
 }
 
 fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
@@ -147,7 +147,7 @@ fn result(group: &Value) -> String {
 fn reservation(reservation: &Value) -> String {
     let late = if reservation["late"] == true { ", charged late" } else { "" };
     let outcome = reservation["outcome"].as_str().map(|outcome| format!(", {outcome}")).unwrap_or_default();
-    let mut told =
+    let mut output =
         format!("{} is {}{late}{outcome}.\n", text(reservation, "/reservationId"), text(reservation, "/status"));
     let lines = [
         ("user", "/userId"),
@@ -158,7 +158,7 @@ fn reservation(reservation: &Value) -> String {
         ("expires", "/expiresAt"),
     ];
     for (name, pointer) in lines {
-        told.push_str(&format!("{:<9}{}\n", format!("{name}:"), text(reservation, pointer)));
+        output.push_str(&format!("{:<9}{}\n", format!("{name}:"), text(reservation, pointer)));
     }
     let mut entries = list(reservation, "entries").to_vec();
     for entry in &mut entries {
@@ -169,11 +169,11 @@ fn reservation(reservation: &Value) -> String {
     }
     for (rows, columns) in [(list(reservation, "counters"), HELD.as_slice()), (entries.as_slice(), &ENTRIES)] {
         if !rows.is_empty() {
-            told.push_str(&format!("\n{}", table(rows, columns)));
+            output.push_str(&format!("\n{}", table(rows, columns)));
         }
     }
     if reservation["entriesComplete"] == false {
-        told.push_str("There were too many entries to look at all of them.\n");
+        output.push_str("There were too many entries to look at all of them.\n");
     }
-    told
+    output
 }

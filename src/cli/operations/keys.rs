@@ -74,6 +74,9 @@ struct Create {
     /// Of publishable keys: reading usage needs X-User-Token
     #[arg(long)]
     require_user_token: bool,
+    /// Print the key and nothing else, for scripts
+    #[arg(long, conflicts_with_all = ["require_user_token", "json"])]
+    quiet: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -152,6 +155,10 @@ async fn create(api: &Api, create: &Create) -> Result<(), RemoteError> {
     let created = api.post(&["keys"], &create.body()).await?;
     if create.json {
         return print_json(&created);
+    }
+    if create.quiet {
+        print::out(format!("{}\n", text(&created, "/key")));
+        return Ok(());
     }
     print::out(format!("Key {}, shown once:\n\n  {}\n", text(&created, "/id"), text(&created, "/key")));
     if created["userTokenSecret"].is_string() {

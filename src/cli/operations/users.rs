@@ -7,6 +7,7 @@ use crate::cli::print;
 use crate::cli::remote::ask;
 use crate::cli::remote::table::{Column, print_json, print_list, table, text};
 use crate::cli::remote::{Api, Call, RemoteError, RemoteMode};
+use crate::domain::accounts::profile::Profile;
 
 const COUNTERS: [Column; 9] = [
     ("limit", "/groupId"),
@@ -24,7 +25,7 @@ const OPEN: [Column; 4] =
 const GRANTS: [Column; 5] =
     [("grant", "/id"), ("limit", "/groupId"), ("amount", "/amount"), ("ends", "/endsAt"), ("note", "/note")];
 
-/// Find users, show one, subscribe, move, block and reset them
+/// Find users, show one, name, subscribe, move, block and reset them
 #[derive(Clone, Debug, clap::Args)]
 pub struct UsersArgs {
     #[command(subcommand)]
@@ -35,9 +36,9 @@ pub struct UsersArgs {
 
 #[derive(Clone, Debug, clap::Subcommand)]
 enum Verb {
-    /// List users, or those whose id contains a text
+    /// List users, or those whose id, display name or tags contain a text
     List {
-        /// A text anywhere in the id, in upper or lower case
+        /// A text anywhere in the id, the display name or a tag, in upper or lower case
         #[arg(long, value_name = "TEXT")]
         search: Option<String>,
         /// How many users
@@ -50,6 +51,15 @@ enum Verb {
     /// Show one user: subscription, counters, open reservations, grants
     Show {
         user: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set the display name and the tags of a user; limits do not depend on them
+    Set {
+        user: String,
+        #[command(flatten)]
+        profile: ProfileChange,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -124,6 +134,35 @@ struct Note {
 }
 
 #[derive(Clone, Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("profile").required(true).multiple(true).args(["name", "tag", "untag"])))]
+struct ProfileChange {
+    /// The display name; an empty text removes it
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// Add a tag; may be repeated
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// Remove a tag; may be repeated
+    #[arg(long, value_name = "TAG")]
+    untag: Vec<String>,
+}
+
+impl ProfileChange {
+    /// The changed profile. What is not given stays.
+    fn applied_to(self, present: Profile) -> Profile {
+        let name = self.name.or(present.name).filter(|name| !name.is_empty());
+        let mut tags = present.tags;
+        tags.retain(|tag| !self.untag.contains(tag));
+        for tag in self.tag {
+            if !tags.contains(&tag) {
+                tags.push(tag);
+            }
+        }
+        Profile { name, tags }
+    }
+}
+
+#[derive(Clone, Debug, clap::Args)]
 struct Terms {
     /// RFC 3339, not in the future [default: now]
     #[arg(long, value_name = "TIME")]
@@ -170,6 +209,7 @@ pub async fn run(args: UsersArgs) -> Result<(), RemoteError> {
             print::out(shown(found));
             Ok(())
         }
+        Verb::Set { user, profile, json } => set_profile(&api, &user, profile, json).await,
         Verb::Block { user, note } => set_blocked(&api, &user, "block", &note).await,
         Verb::Unblock { user, note } => set_blocked(&api, &user, "unblock", &note).await,
         Verb::Subscribe { user, plan, terms, note } => subscribe(&api, &user, &terms.body(&user, &plan, &note)).await,
@@ -214,10 +254,12 @@ async fn list(api: &Api, search: Option<&str>, limit: usize, json: bool) -> Resu
     let query: Vec<(&str, &str)> = search.map(|text| ("contains", text)).into_iter().collect();
     let columns = [
         ("user", "/userId"),
+        ("name", "/name"),
         ("plan", "/subscription/planId"),
         ("since", "/subscription/startedAt"),
         ("ends", "/subscription/endsAt"),
         ("blocked", "/blocked"),
+        ("tags", "/tags"),
     ];
     let users = api.list(&["users"], &query, limit).await?;
     print_list(users, &columns, json, "No users.")
@@ -232,7 +274,12 @@ fn shown(mut user: Value) -> String {
     let ends = user["subscription"]["endsAt"].as_str().map(|at| format!(" until {at}")).unwrap_or_default();
     let own = if user["subscription"]["customLimits"].is_null() { "" } else { ", custom limits" };
     let blocked = if user["blocked"] == true { ", BLOCKED" } else { "" };
-    let mut told = format!("{}: {plan}{ends}{own}{blocked}\n", text(&user, "/userId"));
+    let mut output = format!("{}: {plan}{ends}{own}{blocked}\n", text(&user, "/userId"));
+    for (field, pointer) in [("name", "/name"), ("tags", "/tags")] {
+        if user.pointer(pointer).is_some() {
+            output.push_str(&format!("{field}: {}\n", text(&user, pointer)));
+        }
+    }
     for reservation in user["openReservations"].as_array_mut().into_iter().flatten() {
         let held = reservation["held"].as_array().cloned().unwrap_or_default();
         let amounts = held
@@ -246,10 +293,25 @@ fn shown(mut user: Value) -> String {
         ("grants", &GRANTS, "Active grants"),
     ] {
         if let Some(rows) = user[field].as_array().filter(|rows| !rows.is_empty()) {
-            told.push_str(&format!("\n{heading}\n{}", table(rows, columns)));
+            output.push_str(&format!("\n{heading}\n{}", table(rows, columns)));
         }
     }
-    told
+    output
+}
+
+async fn set_profile(api: &Api, user: &str, change: ProfileChange, json: bool) -> Result<(), RemoteError> {
+    let present = api.get(&["users", user], &[]).await?;
+    let unreadable = |error: serde_json::Error| RemoteError::input(format!("the response cannot be read: {error}"));
+    let fields = json!({"name": present["name"], "tags": present.get("tags").unwrap_or(&json!([]))});
+    let profile = change.applied_to(serde_json::from_value(fields).map_err(unreadable)?);
+    let body = serde_json::to_value(&profile).map_err(unreadable)?;
+    let call = Call { body: Some(&body), ..Call::default() };
+    let stored = api.call(Method::PUT, &["users", user], call).await?.body;
+    if json {
+        return print_json(&stored);
+    }
+    print::out(format!("{user}: name {}, tags {}\n", text(&stored, "/name"), text(&stored, "/tags")));
+    Ok(())
 }
 
 async fn set_blocked(api: &Api, user: &str, verb: &str, note: &Note) -> Result<(), RemoteError> {

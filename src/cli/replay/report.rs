@@ -94,7 +94,7 @@ pub mod tests {
 
     /// A run without any wrong result.
     pub fn sound() -> Report {
-        let standing = QuotaUse {
+        let quota_use = QuotaUse {
             user_id: "replay_3".into(),
             group_id: "tokens".into(),
             unit: "tokens".into(),
@@ -130,7 +130,7 @@ pub mod tests {
                 used: Exact::from(26_450_535),
                 held: Exact::from(0),
             }],
-            nearest_to_quota: vec![standing],
+            nearest_to_quota: vec![quota_use],
             above_quota: Vec::new(),
             token_check: TokenCheck::Compared {
                 group_id: "tokens".into(),

@@ -82,15 +82,15 @@ fn group_sums(groups: &[GroupSum]) -> Table {
     table
 }
 
-fn nearest(standings: &[QuotaUse]) -> Table {
+fn nearest(quota_uses: &[QuotaUse]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_header(["user", "group", "used / quota", "percent"]);
-    for standing in standings {
-        let percent = standing.percent.unwrap_or_default();
+    for quota_use in quota_uses {
+        let percent = quota_use.percent.unwrap_or_default();
         table.add_row([
-            standing.user_id.clone(),
-            standing.group_id.clone(),
-            format!("{} / {}", standing.used, standing.quota),
+            quota_use.user_id.clone(),
+            quota_use.group_id.clone(),
+            format!("{} / {}", quota_use.used, quota_use.quota),
             format!("{:.2}", percent.0),
         ]);
     }

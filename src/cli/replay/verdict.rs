@@ -62,8 +62,8 @@ pub fn nearest_to_quota(usages: &[Usage]) -> Vec<QuotaUse> {
         .iter()
         .filter_map(|usage| {
             let own = usage.counters.iter().filter(|it| it.is_per_user());
-            own.filter_map(|counter| standing(usage, counter))
-                .filter(|standing| standing.percent.is_some())
+            own.filter_map(|counter| quota_use(usage, counter))
+                .filter(|quota_use| quota_use.percent.is_some())
                 .max_by_key(QuotaUse::share)
         })
         .collect();
@@ -95,7 +95,7 @@ pub fn above_quota(
         .filter(|(_, counter)| counter.is_above_quota())
         .filter(|(usage, counter)| !is_soft(usage, counter))
         .filter(|(usage, counter)| !above_before.contains(&id(usage, counter)))
-        .filter_map(|(usage, counter)| standing(usage, counter))
+        .filter_map(|(usage, counter)| quota_use(usage, counter))
         .collect()
 }
 
@@ -172,7 +172,7 @@ fn counters(usages: &[Usage]) -> impl Iterator<Item = (&Usage, &Counter)> {
 }
 
 /// `None` without a quota.
-fn standing(usage: &Usage, counter: &Counter) -> Option<QuotaUse> {
+fn quota_use(usage: &Usage, counter: &Counter) -> Option<QuotaUse> {
     let quota = counter.limit()?;
     let percent = counter.used.0.checked_div(quota).map(|share| {
         // Rounded down, so that 100 means that nothing is left.

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::WhatifError;
 use crate::cli::apply::lines;
 use crate::cli::config_file::ConfigFile;
+use crate::cli::direct::CommandError;
 use crate::domain::configuration::plan_body::PlanBody;
 use crate::domain::values::document;
 use crate::domain::values::field_error::FieldError;
@@ -16,7 +16,7 @@ use crate::service::tenant::Placement;
 
 enum Body {
     Plan(Box<PlanBody>),
-    Whole(Box<Configuration>),
+    Comparison(Box<Configuration>),
 }
 
 /// A parsed draft.
@@ -38,21 +38,20 @@ pub struct Drafted {
 impl Draft {
     /// # Errors
     /// The file cannot be parsed, with the line of each fault.
-    pub fn read(path: &Path, whole: bool) -> Result<Self, WhatifError> {
+    pub fn read(path: &Path, whole: bool) -> Result<Self, CommandError> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| WhatifError::Input(format!("{name}: {error}")))?;
+        let text = std::fs::read_to_string(path).map_err(|error| CommandError::Message(format!("{name}: {error}")))?;
         let file = ConfigFile::parse(&text)
-            .map_err(|error| WhatifError::Input(format!("{name}:{}: {}", error.line, error.message)))?;
+            .map_err(|error| CommandError::Message(format!("{name}:{}: {}", error.line, error.message)))?;
         let json = file.document.to_string();
         let body = match whole {
-            true => {
-                document::read_checked(json.as_bytes(), Configuration::faults).map(|body| Body::Whole(Box::new(body)))
-            }
+            true => document::read_checked(json.as_bytes(), Configuration::faults)
+                .map(|body| Body::Comparison(Box::new(body))),
             false => document::read(json.as_bytes()).map(|body| Body::Plan(Box::new(body))),
         };
         match body {
             Ok(body) => Ok(Self { name, file, body }),
-            Err(faults) => Err(WhatifError::Faults(lines(&name, &file, faults))),
+            Err(faults) => Err(CommandError::Message(lines(&name, &file, faults).join("\n"))),
         }
     }
 
@@ -60,7 +59,7 @@ impl Draft {
     pub fn title(&self) -> String {
         match &self.body {
             Body::Plan(_) => format!("Plan {}", self.name),
-            Body::Whole(_) => format!("Configuration {}", self.name),
+            Body::Comparison(_) => format!("Configuration {}", self.name),
         }
     }
 
@@ -73,12 +72,12 @@ impl Draft {
         present: &AppConfig,
         placement: Placement,
         of: Option<&PlanId>,
-    ) -> Result<Drafted, WhatifError> {
+    ) -> Result<Drafted, CommandError> {
         if let Some(of) = of.filter(|of| present.plan(of).is_none()) {
-            return Err(WhatifError::Input(format!("--for: plan {of} does not exist")));
+            return Err(CommandError::Message(format!("--for: plan {of} does not exist")));
         }
         match &self.body {
-            Body::Whole(document) => {
+            Body::Comparison(document) => {
                 let config = present.matching(placement, document).map_err(|error| self.refused(error))?;
                 Ok(Drafted { config, instead: None, plan: of.cloned() })
             }
@@ -92,7 +91,7 @@ impl Draft {
                         }
                         None => "the plan has no id: name the plan whose users would get it with --for".to_owned(),
                     };
-                    return Err(WhatifError::Input(format!("{}: {why}", self.name)));
+                    return Err(CommandError::Message(format!("{}: {why}", self.name)));
                 };
                 let config = present.with_plan(placement, &id, body.as_ref().clone());
                 let config = config.map_err(|error| self.refused(error))?;
@@ -106,11 +105,11 @@ impl Draft {
     ///
     /// # Errors
     /// Every fault of the draft; no plan for the users.
-    pub fn alone(&self, of: Option<&PlanId>) -> Result<Drafted, WhatifError> {
+    pub fn alone(&self, of: Option<&PlanId>) -> Result<Drafted, CommandError> {
         let nothing = AppConfig::default();
         let placement = Placement::App;
         let (config, plan) = match &self.body {
-            Body::Whole(document) => {
+            Body::Comparison(document) => {
                 let config = nothing.matching(placement, document).map_err(|error| self.refused(error))?;
                 let only = || config.plans.keys().next().filter(|_| config.plans.len() == 1);
                 let plan = of.or(config.settings.default_plan_id.as_ref()).or_else(only).cloned();
@@ -119,30 +118,30 @@ impl Draft {
             Body::Plan(body) => {
                 let id = match self.plan_id(body)? {
                     Some(id) => id,
-                    None => PlanId::parse("draft").map_err(|error| WhatifError::Input(error.to_string()))?,
+                    None => PlanId::parse("draft").map_err(|error| CommandError::Message(error.to_string()))?,
                 };
                 let config = nothing.with_plan(placement, &id, body.as_ref().clone());
                 (config.map_err(|error| self.refused(error))?, Some(id))
             }
         };
         let plan = plan.filter(|plan| config.plan(plan).is_some());
-        let missing = || WhatifError::Input(format!("{}: name the plan of the users with --for", self.name));
+        let missing = || CommandError::Message(format!("{}: name the plan of the users with --for", self.name));
         Ok(Drafted { plan: Some(plan.ok_or_else(missing)?), config, instead: None })
     }
 
-    fn plan_id(&self, body: &PlanBody) -> Result<Option<PlanId>, WhatifError> {
+    fn plan_id(&self, body: &PlanBody) -> Result<Option<PlanId>, CommandError> {
         let parsed = body.id.as_deref().map(PlanId::parse).transpose();
-        parsed.map_err(|error| self.told(vec![FieldError::new("id", error.to_string())]))
+        parsed.map_err(|error| self.faulty(vec![FieldError::new("id", error.to_string())]))
     }
 
-    fn refused(&self, error: ServiceError) -> WhatifError {
+    fn refused(&self, error: ServiceError) -> CommandError {
         match error {
-            ServiceError::Invalid(faults) => self.told(faults),
+            ServiceError::Invalid(faults) => self.faulty(faults),
             other => other.into(),
         }
     }
 
-    fn told(&self, faults: Vec<FieldError>) -> WhatifError {
-        WhatifError::Faults(lines(&self.name, &self.file, faults))
+    fn faulty(&self, faults: Vec<FieldError>) -> CommandError {
+        CommandError::Message(lines(&self.name, &self.file, faults).join("\n"))
     }
 }

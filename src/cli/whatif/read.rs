@@ -2,13 +2,13 @@
 
 use indicatif::ProgressBar;
 
-use super::WhatifError;
+use crate::cli::direct::CommandError;
 use crate::cli::print;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::reporting::events::id::EventId;
-use crate::service::simulation::past::{Past, PastBuilder};
 use crate::service::simulation::relevant::Relevant;
+use crate::service::simulation::timeline::{Timeline, TimelineBuilder};
 use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
 use crate::store::reporting::stream::Stream;
@@ -23,7 +23,7 @@ pub struct Extent {
     pub whole: bool,
 }
 
-pub async fn extent(gateway: &Gateway, tenant: &Tenant) -> Result<Extent, WhatifError> {
+pub async fn extent(gateway: &Gateway, tenant: &Tenant) -> Result<Extent, CommandError> {
     let mut extent = Extent { entries: 0, whole: true };
     for bucket in tenant.buckets() {
         for stream in Stream::ALL {
@@ -35,13 +35,13 @@ pub async fn extent(gateway: &Gateway, tenant: &Tenant) -> Result<Extent, Whatif
     Ok(extent)
 }
 
-pub async fn past(
+pub async fn timeline(
     gateway: &Gateway,
     bucket: &Bucket,
-    mut builder: PastBuilder,
+    mut builder: TimelineBuilder,
     relevant: &mut Relevant<'_>,
     bar: &ProgressBar,
-) -> Result<Past, WhatifError> {
+) -> Result<Timeline, CommandError> {
     for stream in Stream::ALL {
         let read = |after| gateway.store.entries_after(bucket, stream, after, None, PAGE);
         let mut page = read(None).await?;

@@ -6,7 +6,8 @@ use std::time::Instant;
 use rust_decimal::Decimal;
 
 use super::draft::Draft;
-use super::{Rehearsed, WhatifArgs, WhatifError, Whole, Work, book, replay_bar, units};
+use super::{Comparison, SimulationInput, SimulationResult, WhatifArgs, counters_with, replay_bar, units};
+use crate::cli::direct::CommandError;
 use crate::cli::replay::{EVENT, Row, read_trace};
 use crate::domain::accounts::subscription::{Subscribed, Subscription};
 use crate::domain::metering::reservation::{Actual, Item};
@@ -15,19 +16,19 @@ use crate::domain::values::ids::{AppId, EventName, PlanId, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::domain::values::number::Number;
 use crate::service::access::known_apps::DEFAULT_APP;
-use crate::service::simulation::past::{Deed, PastBuilder};
-use crate::service::simulation::whole::{RuleSet, Source};
+use crate::service::simulation::comparison::{RuleSet, Source};
+use crate::service::simulation::timeline::{CallAction, TimelineBuilder};
 
 /// Every user has the draft's plan from the first row on. Each row is a reserve of the upper bound and, at once, a
 /// commit of the actual figures. For comparison, the same is replayed without denials.
-pub fn rehearse(args: &WhatifArgs, draft: &Draft, path: &Path) -> Result<Rehearsed, WhatifError> {
+pub fn simulate(args: &WhatifArgs, draft: &Draft, path: &Path) -> Result<SimulationResult, CommandError> {
     let began = Instant::now();
     let drafted = draft.alone(args.of.as_ref())?;
     let rows = read_trace(path)?;
-    let input = |error: crate::domain::values::ids::NameError| WhatifError::Input(error.to_string());
+    let input = |error: crate::domain::values::ids::NameError| CommandError::Message(error.to_string());
     let (app, event) = (AppId::parse(DEFAULT_APP).map_err(input)?, EventName::parse(EVENT).map_err(input)?);
     let units = units(&drafted.config);
-    let mut builder = PastBuilder::new(units.clone(), TimeMs::MIN, TimeMs::MAX, true);
+    let mut builder = TimelineBuilder::new(units.clone(), TimeMs::MIN, TimeMs::MAX, true);
     for (place, row) in rows.iter().enumerate() {
         let user = UserId::parse(&format!("replay_{}", place % args.users as usize)).map_err(input)?;
         let bound = args.max_output.max(row.generated_tokens);
@@ -41,27 +42,38 @@ pub fn rehearse(args: &WhatifArgs, draft: &Draft, path: &Path) -> Result<Rehears
             quantity: Some(tokens(row, row.generated_tokens)),
             metadata: metadata(&args.model, row, row.generated_tokens),
         };
-        builder.made(at_ms(row), user, item, vec![Deed::Reserve, Deed::Commit(vec![actual])]);
+        builder.made(at_ms(row), user, item, vec![CallAction::Reserve, CallAction::Commit(vec![actual])]);
     }
-    let past = builder.finish();
-    let started_at_ms = past.moments.first().map_or(0, |moment| moment.at_ms.div_euclid(1000) * 1000);
-    let subscribed = vec![on(drafted.plan, started_at_ms); past.users.len()];
-    let mut work =
-        Work { past: &past, units: &units, app: &app, subscribed: &subscribed, since_ms: TimeMs::MIN, refuses: true };
+    let timeline = builder.finish();
+    let started_at_ms = timeline.moments.first().map_or(0, |moment| moment.at_ms.div_euclid(1000) * 1000);
+    let subscribed = vec![on(drafted.plan, started_at_ms); timeline.users.len()];
+    let mut work = SimulationInput {
+        timeline: &timeline,
+        units: &units,
+        app: &app,
+        subscribed: &subscribed,
+        since_ms: TimeMs::MIN,
+        refuses: true,
+    };
     let bar = replay_bar(&work);
     // Nothing of a trace was denied.
     let under_draft = work.draft(
         RuleSet { config: &drafted.config, instead: None },
-        book(&[]),
+        counters_with(&[]),
         |place| bar.set_position(place as u64),
         std::iter::empty(),
     );
     bar.finish_and_clear();
     work.refuses = false;
-    let mut whole = Whole::default();
-    whole.add_trace(&past, under_draft, work.sums(&drafted.config, book(&[])));
-    let source = format!("{} as {} users", path.display(), past.users.len());
-    Ok(whole.rehearsed(draft.title(), Source { name: source, entries: rows.len() as u64, whole: true }, &units, began))
+    let mut whole = Comparison::default();
+    whole.add_trace(&timeline, under_draft, work.sums(&drafted.config, counters_with(&[])));
+    let source = format!("{} as {} users", path.display(), timeline.users.len());
+    Ok(whole.into_result(
+        draft.title(),
+        Source { name: source, entries: rows.len() as u64, whole: true },
+        &units,
+        began,
+    ))
 }
 
 fn on(plan: Option<PlanId>, started_at_ms: TimeMs) -> Subscribed {

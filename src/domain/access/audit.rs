@@ -5,7 +5,7 @@ use crate::domain::values::ids::{KeyId, UserId};
 
 /// A change by an operator, to be logged together with the change. Values are JSON or plain text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Trail {
+pub struct AuditEntry {
     /// ID of the key.
     pub actor: String,
     /// `plan.put`, `user.block` …
@@ -17,7 +17,7 @@ pub struct Trail {
     pub note: Option<String>,
 }
 
-impl Trail {
+impl AuditEntry {
     /// A change of a user; action and values are still to be set.
     pub fn of_user(user: &UserId, note: Option<&str>, by: &KeyId) -> Self {
         Self { actor: by.to_string(), target: format!("user:{user}"), note: note.map(str::to_owned), ..Self::default() }
@@ -26,7 +26,7 @@ impl Trail {
 
 /// An entry as stored.
 #[derive(Clone, Debug)]
-pub struct AuditEntry {
+pub struct StoredAuditEntry {
     pub id: EntryId,
-    pub trail: Trail,
+    pub audit_entry: AuditEntry,
 }

@@ -1,4 +1,5 @@
-//! The body of a plan as clients write it. [`super::plan::Plan::validate`] turns it into a plan.
+//! The body of a plan as clients write it. [`super::plan::Plan::validate`] turns it into a plan. Plans, policies and
+//! groups repeat the fields of a period, since serde cannot refuse unknown fields next to a flattened struct.
 
 use std::collections::BTreeMap;
 

@@ -160,22 +160,23 @@ struct Refusing {
 /// # Errors
 /// Figures that cannot be measured, naming group and field.
 pub fn prepare(
-    standing: EffectiveLimits<'_>,
+    effective_limits: EffectiveLimits<'_>,
     caller: Caller<'_>,
     requests: &[Request<'_>],
     now: TimeMs,
     purpose: Purpose,
 ) -> Result<Admission, FieldError> {
-    let mut admission = Admission::empty(standing, OwnerName::of_user(caller.user));
-    if standing.blocked && purpose == Purpose::Ask {
+    let mut admission = Admission::empty(effective_limits, OwnerName::of_user(caller.user));
+    if effective_limits.blocked && purpose == Purpose::Ask {
         return Ok(admission.refused(Reason::UserBlocked, Vec::new()));
     }
-    if standing.plan.is_none() && purpose == Purpose::Ask {
+    if effective_limits.plan.is_none() && purpose == Purpose::Ask {
         return Ok(admission.refused(Reason::NoSubscription, Vec::new()));
     }
     let mut refusing = Refusing::default();
     for (place, request) in requests.iter().enumerate() {
-        let asked = admission.ask(standing, Asked { caller, request: *request, now, purpose }, &mut refusing);
+        let asked =
+            admission.ask(effective_limits, ItemRequest { caller, request: *request, now, purpose }, &mut refusing);
         asked.map_err(|fault| match requests.len() {
             1 => fault,
             _ => fault.within(&format!("items[{place}]")),
@@ -203,7 +204,7 @@ pub fn prepare(
 
 /// One request of a call.
 #[derive(Clone, Copy)]
-struct Asked<'a> {
+struct ItemRequest<'a> {
     caller: Caller<'a>,
     request: Request<'a>,
     now: TimeMs,
@@ -283,7 +284,8 @@ impl Admission {
             reason: Reason::CallTooLarge,
             requested,
         }));
-        let (observed, closed) = std::mem::take(&mut self.closed).into_iter().partition(|closed| closed.group.observes());
+        let (observed, closed) =
+            std::mem::take(&mut self.closed).into_iter().partition(|closed| closed.group.observes());
         self.closed = closed;
         let observed: Vec<Closed> = observed;
         self.observed.extend(observed.into_iter().map(|closed| Observation {
@@ -309,14 +311,14 @@ impl Admission {
     /// Adds the amounts of one request to the groups that it matches.
     fn ask(
         &mut self,
-        standing: EffectiveLimits<'_>,
-        asked: Asked<'_>,
+        effective_limits: EffectiveLimits<'_>,
+        asked: ItemRequest<'_>,
         refusing: &mut Refusing,
     ) -> Result<(), FieldError> {
-        let Asked { caller, request, now, purpose } = asked;
-        let plans = standing.plan.map_or(0, |plan| plan.groups.len());
+        let ItemRequest { caller, request, now, purpose } = asked;
+        let plans = effective_limits.plan.map_or(0, |plan| plan.groups.len());
         let (mut matches, mut in_plan) = (0, false);
-        for (place, group) in standing.groups().enumerate() {
+        for (place, group) in effective_limits.groups().enumerate() {
             let considered = consider(group, caller, request, purpose)?;
             // A group that observes does not cover an event that no other group of the plan counts.
             let knows = match considered {
@@ -335,7 +337,7 @@ impl Admission {
                 }
                 Considered::Counts { amount, .. } => {
                     let Some(owner) = self.owner(&group.scope, caller, request.metadata) else { continue };
-                    self.place(group, owner, amount, standing.anchor, now)?;
+                    self.place(group, owner, amount, effective_limits.anchor, now)?;
                     matches += 1;
                 }
             }
@@ -343,7 +345,7 @@ impl Admission {
         if matches > MOST_MATCHED {
             return Err(FieldError::new("event", format!("must match at most {MOST_MATCHED} groups")));
         }
-        let denies = standing.plan.is_some_and(|plan| plan.unmatched_events == UnmatchedEvents::Deny);
+        let denies = effective_limits.plan.is_some_and(|plan| plan.unmatched_events == UnmatchedEvents::Deny);
         refusing.unmatched |= !in_plan && denies;
         Ok(())
     }
@@ -411,8 +413,8 @@ impl Admission {
     }
 
     /// An evaluation without requests; `first` is the user whose facts are checked.
-    pub fn empty(standing: EffectiveLimits<'_>, first: OwnerName) -> Self {
-        let validity = Validity { from_ms: TimeMs::MIN, until_ms: standing.until_ms };
+    pub fn empty(effective_limits: EffectiveLimits<'_>, first: OwnerName) -> Self {
+        let validity = Validity { from_ms: TimeMs::MIN, until_ms: effective_limits.until_ms };
         Self {
             owners: vec![Arc::new(first)],
             matched: Vec::new(),
@@ -420,7 +422,7 @@ impl Admission {
             refusal: None,
             observed: Vec::new(),
             missing: Vec::new(),
-            subscribed: standing.plan.is_some(),
+            subscribed: effective_limits.plan.is_some(),
             validity,
         }
     }
@@ -428,17 +430,17 @@ impl Admission {
 
 /// Every group at `now` whose owner is known from the caller and metadata, with amounts of 0: for reading usage.
 pub fn overview(
-    standing: EffectiveLimits<'_>,
+    effective_limits: EffectiveLimits<'_>,
     caller: Caller<'_>,
     metadata: &Metadata,
     now: TimeMs,
     wanted: impl Fn(&LimitGroup) -> bool,
 ) -> Admission {
-    let mut admission = Admission::empty(standing, OwnerName::of_user(caller.user));
-    for group in standing.groups().filter(|group| wanted(group)) {
+    let mut admission = Admission::empty(effective_limits, OwnerName::of_user(caller.user));
+    for group in effective_limits.groups().filter(|group| wanted(group)) {
         if let Some(owner) = admission.owner(&group.scope, caller, metadata) {
             // Amounts cannot add up here, since each group has one owner.
-            let _ = admission.place(group, owner, Amount::ZERO, standing.anchor, now);
+            let _ = admission.place(group, owner, Amount::ZERO, effective_limits.anchor, now);
         }
     }
     admission.matched.sort_by_key(|matched| matched.owner);

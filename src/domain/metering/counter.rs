@@ -90,7 +90,7 @@ impl Counter {
 
 /// An alert threshold that a call reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Passed {
+pub struct CrossedThreshold {
     pub group: GroupId,
     pub percent: u64,
 }

@@ -42,7 +42,7 @@ impl From<match_rule::Mismatch<'_>> for Mismatch {
 
 /// A rule that was evaluated. The first rule without a mismatch decides, and later ones are not evaluated.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tried {
+pub struct EvaluatedRule {
     /// The rule's event pattern.
     pub event: String,
     /// Empty if the rule matches.
@@ -87,44 +87,45 @@ pub struct Counts {
 
 /// One group of the plan or of a policy.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Traced {
+pub struct ExplainedGroup {
     pub group: Arc<LimitGroup>,
     pub origin: Origin,
     /// In the order of the group's rules.
-    pub tried: Vec<Tried>,
+    pub tried: Vec<EvaluatedRule>,
     pub outcome: Outcome,
 }
 
 /// How every group of the plan and of the policies treats a request, whether or not the user is blocked, and the
 /// amounts that counting groups would check.
 pub fn trace(
-    standing: EffectiveLimits<'_>,
+    effective_limits: EffectiveLimits<'_>,
     caller: Caller<'_>,
     request: Request<'_>,
     now: TimeMs,
-) -> (Vec<Traced>, Admission) {
-    let mut admission = Admission::empty(standing, OwnerName::of_user(caller.user));
-    let of_plan = standing
+) -> (Vec<ExplainedGroup>, Admission) {
+    let mut admission = Admission::empty(effective_limits, OwnerName::of_user(caller.user));
+    let of_plan = effective_limits
         .plan
         .into_iter()
         .flat_map(|plan| plan.groups.iter().map(|group| (group, Origin::Plan(plan.id.clone(), plan.version))));
-    let of_policies = standing.policies.iter().flat_map(|policy| {
+    let of_policies = effective_limits.policies.iter().flat_map(|policy| {
         policy.groups.iter().map(|group| (group, Origin::Policy(policy.id.clone(), policy.version)))
     });
-    let mut traced: Vec<Traced> = Vec::new();
+    let mut traced: Vec<ExplainedGroup> = Vec::new();
     for (group, origin) in of_plan.chain(of_policies) {
-        let outcome = outcome(group, Asked { limits: standing, caller, request, now }, &mut admission);
-        traced.push(Traced { group: Arc::clone(group), origin, tried: tried(group, request), outcome });
+        let outcome =
+            outcome(group, ExplainedRequest { limits: effective_limits, caller, request, now }, &mut admission);
+        traced.push(ExplainedGroup { group: Arc::clone(group), origin, tried: tried(group, request), outcome });
     }
     admission.matched.sort_by_key(|matched| matched.owner);
     (traced, admission)
 }
 
-fn tried(group: &LimitGroup, request: Request<'_>) -> Vec<Tried> {
+fn tried(group: &LimitGroup, request: Request<'_>) -> Vec<EvaluatedRule> {
     let mut tried = Vec::new();
     for rule in &group.matches {
         let mismatches = rule.mismatches(request.event.as_str(), request.metadata).map(Mismatch::from).collect();
-        tried.push(Tried { event: rule.event.clone(), mismatches });
+        tried.push(EvaluatedRule { event: rule.event.clone(), mismatches });
         if tried.last().is_some_and(|last| last.mismatches.is_empty()) {
             break;
         }
@@ -134,15 +135,15 @@ fn tried(group: &LimitGroup, request: Request<'_>) -> Vec<Tried> {
 
 /// The request to explain.
 #[derive(Clone, Copy)]
-struct Asked<'a> {
+struct ExplainedRequest<'a> {
     limits: EffectiveLimits<'a>,
     caller: Caller<'a>,
     request: Request<'a>,
     now: TimeMs,
 }
 
-fn outcome(group: &Arc<LimitGroup>, asked: Asked<'_>, admission: &mut Admission) -> Outcome {
-    let Asked { limits, caller, request, now } = asked;
+fn outcome(group: &Arc<LimitGroup>, asked: ExplainedRequest<'_>, admission: &mut Admission) -> Outcome {
+    let ExplainedRequest { limits, caller, request, now } = asked;
     let rule_of = || group.matching_rule(request.event.as_str(), request.metadata).unwrap_or_default();
     let (rule, amount, too_large) = match consider(group, caller, request, Purpose::Ask) {
         Ok(Considered::Unmatched { covers }) => return Outcome::Unmatched { covers },
@@ -168,13 +169,13 @@ fn outcome(group: &Arc<LimitGroup>, asked: Asked<'_>, admission: &mut Admission)
     Outcome::Counts(Counts { rule, owner, amount, too_large, window, opens_at_ms })
 }
 
-impl Traced {
+impl ExplainedGroup {
     /// The group refuses the call whatever its counter says.
     pub fn refuses(&self) -> bool {
         !self.group.observes() && self.would_refuse()
     }
 
-    /// As [`Traced::refuses`], even if the group only observes.
+    /// As [`ExplainedGroup::refuses`], even if the group only observes.
     pub fn would_refuse(&self) -> bool {
         match &self.outcome {
             Outcome::Unmatched { covers } => *covers,

@@ -20,11 +20,11 @@ pub struct Replayed(Arc<AtomicBool>);
 
 impl Replayed {
     /// Records that the answer is the first one.
-    pub fn tell(&self) {
+    pub fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    pub fn is_told(&self) -> bool {
+    pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }

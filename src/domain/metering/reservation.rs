@@ -93,7 +93,7 @@ impl fmt::Display for ReservationId {
 
 /// The request as stored in a reservation's record, used to measure actual figures with the same rules.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Memo {
+pub struct RequestSnapshot {
     pub user: UserId,
     /// The key that reserved, if a counter belongs to a key or an approval may be requested.
     pub key: Option<KeyId>,
@@ -148,9 +148,12 @@ pub struct Drawn {
 }
 
 /// Actual figures of one item, from a commit, a draw or a refund.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Actual {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub quantity: Option<Number>,
+    #[serde(skip_serializing_if = "Metadata::is_empty", deserialize_with = "metadata::stored")]
     pub metadata: Metadata,
 }
 
@@ -183,10 +186,15 @@ fn add(totals: &mut Vec<Total>, total: Total) -> Result<(), FieldError> {
     Ok(())
 }
 
-impl Memo {
+impl RequestSnapshot {
     /// `own_rules`: the user has a custom plan, whose rules must be stored.
-    pub fn new(caller: Caller<'_>, standing: EffectiveLimits<'_>, own_rules: bool, requests: &[Request<'_>]) -> Self {
-        let plan = standing.plan;
+    pub fn new(
+        caller: Caller<'_>,
+        effective_limits: EffectiveLimits<'_>,
+        own_rules: bool,
+        requests: &[Request<'_>],
+    ) -> Self {
+        let plan = effective_limits.plan;
         let matches = |group: &LimitGroup| {
             requests.iter().any(|request| group.matching_rule(request.event.as_str(), request.metadata).is_some())
         };
@@ -194,12 +202,13 @@ impl Memo {
             let groups = plan.body.groups.iter().zip(&plan.groups).filter(|(_, group)| matches(group));
             Box::new(PlanBody { groups: groups.map(|(body, _)| body.clone()).collect(), ..plan.body.clone() })
         };
-        let policies = standing.policies.iter().filter(|policy| policy.groups.iter().any(|group| matches(group)));
+        let policies =
+            effective_limits.policies.iter().filter(|policy| policy.groups.iter().any(|group| matches(group)));
         // An approval request that an extend opens names the requesting key.
         let knows_key = |group: &LimitGroup| {
             group.scope.dimensions().contains(&Dimension::Key) || group.enforcement == Enforcement::Approval
         };
-        let by_key = standing.groups().any(|group| knows_key(group) && matches(group));
+        let by_key = effective_limits.groups().any(|group| knows_key(group) && matches(group));
         let item = |request: &Request<'_>| Item {
             event: request.event.clone(),
             quantity: Number(request.quantity),
@@ -264,7 +273,7 @@ impl Memo {
         for (item, actual) in self.each(actuals)? {
             let metadata = item.metadata.clone().merged(&actual.metadata);
             let figures = Figures { quantity: Some(actual.quantity.unwrap_or(item.quantity).0), metadata: &metadata };
-            let measured = Remeasured { labels: &metadata, figures, missing: Missing::Estimate };
+            let measured = Remeasurement { labels: &metadata, figures, missing: Missing::Estimate };
             self.totals(app, rules, item, measured, &mut totals)?;
         }
         Ok(totals)
@@ -285,7 +294,7 @@ impl Memo {
             }
             let labels = item.metadata.clone().merged(&actual.metadata);
             let figures = Figures { quantity: drawn.quantity.map(|sum| sum.0), metadata: &sums };
-            let measured = Remeasured { labels: &labels, figures, missing: Missing::Zero };
+            let measured = Remeasurement { labels: &labels, figures, missing: Missing::Zero };
             self.totals(app, rules, item, measured, &mut totals)?;
             items.push(Item { drawn: Some(drawn), ..item.clone() });
         }
@@ -360,10 +369,10 @@ impl Memo {
         app: &AppId,
         rules: &Rules,
         item: &Item,
-        measured: Remeasured<'_>,
+        measured: Remeasurement<'_>,
         totals: &mut Vec<Total>,
     ) -> Result<(), FieldError> {
-        let Remeasured { labels, figures, missing } = measured;
+        let Remeasurement { labels, figures, missing } = measured;
         for (owner, group, reserved_by) in self.held(app, rules, item).filter(|(_, group, _)| !group.is_concurrent()) {
             let rule = group.matching_rule(item.event.as_str(), labels).unwrap_or(reserved_by);
             let amount = amount(group, group.measure_of(rule), figures, missing)?;
@@ -390,7 +399,7 @@ impl Memo {
 
 /// The input of a new measurement when a reservation is settled.
 #[derive(Clone, Copy)]
-struct Remeasured<'a> {
+struct Remeasurement<'a> {
     /// The metadata that chooses the rule.
     labels: &'a Metadata,
     figures: Figures<'a>,

@@ -6,13 +6,12 @@ use utoipa::ToSchema;
 
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
-use crate::domain::metering::reservation::{Item, Memo, OperationName};
+use crate::domain::metering::reservation::{Actual, Item, OperationName, RequestSnapshot};
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{EventName, GroupId, KeyId, UserId};
-use crate::domain::values::metadata::{self, Metadata};
-use crate::domain::values::number::Number;
+use crate::domain::values::metadata::Metadata;
 
 /// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -88,10 +87,10 @@ impl Outcome {
 /// What a call brings in addition to the request that it settles.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Told {
+pub struct EntryDetails {
     /// Actual figures, one per item; empty if the reserved figures apply.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub actual: Vec<ToldActual>,
+    pub actual: Vec<Actual>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
     /// The outcome that was recorded before.
@@ -106,20 +105,10 @@ pub struct Told {
     pub degraded: bool,
 }
 
-impl Told {
+impl EntryDetails {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
-}
-
-/// Actual figures of one item.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ToldActual {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub quantity: Option<Number>,
-    #[serde(skip_serializing_if = "Metadata::is_empty", deserialize_with = "metadata::stored")]
-    pub metadata: Metadata,
 }
 
 /// A counter's change, in steps of its unit.
@@ -128,7 +117,7 @@ pub struct Charge {
     pub owner: OwnerName,
     pub group: GroupId,
     /// Sequence number of the counter's window.
-    pub serial: String,
+    pub window_seq: String,
     /// Negative for a refund; 0 if the group matched and was charged nothing.
     pub change: i64,
     /// `used` after the change.
@@ -165,7 +154,7 @@ impl DeniedCall {
 
 /// A counter whose limit denied the call, or would have denied it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lack {
+pub struct DenyingCounter {
     pub owner: OwnerName,
     pub group: GroupId,
     pub requested: Amount,
@@ -183,7 +172,7 @@ pub struct Lack {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     pub group: GroupId,
-    pub serial: String,
+    pub window_seq: String,
     pub amount: Amount,
 }
 
@@ -205,22 +194,22 @@ pub struct Entry {
     pub key: Option<KeyId>,
     pub charges: Vec<Charge>,
     /// The request as it was made; for a draw with the running sums after it.
-    pub memo: Option<Memo>,
-    pub told: Told,
+    pub snapshot: Option<RequestSnapshot>,
+    pub details: EntryDetails,
     /// For a denial.
     pub call: Option<DeniedCall>,
     /// For a denial.
     pub reason: Option<Reason>,
     /// For a denial: the call was allowed, since the groups that would have denied it only observe.
     pub observed: bool,
-    pub lacks: Vec<Lack>,
+    pub denying: Vec<DenyingCounter>,
     /// For an expiry: holds of the reservation's first owner.
     pub held: Vec<Held>,
 }
 
 /// One item of an entry, for reports and exports.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Happened {
+pub struct EntryItem {
     pub event: EventName,
     pub quantity: Option<Decimal>,
     /// The request's metadata, overridden by the actual figures.
@@ -231,27 +220,27 @@ pub struct Happened {
 
 impl Entry {
     /// The items of the request with what this entry adds to them; none if the request is not known.
-    pub fn happened(&self) -> Vec<Happened> {
-        let items: &[Item] = self.memo.as_ref().map_or(&[], |memo| &memo.items);
-        let nothing = ToldActual::default();
-        let happened = items.iter().enumerate().map(|(place, item)| {
-            let told = self.told.actual.get(place).unwrap_or(&nothing);
-            let metadata = item.metadata.clone().merged(&told.metadata);
+    pub fn entry_items(&self) -> Vec<EntryItem> {
+        let items: &[Item] = self.snapshot.as_ref().map_or(&[], |snapshot| &snapshot.items);
+        let nothing = Actual::default();
+        let entry_items = items.iter().enumerate().map(|(place, item)| {
+            let actual = self.details.actual.get(place).unwrap_or(&nothing);
+            let metadata = item.metadata.clone().merged(&actual.metadata);
             // After draws, every entry has increments. The figures of a reservation's refund are the refunded amounts.
-            let refund = self.kind == EntryKind::Refund && !self.told.actual.is_empty();
+            let refund = self.kind == EntryKind::Refund && !self.details.actual.is_empty();
             let increments = item.drawn.is_some() || refund;
             let (quantity, figures) = match increments {
-                true => (told.quantity.map(|quantity| quantity.0), told.metadata.clone()),
-                false => (Some(told.quantity.unwrap_or(item.quantity).0), metadata.clone()),
+                true => (actual.quantity.map(|quantity| quantity.0), actual.metadata.clone()),
+                false => (Some(actual.quantity.unwrap_or(item.quantity).0), metadata.clone()),
             };
-            Happened { event: item.event.clone(), quantity, metadata, figures }
+            EntryItem { event: item.event.clone(), quantity, metadata, figures }
         });
-        happened.collect()
+        entry_items.collect()
     }
 
     /// The metadata of the first item, overridden by the actual figures.
     pub fn metadata(&self) -> Metadata {
-        self.happened().into_iter().next().map(|happened| happened.metadata).unwrap_or_default()
+        self.entry_items().into_iter().next().map(|entry_items| entry_items.metadata).unwrap_or_default()
     }
 }
 

@@ -40,7 +40,7 @@ pub struct Proof<I> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredCounter {
     pub group: GroupId,
-    pub serial: String,
+    pub window_seq: String,
     pub used: Amount,
     pub held: Amount,
     /// The sum of live holds in this window; None if there are too many to add up in one step.
@@ -88,7 +88,7 @@ impl Figure {
 pub struct Drift<I> {
     pub owner: OwnerName,
     pub group: GroupId,
-    pub serial: String,
+    pub window_seq: String,
     pub figure: Figure,
     pub stored: i64,
     pub proven: i64,
@@ -110,7 +110,7 @@ impl<I: Clone> Proof<I> {
             let balance = steps(charge.balance);
             let before = balance - charge.change;
             let accounts = self.owners.entry(charge.owner.clone()).or_default();
-            let account = (charge.group.clone(), charge.serial.clone());
+            let account = (charge.group.clone(), charge.window_seq.clone());
             let opening = if self.whole && self.unreadable == 0 { 0 } else { before };
             let unreadable = self.unreadable;
             let fresh = Chain { opening, sum: 0, balance: opening, last: id.clone(), gaps: Vec::new(), unreadable };
@@ -151,35 +151,35 @@ impl<I: Clone> Proof<I> {
         let nothing = BTreeMap::new();
         let chains = self.owners.get(owner).unwrap_or(&nothing);
         let mut drifts = Vec::new();
-        let mut told = |(group, serial): (&GroupId, &str), figure, stored: i64, proven: i64, entries: Vec<I>| {
+        let mut report = |(group, window_seq): (&GroupId, &str), figure, stored: i64, proven: i64, entries: Vec<I>| {
             if stored != proven || figure == Figure::Gone {
-                let (owner, group, serial) = (owner.clone(), group.clone(), serial.to_owned());
-                let doubtful = match (figure, chains.get(&(group.clone(), serial.clone()))) {
+                let (owner, group, window_seq) = (owner.clone(), group.clone(), window_seq.to_owned());
+                let doubtful = match (figure, chains.get(&(group.clone(), window_seq.clone()))) {
                     (Figure::Held | Figure::Gone, _) => false,
                     (_, Some(chain)) => chain.unreadable < self.unreadable,
                     (_, None) => self.unreadable > 0,
                 };
-                drifts.push(Drift { owner, group, serial, figure, stored, proven, entries, doubtful });
+                drifts.push(Drift { owner, group, window_seq, figure, stored, proven, entries, doubtful });
             }
         };
         for counter in &stored.counters {
-            let name = (&counter.group, counter.serial.as_str());
-            if let Some((proven, entries)) = self.proven(chains, &counter.group, &counter.serial) {
-                told(name, Figure::Used, steps(counter.used), proven, entries);
+            let name = (&counter.group, counter.window_seq.as_str());
+            if let Some((proven, entries)) = self.proven(chains, &counter.group, &counter.window_seq) {
+                report(name, Figure::Used, steps(counter.used), proven, entries);
             }
             if let Some(holds) = counter.holds {
-                told(name, Figure::Held, steps(counter.held), steps(holds), Vec::new());
+                report(name, Figure::Held, steps(counter.held), steps(holds), Vec::new());
             }
         }
-        for ((group, serial), used) in &stored.closed {
-            if let Some((proven, entries)) = self.proven(chains, group, serial) {
-                told((group, serial), Figure::Closed, steps(*used), proven, entries);
+        for ((group, window_seq), used) in &stored.closed {
+            if let Some((proven, entries)) = self.proven(chains, group, window_seq) {
+                report((group, window_seq), Figure::Closed, steps(*used), proven, entries);
             }
         }
-        for ((group, serial), chain) in chains {
+        for ((group, window_seq), chain) in chains {
             let proven = chain.opening + chain.sum;
-            if proven != 0 && stored.misses(group, serial) {
-                told((group, serial), Figure::Gone, 0, proven, vec![chain.last.clone()]);
+            if proven != 0 && stored.misses(group, window_seq) {
+                report((group, window_seq), Figure::Gone, 0, proven, vec![chain.last.clone()]);
             }
         }
         drifts
@@ -187,9 +187,9 @@ impl<I: Clone> Proof<I> {
 
     /// `used` according to the entries, and the entries to inspect if it differs. None if no retained entry is about
     /// the window but earlier ones may have been.
-    fn proven(&self, chains: &BTreeMap<Account, Chain<I>>, group: &GroupId, serial: &str) -> Option<(i64, Vec<I>)> {
-        match chains.get(&(group.clone(), serial.to_owned())) {
-            None if serial.starts_with('c') => None,
+    fn proven(&self, chains: &BTreeMap<Account, Chain<I>>, group: &GroupId, window_seq: &str) -> Option<(i64, Vec<I>)> {
+        match chains.get(&(group.clone(), window_seq.to_owned())) {
+            None if window_seq.starts_with('c') => None,
             None => self.whole.then(|| (0, Vec::new())),
             Some(chain) => {
                 let gaps = chain.gaps.iter().flat_map(|(one, other)| [one.clone(), other.clone()]);
@@ -202,18 +202,19 @@ impl<I: Clone> Proof<I> {
 
 impl StoredCounters {
     /// Whether a window of the ledger should exist but does not.
-    fn misses(&self, group: &GroupId, serial: &str) -> bool {
+    fn misses(&self, group: &GroupId, window_seq: &str) -> bool {
         let current = self.counters.iter().find(|counter| counter.group == *group);
         let Some(current) = current else { return self.lost };
-        let kept = current.serial == serial || self.closed.contains_key(&(group.clone(), serial.to_owned()));
-        let (Some(number), Some(newest)) = (number(serial), number(&current.serial)) else { return false };
+        let kept =
+            current.window_seq == window_seq || self.closed.contains_key(&(group.clone(), window_seq.to_owned()));
+        let (Some(number), Some(newest)) = (number(window_seq), number(&current.window_seq)) else { return false };
         let oldest = self.oldest.get(group).copied().unwrap_or(newest);
         !kept && number < newest && number >= oldest
     }
 }
 
-fn number(serial: &str) -> Option<u64> {
-    serial.trim_start_matches('c').parse().ok()
+fn number(window_seq: &str) -> Option<u64> {
+    window_seq.trim_start_matches('c').parse().ok()
 }
 
 fn steps(amount: Amount) -> i64 {
@@ -237,11 +238,11 @@ mod tests {
         Amount::from_steps(steps).unwrap()
     }
 
-    fn charge(serial: &str, change: i64, balance: u64) -> Charge {
+    fn charge(window_seq: &str, change: i64, balance: u64) -> Charge {
         Charge {
             owner: owner(),
             group: group(),
-            serial: serial.to_owned(),
+            window_seq: window_seq.to_owned(),
             change,
             balance: amount(balance),
             limit: None,
@@ -250,9 +251,9 @@ mod tests {
         }
     }
 
-    fn standing(serial: &str, used: u64, held: u64, holds: u64) -> StoredCounters {
+    fn stored_counters(window_seq: &str, used: u64, held: u64, holds: u64) -> StoredCounters {
         let (used, held, holds) = (amount(used), amount(held), Some(amount(holds)));
-        let counter = StoredCounter { group: group(), serial: serial.to_owned(), used, held, holds };
+        let counter = StoredCounter { group: group(), window_seq: window_seq.to_owned(), used, held, holds };
         StoredCounters { counters: vec![counter], ..StoredCounters::default() }
     }
 
@@ -261,27 +262,39 @@ mod tests {
     }
 
     /// Name, whether the ledger is complete, changes and balances, the stored counter, the differences.
-    type Case = (&'static str, bool, &'static [(i64, u64)], StoredCounters, &'static [Told]);
-    type Told = (Figure, i64, i64, &'static [u64]);
+    type Case = (&'static str, bool, &'static [(i64, u64)], StoredCounters, &'static [FoundDrift]);
+    type FoundDrift = (Figure, i64, i64, &'static [u64]);
 
     #[test]
     fn differences_are_reported_with_their_entries() {
         let table: [Case; 9] = [
-            ("agree", true, &[(3, 3), (2, 5)], standing("1", 5, 0, 0), &[]),
-            ("one too many at the end", true, &[(3, 3), (2, 5)], standing("1", 6, 0, 0), &[(Figure::Used, 6, 5, &[1])]),
+            ("agree", true, &[(3, 3), (2, 5)], stored_counters("1", 5, 0, 0), &[]),
+            (
+                "one too many at the end",
+                true,
+                &[(3, 3), (2, 5)],
+                stored_counters("1", 6, 0, 0),
+                &[(Figure::Used, 6, 5, &[1])],
+            ),
             (
                 "one too many in the middle",
                 true,
                 &[(3, 3), (2, 6)],
-                standing("1", 6, 0, 0),
+                stored_counters("1", 6, 0, 0),
                 &[(Figure::Used, 6, 5, &[0, 1])],
             ),
-            ("before the first entry", true, &[(3, 4)], standing("1", 4, 0, 0), &[(Figure::Used, 4, 3, &[0, 0])]),
-            ("the same with a trimmed ledger", false, &[(3, 4)], standing("1", 4, 0, 0), &[]),
-            ("no entry at all", true, &[], standing("1", 1, 0, 0), &[(Figure::Used, 1, 0, &[])]),
-            ("no entry retained", false, &[], standing("1", 1, 0, 0), &[]),
-            ("held without a hold", true, &[], standing("1", 0, 2, 1), &[(Figure::Held, 2, 1, &[])]),
-            ("put right afterwards", true, &[(3, 3), (2, 6), (1, 6)], standing("1", 6, 0, 0), &[]),
+            (
+                "before the first entry",
+                true,
+                &[(3, 4)],
+                stored_counters("1", 4, 0, 0),
+                &[(Figure::Used, 4, 3, &[0, 0])],
+            ),
+            ("the same with a trimmed ledger", false, &[(3, 4)], stored_counters("1", 4, 0, 0), &[]),
+            ("no entry at all", true, &[], stored_counters("1", 1, 0, 0), &[(Figure::Used, 1, 0, &[])]),
+            ("no entry retained", false, &[], stored_counters("1", 1, 0, 0), &[]),
+            ("held without a hold", true, &[], stored_counters("1", 0, 2, 1), &[(Figure::Held, 2, 1, &[])]),
+            ("put right afterwards", true, &[(3, 3), (2, 6), (1, 6)], stored_counters("1", 6, 0, 0), &[]),
         ];
         for (what, whole, entries, stored, expected) in table {
             let mut proof = Proof::new(whole);
@@ -299,13 +312,13 @@ mod tests {
     #[test]
     fn a_closed_window_is_verified_and_a_lost_one_is_reported() {
         let mut proof = Proof::new(true);
-        for (id, serial) in [(0u64, "1"), (1, "2"), (2, "3"), (3, "4")] {
-            proof.add(&id, &[charge(serial, 7, 7)], false);
+        for (id, window_seq) in [(0u64, "1"), (1, "2"), (2, "3"), (3, "4")] {
+            proof.add(&id, &[charge(window_seq, 7, 7)], false);
         }
         let closed = |entries: &[(&str, u64)]| {
-            entries.iter().map(|(serial, used)| ((group(), (*serial).to_owned()), amount(*used))).collect()
+            entries.iter().map(|(window_seq, used)| ((group(), (*window_seq).to_owned()), amount(*used))).collect()
         };
-        let mut stored = standing("4", 7, 0, 0);
+        let mut stored = stored_counters("4", 7, 0, 0);
         stored.oldest.insert(group(), 2);
         stored.closed = closed(&[("2", 7), ("3", 7)]);
         assert_eq!(figures(&proof.compare(&owner(), &stored)), [], "the first one is older than the retained entries");
@@ -323,7 +336,7 @@ mod tests {
         proof.add(&0, &[charge("1", 3, 3)], false);
         proof.add_unreadable();
         let doubts = |proof: &Proof<u64>, used| -> Vec<_> {
-            let drifts = proof.compare(&owner(), &standing("1", used, 0, 0));
+            let drifts = proof.compare(&owner(), &stored_counters("1", used, 0, 0));
             drifts.iter().map(|drift| (drift.proven, drift.doubtful)).collect()
         };
         assert_eq!(doubts(&proof, 3), [], "it was of another");
@@ -332,7 +345,11 @@ mod tests {
         assert_eq!(doubts(&proof, 6), []);
         assert_eq!(doubts(&proof, 7), [(6, false)]);
         proof.add(&3, &[charge("2", 1, 5)], false);
-        assert_eq!(proof.compare(&owner(), &standing("2", 5, 0, 0)), [], "its first entry may be the unreadable one");
+        assert_eq!(
+            proof.compare(&owner(), &stored_counters("2", 5, 0, 0)),
+            [],
+            "its first entry may be the unreadable one"
+        );
         let mut nothing = Proof::new(true);
         nothing.add_unreadable();
         assert_eq!(doubts(&nothing, 1), [(0, true)]);
@@ -343,6 +360,6 @@ mod tests {
         let mut proof = Proof::new(true);
         proof.add(&0, &[charge("1", 3, 3)], false);
         proof.add(&9, &[charge("1", 1, 8)], true);
-        assert_eq!(proof.compare(&owner(), &standing("1", 8, 0, 0)), []);
+        assert_eq!(proof.compare(&owner(), &stored_counters("1", 8, 0, 0)), []);
     }
 }

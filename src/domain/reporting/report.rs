@@ -13,7 +13,7 @@ use crate::domain::values::field_error::FieldError;
 use crate::domain::values::glob;
 use crate::domain::values::ids::GroupId;
 
-pub use forecast::{Course, Forecast, Range, Rate, forecast};
+pub use forecast::{CounterUsage, Forecast, Range, Rate, forecast};
 pub use lines::{Line, LineName, Lines, TooManyLines};
 pub use ratio::{Condition, Measure, Ratio, Side};
 pub use unusual::{Unusual, unusual};
@@ -137,7 +137,7 @@ impl Filter {
 
 /// The query of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct ReportSpec {
     pub from: Day,
     /// The last day, inclusive.
     pub to: Day,
@@ -147,7 +147,7 @@ pub struct Asked {
     pub ratios: Vec<Ratio>,
 }
 
-impl Asked {
+impl ReportSpec {
     /// The cube that answers the query. The cube of users is only used where needed, since it covers fewer days.
     pub fn cube(&self) -> Cube {
         let conditions = self.ratios.iter().flat_map(Ratio::conditions);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Matched};
-use crate::domain::reporting::ledger::Lack;
+use crate::domain::reporting::ledger::DenyingCounter;
 use crate::domain::time::window::{TimeMs, Window, WindowKind};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::GroupId;
@@ -22,7 +22,7 @@ pub struct Opening {
 
 /// A change of a counter's limit during `[from_ms, until_ms)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extra {
+pub struct LimitChange {
     pub from_ms: TimeMs,
     /// None if it has no end.
     pub until_ms: Option<TimeMs>,
@@ -31,7 +31,7 @@ pub struct Extra {
     pub blocks: bool,
 }
 
-impl Extra {
+impl LimitChange {
     fn is_live(&self, now: TimeMs) -> bool {
         self.from_ms <= now && self.until_ms.is_none_or(|until| now < until)
     }
@@ -46,10 +46,10 @@ pub struct Account {
     pub used: Amount,
     pub held: Amount,
     /// Sequence number of the window. Holds of earlier windows do not change this one.
-    serial: u64,
+    window_seq: u64,
     /// `used` of the last closed windows by sequence number, since their holds may still settle.
     past: VecDeque<(u64, Amount)>,
-    extras: Vec<Extra>,
+    limit_changes: Vec<LimitChange>,
 }
 
 /// How many closed windows of a counter are remembered.
@@ -58,31 +58,31 @@ const PAST_WINDOWS: usize = 32;
 /// The amounts that one reservation holds and was charged in one counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hold {
-    /// Index of the counter in the book.
+    /// Index of the counter in [`InMemoryCounters`].
     pub place: usize,
-    serial: u64,
+    window_seq: u64,
     pub amount: Amount,
     pub charged: Amount,
 }
 
 /// Counters by group and owner, created when they are first needed.
 #[derive(Debug, Default)]
-pub struct Book {
+pub struct InMemoryCounters {
     places: HashMap<GroupId, HashMap<OwnerName, usize>>,
     accounts: Vec<Account>,
     openings: HashMap<GroupId, HashMap<OwnerName, Opening>>,
-    extras: HashMap<GroupId, HashMap<OwnerName, Vec<Extra>>>,
+    limit_changes: HashMap<GroupId, HashMap<OwnerName, Vec<LimitChange>>>,
 }
 
-impl Book {
+impl InMemoryCounters {
     /// Sets the opening of a counter; later calls for the same counter are ignored.
     pub fn open(&mut self, owner: &OwnerName, group: &GroupId, opening: Opening) {
         self.openings.entry(group.clone()).or_default().entry(owner.clone()).or_insert(opening);
     }
 
     /// Must be called before the counter is first used.
-    pub fn extra(&mut self, owner: &OwnerName, group: &GroupId, extra: Extra) {
-        self.extras.entry(group.clone()).or_default().entry(owner.clone()).or_default().push(extra);
+    pub fn limit_change(&mut self, owner: &OwnerName, group: &GroupId, limit_change: LimitChange) {
+        self.limit_changes.entry(group.clone()).or_default().entry(owner.clone()).or_default().push(limit_change);
     }
 
     pub fn into_accounts(self) -> Vec<Account> {
@@ -95,23 +95,24 @@ impl Book {
 
     /// Moves the counters of an admission to their windows. Returns their indices, and the counters that are over
     /// their limits or would be if they did not only observe.
-    pub fn ask(&mut self, admission: &Admission, now: TimeMs) -> (Vec<usize>, Vec<Lack>) {
-        let mut lacks = Vec::new();
+    pub fn ask(&mut self, admission: &Admission, now: TimeMs) -> (Vec<usize>, Vec<DenyingCounter>) {
+        let mut denying = Vec::new();
         let places = admission.matched.iter().map(|matched| {
             let place = self.turn(&admission.owners[matched.owner], matched);
-            lacks.extend(self.accounts.get(place).into_iter().flat_map(|account| account.lacks(matched, now)));
+            let account = self.accounts.get(place).into_iter();
+            denying.extend(account.flat_map(|account| account.denying_counters(matched, now)));
             place
         });
-        (places.collect(), lacks)
+        (places.collect(), denying)
     }
 
-    /// Holds the amounts of an admission in the counters that [`Book::ask`] returned.
+    /// Holds the amounts of an admission in the counters that [`InMemoryCounters::ask`] returned.
     pub fn hold(&mut self, admission: &Admission, places: &[usize]) -> Vec<Hold> {
         let pairs = admission.matched.iter().zip(places);
         let holds = pairs.filter_map(|(matched, place)| {
             let account = self.accounts.get_mut(*place)?;
             account.held = account.held.saturating_add(matched.amount);
-            Some(Hold { place: *place, serial: account.serial, amount: matched.amount, charged: Amount::ZERO })
+            Some(Hold { place: *place, window_seq: account.window_seq, amount: matched.amount, charged: Amount::ZERO })
         });
         holds.collect()
     }
@@ -166,16 +167,16 @@ impl Book {
 
     /// The counter of a hold if the hold's window is the present one.
     fn current(&mut self, hold: &Hold) -> Option<&mut Account> {
-        self.accounts.get_mut(hold.place).filter(|account| account.serial == hold.serial)
+        self.accounts.get_mut(hold.place).filter(|account| account.window_seq == hold.window_seq)
     }
 
     /// `used` in the window of a hold; None if the window is too old.
     fn used_in_window_of(&mut self, hold: &Hold) -> Option<&mut Amount> {
         let account = self.accounts.get_mut(hold.place)?;
-        if account.serial == hold.serial {
+        if account.window_seq == hold.window_seq {
             return Some(&mut account.used);
         }
-        account.past.iter_mut().find(|(serial, _)| *serial == hold.serial).map(|(_, used)| used)
+        account.past.iter_mut().find(|(window_seq, _)| *window_seq == hold.window_seq).map(|(_, used)| used)
     }
 
     /// The index of a matched counter, moved to its window as in `lua/lib/window.lua`: a window that is over is
@@ -205,7 +206,7 @@ impl Book {
     }
 
     fn create(&mut self, owner: &Arc<OwnerName>, group: &LimitGroup, window: Window) -> usize {
-        let extras = self.extras.get_mut(&group.id).and_then(|owners| owners.remove(owner.as_ref()));
+        let limit_changes = self.limit_changes.get_mut(&group.id).and_then(|owners| owners.remove(owner.as_ref()));
         let used = self.opening(owner, &group.id, window);
         let account = Account {
             owner: Arc::clone(owner),
@@ -213,9 +214,9 @@ impl Book {
             window,
             used,
             held: Amount::ZERO,
-            serial: 0,
+            window_seq: 0,
             past: VecDeque::new(),
-            extras: extras.unwrap_or_default(),
+            limit_changes: limit_changes.unwrap_or_default(),
         };
         self.accounts.push(account);
         let place = self.accounts.len() - 1;
@@ -241,8 +242,8 @@ impl Book {
 impl Account {
     fn start_anew(&mut self) {
         self.past.truncate(PAST_WINDOWS - 1);
-        self.past.push_front((self.serial, self.used));
-        self.serial += 1;
+        self.past.push_front((self.window_seq, self.used));
+        self.window_seq += 1;
         (self.used, self.held) = (Amount::ZERO, Amount::ZERO);
     }
 
@@ -255,25 +256,27 @@ impl Account {
     }
 
     fn sum(&self, now: TimeMs, blocks: bool) -> Amount {
-        let live = self.extras.iter().filter(|extra| extra.blocks == blocks && extra.is_live(now));
-        live.fold(Amount::ZERO, |sum, extra| sum.saturating_add(extra.amount))
+        let live =
+            self.limit_changes.iter().filter(|limit_change| limit_change.blocks == blocks && limit_change.is_live(now));
+        live.fold(Amount::ZERO, |sum, limit_change| sum.saturating_add(limit_change.amount))
     }
 
     /// What denies the call, and what would if the group did not only observe.
-    fn lacks(&self, matched: &Matched, now: TimeMs) -> impl Iterator<Item = Lack> {
+    fn denying_counters(&self, matched: &Matched, now: TimeMs) -> impl Iterator<Item = DenyingCounter> {
         let group = &matched.group;
-        let observed = group.quota.filter(|_| group.observes()).and_then(|quota| self.lack(matched, quota, now));
-        let observed = observed.map(|lack| Lack { observed: true, ..lack });
-        self.lack(matched, group.refuses_beyond(), now).into_iter().chain(observed)
+        let quota = group.quota.filter(|_| group.observes());
+        let observed = quota.and_then(|quota| self.denying_counter(matched, quota, now));
+        let observed = observed.map(|counter| DenyingCounter { observed: true, ..counter });
+        self.denying_counter(matched, group.refuses_beyond(), now).into_iter().chain(observed)
     }
 
     /// The decision of `lua/lib/counter.lua`: a limit of 0 denies every matching call, even with an amount of 0.
-    fn lack(&self, matched: &Matched, most: Amount, now: TimeMs) -> Option<Lack> {
+    fn denying_counter(&self, matched: &Matched, most: Amount, now: TimeMs) -> Option<DenyingCounter> {
         let group = &matched.group;
         let limit = most.saturating_add(self.sum(now, false)).saturating_sub(self.sum(now, true));
         let count = self.counted();
         let fits = count.checked_add(matched.amount).is_some_and(|sum| sum <= limit) && limit > Amount::ZERO;
-        (!fits).then(|| Lack {
+        (!fits).then(|| DenyingCounter {
             owner: self.owner.as_ref().clone(),
             group: group.id.clone(),
             requested: matched.amount,

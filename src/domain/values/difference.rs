@@ -46,8 +46,8 @@ fn compare(path: &str, before: Option<&Value>, after: Option<&Value>, found: &mu
     // Both sides have the same items in a different order.
     let order = |side: &[(String, &Value)]| side.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     if before.is_some_and(Value::is_array) && same_members(&order(olds), &order(news)) && order(olds) != order(news) {
-        let told = |names: Vec<String>| Some(Value::from(names));
-        found.push(Difference { path: at("(order)"), before: told(order(olds)), after: told(order(news)) });
+        let list = |names: Vec<String>| Some(Value::from(names));
+        found.push(Difference { path: at("(order)"), before: list(order(olds)), after: list(order(news)) });
     }
 }
 
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn told(before: Value, after: Value) -> Vec<String> {
+    fn found(before: Value, after: Value) -> Vec<String> {
         let text = |side: Option<Value>| side.map_or_else(|| "–".to_owned(), |value| value.to_string());
         let line = |found: Difference| format!("{}: {} → {}", found.path, text(found.before), text(found.after));
         differences(&before, &after).into_iter().map(line).collect()
@@ -98,7 +98,7 @@ mod tests {
             ),
             (json!({"g": []}), json!({"g": [{"id": "x"}]}), vec![r#"g.x: – → {"id":"x"}"#]),
         ] {
-            assert_eq!(told(before.clone(), after.clone()), expected, "{before} {after}");
+            assert_eq!(found(before.clone(), after.clone()), expected, "{before} {after}");
         }
     }
 }

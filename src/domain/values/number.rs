@@ -59,9 +59,9 @@ mod tests {
 
     #[test]
     fn numbers_come_in_as_numbers_or_text_and_go_out_as_numbers() {
-        for (given, told) in [("4", "4"), ("\"4\"", "4"), ("0.25", "0.25"), ("\"1e2\"", "100"), ("1000.50", "1000.5")] {
+        for (given, text) in [("4", "4"), ("\"4\"", "4"), ("0.25", "0.25"), ("\"1e2\"", "100"), ("1000.50", "1000.5")] {
             let number: Number = serde_json::from_str(given).unwrap();
-            assert_eq!(serde_json::to_string(&number).unwrap(), told);
+            assert_eq!(serde_json::to_string(&number).unwrap(), text);
         }
         for bad in ["true", "null", "[]", "\"x\"", "-1", "1e400"] {
             assert!(serde_json::from_str::<Number>(bad).is_err(), "{bad}");

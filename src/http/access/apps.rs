@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::domain::values::ids::AppId;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given, idempotency_without_body};
+use crate::http::wire::body::{Body, ParsedBody, idempotency_without_body};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
 use crate::service::access::known_apps::AppView;
@@ -29,9 +29,10 @@ pub struct AppBody {
         (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn create(principal: Principal, body: Body<AppBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Apps)?;
-    let Given { value: given, idempotency } = body.read().await?;
-    Ok(HttpResponse::Created()
-        .json(principal.gateway.create_app(&given.id, given.placement, &principal.key.id, idempotency.as_ref()).await?))
+    let ParsedBody { value: fields, idempotency } = body.read().await?;
+    Ok(HttpResponse::Created().json(
+        principal.gateway.create_app(&fields.id, fields.placement, &principal.key.id, idempotency.as_ref()).await?,
+    ))
 }
 
 /// List apps

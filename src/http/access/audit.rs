@@ -52,16 +52,16 @@ pub struct AuditView {
 
 fn view(listed: ListedEntry) -> AuditView {
     let ListedEntry { cursor, entry } = listed;
-    let trail = entry.trail;
+    let audit_entry = entry.audit_entry;
     AuditView {
         id: cursor::audit_text(cursor),
         at: rfc3339(TimeMs::try_from(entry.id.time_ms).unwrap_or(TimeMs::MAX)),
-        actor: trail.actor,
-        action: trail.action,
-        before: trail.before.as_deref().map(|text| audited(&trail.target, text)),
-        after: trail.after.as_deref().map(|text| audited(&trail.target, text)),
-        target: trail.target,
-        note: trail.note,
+        actor: audit_entry.actor,
+        action: audit_entry.action,
+        before: audit_entry.before.as_deref().map(|text| audited(&audit_entry.target, text)),
+        after: audit_entry.after.as_deref().map(|text| audited(&audit_entry.target, text)),
+        target: audit_entry.target,
+        note: audit_entry.note,
     }
 }
 

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::domain::values::ids::Sandbox;
 use crate::domain::values::metadata::Metadata;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given, idempotency_without_body};
+use crate::http::wire::body::{Body, ParsedBody, idempotency_without_body};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
 use crate::service::access::key_record::{KeyKind, KeyMode, Role};
@@ -43,16 +43,16 @@ pub struct KeyBody {
         (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn create(principal: Principal, body: Body<KeyBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let Given { value: given, idempotency } = body.read().await?;
+    let ParsedBody { value: fields, idempotency } = body.read().await?;
     let new = NewKey {
-        kind: given.kind,
-        mode: given.mode,
-        sandbox: given.sandbox,
-        role: given.role,
-        name: given.name,
-        metadata: given.metadata,
-        origins: given.origins,
-        require_user_token: given.require_user_token,
+        kind: fields.kind,
+        mode: fields.mode,
+        sandbox: fields.sandbox,
+        role: fields.role,
+        name: fields.name,
+        metadata: fields.metadata,
+        origins: fields.origins,
+        require_user_token: fields.require_user_token,
     };
     let created = principal.gateway.create_key(&principal.tenant, new, &principal.key.id, idempotency.as_ref()).await?;
     Ok(HttpResponse::Created().json(created))

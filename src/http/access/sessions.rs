@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::http::wire::body::{Body, Given};
+use crate::http::wire::body::{Body, ParsedBody};
 use crate::http::wire::header::{Header, single};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::session_cookie;
@@ -62,7 +62,7 @@ pub async fn create(
     if !matches!(site, None | Some("same-origin" | "none")) {
         return Err(ServiceError::ForbiddenKey("Sign in from the dashboard's own page.".to_owned()).into());
     }
-    let Given { value, .. } = body.read().await?;
+    let ParsedBody { value, .. } = body.read().await?;
     let session = gateway.open_session(value.key.trim()).await?;
     let cookie = session_cookie::cookie(&request, &session.id, LIFETIME_MS / 1000);
     Ok(HttpResponse::Ok().insert_header((SET_COOKIE, cookie)).json(view(&session)))

@@ -9,7 +9,7 @@ use crate::domain::values::number::{Number, NumberOrText};
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given, Query, check_note, page_size};
+use crate::http::wire::body::{Body, ParsedBody, Query, check_note, page_size};
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
@@ -85,14 +85,14 @@ pub async fn approve(
     body: Body<ApproveBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Approve)?;
-    let Given { value: given, idempotency } = body.read().await?;
-    check_note(given.note.as_deref())?;
-    check_note(given.rollback_owner.as_deref())?;
+    let ParsedBody { value: fields, idempotency } = body.read().await?;
+    check_note(fields.note.as_deref())?;
+    check_note(fields.rollback_owner.as_deref())?;
     let approve = Approve {
-        amount: given.amount,
-        until_ms: time("until", given.until.as_deref())?,
-        note: given.note,
-        rollback_owner: given.rollback_owner,
+        amount: fields.amount,
+        until_ms: time("until", fields.until.as_deref())?,
+        note: fields.note,
+        rollback_owner: fields.rollback_owner,
     };
     let (gateway, by) = (&principal.gateway, &principal.key.id);
     Ok(HttpResponse::Ok().json(gateway.approve(&principal.tenant, &id, approve, by, idempotency.as_ref()).await?))
@@ -135,7 +135,7 @@ async fn decide(
     status: ApprovalStatus,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Approve)?;
-    let Given { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read().await?;
     check_note(value.note.as_deref())?;
     let (gateway, by) = (&principal.gateway, &principal.key.id);
     let decision = ApprovalDecision { status, note: value.note.as_deref() };

@@ -13,7 +13,7 @@ use crate::domain::values::number::{Number, NumberOrText};
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given, Query, check_note, idempotency_without_body, page_size};
+use crate::http::wire::body::{Body, ParsedBody, Query, check_note, idempotency_without_body, page_size};
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
@@ -40,14 +40,14 @@ pub struct GrantBody {
         (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn create(principal: Principal, body: Body<GrantBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ManageUsers)?;
-    let Given { value: given, idempotency } = body.read().await?;
-    check_note(given.note.as_deref())?;
+    let ParsedBody { value: fields, idempotency } = body.read().await?;
+    check_note(fields.note.as_deref())?;
     let new = NewGrant {
-        owner: OwnerName::from_map(&given.scope).map_err(|message| ApiError::invalid("scope", message))?,
-        group: given.group_id,
-        amount: given.amount,
-        expires_at_ms: time("expiresAt", given.expires_at.as_deref())?,
-        note: given.note,
+        owner: OwnerName::from_map(&fields.scope).map_err(|message| ApiError::invalid("scope", message))?,
+        group: fields.group_id,
+        amount: fields.amount,
+        expires_at_ms: time("expiresAt", fields.expires_at.as_deref())?,
+        note: fields.note,
         approval: None,
     };
     let (gateway, by) = (&principal.gateway, &principal.key.id);

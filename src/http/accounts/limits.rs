@@ -13,7 +13,7 @@ use crate::domain::values::number::{Number, NumberOrText, explicit_null};
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given, Query, check_note, page_size};
+use crate::http::wire::body::{Body, ParsedBody, Query, check_note, page_size};
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
@@ -61,12 +61,12 @@ pub async fn put(
     body: Body<OwnerLimitBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Subscriptions)?;
-    let Given { value: given, idempotency } = body.read().await?;
-    check_note(given.note.as_deref())?;
-    let quota = given.quota.ok_or_else(|| ApiError::invalid("quota", "is required; null counts without limit"))?;
-    let until_ms = time("until", given.until.as_deref())?;
-    let new = NewLimit { quota, until_ms, note: given.note };
-    let (group, owner) = (group_id(&group)?, owner(&given.scope)?);
+    let ParsedBody { value: fields, idempotency } = body.read().await?;
+    check_note(fields.note.as_deref())?;
+    let quota = fields.quota.ok_or_else(|| ApiError::invalid("quota", "is required; null counts without limit"))?;
+    let until_ms = time("until", fields.until.as_deref())?;
+    let new = NewLimit { quota, until_ms, note: fields.note };
+    let (group, owner) = (group_id(&group)?, owner(&fields.scope)?);
     let name = LimitName { group: &group, owner: &owner };
     let author = Author { key: &principal.key.id, idempotency: idempotency.as_ref() };
     Ok(HttpResponse::Ok().json(principal.gateway.put_limit(&principal.tenant, name, &new, author).await?))
@@ -119,8 +119,8 @@ pub async fn delete(
     body: Body<OwnerLimitScope>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Subscriptions)?;
-    let Given { value: given, idempotency } = body.read().await?;
-    let (group, owner) = (group_id(&group)?, owner(&given.scope)?);
+    let ParsedBody { value: fields, idempotency } = body.read().await?;
+    let (group, owner) = (group_id(&group)?, owner(&fields.scope)?);
     let name = LimitName { group: &group, owner: &owner };
     let author = Author { key: &principal.key.id, idempotency: idempotency.as_ref() };
     principal.gateway.delete_limit(&principal.tenant, name, author).await?;

@@ -11,13 +11,12 @@ use crate::domain::accounts::subscription::Upsert;
 use crate::domain::time::window::{TimeMs, parse_rfc3339};
 use crate::domain::values::ids::{PlanId, UserId};
 use crate::domain::values::number::explicit_null;
-use crate::http::configuration::plans::DryRun;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given, Query, check_note};
+use crate::http::wire::body::{Body, DryRun, ParsedBody, Query, check_note};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::CounterView;
 use crate::service::accounts::subscription_preview::{Effect, SubscriptionPreview};
-use crate::service::accounts::subscriptions::{Rules, SubscriptionView, Written};
+use crate::service::accounts::subscriptions::{GroupRegistration, SubscriptionView, SubscriptionWrite};
 use crate::service::error::ServiceError;
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -115,24 +114,25 @@ pub async fn subscribe(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Subscriptions)?;
     let dry_run = query.read()?.dry_run;
-    let Given { value: given, idempotency } = body.read().await?;
-    check_note(given.note.as_deref())?;
+    let ParsedBody { value: fields, idempotency } = body.read().await?;
+    check_note(fields.note.as_deref())?;
     let limits = |value: serde_json::Value| CustomLimits::parse(&value).map(Arc::new);
-    let limits = given.custom_limits.map(|value| value.map(limits).transpose()).transpose();
+    let limits = fields.custom_limits.map(|value| value.map(limits).transpose()).transpose();
     let upsert = Upsert {
-        plan: given.plan_id,
+        plan: fields.plan_id,
         custom_limits: limits.map_err(ServiceError::from)?,
-        started_at_ms: time("startedAt", given.started_at.as_deref())?,
-        cycle_start_ms: clearable("cycleStart", given.cycle_start)?,
-        ends_at_ms: clearable("endsAt", given.ends_at)?,
-        reset_usage: given.reset_usage,
+        started_at_ms: time("startedAt", fields.started_at.as_deref())?,
+        cycle_start_ms: clearable("cycleStart", fields.cycle_start)?,
+        ends_at_ms: clearable("endsAt", fields.ends_at)?,
+        reset_usage: fields.reset_usage,
     };
     if dry_run {
-        let preview = principal.gateway.preview_subscription(&principal.tenant, &given.user_id, &upsert).await?;
+        let preview = principal.gateway.preview_subscription(&principal.tenant, &fields.user_id, &upsert).await?;
         return Ok(HttpResponse::Ok().json(PutSubscription::Preview(preview.into())));
     }
-    let note = given.note.as_deref();
-    let written = Written { user: &given.user_id, by: &principal.key.id, note, rules: Rules::New };
+    let note = fields.note.as_deref();
+    let written =
+        SubscriptionWrite { user: &fields.user_id, by: &principal.key.id, note, rules: GroupRegistration::New };
     let subscribed = principal.gateway.subscribe(&principal.tenant, written, &upsert, idempotency.as_ref()).await?;
     Ok(HttpResponse::Ok().json(PutSubscription::Subscription(Box::new(subscribed))))
 }
@@ -155,11 +155,12 @@ pub struct CancelBody {
         (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
 pub async fn cancel(principal: Principal, body: Body<CancelBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Subscriptions)?;
-    let Given { value: given, idempotency } = body.read().await?;
-    let ends_at_ms = time("endsAt", given.ends_at.as_deref())?;
-    check_note(given.note.as_deref())?;
-    let note = given.note.as_deref();
-    let written = Written { user: &given.user_id, by: &principal.key.id, note, rules: Rules::Checked };
+    let ParsedBody { value: fields, idempotency } = body.read().await?;
+    let ends_at_ms = time("endsAt", fields.ends_at.as_deref())?;
+    check_note(fields.note.as_deref())?;
+    let note = fields.note.as_deref();
+    let written =
+        SubscriptionWrite { user: &fields.user_id, by: &principal.key.id, note, rules: GroupRegistration::Checked };
     let canceled = principal.gateway.cancel(&principal.tenant, written, ends_at_ms, idempotency.as_ref()).await?;
     Ok(HttpResponse::Ok().json(canceled))
 }

@@ -13,7 +13,7 @@ use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::reporting::history::WindowView;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given, Query, check_note, page_size};
+use crate::http::wire::body::{Body, ParsedBody, Query, check_note, page_size};
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::{CounterView, ListView, PeriodView, number};
@@ -207,7 +207,7 @@ pub struct ProfileView {
 pub async fn put(principal: Principal, id: web::Path<String>, body: Body<Profile>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Subscriptions)?;
     let user = parse(&id)?;
-    let Given { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read().await?;
     let (gateway, by) = (&principal.gateway, &principal.key.id);
     let author = Author { key: by, idempotency: idempotency.as_ref() };
     gateway.put_profile(&principal.tenant, &user, &value, author).await?;
@@ -229,7 +229,7 @@ async fn set_blocked(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ManageUsers)?;
     let user = parse(id)?;
-    let Given { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read().await?;
     check_note(value.note.as_deref())?;
     let (gateway, note) = (&principal.gateway, value.note.as_deref());
     let author = Author { key: &principal.key.id, idempotency: idempotency.as_ref() };
@@ -282,7 +282,7 @@ pub async fn reset(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ManageUsers)?;
     let user = parse(&id)?;
-    let Given { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read().await?;
     check_note(value.note.as_deref())?;
     let author = Author { key: &principal.key.id, idempotency: idempotency.as_ref() };
     let (group, note) = (value.group_id.as_ref(), value.note.as_deref());

@@ -1,15 +1,14 @@
 //! `GET` and `PUT configuration`: plans, policies, webhooks and settings as one document.
 
-use actix_web::http::header::ETAG;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::plans::{etag, if_match};
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given, Query};
+use crate::http::wire::body::{Body, ParsedBody, Query};
 use crate::http::wire::problem::{ApiError, Problem};
-use crate::service::configuration::apply::{Applied, Configuration, Wanted};
+use crate::http::wire::versioned::{if_match, versioned};
+use crate::service::configuration::apply::{Applied, ApplyRequest, Configuration};
 
 /// Read the whole configuration as a document that can be applied; its ETag is the configuration's revision
 ///
@@ -21,7 +20,7 @@ pub async fn get(principal: Principal) -> Result<HttpResponse, ApiError> {
     let (configuration, revision) = principal.gateway.configuration(&principal.tenant).await?;
     let may_edit = principal.require(Access::Configure).is_ok();
     let configuration = if may_edit { configuration } else { configuration.masked() };
-    Ok(HttpResponse::Ok().insert_header((ETAG, etag(revision))).json(configuration))
+    Ok(versioned(revision, configuration))
 }
 
 const fn yes() -> bool {
@@ -44,9 +43,9 @@ pub struct ApplyQuery {
 /// Make the configuration match a document, completely or not at all
 ///
 /// A section that is missing in the document stays unchanged. In a section that is present, entries that the document
-/// does not list are deleted, unless `prune=false`. With `dryRun=true` nothing is written. The ETag of its answer is the
-/// configuration's revision: as `If-Match` of the same call without `dryRun` it makes sure that exactly those changes
-/// are made. A dry run that would be refused is answered with the same problem, which has the difference as `preview`.
+/// does not list are deleted, unless `prune=false`. With `dryRun=true` nothing is written. `revision` and the ETag of its
+/// answer are the configuration's revision: as `If-Match` of the same call without `dryRun` it makes sure that exactly
+/// those changes are made. A dry run that would be refused is answered with the same problem, which has the difference as `preview`.
 /// At most 1 MiB.
 #[utoipa::path(put, path = "/api/v1/configuration", tag = "Configuration", request_body = Configuration,
     params(ApplyQuery, ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)),
@@ -60,9 +59,9 @@ pub async fn put(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
     let ApplyQuery { dry_run, prune } = query.read()?;
-    let Given { value, idempotency } = body.read_checked(Configuration::faults).await?;
+    let ParsedBody { value, idempotency } = body.read_checked(Configuration::faults).await?;
     let (gateway, tenant) = (&principal.gateway, &principal.tenant);
-    let wanted = Wanted { document: &value, prune, if_match: if_match(&request)? };
+    let wanted = ApplyRequest { document: &value, prune, if_match: if_match(&request)? };
     if !dry_run {
         let applied = gateway.apply(tenant, &wanted, &principal.key.id, idempotency.as_ref()).await?;
         return Ok(HttpResponse::Ok().json(applied));
@@ -70,6 +69,6 @@ pub async fn put(
     let previewed = gateway.preview_configuration(tenant, &wanted).await?;
     match previewed.refusal {
         Some(error) => Err(ApiError::RefusedDryRun { error, preview: Box::new(previewed.applied) }),
-        None => Ok(HttpResponse::Ok().insert_header((ETAG, etag(previewed.revision))).json(previewed.applied)),
+        None => Ok(versioned(previewed.revision, previewed.applied)),
     }
 }

@@ -1,47 +1,23 @@
 //! `GET`, `PUT` and `DELETE plans`, and their versions.
 
-use actix_web::http::header::ETAG;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::PlanBody;
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given, Query, idempotency_without_body};
-use crate::http::wire::header::{Header, single};
+use crate::http::wire::body::{Body, DryRun, ParsedBody, Query, idempotency_without_body};
 use crate::http::wire::problem::{ApiError, Problem};
+use crate::http::wire::versioned::{RollbackBody, if_match, versioned};
 use crate::http::wire::views::ListView;
 use crate::service::configuration::dependents::DeletePreview;
-use crate::service::configuration::plans::{IfMatch, PlanView};
+use crate::service::configuration::plans::PlanView;
 use crate::service::configuration::preview::Preview;
 use crate::service::configuration::versions::VersionView;
-use crate::service::error::ServiceError;
 use crate::service::tenant::Author;
-
-pub(in crate::http) fn etag(version: u64) -> String {
-    format!("\"{version}\"")
-}
-
-/// The value of `If-Match`: `*`, or a version as its `ETag` or as a plain number.
-///
-/// # Errors
-/// invalid_request for anything else, since no version has such a tag.
-pub(in crate::http) fn if_match(request: &HttpRequest) -> Result<IfMatch, ApiError> {
-    let Some(text) = single(request, Header::IfMatch)? else {
-        return Ok(IfMatch::Absent);
-    };
-    if text == "*" {
-        return Ok(IfMatch::Any);
-    }
-    let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-    let digits = Some(quoted.unwrap_or(text)).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    let version = digits.and_then(|digits| digits.parse().ok());
-    let invalid = || Header::IfMatch.invalid("must be `*` or one version, such as \"7\", as its ETag says");
-    version.map(IfMatch::Version).ok_or_else(invalid)
-}
 
 /// List plans
 #[utoipa::path(get, path = "/api/v1/plans", tag = "Plans",
@@ -57,7 +33,7 @@ pub async fn list(principal: Principal) -> Result<HttpResponse, ApiError> {
 pub async fn get(principal: Principal, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadPlans)?;
     let plan = principal.gateway.plan(&principal.tenant, &id).await?;
-    Ok(HttpResponse::Ok().insert_header((ETAG, etag(plan.version))).json(plan))
+    Ok(versioned(plan.version, plan))
 }
 
 /// Create or replace a plan, effective from the next call on every node
@@ -76,30 +52,15 @@ pub async fn put(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
     let dry_run = query.read()?.dry_run;
-    let Given { value, idempotency } = body.read_checked(|body| Plan::faults(&id, body)).await?;
+    let ParsedBody { value, idempotency } = body.read_checked(|body| Plan::faults(&id, body)).await?;
     let (gateway, tenant, by) = (&principal.gateway, &principal.tenant, &principal.key.id);
     if dry_run {
         let preview = gateway.preview_plan(tenant, &id, &value, if_match(&request)?).await?;
         return Ok(HttpResponse::Ok().json(PutPlan::Preview(preview)));
     }
     let author = Author { key: by, idempotency: idempotency.as_ref() };
-    let text = gateway.put_plan(tenant, &id, &value, if_match(&request)?, author).await?;
-    written(&text)
-}
-
-/// The plan as it is now.
-fn written(text: &str) -> Result<HttpResponse, ApiError> {
-    let plan: PlanView = serde_json::from_str(text).map_err(|error| ServiceError::Internal(error.to_string()))?;
-    Ok(HttpResponse::Ok().insert_header((ETAG, etag(plan.version))).json(PutPlan::Plan(Box::new(plan))))
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct DryRun {
-    /// Return what would change, without writing it.
-    #[serde(default)]
-    pub dry_run: bool,
+    let plan = gateway.put_plan(tenant, &id, &value, if_match(&request)?, author).await?;
+    Ok(versioned(plan.version, PutPlan::Plan(Box::new(plan))))
 }
 
 /// The plan; with `dryRun`, what would change.
@@ -160,12 +121,6 @@ pub async fn versions(
     Ok(HttpResponse::Ok().json(ListView::whole(versions.await?)))
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RollbackBody {
-    pub(in crate::http) version: u64,
-}
-
 /// Restore an earlier version as a new version
 #[utoipa::path(post, path = "/api/v1/plans/{id}/rollback", tag = "Plans", params(("id" = String, Path), ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)), request_body = RollbackBody,
     responses((status = 200, body = PlanView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
@@ -177,9 +132,9 @@ pub async fn rollback(
     body: Body<RollbackBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let Given { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read().await?;
     let (gateway, matched) = (&principal.gateway, if_match(&request)?);
     let author = Author { key: &principal.key.id, idempotency: idempotency.as_ref() };
-    let rolled_back = gateway.roll_back_plan(&principal.tenant, &id, value.version, matched, author).await?;
-    written(&rolled_back)
+    let plan = gateway.roll_back_plan(&principal.tenant, &id, value.version, matched, author).await?;
+    Ok(versioned(plan.version, plan))
 }

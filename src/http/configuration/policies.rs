@@ -1,24 +1,22 @@
 //! `GET`, `PUT` and `DELETE policies`, their versions and reviews.
 
-use actix_web::http::header::ETAG;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::plans::{DryRun, RollbackBody, etag, if_match};
 use crate::domain::configuration::policy::Policy;
 use crate::domain::configuration::policy_body::PolicyBody;
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given, Query, check_note, idempotency_without_body};
+use crate::http::wire::body::{Body, DryRun, ParsedBody, Query, check_note, idempotency_without_body};
 use crate::http::wire::problem::{ApiError, Problem};
+use crate::http::wire::versioned::{RollbackBody, if_match, versioned};
 use crate::http::wire::views::ListView;
 use crate::service::configuration::dependents::DeletePreview;
 use crate::service::configuration::policies::PolicyView;
 use crate::service::configuration::preview::Preview;
 use crate::service::configuration::versions::PolicyVersionView;
-use crate::service::error::ServiceError;
 use crate::service::tenant::Author;
 
 /// List every policy with its owner and whether a review is due
@@ -35,7 +33,7 @@ pub async fn list(principal: Principal) -> Result<HttpResponse, ApiError> {
 pub async fn get(principal: Principal, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadConfiguration)?;
     let policy = principal.gateway.policy(&principal.tenant, &id).await?;
-    Ok(HttpResponse::Ok().insert_header((ETAG, etag(policy.version))).json(policy))
+    Ok(versioned(policy.version, policy))
 }
 
 /// The policy; with `dryRun`, what would change.
@@ -59,20 +57,15 @@ pub async fn put(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
     let dry_run = query.read()?.dry_run;
-    let Given { value, idempotency } = body.read_checked(|body| Policy::faults(&id, body)).await?;
+    let ParsedBody { value, idempotency } = body.read_checked(|body| Policy::faults(&id, body)).await?;
     let (gateway, tenant, by) = (&principal.gateway, &principal.tenant, &principal.key.id);
     if dry_run {
         let preview = gateway.preview_policy(tenant, &id, &value, if_match(&request)?).await?;
         return Ok(HttpResponse::Ok().json(PutPolicy::Preview(preview)));
     }
     let author = Author { key: by, idempotency: idempotency.as_ref() };
-    written(&gateway.put_policy(tenant, &id, &value, if_match(&request)?, author).await?)
-}
-
-/// The policy as it is now.
-fn written(text: &str) -> Result<HttpResponse, ApiError> {
-    let policy: PolicyView = serde_json::from_str(text).map_err(|error| ServiceError::Internal(error.to_string()))?;
-    Ok(HttpResponse::Ok().insert_header((ETAG, etag(policy.version))).json(PutPolicy::Policy(Box::new(policy))))
+    let policy = gateway.put_policy(tenant, &id, &value, if_match(&request)?, author).await?;
+    Ok(versioned(policy.version, PutPolicy::Policy(Box::new(policy))))
 }
 
 /// Delete a policy; open reservations in its groups can still be committed or released
@@ -114,7 +107,7 @@ pub async fn review(
     body: Body<ReviewBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let Given { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read().await?;
     check_note(value.note.as_deref())?;
     let (gateway, by) = (&principal.gateway, &principal.key.id);
     let reviewed =
@@ -149,9 +142,9 @@ pub async fn rollback(
     body: Body<RollbackBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let Given { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read().await?;
     let (gateway, matched) = (&principal.gateway, if_match(&request)?);
     let author = Author { key: &principal.key.id, idempotency: idempotency.as_ref() };
-    let text = gateway.roll_back_policy(&principal.tenant, &id, value.version, matched, author).await?;
-    written(&text)
+    let policy = gateway.roll_back_policy(&principal.tenant, &id, value.version, matched, author).await?;
+    Ok(versioned(policy.version, policy))
 }

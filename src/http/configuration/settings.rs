@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given};
+use crate::http::wire::body::{Body, ParsedBody};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::service::configuration::app_config::Settings;
 
@@ -21,7 +21,7 @@ pub async fn get(principal: Principal) -> Result<HttpResponse, ApiError> {
         (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn put(principal: Principal, body: Body<Settings>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let Given { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read().await?;
     let (gateway, by) = (&principal.gateway, &principal.key.id);
     Ok(HttpResponse::Ok().json(gateway.put_settings(&principal.tenant, &value, by, idempotency.as_ref()).await?))
 }

@@ -27,7 +27,7 @@ use crate::domain::values::ids::{IdempotencyKey, UserId};
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given, repeatable};
+use crate::http::wire::body::{Body, ParsedBody, repeatable};
 use crate::http::wire::header::Header;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::DecisionView;
@@ -242,7 +242,7 @@ impl Operation {
         // Boxed because all operations of a batch wait at the same time, and most kinds need far less memory than the
         // largest.
         let result = call.run(principal, idempotency.as_ref()).boxed_local().await;
-        let is_replayed = idempotency.is_some_and(|idempotency| idempotency.replayed.is_told());
+        let is_replayed = idempotency.is_some_and(|idempotency| idempotency.replayed.is_set());
         match result {
             Ok(result) => ResultView { replayed: result.replayed || is_replayed, ..result },
             Err(error) => ResultView::failed(&error),
@@ -319,7 +319,7 @@ pub async fn batch(
     principal.require(Access::Meter)?;
     // The place is taken before the body is read, since the body takes memory too.
     let _permit = readers.admit(Reader::Batch, &principal.key.id)?;
-    let Given { value: BatchBody { operations: sent }, idempotency } = body.read().await?;
+    let ParsedBody { value: BatchBody { operations: sent }, idempotency } = body.read().await?;
     if sent.is_empty() || sent.len() > MOST_OPERATIONS {
         return Err(ApiError::invalid("operations", format!("must have 1 to {MOST_OPERATIONS} entries")));
     }

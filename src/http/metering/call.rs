@@ -38,7 +38,7 @@ pub(super) fn ttl_ms(seconds: u64) -> Result<TimeMs, ApiError> {
 }
 
 /// `null` is not a quantity: only a field that is left out gets its default.
-fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Number>, D::Error> {
+fn optional_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Number>, D::Error> {
     Number::deserialize(deserializer).map(Some)
 }
 
@@ -56,7 +56,7 @@ pub struct ReserveBody {
     #[schema(value_type = Option<String>)]
     event: Option<EventName>,
     /// A number or a decimal string, greater than 0; default 1.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "optional_number")]
     #[schema(value_type = NumberOrText, default = 1)]
     quantity: Option<Number>,
     /// At most 32 keys with scalar values.
@@ -114,8 +114,8 @@ pub(in crate::http) fn item(
     Ok(CallItem { event, quantity, metadata: claimed(principal, metadata)? })
 }
 
-pub(super) fn call(principal: &Principal, given: ReserveBody) -> Result<Call, ApiError> {
-    let ReserveBody { user_id: user, event, quantity, metadata, items, .. } = given;
+pub(super) fn call(principal: &Principal, body: ReserveBody) -> Result<Call, ApiError> {
+    let ReserveBody { user_id: user, event, quantity, metadata, items, .. } = body;
     let items = match (event, items) {
         (Some(event), None) => vec![item(principal, event, quantity.unwrap_or(ONE), metadata)?],
         (None, Some(items)) if quantity.is_none() && metadata.is_empty() => {
@@ -123,7 +123,7 @@ pub(super) fn call(principal: &Principal, given: ReserveBody) -> Result<Call, Ap
                 return Err(ApiError::invalid("items", format!("must have 1 to {MOST_ITEMS} entries")));
             }
             let items = items.into_iter();
-            items.map(|given| item(principal, given.event, given.quantity, given.metadata)).collect::<Result<_, _>>()?
+            items.map(|one| item(principal, one.event, one.quantity, one.metadata)).collect::<Result<_, _>>()?
         }
         (None, None) => return Err(ApiError::invalid("event", "is required; provide `event` or `items`")),
         (_, Some(_)) => {

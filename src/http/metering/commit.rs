@@ -12,7 +12,7 @@ use crate::domain::reporting::ledger::Outcome;
 use crate::domain::values::metadata::Metadata;
 use crate::domain::values::number::{Number, NumberOrText};
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given};
+use crate::http::wire::body::{Body, ParsedBody};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::service::metering::settle::{Commit, Settlement};
 
@@ -95,7 +95,7 @@ fn figures(
         (status = 410, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn commit(principal: Principal, body: Body<CommitBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let Given { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read().await?;
     settled(&settle_commit(&principal, value, idempotency.as_ref()).await?)
 }
 

@@ -8,7 +8,7 @@ use super::call::{count_decision, decided, ttl_ms};
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::values::number::{Number, NumberOrText};
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given};
+use crate::http::wire::body::{Body, ParsedBody};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::DecisionView;
 use crate::service::metering::decision::Decision;
@@ -34,7 +34,7 @@ pub struct ExtendBody {
         (status = 410, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn extend(principal: Principal, body: Body<ExtendBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let Given { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read().await?;
     decided(&decide_extend(&principal, value, idempotency.as_ref()).await?)
 }
 

@@ -9,7 +9,7 @@ use super::settlement::{SettlementView, count_settlement, settled};
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::reporting::ledger::Outcome;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given};
+use crate::http::wire::body::{Body, ParsedBody};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::service::metering::settle::{Release, Settlement};
 
@@ -39,7 +39,7 @@ pub struct ReleaseBody {
         (status = 410, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn release(principal: Principal, body: Body<ReleaseBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let Given { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read().await?;
     settled(&settle_release(&principal, value, idempotency.as_ref()).await?)
 }
 
@@ -82,7 +82,7 @@ pub async fn release_by_hand(
     body: Body<ReleaseByHandBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ManageUsers)?;
-    let Given { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read().await?;
     note("reason", value.reason.as_deref())?;
     let (gateway, by) = (&principal.gateway, &principal.key.id);
     let released = gateway.release_by_hand(&principal.tenant, &id, value.reason, by, idempotency.as_ref()).await?;
@@ -122,7 +122,7 @@ pub async fn outcome(
     body: Body<OutcomeBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let Given { value: OutcomeBody { outcome }, idempotency } = body.read().await?;
+    let ParsedBody { value: OutcomeBody { outcome }, idempotency } = body.read().await?;
     let reservation_id = id.into_inner();
     let (gateway, tenant) = (&principal.gateway, &principal.tenant);
     let was = gateway.outcome(tenant, &reservation_id, outcome, idempotency.as_ref()).await?;

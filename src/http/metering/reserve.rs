@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::call::{ReserveBody, call, count_decision, decided, ttl_ms};
 use crate::domain::metering::idempotency::Idempotency;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given, Query};
+use crate::http::wire::body::{Body, ParsedBody, Query};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::DecisionView;
 use crate::service::metering::decision::Decision;
@@ -34,7 +34,7 @@ pub async fn reserve(
         Some("429") => true,
         Some(_) => return Err(ApiError::invalid("onDeny", "must be 200 or 429")),
     };
-    let Given { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read().await?;
     let decision = decide_reserve(&principal, value, idempotency.as_ref()).await?;
     if deny_status && !decision.allowed {
         return Err(ApiError::Denied { decision: Box::new(decision) });

@@ -38,7 +38,7 @@ impl SettlementView {
             late: settlement.late,
             replayed: settlement.replayed,
             counters: CounterView::all(&settlement.counters),
-            thresholds: ThresholdView::all(&settlement.passed),
+            thresholds: ThresholdView::all(&settlement.crossed),
         }
     }
 }

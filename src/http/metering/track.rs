@@ -10,7 +10,7 @@ use crate::domain::values::ids::{EventName, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::domain::values::number::{Number, NumberOrText};
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given};
+use crate::http::wire::body::{Body, ParsedBody};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::rate_limit;
 use crate::http::wire::views::{CounterView, ObservedView, ThresholdView};
@@ -60,7 +60,7 @@ impl TrackedView {
             match_status: tracked.match_status,
             matched_group_ids: tracked.matched_groups.iter().map(ToString::to_string).collect(),
             counters: CounterView::all(&tracked.counters),
-            thresholds: ThresholdView::all(&tracked.passed),
+            thresholds: ThresholdView::all(&tracked.crossed),
             observed: ObservedView::all(&tracked.observed),
         }
     }
@@ -74,7 +74,7 @@ impl TrackedView {
         (status = 410, body = Problem), (status = 413, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub async fn track(principal: Principal, body: Body<TrackBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let Given { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read().await?;
     let tracked = count_event(&principal, value, idempotency.as_ref()).await?;
     let mut response = HttpResponse::Ok();
     rate_limit::insert_counters(&mut response, &tracked.counters, tracked.now_ms);

@@ -23,7 +23,7 @@ use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::{CounterView, PeriodView};
 use crate::service::access::key_record::KeyKind;
 use crate::service::error::ServiceError;
-use crate::service::metering::call::Asker;
+use crate::service::metering::call::CounterContext;
 use crate::service::metering::usage::Usage;
 
 #[derive(Debug, Deserialize)]
@@ -60,7 +60,7 @@ pub(in crate::http) fn scope_values(scope: BTreeMap<String, String>) -> Result<(
 }
 
 /// The checked query.
-struct Asked {
+struct UsageRequest {
     user: UserId,
     event: Option<EventName>,
     key: Option<KeyId>,
@@ -68,12 +68,12 @@ struct Asked {
 }
 
 impl UsageQuery {
-    fn check(self) -> Result<Asked, ApiError> {
+    fn check(self) -> Result<UsageRequest, ApiError> {
         let bad = |field: &str, error: NameError| ApiError::invalid(field, error.to_string());
         let user = UserId::parse(&self.user_id).map_err(|error| bad("userId", error))?;
         let event = self.event.as_deref().map(EventName::parse).transpose().map_err(|error| bad("event", error))?;
         let (key, metadata) = scope_values(self.scope)?;
-        Ok(Asked { user, event, key, metadata })
+        Ok(UsageRequest { user, event, key, metadata })
     }
 }
 
@@ -102,16 +102,16 @@ fn view(user: &UserId, usage: &Usage, counters: &[Counter]) -> UsageView {
     }
 }
 
-async fn read(principal: &Principal, asked: &Asked) -> Result<UsageView, ApiError> {
+async fn read(principal: &Principal, asked: &UsageRequest) -> Result<UsageView, ApiError> {
     let tenant = &principal.tenant;
     let caller = Caller { user: &asked.user, app: &tenant.app, key: asked.key.as_ref() };
-    let asker = Asker { caller, metadata: &asked.metadata };
-    let usage = principal.gateway.usage(tenant, asker, |group| shows(principal, asked, group)).await?;
+    let context = CounterContext { caller, metadata: &asked.metadata };
+    let usage = principal.gateway.usage(tenant, context, |group| shows(principal, asked, group)).await?;
     Ok(view(&asked.user, &usage, &usage.counters))
 }
 
 /// An end user may not see counters that others share.
-fn shows(principal: &Principal, asked: &Asked, group: &LimitGroup) -> bool {
+fn shows(principal: &Principal, asked: &UsageRequest, group: &LimitGroup) -> bool {
     let shared = principal.key.kind != KeyKind::Publishable;
     wanted(group, asked.event.as_ref().map(EventName::as_str)) && (shared || group.scope.contains_user())
 }
@@ -167,11 +167,11 @@ pub async fn stream_usage(
     let first = line(&read(&principal, &asked).await?)?;
     let silence = request.app_data::<Limits>().copied().unwrap_or_default().silence;
     let draining = draining.0.clone();
-    let state = Follow { principal, asked, told: String::new(), silence, draining, changes, _permit: permit };
+    let state = Follow { principal, asked, sent: String::new(), silence, draining, changes, _permit: permit };
     let events = futures::stream::unfold((state, Some(first)), |(mut state, first)| async move {
         let text = match first {
             Some(first) => {
-                state.told.clone_from(&first);
+                state.sent.clone_from(&first);
                 first
             }
             None => state.next().await?,
@@ -183,8 +183,8 @@ pub async fn stream_usage(
 
 struct Follow {
     principal: Principal,
-    asked: Asked,
-    told: String,
+    asked: UsageRequest,
+    sent: String,
     /// The longest time without any output.
     silence: Duration,
     draining: tokio::sync::watch::Receiver<bool>,
@@ -209,9 +209,9 @@ impl Follow {
             }
             let Some(usage) = self.changes.borrow().clone() else { continue };
             if let Ok(text) = self.line(&usage)
-                && text != self.told
+                && text != self.sent
             {
-                self.told.clone_from(&text);
+                self.sent.clone_from(&text);
                 return Some(text);
             }
         }

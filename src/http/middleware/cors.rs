@@ -25,7 +25,7 @@ pub async fn preflight(request: HttpRequest) -> HttpResponse {
 }
 
 /// Adds the headers that allow the browser's page to read the answer.
-pub fn tell(response: &mut ServiceResponse<impl MessageBody>) {
+pub fn add_header(response: &mut ServiceResponse<impl MessageBody>) {
     let origin = response.request().extensions().get::<AllowedOrigin>().map(|origin| origin.0.clone());
     if let Some(value) = origin.and_then(|origin| HeaderValue::from_str(&origin).ok()) {
         let headers = response.headers_mut();

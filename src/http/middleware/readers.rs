@@ -36,7 +36,7 @@ pub struct Readers {
     /// In addition to the limits of each kind.
     most_of_key: usize,
     counts: Arc<Mutex<Counts>>,
-    /// Its threads have Redis connections of their own; see `store/client/connection.rs`.
+    /// Its threads have their own Redis connections; see `store/client/connection.rs`.
     runtime: Option<Runtime>,
     pages: Arc<Semaphore>,
     scans: Arc<Semaphore>,

@@ -10,9 +10,9 @@ use crate::domain::metering::idempotency::Replayed;
 pub const HEADER: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// Adds the header to a replayed answer.
-pub fn tell(response: &mut ServiceResponse<impl MessageBody>) {
-    let told = response.request().extensions().get::<Replayed>().is_some_and(Replayed::is_told);
-    if told && response.status().is_success() {
+pub fn mark(response: &mut ServiceResponse<impl MessageBody>) {
+    let is_repetition = response.request().extensions().get::<Replayed>().is_some_and(Replayed::is_set);
+    if is_repetition && response.status().is_success() {
         response.headers_mut().insert(HEADER, HeaderValue::from_static("true"));
     }
 }

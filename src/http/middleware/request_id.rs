@@ -18,7 +18,7 @@ pub fn current() -> String {
     CURRENT.try_with(Clone::clone).unwrap_or_default()
 }
 
-fn given(request: &ServiceRequest) -> Option<String> {
+fn header_id(request: &ServiceRequest) -> Option<String> {
     let text = request.headers().get(HEADER)?.to_str().ok()?;
     let plain = (1..=64).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
@@ -29,7 +29,7 @@ pub async fn middleware(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let id = given(&request).unwrap_or_else(|| ["req_", &hex_text(&rand::random::<[u8; 8]>())].concat());
+    let id = header_id(&request).unwrap_or_else(|| ["req_", &hex_text(&rand::random::<[u8; 8]>())].concat());
     let mut response = CURRENT.scope(id.clone(), next.call(request)).await?;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(HEADER, value);

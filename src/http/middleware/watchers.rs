@@ -17,7 +17,7 @@ use crate::domain::values::ids::{KeyId, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::http::wire::problem::ApiError;
 use crate::service::gateway::Gateway;
-use crate::service::metering::call::Asker;
+use crate::service::metering::call::CounterContext;
 use crate::service::metering::usage::Usage;
 use crate::service::tenant::Tenant;
 
@@ -80,8 +80,8 @@ impl Watched {
     /// [`ApiError`]
     pub async fn read(&self, gateway: &Gateway) -> Result<Usage, ApiError> {
         let caller = Caller { user: &self.user, app: &self.tenant.app, key: self.key.as_ref() };
-        let asker = Asker { caller, metadata: &self.metadata };
-        Ok(gateway.usage(&self.tenant, asker, |_| true).await?)
+        let context = CounterContext { caller, metadata: &self.metadata };
+        Ok(gateway.usage(&self.tenant, context, |_| true).await?)
     }
 }
 

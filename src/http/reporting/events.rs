@@ -31,7 +31,7 @@ type Parameters = Vec<(String, String)>;
 
 /// The parsed query of a page.
 #[derive(Default)]
-struct Asked {
+struct EventsPage {
     query: EventQuery,
     limit: Option<usize>,
 }
@@ -86,8 +86,8 @@ fn unknown(name: &str) -> ApiError {
     ApiError::invalid(name, "is not a parameter of this call")
 }
 
-fn read_page(parameters: Parameters) -> Result<Asked, ApiError> {
-    let mut asked = Asked::default();
+fn read_page(parameters: Parameters) -> Result<EventsPage, ApiError> {
+    let mut asked = EventsPage::default();
     for (name, value) in &parameters {
         let query = &mut asked.query;
         match name.as_str() {
@@ -137,7 +137,7 @@ pub async fn list(
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadEvents)?;
-    let Asked { query, limit } = read_page(query.read()?)?;
+    let EventsPage { query, limit } = read_page(query.read()?)?;
     let count = page_size(limit)?;
     let page = readers
         .run(Reader::Scan, principal, async move |principal| {

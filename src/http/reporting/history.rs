@@ -20,7 +20,7 @@ use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::{ListView, PeriodView, number};
 use crate::service::access::key_record::KeyKind;
 use crate::service::configuration::app_config::GroupKind;
-use crate::service::metering::call::Asker;
+use crate::service::metering::call::CounterContext;
 use crate::service::reporting::history::PastWindow;
 
 #[derive(Debug, Deserialize)]
@@ -73,7 +73,7 @@ impl WindowView {
             label: window.label.clone(),
             unit,
             scope: window.owner.to_map(),
-            window: window.serial.clone(),
+            window: window.window_seq.clone(),
             period: PeriodView::of(window.window),
             used: number(window.used, unit),
             quota: window.quota.map(|quota| number(quota, unit)),
@@ -117,11 +117,11 @@ pub async fn history(
     let shared = principal.key.kind != KeyKind::Publishable;
     let windows = readers.run(Reader::Page, principal, async move |principal| {
         let caller = Caller { user: &user, app: &principal.tenant.app, key: key.as_ref() };
-        let asker = Asker { caller, metadata: &metadata };
+        let context = CounterContext { caller, metadata: &metadata };
         let wanted = |id: &GroupId, kind: &GroupKind| {
             group.as_ref().is_none_or(|group| group == id) && (shared || kind.scope.contains_user())
         };
-        Ok(principal.gateway.history(&principal.tenant, asker, wanted).await?)
+        Ok(principal.gateway.history(&principal.tenant, context, wanted).await?)
     });
     let within = |window: &Window| {
         from.is_none_or(|from| window.end_ms.is_none_or(|end| end > from)) && to.is_none_or(|to| window.start_ms < to)

@@ -1,18 +1,17 @@
 //! `GET`, `PUT` and `DELETE webhooks`, their secrets and deliveries.
 
-use actix_web::http::header::ETAG;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::domain::webhooks::webhook::WebhookBody;
-use crate::http::configuration::plans::{etag, if_match};
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, Given, Query, idempotency_without_body, page_size};
+use crate::http::wire::body::{Body, ParsedBody, Query, idempotency_without_body, page_size};
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
+use crate::http::wire::versioned::{if_match, versioned};
 use crate::http::wire::views::ListView;
 use crate::service::tenant::Author;
 use crate::service::webhooks::deliveries::{DeliveryStatus, DeliveryView};
@@ -39,7 +38,7 @@ pub async fn list(principal: Principal) -> Result<HttpResponse, ApiError> {
 pub async fn get(principal: Principal, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadConfiguration)?;
     let webhook = principal.gateway.webhook(&principal.tenant, &id).await?;
-    Ok(HttpResponse::Ok().insert_header((ETAG, etag(webhook.version))).json(shown(&principal, webhook)))
+    Ok(versioned(webhook.version, shown(&principal, webhook)))
 }
 
 /// Create or replace a webhook; the answer to its creation is the only place that shows its secret
@@ -53,11 +52,11 @@ pub async fn put(
     body: Body<WebhookBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let Given { value, idempotency } = body.read_checked(WebhookBody::faults).await?;
+    let ParsedBody { value, idempotency } = body.read_checked(WebhookBody::faults).await?;
     let (gateway, matched) = (&principal.gateway, if_match(&request)?);
     let author = Author { key: &principal.key.id, idempotency: idempotency.as_ref() };
     let webhook = gateway.put_webhook(&principal.tenant, &id, &value, matched, author).await?;
-    Ok(HttpResponse::Ok().insert_header((ETAG, etag(webhook.version))).json(webhook))
+    Ok(versioned(webhook.version, webhook))
 }
 
 /// Delete a webhook and its pending deliveries

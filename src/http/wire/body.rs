@@ -7,7 +7,9 @@ use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
 
 use super::header::{Header, single};
 use super::payload;
@@ -35,7 +37,7 @@ pub struct MostBytes(pub usize);
 
 /// A JSON body of type `T`, with the client's idempotency key if there is one. An empty body means `{}`, so that calls
 /// without required fields need no body. A PUT must have a body, since it replaces the whole resource.
-pub struct Given<T> {
+pub struct ParsedBody<T> {
     pub value: T,
     pub idempotency: Option<Idempotency>,
 }
@@ -52,7 +54,7 @@ impl<T: DeserializeOwned> Body<T> {
     ///
     /// # Errors
     /// invalid_request naming the field; payload_too_large; unsupported_encoding; request_timeout
-    pub async fn read(self) -> Result<Given<T>, ApiError> {
+    pub async fn read(self) -> Result<ParsedBody<T>, ApiError> {
         self.read_checked(|_| Vec::new()).await
     }
 
@@ -61,20 +63,20 @@ impl<T: DeserializeOwned> Body<T> {
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub async fn read_checked(self, check: impl FnOnce(&T) -> Vec<FieldError>) -> Result<Given<T>, ApiError> {
+    pub async fn read_checked(self, check: impl FnOnce(&T) -> Vec<FieldError>) -> Result<ParsedBody<T>, ApiError> {
         let Self { request, payload, .. } = self;
         let limits = request.app_data::<Limits>().copied().unwrap_or_default();
         let most = request.app_data::<MostBytes>().map_or(MOST_BYTES, |most| most.0);
         let bytes = tokio::time::timeout(limits.body_timeout, payload::read(&request, payload, most)).await;
-        given(&request, bytes.map_err(|_| ApiError::BodyTimeout { limit: limits.body_timeout })??, check)
+        parse(&request, bytes.map_err(|_| ApiError::BodyTimeout { limit: limits.body_timeout })??, check)
     }
 }
 
-fn given<T: DeserializeOwned>(
+fn parse<T: DeserializeOwned>(
     request: &HttpRequest,
     bytes: Bytes,
     check: impl FnOnce(&T) -> Vec<FieldError>,
-) -> Result<Given<T>, ApiError> {
+) -> Result<ParsedBody<T>, ApiError> {
     let bytes = match (bytes.trim_ascii().is_empty(), request.method()) {
         (false, _) => bytes,
         (true, &Method::PUT) => {
@@ -82,7 +84,7 @@ fn given<T: DeserializeOwned>(
         }
         (true, _) => Bytes::from_static(b"{}"),
     };
-    Ok(Given {
+    Ok(ParsedBody {
         value: document::read_checked(&bytes, check).map_err(ServiceError::Invalid)?,
         idempotency: idempotency(request, &bytes)?,
     })
@@ -128,6 +130,15 @@ pub fn repeatable(key: IdempotencyKey, call: &str, body: &[u8]) -> Idempotency {
 /// As [`idempotency`].
 pub fn idempotency_without_body(request: &HttpRequest) -> Result<Option<Idempotency>, ApiError> {
     idempotency(request, request.query_string().as_bytes())
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DryRun {
+    /// Return what would change, without writing it.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// A query string of type `T`. Like a body, it is checked when the handler reads it.

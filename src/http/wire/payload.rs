@@ -1,10 +1,13 @@
 //! Reads the bytes of a request's body. The size limit applies to the transferred and to the decompressed bytes while
 //! they arrive, so memory never holds more of a body than the limit plus one chunk.
 
+use std::future::poll_fn;
 use std::io::{self, Write as _};
+use std::task::{Context, Waker};
 
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
 use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::web::{Bytes, BytesMut};
 use flate2::write::GzDecoder;
@@ -105,6 +108,12 @@ impl Reader {
     }
 }
 
+/// The next piece of a body. It wakes nobody, since actix-http hands pieces over while it polls a connection, and polls
+/// the handler right after that. With a waker, each request would poll its connection once more for nothing.
+async fn next_piece(payload: &mut Payload) -> Option<Result<Bytes, PayloadError>> {
+    poll_fn(|_| payload.poll_next_unpin(&mut Context::from_waker(Waker::noop()))).await
+}
+
 /// The whole body, decompressed if needed.
 ///
 /// # Errors
@@ -119,7 +128,7 @@ pub async fn read(request: &HttpRequest, mut payload: Payload, most: usize) -> R
     }
     let mut reader = Reader::new(coding, most);
     let mut sent = 0;
-    while let Some(piece) = payload.next().await {
+    while let Some(piece) = next_piece(&mut payload).await {
         let piece = piece.map_err(|_| ApiError::invalid("body", "is incomplete"))?;
         if sent == 0 {
             reader.bounded().bytes.reserve(announced.unwrap_or(FIRST_BYTES).min(FIRST_BYTES));

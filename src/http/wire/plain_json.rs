@@ -5,11 +5,10 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 
+use super::counter_texts::CounterTexts;
+use super::json_text::{push_amount, push_number, push_string, push_time};
 use super::problem::ApiError;
-use super::views::number;
-use crate::domain::metering::counter::{ClosedUntil, Counter};
-use crate::domain::time::window::{TimeMs, TimeText};
-use crate::domain::values::amount::{Amount, Unit};
+use crate::domain::metering::counter::Counter;
 use crate::domain::values::digits::push_digits;
 use crate::service::error::ServiceError;
 use crate::service::metering::decision::Decision;
@@ -38,12 +37,24 @@ const BYTES: usize = 2048;
 
 /// The answer to an allowed reserve or extend; None for answers that need [`super::views::DecisionView`].
 pub fn decision(decision: &Decision) -> Option<String> {
+    // All fields are named, so that a new one is not forgotten here.
     let Decision {
-        allowed, degraded, matched, matched_groups, reservation, reasons, denied_by, retry, observed, ..
+        allowed,
+        degraded,
+        matched,
+        matched_groups,
+        reservation,
+        reasons,
+        denied_by,
+        observed,
+        retry,
+        counters,
+        retry_after_ms,
+        counters_at_ms: _,
+        replayed: _,
     } = decision;
-    let is_plain =
-        *allowed && !degraded && reasons.is_empty() && denied_by.is_empty() && retry.is_none() && observed.is_empty();
-    if !is_plain || decision.retry_after_ms.is_some() {
+    let is_plain = *allowed && !degraded && reasons.is_empty() && denied_by.is_empty() && observed.is_empty();
+    if !is_plain || retry.is_some() || retry_after_ms.is_some() {
         return None;
     }
     let mut json = String::with_capacity(BYTES);
@@ -58,14 +69,14 @@ pub fn decision(decision: &Decision) -> Option<String> {
         push_time(*expires_at_ms, &mut json);
     }
     json.push_str(",\"reasons\":[],\"deniedBy\":[],\"counters\":");
-    push_list(&decision.counters, &mut json, push_counter);
+    push_list(counters, &mut json, push_counter);
     json.push('}');
     Some(json)
 }
 
 /// The answer to a commit or release; None for answers that need [`crate::http::metering::settlement::SettlementView`].
 pub fn settlement(settlement: &Settlement) -> Option<String> {
-    if settlement.late || settlement.replayed || !settlement.passed.is_empty() {
+    if settlement.late || settlement.replayed || !settlement.crossed.is_empty() {
         return None;
     }
     let mut json = String::with_capacity(BYTES);
@@ -91,51 +102,22 @@ fn push_list<T>(items: &[T], json: &mut String, push: impl Fn(&T, &mut String)) 
 }
 
 fn push_counter(counter: &Counter, json: &mut String) {
-    let group = &counter.group;
-    let push_amount = |name: &str, amount: Option<Amount>, json: &mut String| {
-        json.push_str(name);
-        match amount {
-            Some(amount) => push_amount(amount, group.unit, json),
-            None => json.push_str("null"),
-        }
-    };
-    json.push_str("{\"groupId\":\"");
-    json.push_str(group.id.as_str());
-    json.push_str("\",\"label\":");
-    push_string(&group.label, json);
-    json.push_str(",\"unit\":\"");
-    json.push_str(group.unit.as_str());
-    push_amount("\",\"quota\":", group.quota, json);
-    push_amount(",\"granted\":", Some(counter.granted), json);
-    push_amount(",\"count\":", Some(counter.count()), json);
-    push_amount(",\"used\":", Some(counter.used), json);
-    push_amount(",\"held\":", Some(counter.held), json);
-    push_amount(",\"blocked\":", Some(counter.blocked), json);
-    push_amount(",\"remaining\":", counter.remaining(), json);
-    push_amount(",\"overage\":", Some(counter.overage()), json);
+    let unit = counter.group.unit;
+    let texts = CounterTexts::of(counter);
+    json.push_str(&texts.head);
+    push_number(counter.granted, unit, json);
+    push_amount(",\"count\":", Some(counter.count()), unit, json);
+    push_amount(",\"used\":", Some(counter.used), unit, json);
+    push_amount(",\"held\":", Some(counter.held), unit, json);
+    push_amount(",\"blocked\":", Some(counter.blocked), unit, json);
+    push_amount(",\"remaining\":", counter.remaining(), unit, json);
+    push_amount(",\"overage\":", Some(counter.overage()), unit, json);
     json.push_str(",\"percentUsed\":");
     match counter.percent_used() {
         Some(percent) => push_digits(percent, json),
         None => json.push_str("null"),
     }
-    json.push_str(",\"resetsAt\":");
-    let end_ms = counter.window.and_then(|window| window.end_ms);
-    match counter.closed {
-        Some(ClosedUntil(opens_at_ms)) => push_optional_time(opens_at_ms, json),
-        None => push_optional_time(end_ms, json),
-    }
-    json.push_str(",\"period\":");
-    match counter.window {
-        Some(window) => {
-            json.push_str("{\"start\":");
-            push_time(window.start_ms, json);
-            json.push_str(",\"end\":");
-            push_optional_time(end_ms, json);
-            json.push('}');
-        }
-        None => json.push_str("null"),
-    }
-    json.push_str(",\"scope\":{");
+    json.push_str(&texts.tail);
     for (place, (name, value)) in counter.owner.by_name().enumerate() {
         if place > 0 {
             json.push(',');
@@ -145,40 +127,6 @@ fn push_counter(counter: &Counter, json: &mut String) {
         push_string(value, json);
     }
     json.push_str("}}");
-}
-
-fn push_amount(amount: Amount, unit: Unit, json: &mut String) {
-    let one = Amount::one(unit).steps();
-    match amount.steps() % one {
-        0 => push_digits(amount.steps() / one, json),
-        // A decimal number is always valid JSON.
-        _ => json.push_str(&serde_json::to_string(&number(amount, unit)).unwrap_or_default()),
-    }
-}
-
-fn push_optional_time(time_ms: Option<TimeMs>, json: &mut String) {
-    match time_ms {
-        Some(time_ms) => push_time(time_ms, json),
-        None => json.push_str("null"),
-    }
-}
-
-fn push_time(time_ms: TimeMs, json: &mut String) {
-    json.push('"');
-    json.push_str(TimeText::of(time_ms).as_str());
-    json.push('"');
-}
-
-fn push_string(text: &str, json: &mut String) {
-    let is_plain = text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\');
-    if is_plain {
-        json.push('"');
-        json.push_str(text);
-        json.push('"');
-    } else {
-        // A text is always valid JSON.
-        json.push_str(&serde_json::to_string(text).unwrap_or_default());
-    }
 }
 
 #[cfg(test)]
@@ -192,8 +140,10 @@ mod tests {
     use super::*;
     use crate::domain::configuration::plan::Plan;
     use crate::domain::configuration::scope::OwnerName;
+    use crate::domain::metering::counter::ClosedUntil;
     use crate::domain::metering::reservation::{OperationName, ReservationId};
     use crate::domain::time::window::{Window, WindowKind};
+    use crate::domain::values::amount::Amount;
     use crate::domain::values::ids::{PlanId, UserId};
     use crate::http::metering::settlement::SettlementView;
 
@@ -267,7 +217,7 @@ mod tests {
                 late: false,
                 replayed: false,
                 counters,
-                passed: Vec::new(),
+                crossed: Vec::new(),
                 now_ms: 0,
             };
             prop_assert_eq!(settlement(&settled).unwrap(), serde_json::to_string(&SettlementView::new(&settled)).unwrap());

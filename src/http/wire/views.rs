@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::domain::configuration::plan_body::OnLimitBody;
 use crate::domain::configuration::policy_body::BackoffBody;
 use crate::domain::configuration::scope::OwnerName;
-use crate::domain::metering::counter::{ClosedUntil, Counter, Passed};
+use crate::domain::metering::counter::{ClosedUntil, Counter, CrossedThreshold};
 use crate::domain::metering::reason::Reason;
 use crate::domain::time::window::{TimeMs, TimeText, Window};
 use crate::domain::values::amount::{Amount, Unit};
@@ -114,7 +114,7 @@ pub struct CounterView {
 impl CounterView {
     pub fn new(counter: &Counter) -> Self {
         let group = &counter.group;
-        let told = |amount: Amount| AmountView(amount, group.unit);
+        let amount_view = |amount: Amount| AmountView(amount, group.unit);
         let end_ms = match counter.closed {
             Some(ClosedUntil(opens_at_ms)) => opens_at_ms,
             None => counter.window.and_then(|window| window.end_ms),
@@ -123,14 +123,14 @@ impl CounterView {
             group_id: group.id.clone(),
             label: Arc::clone(&group.label),
             unit: group.unit,
-            quota: group.quota.map(told),
-            granted: told(counter.granted),
-            count: told(counter.count()),
-            used: told(counter.used),
-            held: told(counter.held),
-            blocked: told(counter.blocked),
-            remaining: counter.remaining().map(told),
-            overage: told(counter.overage()),
+            quota: group.quota.map(amount_view),
+            granted: amount_view(counter.granted),
+            count: amount_view(counter.count()),
+            used: amount_view(counter.used),
+            held: amount_view(counter.held),
+            blocked: amount_view(counter.blocked),
+            remaining: counter.remaining().map(amount_view),
+            overage: amount_view(counter.overage()),
             percent_used: counter.percent_used(),
             resets_at: end_ms.map(TimeView),
             period: counter.window.map(PeriodView::of),
@@ -154,9 +154,9 @@ pub struct ThresholdView {
 }
 
 impl ThresholdView {
-    pub fn all(passed: &[Passed]) -> Vec<Self> {
-        let view = |passed: &Passed| Self { group_id: passed.group.clone(), percent: passed.percent };
-        passed.iter().map(view).collect()
+    pub fn all(crossed: &[CrossedThreshold]) -> Vec<Self> {
+        let view = |crossed: &CrossedThreshold| Self { group_id: crossed.group.clone(), percent: crossed.percent };
+        crossed.iter().map(view).collect()
     }
 }
 

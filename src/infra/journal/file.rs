@@ -36,7 +36,7 @@ pub struct JournalFile {
 
 /// The content of a file of an earlier process.
 #[derive(Debug, Default, PartialEq)]
-pub struct Found {
+pub struct FileContent {
     pub records: Vec<Record>,
     /// Lines whose checksum does not match.
     pub damaged: usize,
@@ -58,14 +58,14 @@ pub fn line(record: &Record) -> io::Result<String> {
 }
 
 /// Parses the content of a file. None if it has another kind or version.
-pub fn read(bytes: &[u8]) -> Option<Found> {
+pub fn read(bytes: &[u8]) -> Option<FileContent> {
     let header = HEADER.as_bytes();
     if bytes.len() < header.len() {
-        return header.starts_with(bytes).then(|| Found { torn_bytes: bytes.len(), ..Found::default() });
+        return header.starts_with(bytes).then(|| FileContent { torn_bytes: bytes.len(), ..FileContent::default() });
     }
     let rest = bytes.strip_prefix(header)?;
     let end = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    let mut found = Found { torn_bytes: rest.len() - end, ..Found::default() };
+    let mut found = FileContent { torn_bytes: rest.len() - end, ..FileContent::default() };
     for line in rest[..end].split_inclusive(|byte| *byte == b'\n') {
         let record = std::str::from_utf8(line).ok().and_then(|line| {
             let (sum, text) = line.trim_end_matches('\n').split_once(' ')?;
@@ -127,7 +127,7 @@ impl JournalFile {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn adopt(path: &Path) -> io::Result<Option<(Self, Found)>> {
+    pub fn adopt(path: &Path) -> io::Result<Option<(Self, FileContent)>> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         match file.try_lock() {
             Err(fs::TryLockError::WouldBlock) => return Ok(None),
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn what_was_written_is_read_in_its_order() {
         let found = read(text(&["a", "b"]).as_bytes()).unwrap();
-        assert_eq!(found, Found { records: vec![record("a"), record("b")], damaged: 0, torn_bytes: 0 });
+        assert_eq!(found, FileContent { records: vec![record("a"), record("b")], damaged: 0, torn_bytes: 0 });
     }
 
     #[test]
@@ -252,7 +252,7 @@ mod tests {
         let whole = text(&["a", "b", "c"]);
         let changed = whole.replace(r#""name":"b""#, r#""name":"x""#);
         let found = read(changed.as_bytes()).unwrap();
-        assert_eq!(found, Found { records: vec![record("a"), record("c")], damaged: 1, torn_bytes: 0 });
+        assert_eq!(found, FileContent { records: vec![record("a"), record("c")], damaged: 1, torn_bytes: 0 });
     }
 
     proptest! {

@@ -208,7 +208,7 @@ fn a_record_that_could_not_be_written_is_refused_and_does_not_wait() {
     };
     let number = writer.current().unwrap();
     let kept = writer.files.remove(&number).unwrap();
-    writer.files.insert(number, Kept { file: kept.file.unwritable(), ..kept });
+    writer.files.insert(number, FileState { file: kept.file.unwritable(), ..kept });
     let append = |writer: &mut Writer| {
         let (reply, mut answer) = oneshot::channel();
         let mut batch = Batch::default();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::known_apps::{AppView, DEFAULT_APP};
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::ids::{AppId, KeyId, Mode};
@@ -37,8 +37,8 @@ impl Gateway {
         let text = json(&app)?;
         let operation = Operation::new("apps", idempotency, false);
         let change = RegisterChange::Create { name: id.as_str(), value: &text };
-        let trail = trail(id, "app.create", by);
-        let args = RegisterArgs { operation: &operation, change, answer: &text, app: id, trail: &trail };
+        let audit_entry = audit_entry(id, "app.create", by);
+        let args = RegisterArgs { operation: &operation, change, answer: &text, app: id, audit_entry: &audit_entry };
         match self.store.register(Register::Apps, args).await? {
             RegisterReply::Registered => {
                 // Stamped from its first moment, so that no node uses the configuration of a deleted app with the same
@@ -104,7 +104,8 @@ impl Gateway {
     /// Removes an app from the register. If it does not exist, only a repeated call may succeed.
     async fn drop_app(&self, id: &AppId, by: &KeyId, operation: &Operation) -> Result<(), ServiceError> {
         let change = RegisterChange::Delete { name: id.as_str() };
-        let args = RegisterArgs { operation, change, answer: "", app: id, trail: &trail(id, "app.delete", by) };
+        let args =
+            RegisterArgs { operation, change, answer: "", app: id, audit_entry: &audit_entry(id, "app.delete", by) };
         match self.store.register(Register::Apps, args).await? {
             RegisterReply::Registered | RegisterReply::Before(_) => Ok(()),
             RegisterReply::Reused => Err(ServiceError::IdempotencyKeyReused),
@@ -119,11 +120,11 @@ impl Gateway {
     /// # Errors
     /// [`ServiceError`]
     pub async fn known_apps(&self) -> Result<Arc<Vec<AppView>>, ServiceError> {
-        if let Some(apps) = self.apps.at_hand() {
+        if let Some(apps) = self.apps.cached() {
             return Ok(apps);
         }
         self.follow_apps(self.store.changes().await?.apps).await?;
-        Ok(self.apps.at_hand().unwrap_or_default())
+        Ok(self.apps.cached().unwrap_or_default())
     }
 
     /// Drops cached data of deleted apps. An app with the same name is a different one if it was created at another
@@ -201,8 +202,13 @@ impl Gateway {
     }
 }
 
-fn trail(id: &AppId, action: &str, by: &KeyId) -> Trail {
-    Trail { actor: by.to_string(), action: action.to_owned(), target: format!("app:{id}"), ..Trail::default() }
+fn audit_entry(id: &AppId, action: &str, by: &KeyId) -> AuditEntry {
+    AuditEntry {
+        actor: by.to_string(),
+        action: action.to_owned(),
+        target: format!("app:{id}"),
+        ..AuditEntry::default()
+    }
 }
 
 fn read(text: &str) -> Result<AppView, ServiceError> {

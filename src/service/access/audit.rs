@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::domain::access::audit::AuditEntry;
+use crate::domain::access::audit::StoredAuditEntry;
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::webhooks::webhook::masked_url;
 use crate::service::error::ServiceError;
@@ -40,18 +40,18 @@ pub struct AuditPage {
 }
 
 impl AuditFilter {
-    fn wants(&self, entry: &AuditEntry) -> bool {
-        let trail = &entry.trail;
-        self.actor.as_ref().is_none_or(|actor| *actor == trail.actor)
-            && self.target.as_ref().is_none_or(|target| *target == trail.target)
-            && self.action.as_ref().is_none_or(|action| trail.action.starts_with(action.as_str()))
+    fn wants(&self, entry: &StoredAuditEntry) -> bool {
+        let audit_entry = &entry.audit_entry;
+        self.actor.as_ref().is_none_or(|actor| *actor == audit_entry.actor)
+            && self.target.as_ref().is_none_or(|target| *target == audit_entry.target)
+            && self.action.as_ref().is_none_or(|action| audit_entry.action.starts_with(action.as_str()))
     }
 }
 
 /// An entry with its position in the list.
 pub struct ListedEntry {
     pub cursor: AuditCursor,
-    pub entry: AuditEntry,
+    pub entry: StoredAuditEntry,
 }
 
 impl AuditCursor {

@@ -30,21 +30,21 @@ impl Gateway {
     pub(in crate::service) async fn key_of_hash(&self, hash: &str) -> Result<Arc<KeyRecord>, ServiceError> {
         self.store.check_identity()?;
         let root = self.keys.root(hash);
-        let at_hand = root.clone().or_else(|| self.keys.known(hash));
-        if let Some(record) = at_hand.as_ref().filter(|_| root.is_some() || !self.is_unwatched()) {
+        let cached = root.clone().or_else(|| self.keys.known(hash));
+        if let Some(record) = cached.as_ref().filter(|_| root.is_some() || !self.is_unwatched()) {
             if record.kind == KeyKind::Admin {
                 // Calls of operators have no stamp, so the identity of the data is checked here.
                 Box::pin(self.store.verify_identity()).await?;
             }
             return Ok(Arc::clone(record));
         }
-        Box::pin(self.look_up_key(hash, at_hand)).await
+        Box::pin(self.look_up_key(hash, cached)).await
     }
 
-    async fn look_up_key(&self, hash: &str, at_hand: Option<Arc<KeyRecord>>) -> Result<Arc<KeyRecord>, ServiceError> {
-        let text = match (self.store.registered(Register::Keys, hash).await, at_hand) {
+    async fn look_up_key(&self, hash: &str, cached: Option<Arc<KeyRecord>>) -> Result<Arc<KeyRecord>, ServiceError> {
+        let text = match (self.store.registered(Register::Keys, hash).await, cached) {
             (Ok(text), _) => text,
-            // Without Redis nobody can revoke the key, and what works without Redis is limited.
+            // Without Redis no key can be revoked, and few calls work without Redis.
             (Err(StoreError::Unavailable(_)), Some(record)) => return Ok(record),
             (Err(error), _) => return Err(error.into()),
         };

@@ -10,14 +10,14 @@ use crate::domain::values::ids::KeyId;
 
 /// The cached keys by the SHA-256 of the key.
 pub struct KeyRing {
-    known: RwLock<Known>,
+    known: RwLock<LoadedKeys>,
     /// When this node last tried to check for changes, whether Redis answered or not.
     looked: RwLock<Instant>,
     root: Option<(String, Arc<KeyRecord>)>,
 }
 
 #[derive(Default)]
-struct Known {
+struct LoadedKeys {
     changes: String,
     keys: HashMap<String, Arc<KeyRecord>>,
 }
@@ -71,6 +71,6 @@ impl KeyRing {
 
     /// Replaces all keys; `changes` is the register's change count.
     pub(super) fn replace(&self, changes: String, keys: HashMap<String, Arc<KeyRecord>>) {
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Known { changes, keys };
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = LoadedKeys { changes, keys };
     }
 }

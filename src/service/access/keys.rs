@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::key_record::{KeyKind, KeyMode, KeyRecord, Role, admin_record, hash, parse_record, random_text};
 use super::known_apps::DEFAULT_APP;
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::ids::{AppId, KeyId, Sandbox};
@@ -80,9 +80,9 @@ impl KeyRecord {
     }
 }
 
-fn trail(record: &KeyRecord, action: &str, by: &KeyId) -> Trail {
+fn audit_entry(record: &KeyRecord, action: &str, by: &KeyId) -> AuditEntry {
     let target = format!("key:{}", record.id);
-    Trail { actor: by.to_string(), action: action.to_owned(), target, ..Trail::default() }
+    AuditEntry { actor: by.to_string(), action: action.to_owned(), target, ..AuditEntry::default() }
 }
 
 impl Gateway {
@@ -169,8 +169,8 @@ impl Gateway {
         let value = serde_json::to_string(record).map_err(fault)?;
         let answer = serde_json::to_string(&record.view()).map_err(fault)?;
         let change = RegisterChange::Create { name: &hash(key), value: &value };
-        let trail = Trail { after: Some(answer.clone()), ..trail(record, "key.create", by) };
-        let args = RegisterArgs { operation, change, answer: &answer, app, trail: &trail };
+        let audit_entry = AuditEntry { after: Some(answer.clone()), ..audit_entry(record, "key.create", by) };
+        let args = RegisterArgs { operation, change, answer: &answer, app, audit_entry: &audit_entry };
         Ok(self.store.register(Register::Keys, args).await?)
     }
 
@@ -190,13 +190,13 @@ impl Gateway {
         for (hash, text) in self.store.register_entries(Register::Keys).await? {
             let record = parse_record(&text)?;
             if record.id.as_str() == id && record.app.as_ref() == Some(app) {
-                found = Some((hash, trail(&record, "key.revoke", by)));
+                found = Some((hash, audit_entry(&record, "key.revoke", by)));
             }
         }
         // If it does not exist, only a repeated call may succeed.
-        let (hash, trail) = found.unwrap_or_default();
+        let (hash, audit_entry) = found.unwrap_or_default();
         let change = RegisterChange::Delete { name: &hash };
-        let args = RegisterArgs { operation: &operation, change, answer: "", app, trail: &trail };
+        let args = RegisterArgs { operation: &operation, change, answer: "", app, audit_entry: &audit_entry };
         match self.store.register(Register::Keys, args).await? {
             RegisterReply::Registered => {
                 self.keys.forget(&hash);

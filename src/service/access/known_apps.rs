@@ -21,20 +21,20 @@ pub struct AppView {
 
 /// The apps that a node knows, loaded on first use.
 #[derive(Default)]
-pub struct KnownApps(Mutex<Option<Known>>);
+pub struct KnownApps(Mutex<Option<LoadedApps>>);
 
-struct Known {
+struct LoadedApps {
     /// The register's change count when it was loaded.
     changes: String,
     apps: Arc<Vec<AppView>>,
 }
 
 impl KnownApps {
-    fn known(&self) -> MutexGuard<'_, Option<Known>> {
+    fn known(&self) -> MutexGuard<'_, Option<LoadedApps>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(in crate::service) fn at_hand(&self) -> Option<Arc<Vec<AppView>>> {
+    pub(in crate::service) fn cached(&self) -> Option<Arc<Vec<AppView>>> {
         self.known().as_ref().map(|known| Arc::clone(&known.apps))
     }
 
@@ -45,6 +45,6 @@ impl KnownApps {
 
     /// Returns the apps that were known before.
     pub(in crate::service) fn replace(&self, changes: String, apps: Arc<Vec<AppView>>) -> Arc<Vec<AppView>> {
-        self.known().replace(Known { changes, apps }).map(|known| known.apps).unwrap_or_default()
+        self.known().replace(LoadedApps { changes, apps }).map(|known| known.apps).unwrap_or_default()
     }
 }

@@ -10,7 +10,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::key_record::{KeyKind, KeyRecord, hash, random_text};
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
@@ -22,7 +22,7 @@ pub const LIFETIME_MS: u64 = 12 * 60 * 60 * 1000;
 /// A session as stored, under the SHA-256 of its ID.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Kept {
+struct StoredSession {
     /// SHA-256 of the key that it was created with.
     key_hash: String,
     expires_at: String,
@@ -76,9 +76,9 @@ impl Gateway {
         self.store.verify_identity().await?;
         let now_ms = TimeMs::try_from(self.store.time_us().await? / 1000).unwrap_or(0);
         let expires_at = rfc3339(now_ms + TimeMs::try_from(LIFETIME_MS).unwrap_or(0));
-        let kept = json(&Kept { key_hash: hash(key), expires_at: expires_at.clone() })?;
-        let (log, trail) = self.session_trail(&record, "session.open", Some(&expires_at))?;
-        self.store.keep_session(&hash(&id), &kept, LIFETIME_MS, &log, &trail).await?;
+        let kept = json(&StoredSession { key_hash: hash(key), expires_at: expires_at.clone() })?;
+        let (log, audit_entry) = self.session_audit_entry(&record, "session.open", Some(&expires_at))?;
+        self.store.keep_session(&hash(&id), &kept, LIFETIME_MS, &log, &audit_entry).await?;
         Ok(Session { id, key: record, expires_at })
     }
 
@@ -91,7 +91,7 @@ impl Gateway {
             return Err(ServiceError::InvalidKey);
         }
         let text = self.store.session(&hash(id)).await?.ok_or(ServiceError::InvalidKey)?;
-        let kept: Kept =
+        let kept: StoredSession =
             serde_json::from_str(&text).map_err(|error| ServiceError::Internal(format!("a session: {error}")))?;
         let key = self.key_of_hash(&kept.key_hash).await?;
         Ok(Session { id: id.to_owned(), key, expires_at: kept.expires_at })
@@ -100,25 +100,25 @@ impl Gateway {
     /// # Errors
     /// [`ServiceError`]
     pub async fn end_session(&self, session: &Session) -> Result<(), ServiceError> {
-        let (log, trail) = self.session_trail(&session.key, "session.end", None)?;
-        Ok(self.store.end_session(&hash(&session.id), &log, &trail).await?)
+        let (log, audit_entry) = self.session_audit_entry(&session.key, "session.end", None)?;
+        Ok(self.store.end_session(&hash(&session.id), &log, &audit_entry).await?)
     }
 
     /// Sign-ins and sign-outs are in the audit log of the key's app; those of the root key in the default app's.
-    fn session_trail(
+    fn session_audit_entry(
         &self,
         key: &KeyRecord,
         action: &str,
         expires_at: Option<&str>,
-    ) -> Result<(String, Trail), ServiceError> {
+    ) -> Result<(String, AuditEntry), ServiceError> {
         let app = self.app_of(key, None)?;
-        let trail = Trail {
+        let audit_entry = AuditEntry {
             actor: key.id.to_string(),
             action: action.to_owned(),
             target: format!("key:{}", key.id),
             after: expires_at.map(|at| json(&serde_json::json!({"expiresAt": at}))).transpose()?,
-            ..Trail::default()
+            ..AuditEntry::default()
         };
-        Ok((keys::register_audit(&app), trail))
+        Ok((keys::register_audit(&app), audit_entry))
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::grants::{Grant, NewGrant, trail_of};
-use crate::domain::access::audit::Trail;
+use super::grants::{Grant, NewGrant, audit_entry_for};
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::configuration::policy_body::ApprovalBody;
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::time::window::{TimeMs, rfc3339};
@@ -16,7 +16,7 @@ use crate::domain::values::number::Number;
 use crate::service::configuration::app_config::AppConfig;
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
-use crate::service::metering::admit::Asking;
+use crate::service::metering::admit::RequestedApproval;
 use crate::service::tenant::{BucketCursor, Tenant};
 use crate::store::accounts::approvals::{DecideArgs, DecideReply, StoredApproval};
 use crate::store::keys::Bucket;
@@ -223,15 +223,15 @@ impl Gateway {
             note: note.map(str::to_owned),
             rollback_owner: None,
         };
-        let trail = Trail {
+        let audit_entry = AuditEntry {
             action: action.to_owned(),
             before: Some(stored.status.clone()),
             after: Some(word.to_owned()),
-            ..trail_of(&stored.owner, note, by)
+            ..audit_entry_for(&stored.owner, note, by)
         };
         let operation = Operation::new(id, idempotency, false);
         let how = json(&decided)?;
-        let args = DecideArgs { id, approval: &stored, status: word, how: &how, trail: &trail };
+        let args = DecideArgs { id, approval: &stored, status: word, how: &how, audit_entry: &audit_entry };
         match self.store.decide(&bucket, &operation, args).await? {
             DecideReply::Changed => self.approval(tenant, id).await,
             DecideReply::Decided => Err(ServiceError::AlreadyDecided),
@@ -259,7 +259,7 @@ fn bucket_of(tenant: &Tenant, id: &str) -> Option<Bucket> {
 
 fn view(config: &AppConfig, id: &str, stored: StoredApproval) -> Result<ApprovalView, ServiceError> {
     let damaged = || ServiceError::Internal("an approval request".to_owned());
-    let asking: Asking = serde_json::from_str(&stored.about).map_err(|_| damaged())?;
+    let asking: RequestedApproval = serde_json::from_str(&stored.about).map_err(|_| damaged())?;
     let policy = config.policy_of(&stored.group);
     let group = config.group(&stored.group);
     let unit = config.groups.get(&stored.group).map(|kind| kind.unit);

@@ -7,7 +7,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::Admission;
@@ -18,7 +18,7 @@ use crate::domain::values::ids::{GroupId, KeyId, UserId};
 use crate::domain::values::number::Number;
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
-use crate::service::metering::facts::{Round, View, rounded_up};
+use crate::service::metering::facts::{Attempt, CallFacts, rounded_up};
 use crate::service::tenant::{BucketCursor, Tenant};
 use crate::store::accounts::grants::{GrantArgs, GrantReply, RevokeArgs, RevokeReply};
 use crate::store::keys::Bucket;
@@ -76,44 +76,44 @@ impl Gateway {
         idempotency: Option<&Idempotency>,
     ) -> Result<Grant, ServiceError> {
         let operation = Operation::new(&new.owner.values().join(" "), idempotency, true);
-        self.with_owner(tenant, &new.owner, async |view| self.grant_round(view, new, by, &operation).await).await
+        self.with_owner(tenant, &new.owner, async |facts| self.grant_attempt(facts, new, by, &operation).await).await
     }
 
-    async fn grant_round(
+    async fn grant_attempt(
         &self,
-        view: &View,
+        facts: &CallFacts,
         new: &NewGrant,
         by: &KeyId,
         operation: &Operation,
-    ) -> Result<Round<Grant>, ServiceError> {
+    ) -> Result<Attempt<Grant>, ServiceError> {
         let user = new.owner.user().and_then(|user| UserId::parse(user).ok());
-        let drafted = drafted(view, new, by, operation);
+        let drafted = drafted(facts, new, by, operation);
         // A denial must be based on current facts. So must the window of a shared counter, since the script only
         // checks the version of its owner.
         if let Some(user) = user.as_ref().filter(|_| drafted.is_err() || !new.owner.scope().is_user())
-            && let Some(learn) = self.check_facts(view, user).await?
+            && let Some(retry) = self.check_facts(facts, user).await?
         {
-            return Ok(learn);
+            return Ok(retry);
         }
         let (grant, admission, amount) = match drafted {
             Ok(drafted) => drafted,
             // A stored answer is returned, whatever the configuration and the time are now.
             Err(refusal) => {
-                return match self.store.granted_before(&view.bucket, operation).await? {
-                    Some(reply) => self.grant_answer(view, None, reply),
+                return match self.store.granted_before(&facts.bucket, operation).await? {
+                    Some(reply) => self.grant_answer(facts, None, reply),
                     None => Err(refusal),
                 };
             }
         };
         let about = json(&grant)?;
-        let trail = Trail {
+        let audit_entry = AuditEntry {
             action: if new.approval.is_some() { "approval.approve" } else { "grant.create" }.to_owned(),
             after: Some(about.clone()),
-            ..trail_of(&new.owner, new.note.as_deref(), by)
+            ..audit_entry_for(&new.owner, new.note.as_deref(), by)
         };
         let mut validity = admission.validity;
         validity.narrow(TimeMs::MIN, new.expires_at_ms.unwrap_or(TimeMs::MAX));
-        let mut owners = view.owners(&admission, Limits::Ignored);
+        let mut owners = facts.owners(&admission, Limits::Ignored);
         let Some(owner) = owners.first_mut() else {
             return Err(ServiceError::Internal("a grant without an owner".to_owned()));
         };
@@ -122,11 +122,11 @@ impl Gateway {
             renew.at_ms = Some(kept.max(rounded_up(expires)));
         }
         let is_user = new.owner.scope().is_user();
-        let facts = view.facts(validity);
+        let checked = facts.for_script(validity);
         let args = GrantArgs {
-            bucket: &view.bucket,
+            bucket: &facts.bucket,
             operation,
-            facts: if is_user { facts } else { Facts { version: NO_USER, ..facts } },
+            facts: if is_user { checked } else { Facts { version: NO_USER, ..checked } },
             owner,
             user: user.as_ref().filter(|_| is_user),
             group_id: &new.group,
@@ -135,19 +135,24 @@ impl Gateway {
             ends_at_ms: new.expires_at_ms,
             expected_end_ms: grant.ends_at.as_deref().and_then(parse_rfc3339),
             about: &about,
-            trail: &trail,
+            audit_entry: &audit_entry,
             approval: new.approval.as_ref().map(|(id, how)| (id.as_str(), how.as_str())),
             answer: &about,
         };
         let reply = self.store.grant(args).await?;
-        self.grant_answer(view, Some(grant), reply)
+        self.grant_answer(facts, Some(grant), reply)
     }
 
     /// `grant` is the new grant, unless the answer is known to be an earlier one.
-    fn grant_answer(&self, view: &View, grant: Option<Grant>, reply: GrantReply) -> Result<Round<Grant>, ServiceError> {
+    fn grant_answer(
+        &self,
+        facts: &CallFacts,
+        grant: Option<Grant>,
+        reply: GrantReply,
+    ) -> Result<Attempt<Grant>, ServiceError> {
         Ok(match reply {
             GrantReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
-            GrantReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
+            GrantReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
             GrantReply::Full => {
                 return Err(ServiceError::invalid(
                     "groupId",
@@ -162,10 +167,10 @@ impl Gateway {
                 return Err(ServiceError::invalid("amount", "must not exceed what a counter can hold"));
             }
             GrantReply::Granted(now_ms) => {
-                self.clocks.hear(&view.bucket, now_ms);
-                Round::Done(grant.ok_or_else(|| ServiceError::Internal("a grant of nothing".to_owned()))?)
+                self.clocks.observe_time(&facts.bucket, now_ms);
+                Attempt::Done(grant.ok_or_else(|| ServiceError::Internal("a grant of nothing".to_owned()))?)
             }
-            GrantReply::Before(first) => Round::Done(read(&first)?),
+            GrantReply::Before(first) => Attempt::Done(read(&first)?),
         })
     }
 
@@ -194,9 +199,15 @@ impl Gateway {
         let about = self.store.grant_about(&bucket, id).await?.ok_or_else(missing)?;
         let grant = read(&about)?;
         let owner = OwnerName::from_map(&grant.scope).map_err(ServiceError::Internal)?;
-        let trail = Trail { action: "grant.revoke".to_owned(), before: Some(about), ..trail_of(&owner, None, by) };
-        let args =
-            RevokeArgs { owner: &owner, group: &grant.group_id, grant: id, operation: &operation, trail: &trail };
+        let audit_entry =
+            AuditEntry { action: "grant.revoke".to_owned(), before: Some(about), ..audit_entry_for(&owner, None, by) };
+        let args = RevokeArgs {
+            owner: &owner,
+            group: &grant.group_id,
+            grant: id,
+            operation: &operation,
+            audit_entry: &audit_entry,
+        };
         answer(self.store.revoke(&bucket, args).await?)
     }
 
@@ -273,31 +284,31 @@ fn sorted(mut grants: Vec<Grant>) -> Vec<Grant> {
 
 /// The grant according to the facts, with the counter's window.
 fn drafted(
-    view: &View,
+    facts: &CallFacts,
     new: &NewGrant,
     by: &KeyId,
     operation: &Operation,
 ) -> Result<(Grant, Admission, Amount), ServiceError> {
-    let group = group_for(view, new)?;
+    let group = group_for(facts, new)?;
     let amount = Amount::exactly(new.amount.0, group.unit).map_err(|error| error.to_string());
     let amount = amount.and_then(|amount| match amount {
         Amount::ZERO => Err("must be greater than 0".to_owned()),
         amount => Ok(amount),
     });
     let amount = amount.map_err(|message| ServiceError::invalid("amount", message))?;
-    if new.expires_at_ms.is_some_and(|end| end <= view.now_ms) {
+    if new.expires_at_ms.is_some_and(|end| end <= facts.now_ms) {
         return Err(ServiceError::invalid("expiresAt", "must be in the future"));
     }
-    let standing = view.effective_limits();
-    let mut admission = Admission::empty(standing, new.owner.clone());
-    admission.place(&group, 0, Amount::ZERO, standing.anchor, view.now_ms)?;
+    let effective_limits = facts.effective_limits();
+    let mut admission = Admission::empty(effective_limits, new.owner.clone());
+    admission.place(&group, 0, Amount::ZERO, effective_limits.anchor, facts.now_ms)?;
     let window = admission.matched.first().map(|matched| matched.window);
     if window.is_none() && new.expires_at_ms.is_none() {
         return Err(ServiceError::invalid("expiresAt", "is required, because the group's period is not running now"));
     }
     let ends_at_ms = new.expires_at_ms.or(window.and_then(|window| window.end_ms));
     let grant = Grant {
-        id: format!("grt_{}{:02x}", operation.name.as_str(), view.bucket.number()),
+        id: format!("grt_{}{:02x}", operation.name.as_str(), facts.bucket.number()),
         group_id: new.group.clone(),
         scope: new.owner.to_map(),
         unit: group.unit,
@@ -306,18 +317,18 @@ fn drafted(
         ends_at: ends_at_ms.map(rfc3339),
         note: new.note.clone(),
         approval_id: new.approval.as_ref().map(|(id, _)| id.clone()),
-        created_at: rfc3339(view.now_ms.div_euclid(1000) * 1000),
+        created_at: rfc3339(facts.now_ms.div_euclid(1000) * 1000),
         created_by: by.to_string(),
     };
     Ok((grant, admission, amount))
 }
 
 /// The group in the user's plan, otherwise in the policies; for a shared counter in any plan.
-fn group_for(view: &View, new: &NewGrant) -> Result<Arc<LimitGroup>, ServiceError> {
-    let of_user = view.effective_limits().groups().find(|group| group.id == new.group).cloned();
-    let shared = || view.config.group(&new.group).filter(|group| !group.scope.contains_user()).cloned();
+fn group_for(facts: &CallFacts, new: &NewGrant) -> Result<Arc<LimitGroup>, ServiceError> {
+    let of_user = facts.effective_limits().groups().find(|group| group.id == new.group).cloned();
+    let shared = || facts.config.group(&new.group).filter(|group| !group.scope.contains_user()).cloned();
     let Some(group) = of_user.or_else(shared) else {
-        return Err(match (new.owner.user(), view.plan()) {
+        return Err(match (new.owner.user(), facts.plan()) {
             (Some(_), None) => ServiceError::invalid("scope.user", "must be a user with a subscription"),
             (Some(_), Some(plan)) => {
                 let message = format!("must be a group of plan `{}` or of a policy; `{}` is not", plan.id, new.group);
@@ -339,9 +350,14 @@ fn group_for(view: &View, new: &NewGrant) -> Result<Arc<LimitGroup>, ServiceErro
     Ok(group)
 }
 
-pub(crate) fn trail_of(owner: &OwnerName, note: Option<&str>, by: &KeyId) -> Trail {
+pub(crate) fn audit_entry_for(owner: &OwnerName, note: Option<&str>, by: &KeyId) -> AuditEntry {
     let target = owner.to_map().into_iter().map(|(name, value)| format!("{name}:{value}")).collect::<Vec<_>>();
-    Trail { actor: by.to_string(), target: target.join(","), note: note.map(str::to_owned), ..Trail::default() }
+    AuditEntry {
+        actor: by.to_string(),
+        target: target.join(","),
+        note: note.map(str::to_owned),
+        ..AuditEntry::default()
+    }
 }
 
 /// A grant's ID ends with its bucket.

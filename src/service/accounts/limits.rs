@@ -9,9 +9,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::grants::trail_of;
-use super::subscriptions::{QuotaChange, Rules, Written};
-use crate::domain::access::audit::Trail;
+use super::grants::audit_entry_for;
+use super::subscriptions::{GroupRegistration, QuotaChange, SubscriptionWrite};
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::accounts::custom_limits::CustomQuota;
 use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::configuration::scope::OwnerName;
@@ -23,7 +23,7 @@ use crate::domain::values::number::Number;
 use crate::service::configuration::app_config::AppConfig;
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
-use crate::service::metering::facts::{Round, View};
+use crate::service::metering::facts::{Attempt, CallFacts};
 use crate::service::tenant::{Author, BucketCursor, Tenant};
 use crate::store::accounts::limits::{LimitArgs, LimitReply, OwnQuota};
 use crate::store::keys::Bucket;
@@ -102,7 +102,12 @@ impl Gateway {
             let mut custom = CustomQuota { quota: new.quota, until_ms: new.until_ms, note: new.note.as_deref() };
             custom.until_ms = custom.until_ms.map(|until_ms| until_ms.div_euclid(1000) * 1000);
             self.check_until(tenant, &user, new.until_ms).await?;
-            let written = Written { user: &user, by: author.key, note: new.note.as_deref(), rules: Rules::New };
+            let written = SubscriptionWrite {
+                user: &user,
+                by: author.key,
+                note: new.note.as_deref(),
+                rules: GroupRegistration::New,
+            };
             let change = QuotaChange { group: name.group, quota: Some(custom) };
             self.set_custom_quota(tenant, written, change, author.idempotency).await?;
             return Ok(limit);
@@ -111,7 +116,7 @@ impl Gateway {
         let operation = Operation::new(&name.owner.values().join(" "), author.idempotency, false);
         let change = Change { name, own: Some((&own, group.unit)), after: Some(&limit), note: new.note.as_deref() };
         let set = self
-            .with_owner(tenant, name.owner, async |view| self.limit_round(view, change, author, &operation).await)
+            .with_owner(tenant, name.owner, async |facts| self.limit_attempt(facts, change, author, &operation).await)
             .await?;
         set.ok_or_else(|| ServiceError::Internal("a limit that was not set".to_owned()))
     }
@@ -130,7 +135,8 @@ impl Gateway {
         limited_group(&config, tenant, name)?;
         let missing = || ServiceError::NotFound("The owner has no limit in this group.".to_owned());
         if let Some(user) = custom_limits_user(&config, name)? {
-            let written = Written { user: &user, by: author.key, note: None, rules: Rules::Checked };
+            let written =
+                SubscriptionWrite { user: &user, by: author.key, note: None, rules: GroupRegistration::Checked };
             let change = QuotaChange { group: name.group, quota: None };
             let removed = self.set_custom_quota(tenant, written, change, author.idempotency).await?;
             return removed.map(|_| ()).ok_or_else(missing);
@@ -138,7 +144,7 @@ impl Gateway {
         let operation = Operation::new(&name.owner.values().join(" "), author.idempotency, false);
         let change = Change { name, own: None, after: None, note: None };
         let removed = self
-            .with_owner(tenant, name.owner, async |view| self.limit_round(view, change, author, &operation).await)
+            .with_owner(tenant, name.owner, async |facts| self.limit_attempt(facts, change, author, &operation).await)
             .await;
         removed.map(|_| ())
     }
@@ -149,82 +155,82 @@ impl Gateway {
     }
 
     /// None after removing it.
-    async fn limit_round(
+    async fn limit_attempt(
         &self,
-        view: &View,
+        facts: &CallFacts,
         change: Change<'_>,
         author: Author<'_>,
         operation: &Operation,
-    ) -> Result<Round<Option<OwnerLimit>>, ServiceError> {
+    ) -> Result<Attempt<Option<OwnerLimit>>, ServiceError> {
         let Change { name, own, after, note } = change;
         let user = name.owner.user().and_then(|user| UserId::parse(user).ok());
         let is_user = name.owner.scope().is_user();
         // The script checks the version of its owner only.
         if let Some(user) = user.as_ref().filter(|_| !is_user)
-            && let Some(learn) = self.check_facts(view, user).await?
+            && let Some(retry) = self.check_facts(facts, user).await?
         {
-            return Ok(learn);
+            return Ok(retry);
         }
         let end = own.and_then(|(own, _)| own.until_ms);
-        if let Err(refusal) = end.map_or(Ok(()), |until_ms| check_end(until_ms, view.now_ms)) {
+        if let Err(refusal) = end.map_or(Ok(()), |until_ms| check_end(until_ms, facts.now_ms)) {
             // A stored answer is returned, whatever the time is now.
-            return match self.store.limited_before(&view.bucket, operation).await? {
-                Some(reply) => self.limit_answer(view, after, reply),
+            return match self.store.limited_before(&facts.bucket, operation).await? {
+                Some(reply) => self.limit_answer(facts, after, reply),
                 None => Err(refusal),
             };
         }
-        let standing = view.effective_limits();
-        let mut admission = Admission::empty(standing, name.owner.clone());
-        for group in groups_of(&view.config).filter(|group| group.scope == *name.owner.scope()) {
-            admission.place(group, 0, Amount::ZERO, standing.anchor, view.now_ms)?;
+        let effective_limits = facts.effective_limits();
+        let mut admission = Admission::empty(effective_limits, name.owner.clone());
+        for group in groups_of(&facts.config).filter(|group| group.scope == *name.owner.scope()) {
+            admission.place(group, 0, Amount::ZERO, effective_limits.anchor, facts.now_ms)?;
         }
-        let mut owners = view.owners(&admission, Limits::Ignored);
+        let mut owners = facts.owners(&admission, Limits::Ignored);
         let owner = owners.pop().ok_or_else(|| ServiceError::Internal("a limit without an owner".to_owned()))?;
-        let before = self.own_quota(&view.bucket, name, view.now_ms).await?;
-        let before = before.map(|own| json(&limit_of(name, &view.config, &own))).transpose()?;
+        let before = self.own_quota(&facts.bucket, name, facts.now_ms).await?;
+        let before = before.map(|own| json(&limit_of(name, &facts.config, &own))).transpose()?;
         let answer = after.map(json).transpose()?;
-        let trail = Trail {
+        let audit_entry = AuditEntry {
             action: if after.is_some() { "limit.put" } else { "limit.delete" }.to_owned(),
             before,
             after: answer.clone(),
-            ..trail_of(name.owner, note, author.key)
+            ..audit_entry_for(name.owner, note, author.key)
         };
         let mut validity = admission.validity;
         validity.narrow(TimeMs::MIN, end.unwrap_or(TimeMs::MAX));
-        let facts = view.facts(validity);
+        let checked = facts.for_script(validity);
         let args = LimitArgs {
-            bucket: &view.bucket,
+            bucket: &facts.bucket,
             operation,
-            facts: if is_user { facts } else { Facts { version: NO_USER, ..facts } },
+            facts: if is_user { checked } else { Facts { version: NO_USER, ..checked } },
             owner: &owner,
             user: user.as_ref().filter(|_| is_user),
             group: name.group,
             quota: own,
-            trail: &trail,
+            audit_entry: &audit_entry,
             answer: answer.as_deref().unwrap_or("null"),
         };
         let reply = self.store.limit(args).await?;
-        self.limit_answer(view, after, reply)
+        self.limit_answer(facts, after, reply)
     }
 
     fn limit_answer(
         &self,
-        view: &View,
+        facts: &CallFacts,
         after: Option<&OwnerLimit>,
         reply: LimitReply,
-    ) -> Result<Round<Option<OwnerLimit>>, ServiceError> {
+    ) -> Result<Attempt<Option<OwnerLimit>>, ServiceError> {
         Ok(match reply {
             LimitReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
-            LimitReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
+            LimitReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
             LimitReply::Missing => {
                 return Err(ServiceError::NotFound("The owner has no limit in this group.".to_owned()));
             }
             LimitReply::Limited(now_ms) => {
-                self.clocks.hear(&view.bucket, now_ms);
-                Round::Done(after.cloned())
+                self.clocks.observe_time(&facts.bucket, now_ms);
+                Attempt::Done(after.cloned())
             }
             LimitReply::Before(first) => {
-                Round::Done(serde_json::from_str(&first).map_err(|_| ServiceError::IdempotencyKeyReused)?)
+                Attempt::Done(serde_json::from_str(&first).map_err(|_| ServiceError::IdempotencyKeyReused)?)
             }
         })
     }

@@ -1,7 +1,7 @@
 //! Display names and tags of users.
 
 use super::users::UserEdit;
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::accounts::profile::Profile;
 use crate::domain::values::ids::UserId;
 use crate::service::error::{ServiceError, json};
@@ -28,13 +28,13 @@ impl Gateway {
         let before = self.profile(tenant, user).await?;
         let text = if profile.is_empty() { String::new() } else { json(profile)? };
         let change = if before == *profile { UserChange::Nothing } else { UserChange::Profile(&text) };
-        let trail = Trail {
+        let audit_entry = AuditEntry {
             action: "user.profile".to_owned(),
             before: Some(json(&before)?),
             after: Some(json(profile)?),
-            ..Trail::of_user(user, None, author.key)
+            ..AuditEntry::of_user(user, None, author.key)
         };
-        let edit = UserEdit { change, reset: Reset::Nothing, trail };
+        let edit = UserEdit { change, reset: Reset::Nothing, audit_entry };
         self.change_user(tenant, user, edit, author.idempotency).await.map(|_| ())
     }
 

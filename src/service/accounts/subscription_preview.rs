@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::subscriptions::{SubscriptionView, Wanted, view_of};
+use super::subscriptions::{RequestedChange, SubscriptionView, view_of};
 use crate::domain::accounts::subscription::{Move, Upsert};
 use crate::domain::configuration::limit_group::{LimitGroup, Limits, OnPlanChange};
 use crate::domain::metering::admission::{Admission, Caller, EffectiveLimits, Matched, overview};
@@ -15,9 +15,9 @@ use crate::domain::values::metadata::Metadata;
 use crate::service::configuration::clashes::{counted_plan, own_plan};
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::metering::facts::{Round, View};
+use crate::service::metering::facts::{Attempt, CallFacts};
 use crate::service::tenant::Tenant;
-use crate::store::accounts::users::Stored;
+use crate::store::accounts::users::StoredOwner;
 use crate::store::metering::usage::UsageReply;
 
 /// The effect on a counter.
@@ -55,43 +55,43 @@ impl Gateway {
         user: &UserId,
         upsert: &Upsert,
     ) -> Result<SubscriptionPreview, ServiceError> {
-        self.with_facts(tenant, user, async |view| {
-            let wanted = match self.upserted(view, upsert).await {
+        self.with_facts(tenant, user, async |facts| {
+            let wanted = match self.upserted(facts, upsert).await {
                 Ok(wanted) => wanted,
                 // A rejection must be based on current facts too.
-                Err(refusal) => return self.check_facts(view, user).await?.ok_or(refusal),
+                Err(refusal) => return self.check_facts(facts, user).await?.ok_or(refusal),
             };
-            let plan = view.config.plan(&wanted.subscription.plan);
+            let plan = facts.config.plan(&wanted.subscription.plan);
             let plan = plan.ok_or_else(|| ServiceError::invalid("planId", "must be an existing plan"))?;
             // Limits that exist already were checked when they were set.
             if let Some(Some(limits)) = &upsert.custom_limits {
-                own_plan(&view.config, tenant.placement, limits, plan).map_err(ServiceError::Invalid)?;
+                own_plan(&facts.config, tenant.placement, limits, plan).map_err(ServiceError::Invalid)?;
             }
             let own = wanted.subscription.custom_limits.as_ref();
-            let own = own.map(|limits| counted_plan(&view.config, &limits.at(view.now_ms), plan));
+            let own = own.map(|limits| counted_plan(&facts.config, &limits.at(facts.now_ms), plan));
             let plan = own.as_ref().unwrap_or(plan);
-            let standing = EffectiveLimits {
+            let effective_limits = EffectiveLimits {
                 plan: Some(plan),
                 policies: &[],
                 anchor: wanted.subscription.anchor(),
-                until_ms: view.subscribed.at(view.now_ms).1,
+                until_ms: facts.subscribed.at(facts.now_ms).1,
                 blocked: false,
             };
-            let caller = Caller { user, app: &view.app, key: None };
+            let caller = Caller { user, app: &facts.app, key: None };
             let per_user = |group: &LimitGroup| group.scope.is_user();
-            let admission = overview(standing, caller, &Metadata::default(), view.now_ms, per_user);
-            let owners = view.owners(&admission, Limits::Enforced);
-            Ok(match self.store.usage(&view.bucket, view.facts(admission.validity), &owners).await? {
-                UsageReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
-                UsageReply::Reclaim(now_ms) => self.reclaim_round(view, &owners, now_ms).await?,
+            let admission = overview(effective_limits, caller, &Metadata::default(), facts.now_ms, per_user);
+            let owners = facts.owners(&admission, Limits::Enforced);
+            Ok(match self.store.usage(&facts.bucket, facts.for_script(admission.validity), &owners).await? {
+                UsageReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
+                UsageReply::Reclaim(now_ms) => self.reclaim_attempt(facts, &owners, now_ms).await?,
                 UsageReply::Usage { now_ms, states, .. } => {
-                    self.clocks.hear(&view.bucket, now_ms);
-                    let stored = self.store.stored_users(&view.bucket, std::slice::from_ref(user)).await?;
+                    self.clocks.observe_time(&facts.bucket, now_ms);
+                    let stored = self.store.stored_users(&facts.bucket, std::slice::from_ref(user)).await?;
                     let before = Before { stored: stored.first(), now_ms };
-                    Round::Done(SubscriptionPreview {
+                    Attempt::Done(SubscriptionPreview {
                         subscription: view_of(user, &wanted.subscription, Some(wanted.changed)),
                         counters: counters(&admission, &states, &before, &wanted),
-                        ended: ended(view, |id| plan.group(id).is_some()),
+                        ended: ended(facts, |id| plan.group(id).is_some()),
                     })
                 }
             })
@@ -102,12 +102,12 @@ impl Gateway {
 
 /// The present state of the user.
 struct Before<'a> {
-    stored: Option<&'a Stored>,
+    stored: Option<&'a StoredOwner>,
     now_ms: TimeMs,
 }
 
-fn ended(view: &View, has: impl Fn(&GroupId) -> bool) -> Vec<GroupId> {
-    let groups = view.effective_limits().plan.into_iter().flat_map(|plan| plan.groups.iter());
+fn ended(facts: &CallFacts, has: impl Fn(&GroupId) -> bool) -> Vec<GroupId> {
+    let groups = facts.effective_limits().plan.into_iter().flat_map(|plan| plan.groups.iter());
     groups.filter(|group| group.scope.is_user() && !has(&group.id)).map(|group| group.id.clone()).collect()
 }
 
@@ -115,7 +115,7 @@ fn counters(
     admission: &Admission,
     states: &[CounterState],
     before: &Before<'_>,
-    wanted: &Wanted,
+    wanted: &RequestedChange,
 ) -> Vec<(Effect, Counter)> {
     let open = admission.matched.iter().zip(states).map(|(matched, state)| {
         let (effect, state) = before.becomes(matched, state, wanted);
@@ -138,7 +138,7 @@ fn counters(
 impl Before<'_> {
     /// Computes how `lua/change_user.lua` moves a counter. `state` is the counter in the window of the new plan, by
     /// the rule for overlapping windows.
-    fn becomes(&self, matched: &Matched, state: &CounterState, wanted: &Wanted) -> (Effect, CounterState) {
+    fn becomes(&self, matched: &Matched, state: &CounterState, wanted: &RequestedChange) -> (Effect, CounterState) {
         let group = &matched.group;
         let known = self.stored.and_then(|stored| stored.windows.iter().find(|counter| counter.group == group.id));
         let turned = known.is_some_and(|known| known.window.end_ms.is_some_and(|end| end <= matched.window.start_ms));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::accounts::custom_limits::{CustomLimits, CustomQuota};
 use crate::domain::accounts::subscription::{Move, Subscribed, Subscription, Upsert};
 use crate::domain::configuration::limit_group::{LimitGroup, OnPlanChange};
@@ -19,7 +19,7 @@ use crate::service::configuration::app_config::{AppConfig, Change};
 use crate::service::configuration::clashes::{counted_plan, own_plan};
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
-use crate::service::metering::facts::{Round, View};
+use crate::service::metering::facts::{Attempt, CallFacts};
 use crate::service::tenant::Tenant;
 use crate::store::accounts::change_user::{ChangeUserArgs, ChangeUserReply, MovedGroup, Reset, UserChange};
 use crate::store::client::library::WhenFull;
@@ -50,13 +50,13 @@ pub struct SubscriptionView {
 
 /// Whose subscription is written, and by whom.
 #[derive(Clone, Copy, Debug)]
-pub struct Written<'a> {
+pub struct SubscriptionWrite<'a> {
     pub user: &'a UserId,
     /// ID of the key.
     pub by: &'a KeyId,
     /// The reason, for the audit log.
     pub note: Option<&'a str>,
-    pub rules: Rules,
+    pub rules: GroupRegistration,
 }
 
 /// The quota of one group in custom limits.
@@ -69,13 +69,13 @@ pub(super) struct QuotaChange<'a> {
 
 /// Whether the groups of a plan body in `customLimits` are registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rules {
+pub enum GroupRegistration {
     New,
     Checked,
 }
 
 /// The requested change of a subscription.
-pub(in crate::service) struct Wanted {
+pub(in crate::service) struct RequestedChange {
     pub subscription: Subscription,
     pub changed: bool,
     pub reset: bool,
@@ -92,17 +92,17 @@ impl Gateway {
     pub async fn subscribe(
         &self,
         tenant: &Tenant,
-        written: Written<'_>,
+        written: SubscriptionWrite<'_>,
         upsert: &Upsert,
         idempotency: Option<&Idempotency>,
     ) -> Result<SubscriptionView, ServiceError> {
-        if let (Rules::New, Some(Some(limits))) = (written.rules, &upsert.custom_limits) {
+        if let (GroupRegistration::New, Some(Some(limits))) = (written.rules, &upsert.custom_limits) {
             self.register_groups(tenant, &upsert.plan, limits).await?;
         }
         let operation = Operation::new(written.user.as_str(), idempotency, false);
-        self.with_facts(tenant, written.user, async |view| {
-            let wanted = self.upserted(view, upsert).await;
-            self.subscribe_round(view, written, &operation, wanted).await
+        self.with_facts(tenant, written.user, async |facts| {
+            let wanted = self.upserted(facts, upsert).await;
+            self.subscribe_attempt(facts, written, &operation, wanted).await
         })
         .await
     }
@@ -120,10 +120,10 @@ impl Gateway {
         by: &KeyId,
     ) -> Result<(), ServiceError> {
         let operation = Operation::new("", None, false);
-        self.with_facts(tenant, user, async |view| {
-            let Some(running) = view.subscribed.at(view.now_ms).0.filter(|running| running.plan == *from) else {
+        self.with_facts(tenant, user, async |facts| {
+            let Some(running) = facts.subscribed.at(facts.now_ms).0.filter(|running| running.plan == *from) else {
                 // The user has left the plan meanwhile.
-                return Ok(self.check_facts(view, user).await?.unwrap_or(Round::Done(())));
+                return Ok(self.check_facts(facts, user).await?.unwrap_or(Attempt::Done(())));
             };
             let upsert = Upsert {
                 plan: to.clone(),
@@ -133,23 +133,27 @@ impl Gateway {
                 custom_limits: None,
                 reset_usage: false,
             };
-            let wanted = self.upserted(view, &upsert).await;
-            let written = Written { user, by, note: None, rules: Rules::Checked };
-            Ok(match self.subscribe_round(view, written, &operation, wanted).await? {
-                Round::Done(_) => Round::Done(()),
-                Round::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
-                Round::Again(ran) => Round::Again(ran),
+            let wanted = self.upserted(facts, &upsert).await;
+            let written = SubscriptionWrite { user, by, note: None, rules: GroupRegistration::Checked };
+            Ok(match self.subscribe_attempt(facts, written, &operation, wanted).await? {
+                Attempt::Done(_) => Attempt::Done(()),
+                Attempt::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
+                Attempt::Again(ran) => Attempt::Again(ran),
             })
         })
         .await
     }
 
-    pub(in crate::service) async fn upserted(&self, view: &View, upsert: &Upsert) -> Result<Wanted, ServiceError> {
+    pub(in crate::service) async fn upserted(
+        &self,
+        facts: &CallFacts,
+        upsert: &Upsert,
+    ) -> Result<RequestedChange, ServiceError> {
         let upserted = upsert
-            .apply(&view.subscribed, view.now_ms)
+            .apply(&facts.subscribed, facts.now_ms)
             .map_err(|(field, message)| ServiceError::invalid(field, message))?;
-        self.takes_users(view, &upserted.subscription.plan).await?;
-        Ok(Wanted {
+        self.takes_users(facts, &upserted.subscription.plan).await?;
+        Ok(RequestedChange {
             from_now: upserted.changed,
             subscription: upserted.subscription,
             changed: upserted.changed,
@@ -167,31 +171,31 @@ impl Gateway {
     pub(super) async fn set_custom_quota(
         &self,
         tenant: &Tenant,
-        written: Written<'_>,
+        written: SubscriptionWrite<'_>,
         change: QuotaChange<'_>,
         idempotency: Option<&Idempotency>,
     ) -> Result<Option<SubscriptionView>, ServiceError> {
         let operation = Operation::new(written.user.as_str(), idempotency, false);
-        self.with_facts(tenant, written.user, async |view| {
+        self.with_facts(tenant, written.user, async |facts| {
             let QuotaChange { group, quota } = &change;
-            let running = view.subscribed.at(view.now_ms).0;
+            let running = facts.subscribed.at(facts.now_ms).0;
             let limits = running.and_then(|running| running.custom_limits.as_deref());
-            let known = limits.is_some_and(|limits| limits.quota(group, view.now_ms).is_some());
+            let known = limits.is_some_and(|limits| limits.quota(group, facts.now_ms).is_some());
             if quota.is_none() && !known {
-                if let Some(learn) = self.check_facts(view, written.user).await? {
-                    return Ok(learn);
+                if let Some(retry) = self.check_facts(facts, written.user).await? {
+                    return Ok(retry);
                 }
-                return Ok(Round::Done(self.first_answer(view, &operation).await?));
+                return Ok(Attempt::Done(self.first_answer(facts, &operation).await?));
             }
             let action = if quota.is_some() { "limit.put" } else { "limit.delete" };
-            let wanted = match wanted_upsert(view, group, quota.clone()) {
-                Ok(upsert) => self.upserted(view, &upsert).await.map(|wanted| Wanted { action, ..wanted }),
+            let wanted = match wanted_upsert(facts, group, quota.clone()) {
+                Ok(upsert) => self.upserted(facts, &upsert).await.map(|wanted| RequestedChange { action, ..wanted }),
                 Err(refusal) => Err(refusal),
             };
-            Ok(match self.subscribe_round(view, written, &operation, wanted).await? {
-                Round::Done(answer) => Round::Done(Some(answer)),
-                Round::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
-                Round::Again(ran) => Round::Again(ran),
+            Ok(match self.subscribe_attempt(facts, written, &operation, wanted).await? {
+                Attempt::Done(answer) => Attempt::Done(Some(answer)),
+                Attempt::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
+                Attempt::Again(ran) => Attempt::Again(ran),
             })
         })
         .await
@@ -204,57 +208,57 @@ impl Gateway {
     pub async fn cancel(
         &self,
         tenant: &Tenant,
-        written: Written<'_>,
+        written: SubscriptionWrite<'_>,
         ends_at_ms: Option<TimeMs>,
         idempotency: Option<&Idempotency>,
     ) -> Result<SubscriptionView, ServiceError> {
         let operation = Operation::new(written.user.as_str(), idempotency, false);
-        self.with_facts(tenant, written.user, async |view| {
-            let wanted = cancellation(&view.subscribed, view.now_ms, ends_at_ms);
-            self.subscribe_round(view, written, &operation, wanted).await
+        self.with_facts(tenant, written.user, async |facts| {
+            let wanted = cancellation(&facts.subscribed, facts.now_ms, ends_at_ms);
+            self.subscribe_attempt(facts, written, &operation, wanted).await
         })
         .await
     }
 
-    async fn subscribe_round(
+    async fn subscribe_attempt(
         &self,
-        view: &View,
-        written: Written<'_>,
+        facts: &CallFacts,
+        written: SubscriptionWrite<'_>,
         operation: &Operation,
-        wanted: Result<Wanted, ServiceError>,
-    ) -> Result<Round<SubscriptionView>, ServiceError> {
+        wanted: Result<RequestedChange, ServiceError>,
+    ) -> Result<Attempt<SubscriptionView>, ServiceError> {
         let user = written.user;
         let wanted = match wanted {
             Ok(wanted) => wanted,
             // A rejection, and a repetition of an earlier call, must be based on current facts too.
-            Err(refusal) => match self.check_facts(view, user).await? {
-                Some(learn) => return Ok(learn),
-                None => return self.first_answer(view, operation).await?.map(Round::Done).ok_or(refusal),
+            Err(refusal) => match self.check_facts(facts, user).await? {
+                Some(retry) => return Ok(retry),
+                None => return self.first_answer(facts, operation).await?.map(Attempt::Done).ok_or(refusal),
             },
         };
         let answer = view_of(user, &wanted.subscription, Some(wanted.changed));
         let text = json(&answer)?;
-        let mut validity = Validity { from_ms: TimeMs::MIN, until_ms: view.subscribed.at(view.now_ms).1 };
+        let mut validity = Validity { from_ms: TimeMs::MIN, until_ms: facts.subscribed.at(facts.now_ms).1 };
         if wanted.from_now {
             // The end is a whole second of the script's time, not of this node's estimate.
-            let second_ms = view.now_ms.div_euclid(1000) * 1000;
+            let second_ms = facts.now_ms.div_euclid(1000) * 1000;
             validity.narrow(second_ms, second_ms + 1000);
         }
-        let moved = self.moved_groups(view, user, &wanted, &mut validity)?;
-        let before = view.subscribed.at(view.now_ms).0;
-        let trail = Trail {
+        let moved = self.moved_groups(facts, user, &wanted, &mut validity)?;
+        let before = facts.subscribed.at(facts.now_ms).0;
+        let audit_entry = AuditEntry {
             action: wanted.action.to_owned(),
             before: before.map(|before| json(&view_of(user, before, None)).map(short)).transpose()?,
             after: Some(short(json(&view_of(user, &wanted.subscription, None))?)),
-            ..Trail::of_user(user, written.note, written.by)
+            ..AuditEntry::of_user(user, written.note, written.by)
         };
-        let told = view.config.wants(WebhookEvent::SubscriptionChanged);
+        let wants_event = facts.config.wants(WebhookEvent::SubscriptionChanged);
         let args = ChangeUserArgs {
-            bucket: &view.bucket,
+            bucket: &facts.bucket,
             operation,
-            facts: view.facts(validity),
+            facts: facts.for_script(validity),
             user,
-            when_full: match view.subscribed.version.as_str() {
+            when_full: match facts.subscribed.version.as_str() {
                 // A user without stored state needs additional memory.
                 "0" => WhenFull::Refused,
                 _ => WhenFull::Headroom,
@@ -265,53 +269,53 @@ impl Gateway {
             },
             reset: if wanted.reset { Reset::All } else { Reset::Nothing },
             moved: &moved,
-            trail: wanted.changed.then_some(&trail),
-            event: Some(text.as_str()).filter(|_| wanted.changed && told),
+            audit_entry: wanted.changed.then_some(&audit_entry),
+            event: Some(text.as_str()).filter(|_| wanted.changed && wants_event),
             answer: &text,
         };
         Ok(match self.store.change_user(args).await? {
             ChangeUserReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
-            ChangeUserReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
+            ChangeUserReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
             ChangeUserReply::Changed { now_ms, version } => {
-                self.clocks.hear(&view.bucket, now_ms);
-                let blocked = view.subscribed.blocked;
-                self.remember(view, user, Subscribed { version, subscription: Some(wanted.subscription), blocked });
-                Round::Done(answer)
+                self.clocks.observe_time(&facts.bucket, now_ms);
+                let blocked = facts.subscribed.blocked;
+                self.remember(facts, user, Subscribed { version, subscription: Some(wanted.subscription), blocked });
+                Attempt::Done(answer)
             }
-            ChangeUserReply::Before(first) => Round::Done(read_answer(&first)?),
+            ChangeUserReply::Before(first) => Attempt::Done(read_answer(&first)?),
         })
     }
 
     /// Caches the user's new state.
-    pub(crate) fn remember(&self, view: &View, user: &UserId, subscribed: Subscribed) {
-        self.subscriptions.insert(view.bucket.account(user), Arc::new(subscribed));
+    pub(crate) fn remember(&self, facts: &CallFacts, user: &UserId, subscribed: Subscribed) {
+        self.subscriptions.insert(facts.bucket.account(user), Arc::new(subscribed));
     }
 
     /// The groups of the new plan in their windows, and the time range in which these are valid.
     fn moved_groups(
         &self,
-        view: &View,
+        facts: &CallFacts,
         user: &UserId,
-        wanted: &Wanted,
+        wanted: &RequestedChange,
         validity: &mut Validity,
     ) -> Result<Vec<MovedGroup>, ServiceError> {
-        let Some((moves, plan)) = wanted.moves.zip(view.config.plan(&wanted.subscription.plan)) else {
+        let Some((moves, plan)) = wanted.moves.zip(facts.config.plan(&wanted.subscription.plan)) else {
             return Ok(Vec::new());
         };
         let own = wanted.subscription.custom_limits.as_ref();
-        let own = own.map(|limits| limits.at(view.now_ms));
-        let own = own.map(|limits| limits.apply(plan).map(|_| counted_plan(&view.config, &limits, plan))).transpose();
+        let own = own.map(|limits| limits.at(facts.now_ms));
+        let own = own.map(|limits| limits.apply(plan).map(|_| counted_plan(&facts.config, &limits, plan))).transpose();
         let own = own.map_err(ServiceError::Invalid)?;
-        let standing = EffectiveLimits {
+        let effective_limits = EffectiveLimits {
             plan: Some(own.as_ref().unwrap_or(plan)),
             policies: &[],
             anchor: wanted.subscription.anchor(),
             until_ms: validity.until_ms,
             blocked: false,
         };
-        let caller = Caller { user, app: &view.app, key: None };
+        let caller = Caller { user, app: &facts.app, key: None };
         let moves_over = |group: &LimitGroup| group.scope.is_user() && !group.is_concurrent();
-        let admission = overview(standing, caller, &Metadata::default(), view.now_ms, moves_over);
+        let admission = overview(effective_limits, caller, &Metadata::default(), facts.now_ms, moves_over);
         validity.narrow(admission.validity.from_ms, admission.validity.until_ms);
         let moved = admission.matched.iter().map(|matched| MovedGroup {
             id: matched.group.id.clone(),
@@ -349,8 +353,12 @@ impl Gateway {
     }
 
     /// The first answer to the same operation, if there was one: by now the same call might be rejected.
-    async fn first_answer(&self, view: &View, operation: &Operation) -> Result<Option<SubscriptionView>, ServiceError> {
-        match self.store.user_changed_before(&view.bucket, operation).await? {
+    async fn first_answer(
+        &self,
+        facts: &CallFacts,
+        operation: &Operation,
+    ) -> Result<Option<SubscriptionView>, ServiceError> {
+        match self.store.user_changed_before(&facts.bucket, operation).await? {
             Some(ChangeUserReply::Before(first)) => read_answer(&first).map(Some),
             Some(_) => Err(ServiceError::IdempotencyKeyReused),
             None => Ok(None),
@@ -358,8 +366,8 @@ impl Gateway {
     }
 
     /// Checks that the plan exists and is not being deleted.
-    async fn takes_users(&self, view: &View, plan: &PlanId) -> Result<(), ServiceError> {
-        let Some(entry) = view.config.plans.get(plan) else {
+    async fn takes_users(&self, facts: &CallFacts, plan: &PlanId) -> Result<(), ServiceError> {
+        let Some(entry) = facts.config.plans.get(plan) else {
             return Err(ServiceError::invalid(
                 "planId",
                 format!("must be an existing plan; there is no plan `{plan}`"),
@@ -374,13 +382,14 @@ impl Gateway {
 }
 
 /// The running subscription with another quota of one group in its custom limits.
-fn wanted_upsert(view: &View, group: &GroupId, quota: Option<CustomQuota<'_>>) -> Result<Upsert, ServiceError> {
-    let running = view.subscribed.at(view.now_ms).0;
-    let running = running.filter(|running| view.config.plan(&running.plan).is_some_and(|it| it.group(group).is_some()));
+fn wanted_upsert(facts: &CallFacts, group: &GroupId, quota: Option<CustomQuota<'_>>) -> Result<Upsert, ServiceError> {
+    let running = facts.subscribed.at(facts.now_ms).0;
+    let running =
+        running.filter(|running| facts.config.plan(&running.plan).is_some_and(|it| it.group(group).is_some()));
     let running = running.ok_or_else(|| {
         ServiceError::invalid("scope.user", format!("must be a user with a subscription to a plan with `{group}`"))
     })?;
-    let limits = CustomLimits::with(running.custom_limits.as_deref(), group, quota, view.now_ms)?;
+    let limits = CustomLimits::with(running.custom_limits.as_deref(), group, quota, facts.now_ms)?;
     Ok(Upsert {
         plan: running.plan.clone(),
         started_at_ms: None,
@@ -391,7 +400,11 @@ fn wanted_upsert(view: &View, group: &GroupId, quota: Option<CustomQuota<'_>>) -
     })
 }
 
-fn cancellation(present: &Subscribed, now: TimeMs, ends_at_ms: Option<TimeMs>) -> Result<Wanted, ServiceError> {
+fn cancellation(
+    present: &Subscribed,
+    now: TimeMs,
+    ends_at_ms: Option<TimeMs>,
+) -> Result<RequestedChange, ServiceError> {
     let Some(running) = present.at(now).0 else {
         return Err(match present.subscription {
             Some(_) => ServiceError::AlreadyCanceled,
@@ -405,7 +418,7 @@ fn cancellation(present: &Subscribed, now: TimeMs, ends_at_ms: Option<TimeMs>) -
     let changed = running.ends_at_ms != Some(end);
     let subscription = Subscription { ends_at_ms: Some(end), ..running.clone() };
     let from_now = ends_at_ms.is_none();
-    Ok(Wanted { subscription, changed, reset: false, moves: None, from_now, action: "subscription.cancel" })
+    Ok(RequestedChange { subscription, changed, reset: false, moves: None, from_now, action: "subscription.cancel" })
 }
 
 /// Keeps the audit log small: a custom plan may be large, and clients write it.

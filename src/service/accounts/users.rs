@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::grants::Grant;
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::accounts::profile::Profile;
 use crate::domain::accounts::subscription::{Subscribed, Subscription};
 use crate::domain::metering::admission::{Caller, Validity};
@@ -19,8 +19,8 @@ use crate::domain::values::ids::{EventName, GroupId, KeyId, Mode, PlanId, UserId
 use crate::domain::values::metadata::Metadata;
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
-use crate::service::metering::call::Asker;
-use crate::service::metering::facts::Round;
+use crate::service::metering::call::CounterContext;
+use crate::service::metering::facts::Attempt;
 use crate::service::metering::usage::Usage;
 use crate::service::reporting::history::PastWindow;
 use crate::service::tenant::{Author, Tenant};
@@ -107,7 +107,7 @@ pub struct UserChanged {
 pub(super) struct UserEdit<'a> {
     pub change: UserChange<'a>,
     pub reset: Reset<'a>,
-    pub trail: Trail,
+    pub audit_entry: AuditEntry,
 }
 
 impl Gateway {
@@ -215,9 +215,9 @@ impl Gateway {
         let found = self.store.read_users(&bucket, std::slice::from_ref(user)).await?.into_iter().next().flatten();
         let subscribed = found.ok_or_else(|| ServiceError::NotFound(format!("User `{user}` not found.")))?;
         let metadata = Metadata::default();
-        let asker = Asker { caller: Caller { user, app: &tenant.app, key: None }, metadata: &metadata };
-        let usage = self.usage(tenant, asker, |_| true).await?;
-        let mut history = self.history(tenant, asker, |_, kind| kind.scope.is_user()).await?;
+        let context = CounterContext { caller: Caller { user, app: &tenant.app, key: None }, metadata: &metadata };
+        let usage = self.usage(tenant, context, |_| true).await?;
+        let mut history = self.history(tenant, context, |_, kind| kind.scope.is_user()).await?;
         history.retain(|window| window.is_over);
         let open = self.store.open_holds(&bucket, user, usage.now_ms, OPEN_SHOWN).await?;
         let public = |hold: OpenHold| OpenReservation {
@@ -226,7 +226,7 @@ impl Gateway {
                 created_at_ms: hold.reservation.created_at_ms,
                 bucket: bucket.number(),
             },
-            event: hold.reservation.memo.event().cloned(),
+            event: hold.reservation.snapshot.event().cloned(),
             expires_at_ms: hold.reservation.expires_at_ms,
             amounts: hold.amounts,
         };
@@ -252,13 +252,13 @@ impl Gateway {
         note: Option<&str>,
         author: Author<'_>,
     ) -> Result<UserChanged, ServiceError> {
-        let trail = Trail {
+        let audit_entry = AuditEntry {
             action: if blocked { "user.block" } else { "user.unblock" }.to_owned(),
             before: Some((!blocked).to_string()),
             after: Some(blocked.to_string()),
-            ..Trail::of_user(user, note, author.key)
+            ..AuditEntry::of_user(user, note, author.key)
         };
-        let edit = UserEdit { change: UserChange::Blocked(blocked), reset: Reset::Nothing, trail };
+        let edit = UserEdit { change: UserChange::Blocked(blocked), reset: Reset::Nothing, audit_entry };
         self.change_user(tenant, user, edit, author.idempotency).await
     }
 
@@ -282,12 +282,12 @@ impl Gateway {
                 format!("must be an existing group; there is no group `{group}`"),
             ));
         }
-        let trail = Trail {
+        let audit_entry = AuditEntry {
             action: "user.reset".to_owned(),
             after: Some(group.map_or_else(|| "*".to_owned(), ToString::to_string)),
-            ..Trail::of_user(user, note, author.key)
+            ..AuditEntry::of_user(user, note, author.key)
         };
-        let edit = UserEdit { change: UserChange::Nothing, reset: group.map_or(Reset::All, Reset::Group), trail };
+        let edit = UserEdit { change: UserChange::Nothing, reset: group.map_or(Reset::All, Reset::Group), audit_entry };
         self.change_user(tenant, user, edit, author.idempotency).await
     }
 
@@ -298,10 +298,10 @@ impl Gateway {
         edit: UserEdit<'_>,
         idempotency: Option<&Idempotency>,
     ) -> Result<UserChanged, ServiceError> {
-        let UserEdit { change, reset, trail } = edit;
+        let UserEdit { change, reset, audit_entry } = edit;
         let operation = Operation::new(user.as_str(), idempotency, reset != Reset::Nothing);
-        self.with_facts(tenant, user, async |view| {
-            let present = view.subscribed.blocked;
+        self.with_facts(tenant, user, async |facts| {
+            let present = facts.subscribed.blocked;
             let (blocked, change) = match change {
                 UserChange::Blocked(wanted) if wanted == present => (present, UserChange::Nothing),
                 UserChange::Blocked(wanted) => (wanted, change),
@@ -311,29 +311,29 @@ impl Gateway {
             let answer = UserChanged { user_id: user.to_string(), blocked, changed };
             let text = json(&answer)?;
             let args = ChangeUserArgs {
-                bucket: &view.bucket,
+                bucket: &facts.bucket,
                 operation: &operation,
-                facts: view.facts(Validity::ALWAYS),
+                facts: facts.for_script(Validity::ALWAYS),
                 user,
                 when_full: WhenFull::Done,
                 change,
                 reset,
                 moved: &[],
-                trail: changed.then_some(&trail),
+                audit_entry: changed.then_some(&audit_entry),
                 event: None,
                 answer: &text,
             };
             Ok(match self.store.change_user(args).await? {
                 ChangeUserReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
-                ChangeUserReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
+                ChangeUserReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
                 ChangeUserReply::Changed { now_ms, version } => {
-                    self.clocks.hear(&view.bucket, now_ms);
-                    let subscription = view.subscribed.subscription.clone();
-                    self.remember(view, user, Subscribed { version, subscription, blocked });
-                    Round::Done(answer)
+                    self.clocks.observe_time(&facts.bucket, now_ms);
+                    let subscription = facts.subscribed.subscription.clone();
+                    self.remember(facts, user, Subscribed { version, subscription, blocked });
+                    Attempt::Done(answer)
                 }
                 ChangeUserReply::Before(first) => {
-                    Round::Done(serde_json::from_str(&first).map_err(|_| ServiceError::IdempotencyKeyReused)?)
+                    Attempt::Done(serde_json::from_str(&first).map_err(|_| ServiceError::IdempotencyKeyReused)?)
                 }
             })
         })

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::PlanBody;
@@ -330,7 +330,7 @@ pub struct Change {
     /// Plans and policies with their document at the new revision; None if deleted.
     pub versions: Vec<(Versioned, Option<String>)>,
     /// Entries for the audit log.
-    pub trails: Vec<Trail>,
+    pub audit_entries: Vec<AuditEntry>,
     /// The answer, also stored for the idempotency key.
     pub answer: String,
     /// Nothing differs: return the answer without a write.

@@ -1,12 +1,11 @@
 //! Configuration as code: makes the configuration match a document, completely or not at all.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::app_config::{AppConfig, Change, Settings, StoredWebhook};
+use super::app_config::{AppConfig, Settings};
 use super::draft::{Changed, Draft};
 use super::plans::{IfMatch, still_closed};
 use super::preview::Preview;
@@ -18,10 +17,10 @@ use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::{KeyId, NameError, PlanId, PolicyId, WebhookId};
 use crate::domain::webhooks::webhook::WebhookBody;
-use crate::service::access::key_record::random_text;
-use crate::service::error::{ServiceError, json};
+use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::{Placement, Tenant};
+use crate::service::webhooks::new_secrets::NewSecrets;
 use crate::store::configuration::configure::ConfigureReply;
 use crate::store::metering::operation::Operation;
 
@@ -51,6 +50,9 @@ pub struct Applied {
     pub applied: bool,
     #[serde(flatten)]
     pub preview: Preview,
+    /// Of a dry run: the revision of the configuration that the document was compared with, for `If-Match`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
     /// With `prune=false`: the entries that the document does not list and that stay, as `plan:<id>`, `policy:<id>` or
     /// `webhook:<id>`.
     #[serde(default)]
@@ -63,7 +65,7 @@ pub struct Applied {
 
 /// A document, and how it is to be applied.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub struct ApplyRequest<'a> {
     pub document: &'a Configuration,
     /// Delete entries that a section of the document does not list.
     pub prune: bool,
@@ -73,7 +75,7 @@ pub struct Wanted<'a> {
 
 /// What applying a document would change.
 #[derive(Debug)]
-pub struct Previewed {
+pub struct ApplyPreview {
     pub applied: Applied,
     /// Of the configuration that the document was compared with.
     pub revision: u64,
@@ -173,7 +175,7 @@ fn gone<I: Ord + Clone, T>(present: &[I], wanted: &[(String, I, T)]) -> Vec<I> {
     gone
 }
 
-impl Wanted<'_> {
+impl ApplyRequest<'_> {
     /// Checked against the present configuration: what is to be written, and what stays although it is not named.
     fn draft(&self, placement: Placement, config: &AppConfig) -> Result<(Draft, Vec<String>), ServiceError> {
         self.if_match.check(Some(config.revision))?;
@@ -188,64 +190,6 @@ impl Wanted<'_> {
         let (delete, delete_policies, delete_webhooks) = Default::default();
         Ok((Draft { delete, delete_policies, delete_webhooks, ..draft }, unlisted))
     }
-}
-
-/// The secrets of new webhooks on their way to the one call that made them, as of one webhook in
-/// [`crate::service::webhooks::endpoints`]. What is kept for repetitions of the call has none: it names the attempt that
-/// made them, and only that attempt adds them.
-struct NewSecrets {
-    attempt: String,
-    secrets: Mutex<BTreeMap<String, String>>,
-}
-
-/// An answer as it is kept.
-#[derive(Serialize, Deserialize)]
-struct KeptAnswer {
-    #[serde(flatten)]
-    applied: Applied,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    attempt: Option<String>,
-}
-
-impl NewSecrets {
-    fn new() -> Self {
-        Self { attempt: random_text(), secrets: Mutex::default() }
-    }
-
-    fn secrets(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
-        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What to keep of a change, whose new webhooks' secrets this attempt makes.
-    fn keep(&self, config: &AppConfig, change: &Change, applied: Applied) -> Result<String, ServiceError> {
-        let mut secrets = self.secrets();
-        // A change that lost its race was not written; one whose connection was cut may have been.
-        secrets.retain(|id, secret| {
-            config.webhooks.iter().any(|(known, it)| known.as_str() == id && it.secret == *secret)
-        });
-        for (field, text) in &change.set {
-            let Some(id) = field.strip_prefix("webhook:") else { continue };
-            if !config.webhooks.keys().any(|known| known.as_str() == id) {
-                let stored: StoredWebhook =
-                    serde_json::from_str(text).map_err(|error| ServiceError::Internal(error.to_string()))?;
-                secrets.insert(id.to_owned(), stored.secret);
-            }
-        }
-        let attempt = (!secrets.is_empty()).then(|| self.attempt.clone());
-        json(&KeptAnswer { applied, attempt })
-    }
-
-    /// What to answer: the first answer, with the secrets if this is the attempt that made them.
-    fn answer(self, kept: &str) -> Result<Applied, ServiceError> {
-        let KeptAnswer { applied, attempt } = read(kept)?;
-        let own = attempt.is_some_and(|attempt| attempt == self.attempt);
-        let webhook_secrets = if own { std::mem::take(&mut *self.secrets()) } else { BTreeMap::new() };
-        Ok(Applied { webhook_secrets, ..applied })
-    }
-}
-
-fn read(kept: &str) -> Result<KeptAnswer, ServiceError> {
-    serde_json::from_str(kept).map_err(|_| ServiceError::IdempotencyKeyReused)
 }
 
 /// A draft whose deleted plans accept no new users any more.
@@ -280,7 +224,11 @@ impl Gateway {
     ///
     /// # Errors
     /// [`ServiceError`], if that cannot be said.
-    pub async fn preview_configuration(&self, tenant: &Tenant, wanted: &Wanted<'_>) -> Result<Previewed, ServiceError> {
+    pub async fn preview_configuration(
+        &self,
+        tenant: &Tenant,
+        wanted: &ApplyRequest<'_>,
+    ) -> Result<ApplyPreview, ServiceError> {
         let config = self.load_config(&tenant.app).await?;
         let (draft, unlisted) = wanted.draft(tenant.placement, &config)?;
         let (preview, refusal) = match self.preview(tenant, &config, &draft).await {
@@ -291,8 +239,10 @@ impl Gateway {
             None | Some(ServiceError::Invalid(_) | ServiceError::PlanInUse(_)) => refusal,
             Some(error) => return Err(error),
         };
-        let applied = Applied { applied: false, preview, unlisted, webhook_secrets: BTreeMap::new() };
-        Ok(Previewed { applied, revision: config.revision, refusal })
+        let revision = config.revision;
+        let applied =
+            Applied { applied: false, preview, revision: Some(revision), unlisted, webhook_secrets: BTreeMap::new() };
+        Ok(ApplyPreview { applied, revision, refusal })
     }
 
     /// Makes the configuration match the document, in one step. Returns the changes.
@@ -302,14 +252,14 @@ impl Gateway {
     pub async fn apply(
         &self,
         tenant: &Tenant,
-        wanted: &Wanted<'_>,
+        wanted: &ApplyRequest<'_>,
         by: &KeyId,
         idempotency: Option<&Idempotency>,
     ) -> Result<Applied, ServiceError> {
         let operation = Operation::new("configuration", idempotency, false);
         // A repetition must not delete what was added after the first call, so no plan may be closed for it.
         match self.store.configured_before(&tenant.app, &operation).await? {
-            Some(ConfigureReply::Before(first)) => return read(&first).map(|kept| kept.applied),
+            Some(ConfigureReply::Before(first)) => return NewSecrets::new().answer(&first).map(|(applied, _)| applied),
             Some(_) => return Err(ServiceError::IdempotencyKeyReused),
             None => {}
         }
@@ -320,7 +270,7 @@ impl Gateway {
             IfMatch::Version(_) => Some(draft.check(&config, config.revision)?.changed),
             IfMatch::Absent | IfMatch::Any => None,
         };
-        let applied = Applied { applied: false, preview, unlisted, webhook_secrets: BTreeMap::new() };
+        let applied = Applied { applied: false, preview, revision: None, unlisted, webhook_secrets: BTreeMap::new() };
         // Plans to delete take no new users, on any node; then those on them are counted.
         self.close_plans(tenant, &draft.delete).await?;
         let written = self
@@ -334,7 +284,7 @@ impl Gateway {
     async fn write_closed(
         &self,
         tenant: &Tenant,
-        wanted: &Wanted<'_>,
+        wanted: &ApplyRequest<'_>,
         closed: ClosedDraft<'_>,
         by: &KeyId,
         operation: &Operation,
@@ -360,10 +310,11 @@ impl Gateway {
                 }
                 let mut change = now.change(config, revision, by)?;
                 let applied = Applied { applied: !change.unchanged, ..applied.clone() };
-                change.answer = new.keep(config, &change, applied)?;
+                change.answer = new.keep(config, &change, &applied)?;
                 Ok(change)
             })
             .await?;
-        new.answer(&kept)
+        let (applied, webhook_secrets) = new.answer(&kept)?;
+        Ok(Applied { webhook_secrets, ..applied })
     }
 }

@@ -11,7 +11,7 @@ use crate::domain::values::ids::AppId;
 /// The configurations that this node has cached.
 #[derive(Default)]
 pub struct Configs {
-    at_hand: RwLock<HashMap<AppId, Arc<AppConfig>>>,
+    cached: RwLock<HashMap<AppId, Arc<AppConfig>>>,
     announced: Mutex<Announced>,
     /// Counts changes of the cached configurations.
     changes: AtomicU64,
@@ -28,13 +28,13 @@ pub(super) struct Announced {
 
 impl Configs {
     /// The cached configuration, however old.
-    pub(crate) fn at_hand(&self, app: &AppId) -> Option<Arc<AppConfig>> {
-        self.at_hand.read().unwrap_or_else(PoisonError::into_inner).get(app).cloned()
+    pub(crate) fn cached(&self, app: &AppId) -> Option<Arc<AppConfig>> {
+        self.cached.read().unwrap_or_else(PoisonError::into_inner).get(app).cloned()
     }
 
     /// Stores the newer of two revisions.
     pub(super) fn put(&self, app: &AppId, config: Arc<AppConfig>) {
-        let mut configs = self.at_hand.write().unwrap_or_else(PoisonError::into_inner);
+        let mut configs = self.cached.write().unwrap_or_else(PoisonError::into_inner);
         let present = configs.entry(app.clone()).or_insert_with(|| Arc::clone(&config));
         if present.revision < config.revision {
             *present = config;
@@ -45,7 +45,7 @@ impl Configs {
     /// Replaces the configuration that was cached at `seen`, even by a lower revision: the app may have been deleted
     /// and created again.
     pub(super) fn replace(&self, app: &AppId, seen: u64, config: Arc<AppConfig>) {
-        let mut configs = self.at_hand.write().unwrap_or_else(PoisonError::into_inner);
+        let mut configs = self.cached.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(present) = configs.get_mut(app).filter(|present| present.revision == seen) {
             *present = config;
             self.has_changed();
@@ -53,12 +53,12 @@ impl Configs {
     }
 
     pub(crate) fn forget(&self, app: &AppId) {
-        self.at_hand.write().unwrap_or_else(PoisonError::into_inner).remove(app);
+        self.cached.write().unwrap_or_else(PoisonError::into_inner).remove(app);
         self.has_changed();
     }
 
     pub(crate) fn apps(&self) -> Vec<AppId> {
-        self.at_hand.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+        self.cached.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
     /// A number that changes whenever an app appears or disappears, or a cached configuration changes.

@@ -41,24 +41,24 @@ pub(in crate::service) fn clashes(path: &str, one: Side<'_>, other: Side<'_>) ->
     let Side { is_policy: other_policy, id: other_id, groups: others } = other;
     let mut faults = Vec::new();
     for (place, group) in groups.iter().enumerate() {
-        let mut tell = |fault: FieldError| faults.push(within(path, fault.within(&format!("groups[{place}]"))));
+        let mut report = |fault: FieldError| faults.push(within(path, fault.within(&format!("groups[{place}]"))));
         let kind = if other_policy { "policy" } else { "plan" };
         if let Some(same) = others.iter().find(|other| other.id == group.id) {
             if by_policy || other_policy {
                 let message = format!("must be unique: {kind} `{other_id}` also has a group `{}`", group.id);
-                tell(FieldError::new("id", message));
+                report(FieldError::new("id", message));
             } else if !group.scope.contains_user() && group.period != same.period {
                 let message = format!(
                     "must be the same in all plans, since users share the counter: plan `{other_id}` has another period for \
                      group `{}`",
                     group.id
                 );
-                tell(FieldError::new("periodType", message));
+                report(FieldError::new("periodType", message));
             }
         }
         // Plans are never used together, but a policy is used with every plan.
         if by_policy || other_policy {
-            others.iter().filter_map(|other| ambiguous(other, group)).take(1).for_each(&mut tell);
+            others.iter().filter_map(|other| ambiguous(other, group)).take(1).for_each(&mut report);
         }
     }
     faults
@@ -160,13 +160,13 @@ impl Groups {
             let Ok(scope) = group.scope.as_ref().map_or(Ok(Scope::user()), |names| Scope::parse(names)) else {
                 continue;
             };
-            let mut tell = |field: &str, message: String| {
+            let mut report = |field: &str, message: String| {
                 faults.push(within(path, FieldError::new(format!("groups[{place}].{field}"), message)));
             };
             if self.placement == Placement::User && !scope.contains_user() {
                 let message = "must contain `user`: this app has the placement `user`, which spreads its users over a \
                                cluster, so users cannot share counters";
-                tell("scope", message.to_owned());
+                report("scope", message.to_owned());
             }
             match self.known.get(&id) {
                 None => {
@@ -179,14 +179,14 @@ impl Groups {
                     let message = format!(
                         "must be `{known}`: group `{id}` already has this unit, which cannot be changed; choose another ID"
                     );
-                    tell("unit", message);
+                    report("unit", message);
                 }
                 Some(known) if known.scope != scope => {
                     let known = known.scope.names().join(", ");
                     let message = format!(
                         "must be `{known}`: group `{id}` already has this scope, which cannot be changed; choose another ID"
                     );
-                    tell("scope", message);
+                    report("scope", message);
                 }
                 Some(_) => {}
             }

@@ -8,7 +8,7 @@ use super::app_config::{
 };
 use super::clashes::{Groups, Side, clashes, within};
 use super::report_fields::check_labels;
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::PlanBody;
 use crate::domain::configuration::policy::Policy;
@@ -356,7 +356,7 @@ impl Draft {
         if let Some(settings) = &self.settings {
             change.set.push(AppConfig::settings_field(settings)?);
         }
-        change.trails = checked.changed.iter().map(|changed| changed.trail(by)).collect();
+        change.audit_entries = checked.changed.iter().map(|changed| changed.audit_entry(by)).collect();
         Ok(change)
     }
 }
@@ -391,13 +391,13 @@ fn compare<T: serde::Serialize>(
 }
 
 impl Changed {
-    fn trail(&self, by: &KeyId) -> Trail {
+    fn audit_entry(&self, by: &KeyId) -> AuditEntry {
         let kind = self.target.split(':').next().unwrap_or_default();
         let word = match self.action {
             ChangeAction::Create | ChangeAction::Update => "put",
             ChangeAction::Delete => "delete",
         };
-        Trail {
+        AuditEntry {
             actor: by.to_string(),
             action: format!("{kind}.{word}"),
             target: self.target.clone(),

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, TryStreamExt};
+use serde::de::DeserializeOwned;
 
 use super::app_config::{AppConfig, Change, VersionDocument};
 use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::PlanBody;
 use crate::domain::configuration::policy::Policy;
 use crate::domain::configuration::policy_body::PolicyBody;
-use crate::domain::metering::reservation::{Memo, Rules};
+use crate::domain::metering::reservation::{RequestSnapshot, Rules};
 use crate::domain::values::ids::{AppId, Mode, PlanId, PolicyId};
 use crate::infra::supervise::Pulse;
 use crate::service::error::ServiceError;
@@ -38,7 +39,7 @@ impl Gateway {
     /// # Errors
     /// [`ServiceError`]
     pub async fn config(&self, app: &AppId) -> Result<Arc<AppConfig>, ServiceError> {
-        match self.configs.at_hand(app) {
+        match self.configs.cached(app) {
             Some(config) => Ok(config),
             None => Box::pin(self.load_config(app)).await,
         }
@@ -96,6 +97,20 @@ impl Gateway {
             .map(|_| ())
     }
 
+    /// [`Gateway::write_config`] with a document as answer.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn write_document<T: DeserializeOwned>(
+        &self,
+        tenant: &Tenant,
+        operation: &Operation,
+        change: impl AsyncFn(&AppConfig, u64) -> Result<Change, ServiceError>,
+    ) -> Result<T, ServiceError> {
+        let text = self.write_config(&tenant.app, tenant.placement, operation, 0, change).await?;
+        serde_json::from_str(&text).map_err(|_| ServiceError::IdempotencyKeyReused)
+    }
+
     /// Changes the configuration. `change` receives the present one and the new revision, and is called again if
     /// another writer was first. Every bucket of every mode is stamped before this returns, so the change is effective
     /// from the next call on every node. Returns the answer of `change`, or the stored answer of the same operation.
@@ -132,7 +147,7 @@ impl Gateway {
                 set: &wanted.set,
                 delete: &wanted.delete,
                 versions: &wanted.versions,
-                trails: &wanted.trails,
+                audit_entries: &wanted.audit_entries,
             };
             // Announced before the write, so that other nodes notice it even if this node dies in between.
             let announced = Instant::now();
@@ -179,11 +194,11 @@ impl Gateway {
             announced.apps.extend(apps.into_iter().map(|app| (app, Instant::now())));
         }
         let announced: Vec<(AppId, Instant)> =
-            self.configs.announced().apps.iter().map(|(app, heard)| (app.clone(), *heard)).collect();
-        for (app, heard) in announced {
+            self.configs.announced().apps.iter().map(|(app, announced_at)| (app.clone(), *announced_at)).collect();
+        for (app, announced_at) in announced {
             pulse.beat().await;
-            let is_over = heard.elapsed() > ANNOUNCED;
-            if let Some(present) = self.configs.at_hand(&app)
+            let is_over = announced_at.elapsed() > ANNOUNCED;
+            if let Some(present) = self.configs.cached(&app)
                 && self.store.configuration_revision(&app).await? != present.revision
             {
                 let config = AppConfig::read(self.store.configuration(&app).await?)?;
@@ -237,16 +252,16 @@ impl Gateway {
     ///
     /// # Errors
     /// [`ServiceError`]
-    pub(crate) async fn rules(&self, app: &AppId, memo: &Memo) -> Result<Rules, ServiceError> {
-        let plan = match (&memo.plan, &memo.rules) {
+    pub(crate) async fn rules(&self, app: &AppId, snapshot: &RequestSnapshot) -> Result<Rules, ServiceError> {
+        let plan = match (&snapshot.plan, &snapshot.rules) {
             (None, _) => None,
-            (Some(plan), None) => Some(self.plan_version(app, plan, memo.version).await?),
-            (Some(plan), Some(body)) => Plan::validate(plan, memo.version, body.as_ref().clone())
+            (Some(plan), None) => Some(self.plan_version(app, plan, snapshot.version).await?),
+            (Some(plan), Some(body)) => Plan::validate(plan, snapshot.version, body.as_ref().clone())
                 .map(|plan| Some(Arc::new(plan)))
                 .map_err(|_| ServiceError::Internal("the rules of a reservation".to_owned()))?,
         };
         let mut policies = Vec::new();
-        for (id, version) in &memo.policies {
+        for (id, version) in &snapshot.policies {
             policies.push(self.policy_version(app, id, *version).await?);
         }
         Ok(Rules { plan, policies })

@@ -73,7 +73,7 @@ impl Gateway {
         plan.map(|plan| view(&plan)).ok_or_else(|| no_plan(id))
     }
 
-    /// Creates or replaces a plan; repeating the same body changes nothing. Returns JSON.
+    /// Creates or replaces a plan; repeating the same body changes nothing.
     ///
     /// # Errors
     /// [`ServiceError`]; all faults of the body at once.
@@ -84,15 +84,10 @@ impl Gateway {
         body: &PlanBody,
         if_match: IfMatch,
         author: Author<'_>,
-    ) -> Result<String, ServiceError> {
-        let id = PlanId::parse(id).map_err(|error| ServiceError::invalid("id", error.to_string()))?;
+    ) -> Result<PlanView, ServiceError> {
+        let (id, draft) = drafted(tenant, id, body)?;
         let operation = Operation::new("configuration", author.idempotency, false);
-        let draft = Draft {
-            plans: vec![(String::new(), id.clone(), body.clone())],
-            placement: tenant.placement,
-            ..Draft::default()
-        };
-        self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
+        self.write_document(tenant, &operation, async |config, revision| {
             if_match.check(config.plan(&id).map(|plan| plan.version))?;
             let mut change = draft.change(config, revision, author.key)?;
             change.answer = match config.plan(&id).filter(|_| change.unchanged) {
@@ -115,11 +110,9 @@ impl Gateway {
         body: &PlanBody,
         if_match: IfMatch,
     ) -> Result<Preview, ServiceError> {
-        let id = PlanId::parse(id).map_err(|error| ServiceError::invalid("id", error.to_string()))?;
+        let (id, draft) = drafted(tenant, id, body)?;
         let config = self.load_config(&tenant.app).await?;
         if_match.check(config.plan(&id).map(|plan| plan.version))?;
-        let draft =
-            Draft { plans: vec![(String::new(), id, body.clone())], placement: tenant.placement, ..Draft::default() };
         self.preview(tenant, &config, &draft).await
     }
 
@@ -193,7 +186,7 @@ impl Gateway {
         for plan in plans {
             users.push((plan.clone(), self.subscribers(tenant, plan).await?));
         }
-        in_use(&users).map_or(Ok(()), |told| Err(ServiceError::PlanInUse(told)))
+        in_use(&users).map_or(Ok(()), |users_on| Err(ServiceError::PlanInUse(users_on)))
     }
 
     /// Closes plans that are about to be deleted.
@@ -227,6 +220,12 @@ impl Gateway {
     }
 }
 
+fn drafted(tenant: &Tenant, id: &str, body: &PlanBody) -> Result<(PlanId, Draft), ServiceError> {
+    let id = PlanId::parse(id).map_err(|error| ServiceError::invalid("id", error.to_string()))?;
+    let plans = vec![(String::new(), id.clone(), body.clone())];
+    Ok((id, Draft { placement: tenant.placement, plans, ..Draft::default() }))
+}
+
 /// A plan that was put again meanwhile, or was closed too long ago, may have users again.
 pub(crate) fn still_closed(config: &AppConfig, plans: &[PlanId], now_us: u64) -> Result<(), ServiceError> {
     let open = plans.iter().filter_map(|id| config.plans.get(id)).any(|entry| !entry.stays_closed(now_us));
@@ -235,14 +234,14 @@ pub(crate) fn still_closed(config: &AppConfig, plans: &[PlanId], now_us: u64) ->
 
 /// Why plans cannot be deleted, if any of them has users.
 pub(crate) fn in_use(plans: &[(PlanId, u64)]) -> Option<String> {
-    let told = plans.iter().filter_map(|(plan, users)| match users {
+    let users_on = plans.iter().filter_map(|(plan, users)| match users {
         0 => None,
         1 => Some(format!("1 user is on plan `{plan}`")),
         users => Some(format!("{users} users are on plan `{plan}`")),
     });
-    let told: Vec<String> = told.collect();
-    let told = (!told.is_empty()).then(|| told.join(", "))?;
-    Some(format!("{told}. Move them to another plan first, or delete the plan with `DELETE plans/{{id}}?moveTo=`."))
+    let users_on: Vec<String> = users_on.collect();
+    let users_on = (!users_on.is_empty()).then(|| users_on.join(", "))?;
+    Some(format!("{users_on}. Move them to another plan first, or delete the plan with `DELETE plans/{{id}}?moveTo=`."))
 }
 
 pub(crate) fn no_plan(id: &str) -> ServiceError {

@@ -7,7 +7,7 @@ use super::app_config::{AppConfig, Change, Review};
 use super::draft::Draft;
 use super::plans::IfMatch;
 use super::preview::Preview;
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::configuration::policy::Policy;
 use crate::domain::configuration::policy_body::PolicyBody;
 use crate::domain::metering::idempotency::Idempotency;
@@ -74,7 +74,7 @@ impl Gateway {
         policy.map(|policy| view(&config, &policy, now_ms)).ok_or_else(|| no_policy(id))
     }
 
-    /// Creates or replaces a policy; repeating the same body changes nothing. Returns JSON.
+    /// Creates or replaces a policy; repeating the same body changes nothing.
     ///
     /// # Errors
     /// [`ServiceError`]; all faults of the body at once.
@@ -85,10 +85,10 @@ impl Gateway {
         body: &PolicyBody,
         if_match: IfMatch,
         author: Author<'_>,
-    ) -> Result<String, ServiceError> {
+    ) -> Result<PolicyView, ServiceError> {
         let (id, draft) = drafted(tenant, id, body)?;
         let operation = Operation::new("configuration", author.idempotency, false);
-        self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
+        self.write_document(tenant, &operation, async |config, revision| {
             if_match.check(config.policy(&id).map(|policy| policy.version))?;
             let mut change = draft.change(config, revision, author.key)?;
             let now_ms = TimeMs::try_from(revision / 1_000_000 * 1000).unwrap_or(TimeMs::MAX);
@@ -161,29 +161,27 @@ impl Gateway {
     ) -> Result<PolicyView, ServiceError> {
         let id = PolicyId::parse(id).map_err(|_| no_policy(id))?;
         let operation = Operation::new("configuration", idempotency, false);
-        let text = self
-            .write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
-                let policy = config.policy(&id).ok_or_else(|| no_policy(id.as_str()))?;
-                let now_ms = TimeMs::try_from(revision / 1_000_000 * 1000).unwrap_or(TimeMs::MAX);
-                let review = Review { at: rfc3339(now_ms), by: by.to_string(), note: note.map(str::to_owned) };
-                let reviews = [(id.clone(), review.clone())].into();
-                let reviewed = AppConfig { reviews, ..AppConfig::default() };
-                let trail = Trail {
-                    actor: by.to_string(),
-                    action: "policy.review".to_owned(),
-                    target: format!("policy:{id}"),
-                    note: note.map(str::to_owned),
-                    ..Trail::default()
-                };
-                Ok(Change {
-                    set: vec![AppConfig::review_field(&id, &review)?],
-                    trails: vec![trail],
-                    answer: json(&view(&reviewed, policy, now_ms))?,
-                    ..Change::default()
-                })
+        self.write_document(tenant, &operation, async |config, revision| {
+            let policy = config.policy(&id).ok_or_else(|| no_policy(id.as_str()))?;
+            let now_ms = TimeMs::try_from(revision / 1_000_000 * 1000).unwrap_or(TimeMs::MAX);
+            let review = Review { at: rfc3339(now_ms), by: by.to_string(), note: note.map(str::to_owned) };
+            let reviews = [(id.clone(), review.clone())].into();
+            let reviewed = AppConfig { reviews, ..AppConfig::default() };
+            let audit_entry = AuditEntry {
+                actor: by.to_string(),
+                action: "policy.review".to_owned(),
+                target: format!("policy:{id}"),
+                note: note.map(str::to_owned),
+                ..AuditEntry::default()
+            };
+            Ok(Change {
+                set: vec![AppConfig::review_field(&id, &review)?],
+                audit_entries: vec![audit_entry],
+                answer: json(&view(&reviewed, policy, now_ms))?,
+                ..Change::default()
             })
-            .await?;
-        serde_json::from_str(&text).map_err(|_| ServiceError::IdempotencyKeyReused)
+        })
+        .await
     }
 }
 

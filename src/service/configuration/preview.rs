@@ -14,7 +14,7 @@ use crate::domain::values::number::Number;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
-use crate::store::accounts::users::Stored;
+use crate::store::accounts::users::StoredOwner;
 
 /// The search through users ends after this time; the answer then says that it is incomplete.
 const LOOK_FOR: Duration = Duration::from_secs(20);
@@ -69,7 +69,7 @@ impl ChangeView {
 }
 
 /// A group whose quota a draft lowers.
-struct Lowered {
+struct LoweredQuota {
     plan: PlanId,
     group: GroupId,
     unit: Unit,
@@ -88,27 +88,27 @@ impl Gateway {
         draft: &Draft,
     ) -> Result<Preview, ServiceError> {
         let checked = draft.check(config, config.revision)?;
-        let mut lowered: Vec<Lowered> = Vec::new();
+        let mut lowered: Vec<LoweredQuota> = Vec::new();
         for plan in &checked.plans {
             for group in &plan.groups {
                 let present = config.plan(&plan.id).and_then(|present| present.group(&group.id));
                 let (Some(present), Some(after)) = (present, group.quota) else { continue };
                 if present.quota.is_none_or(|before| before > after) {
                     let (plan, group, unit) = (plan.id.clone(), group.id.clone(), group.unit);
-                    lowered.push(Lowered { plan, group, unit, before: present.quota, after, users: 0 });
+                    lowered.push(LoweredQuota { plan, group, unit, before: present.quota, after, users: 0 });
                 }
             }
         }
         let complete = lowered.is_empty() || self.count_over(tenant, &mut lowered).await?;
         Ok(Preview {
             changes: checked.changed.into_iter().map(ChangeView::new).collect(),
-            over_limit: lowered.into_iter().map(Lowered::view).collect(),
+            over_limit: lowered.into_iter().map(LoweredQuota::view).collect(),
             complete,
         })
     }
 
     /// Returns whether all users of the mode could be checked in time.
-    async fn count_over(&self, tenant: &Tenant, lowered: &mut [Lowered]) -> Result<bool, ServiceError> {
+    async fn count_over(&self, tenant: &Tenant, lowered: &mut [LoweredQuota]) -> Result<bool, ServiceError> {
         let started = Instant::now();
         for bucket in tenant.buckets() {
             let now = self.now(&bucket).await?;
@@ -134,20 +134,20 @@ impl Gateway {
     }
 }
 
-impl Lowered {
-    fn is_over(&self, stored: &Stored, now: i64) -> bool {
-        let standing = stored.windows.iter().find(|standing| standing.group == self.group);
-        standing.is_some_and(|standing| {
-            let current = standing.window.end_ms.is_none_or(|end| now < end);
-            current && standing.used > self.after.saturating_add(stored.granted(standing, now))
+impl LoweredQuota {
+    fn is_over(&self, stored: &StoredOwner, now: i64) -> bool {
+        let counter = stored.windows.iter().find(|counter| counter.group == self.group);
+        counter.is_some_and(|counter| {
+            let current = counter.window.end_ms.is_none_or(|end| now < end);
+            current && counter.used > self.after.saturating_add(stored.granted(counter, now))
         })
     }
 
     fn view(self) -> OverLimit {
-        let told = |amount: Amount| Number(amount.to_decimal(self.unit));
+        let number = |amount: Amount| Number(amount.to_decimal(self.unit));
         OverLimit {
-            quota_before: self.before.map(told),
-            quota_after: told(self.after),
+            quota_before: self.before.map(number),
+            quota_after: number(self.after),
             plan_id: self.plan.to_string(),
             group_id: self.group.to_string(),
             users: self.users,

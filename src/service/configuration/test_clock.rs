@@ -44,7 +44,7 @@ impl Gateway {
         }
         for bucket in &buckets {
             match self.store.set_clock(bucket, time_ms, empty).await? {
-                SetClockReply::Frozen => self.clocks.hear(bucket, time_ms),
+                SetClockReply::Frozen => self.clocks.observe_time(bucket, time_ms),
                 SetClockReply::Backwards(stands) => {
                     return Err(ServiceError::invalid(
                         "now",

@@ -5,8 +5,8 @@ use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
 use super::app_config::VersionDocument;
-use super::plans::{IfMatch, no_plan};
-use super::policies::no_policy;
+use super::plans::{IfMatch, PlanView, no_plan};
+use super::policies::{PolicyView, no_policy};
 use crate::domain::configuration::plan_body::PlanBody;
 use crate::domain::configuration::policy_body::PolicyBody;
 use crate::domain::values::ids::{PlanId, PolicyId};
@@ -46,17 +46,13 @@ impl Gateway {
     /// [`ServiceError`]; not found if there never was such a plan.
     pub async fn plan_history(&self, tenant: &Tenant, id: &str) -> Result<Vec<VersionView>, ServiceError> {
         let plan = PlanId::parse(id).map_err(|_| no_plan(id))?;
-        let kept = self.kept_versions(tenant, &Versioned::Plan(plan)).await?;
-        if kept.is_empty() {
-            return Err(no_plan(id));
-        }
-        let view = |(version, VersionDocument { body: plan, by: created_by, at: created_at })| VersionView {
+        let view = |version, VersionDocument { body: plan, by: created_by, at: created_at }| VersionView {
             version,
             created_at,
             created_by,
             plan,
         };
-        Ok(kept.into_iter().map(view).collect())
+        self.history_of(tenant, &Versioned::Plan(plan), view).await?.ok_or_else(|| no_plan(id))
     }
 
     /// The stored versions of a policy, newest first, including a policy that was deleted less than 90 days ago.
@@ -65,31 +61,30 @@ impl Gateway {
     /// [`ServiceError`]; not found if there never was such a policy.
     pub async fn policy_history(&self, tenant: &Tenant, id: &str) -> Result<Vec<PolicyVersionView>, ServiceError> {
         let policy = PolicyId::parse(id).map_err(|_| no_policy(id))?;
-        let kept = self.kept_versions(tenant, &Versioned::Policy(policy)).await?;
-        if kept.is_empty() {
-            return Err(no_policy(id));
-        }
-        let view = |(version, VersionDocument { body: policy, by: created_by, at: created_at })| PolicyVersionView {
+        let view = |version, VersionDocument { body: policy, by: created_by, at: created_at }| PolicyVersionView {
             version,
             created_at,
             created_by,
             policy,
         };
-        Ok(kept.into_iter().map(view).collect())
+        self.history_of(tenant, &Versioned::Policy(policy), view).await?.ok_or_else(|| no_policy(id))
     }
 
-    async fn kept_versions<T: DeserializeOwned>(
+    /// None if there are no versions.
+    async fn history_of<T: DeserializeOwned, V>(
         &self,
         tenant: &Tenant,
         of: &Versioned,
-    ) -> Result<Vec<(u64, VersionDocument<T>)>, ServiceError> {
+        view: impl Fn(u64, VersionDocument<T>) -> V,
+    ) -> Result<Option<Vec<V>>, ServiceError> {
         let mut versions = Vec::new();
         for (version, text) in self.store.versions(&tenant.app, of).await? {
             let version = version.parse().map_err(|_| ServiceError::Internal(format!("a version of {of:?}")))?;
             versions.push((version, VersionDocument::read(&text)?));
         }
         versions.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
-        Ok(versions)
+        let views = versions.into_iter().map(|(version, document)| view(version, document)).collect();
+        Ok(Some(views).filter(|views: &Vec<V>| !views.is_empty()))
     }
 
     async fn kept_version<T: DeserializeOwned>(
@@ -105,7 +100,7 @@ impl Gateway {
         Ok(VersionDocument::read(&text)?.body)
     }
 
-    /// Restores an earlier version as a new version. Returns JSON.
+    /// Restores an earlier version as a new version.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -116,13 +111,13 @@ impl Gateway {
         version: u64,
         if_match: IfMatch,
         author: Author<'_>,
-    ) -> Result<String, ServiceError> {
+    ) -> Result<PolicyView, ServiceError> {
         let policy = PolicyId::parse(id).map_err(|_| no_policy(id))?;
         let body = self.kept_version(tenant, &Versioned::Policy(policy), version).await?;
         self.put_policy(tenant, id, &body, if_match, author).await
     }
 
-    /// Restores an earlier version as a new version. Returns JSON.
+    /// Restores an earlier version as a new version.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -133,7 +128,7 @@ impl Gateway {
         version: u64,
         if_match: IfMatch,
         author: Author<'_>,
-    ) -> Result<String, ServiceError> {
+    ) -> Result<PlanView, ServiceError> {
         let plan = PlanId::parse(id).map_err(|_| no_plan(id))?;
         let body = self.kept_version(tenant, &Versioned::Plan(plan), version).await?;
         self.put_plan(tenant, id, &body, if_match, author).await

@@ -3,8 +3,8 @@
 //! written to the node's journal before it is answered, under the name of its operation, and is counted once under
 //! that name when Redis is back.
 
+mod decide;
 mod entry;
-mod judge;
 pub mod state;
 mod track;
 
@@ -17,8 +17,8 @@ use super::tenant::Tenant;
 use crate::domain::values::ids::AppId;
 use crate::infra::journal::{Appended, JournalError};
 use crate::store::metering::operation::Operation;
+use decide::OfflineDecision;
 use entry::Entry;
-use judge::Judgement;
 
 fn count(outcome: &'static str) {
     metrics::counter!("quotagate_degraded_decisions_total", "outcome" => outcome).increment(1);
@@ -39,7 +39,7 @@ impl Gateway {
     /// Whether any cached app has `onStoreFailure: allow`.
     pub fn allows_without_store(&self) -> bool {
         let allows =
-            |app: &AppId| self.configs.at_hand(app).is_some_and(|config| allows(config.settings.on_store_failure));
+            |app: &AppId| self.configs.cached(app).is_some_and(|config| allows(config.settings.on_store_failure));
         self.configs.apps().iter().any(allows)
     }
 
@@ -80,13 +80,13 @@ impl Gateway {
         call: &Call,
         operation: &Operation,
     ) -> Result<Option<Decision>, ServiceError> {
-        let config = self.configs.at_hand(&tenant.app).filter(|config| allows(config.settings.on_store_failure));
+        let config = self.configs.cached(&tenant.app).filter(|config| allows(config.settings.on_store_failure));
         let (Some(config), Some(journal)) = (config, &self.degraded.journal) else { return Ok(None) };
         let bucket = tenant.bucket_of(&call.user);
         self.degraded.is_gone(&bucket);
-        let entry = match self.judge_without_store(tenant, call, operation, config) {
-            Some(Judgement::Allowed(entry)) => entry,
-            Some(Judgement::Denied(decision)) => {
+        let entry = match self.decide_without_store(tenant, call, operation, config) {
+            Some(OfflineDecision::Allowed(entry)) => entry,
+            Some(OfflineDecision::Denied(decision)) => {
                 count("denied");
                 return Ok(Some(*decision));
             }

@@ -10,15 +10,15 @@ use futures::stream::{self, StreamExt};
 use super::entry::Entry;
 use crate::domain::configuration::limit_group::Limits;
 use crate::domain::metering::admission::Purpose;
-use crate::domain::metering::reservation::{Memo, ReservationId};
-use crate::domain::reporting::ledger::Told;
+use crate::domain::metering::reservation::{RequestSnapshot, ReservationId};
+use crate::domain::reporting::ledger::EntryDetails;
 use crate::infra::journal::file::Record;
 use crate::infra::supervise::Pulse;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::metering::admit::Prepared;
 use crate::service::metering::call::Call;
-use crate::service::metering::facts::{Round, View};
+use crate::service::metering::facts::{Attempt, CallFacts};
 use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
 use crate::store::metering::operation::Operation;
@@ -32,7 +32,7 @@ const AT_ONCE: usize = 8;
 const LOOK_AT: usize = 10_000;
 
 /// The outcome for one entry.
-enum Became {
+enum EntryOutcome {
     /// It is counted, now or before, or it was released.
     Counted,
     Held(Box<StoredReservation>),
@@ -107,84 +107,89 @@ impl Gateway {
         operation: &Operation,
     ) -> Result<(), ServiceError> {
         let counted = match self.count_by(tenant, call, operation).await? {
-            Became::Counted => true,
-            Became::Held(found) => self.commit_degraded(tenant, bucket, operation, &found).await?,
-            Became::Apart => false,
+            EntryOutcome::Counted => true,
+            EntryOutcome::Held(found) => self.commit_degraded(tenant, bucket, operation, &found).await?,
+            EntryOutcome::Apart => false,
         };
         if counted {
             return Ok(());
         }
         match self.count_by(tenant, call, &operation.apart()).await? {
-            Became::Counted => Ok(()),
-            Became::Held(_) | Became::Apart => {
+            EntryOutcome::Counted => Ok(()),
+            EntryOutcome::Held(_) | EntryOutcome::Apart => {
                 Err(ServiceError::Internal("the second name of its operation is taken".to_owned()))
             }
         }
     }
 
-    async fn count_by(&self, tenant: &Tenant, call: &Call, operation: &Operation) -> Result<Became, ServiceError> {
-        self.with_facts(tenant, &call.user, async |view| self.count_round(view, call, operation).await).await
-    }
-
-    async fn count_round(
+    async fn count_by(
         &self,
-        view: &View,
+        tenant: &Tenant,
         call: &Call,
         operation: &Operation,
-    ) -> Result<Round<Became>, ServiceError> {
+    ) -> Result<EntryOutcome, ServiceError> {
+        self.with_facts(tenant, &call.user, async |facts| self.count_attempt(facts, call, operation).await).await
+    }
+
+    async fn count_attempt(
+        &self,
+        facts: &CallFacts,
+        call: &Call,
+        operation: &Operation,
+    ) -> Result<Attempt<EntryOutcome>, ServiceError> {
         // Without `concurrent` groups, since this call will never be ended.
-        let admission = match self.admission(view, call, Purpose::Tell).await {
+        let admission = match self.admission(facts, call, Purpose::Tell).await {
             Ok(Prepared::Admitted(admission)) => admission,
             Ok(Prepared::Stale(stale)) => return Ok(stale),
             // The configuration has changed so that the call cannot be measured; it may have been counted before.
             Err(refusal) => {
-                let before = self.store.tracked_before(&view.bucket, operation).await?;
-                return before.map_or(Err(refusal), |reply| self.count_answer(view, reply));
+                let before = self.store.tracked_before(&facts.bucket, operation).await?;
+                return before.map_or(Err(refusal), |reply| self.count_answer(facts, reply));
             }
         };
-        let owners = view.owners(&admission, Limits::Ignored);
-        let memo = Memo::new(call.caller(view), view.effective_limits(), false, &call.requests());
+        let owners = facts.owners(&admission, Limits::Ignored);
+        let snapshot = RequestSnapshot::new(call.caller(facts), facts.effective_limits(), false, &call.requests());
         let args = TrackArgs {
-            bucket: &view.bucket,
+            bucket: &facts.bucket,
             operation,
-            facts: view.counting_facts(&call.user, &admission),
+            facts: facts.for_counting_script(&call.user, &admission),
             verdict: "",
             enforce: false,
             refund: false,
-            about: &call.about(),
-            memo: &memo,
+            call_label: &call.call_label(),
+            snapshot: &snapshot,
             // The node's own answer has the outcome.
-            told: "",
+            match_facts: "",
             owners: &owners,
             asked: None,
             observed: "",
         };
         let reply = self.store.track_degraded(args).await?;
-        self.count_answer(view, reply)
+        self.count_answer(facts, reply)
     }
 
-    fn count_answer(&self, view: &View, reply: TrackReply) -> Result<Round<Became>, ServiceError> {
+    fn count_answer(&self, facts: &CallFacts, reply: TrackReply) -> Result<Attempt<EntryOutcome>, ServiceError> {
         Ok(match reply {
-            TrackReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
-            TrackReply::Again(ran) => Round::Again(ran),
-            TrackReply::Tracked { ran, crowded, .. } => {
-                self.hear(&view.bucket, ran);
-                if crowded > 0 {
-                    metrics::counter!("quotagate_crowded_scopes_total", "call" => "track").increment(crowded);
+            TrackReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
+            TrackReply::Again(ran) => Attempt::Again(ran),
+            TrackReply::Tracked { ran, full_scopes, .. } => {
+                self.observe_run(&facts.bucket, ran);
+                if full_scopes > 0 {
+                    metrics::counter!("quotagate_crowded_scopes_total", "call" => "track").increment(full_scopes);
                 }
-                Round::Done(Became::Counted)
+                Attempt::Done(EntryOutcome::Counted)
             }
             TrackReply::Denied(..) => {
                 return Err(ServiceError::invalid("quantity", "would exceed what a counter can hold"));
             }
-            TrackReply::Held(found) => Round::Done(Became::Held(found)),
-            TrackReply::Reused => Round::Done(Became::Apart),
+            TrackReply::Held(found) => Attempt::Done(EntryOutcome::Held(found)),
+            TrackReply::Reused => Attempt::Done(EntryOutcome::Apart),
             // Redis allowed it without a counter.
-            TrackReply::Unmetered(_) => Round::Done(Became::Counted),
-            TrackReply::Before(first) => Round::Done(match *first {
+            TrackReply::Unmetered(_) => Attempt::Done(EntryOutcome::Counted),
+            TrackReply::Before(first) => Attempt::Done(match *first {
                 // The reserve was repeated at another node and denied there.
-                TrackReply::Denied(..) => Became::Apart,
-                _ => Became::Counted,
+                TrackReply::Denied(..) => EntryOutcome::Apart,
+                _ => EntryOutcome::Counted,
             }),
         })
     }
@@ -200,13 +205,13 @@ impl Gateway {
         let created_at_ms = found.created_at_ms;
         let id = ReservationId { name: operation.name.clone(), created_at_ms, bucket: bucket.number() };
         let settling = Operation::new("", None, false);
-        let tells_expiry = self.tells_expiry(tenant).await?;
-        let target = Target { bucket, id: &id, operation: &settling, tells_expiry };
-        let told = Told { degraded: true, ..Told::default() };
-        match self.store.commit(target, true, false, None, &told).await? {
+        let reports_expiry = self.reports_expiry(tenant).await?;
+        let target = Target { bucket, id: &id, operation: &settling, reports_expiry };
+        let details = EntryDetails { degraded: true, ..EntryDetails::default() };
+        match self.store.commit(target, true, false, None, &details).await? {
             SettleReply::Settled(now_ms, _) => {
                 self.forget(bucket, &id);
-                self.clocks.hear(bucket, now_ms);
+                self.clocks.observe_time(bucket, now_ms);
                 Ok(true)
             }
             // The client released it, so nothing was spent.

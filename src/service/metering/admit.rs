@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::call::Call;
-use super::facts::{Round, View};
+use super::facts::{Attempt, CallFacts};
 use crate::domain::configuration::limit_group::Enforcement;
 use crate::domain::metering::admission::{Admission, Matched, Purpose, prepare};
 use crate::service::error::{ServiceError, json};
@@ -17,20 +17,20 @@ use crate::store::metering::operation::Operation;
 pub(in crate::service) enum Prepared<T> {
     Admitted(Admission),
     /// A fact was stale, so the call must be evaluated again.
-    Stale(Round<T>),
+    Stale(Attempt<T>),
 }
 
 impl Gateway {
     /// The evaluation of the call; or, before it is rejected as invalid, an attempt with updated facts.
     pub(in crate::service) async fn admission<T>(
         &self,
-        view: &View,
+        facts: &CallFacts,
         call: &Call,
         purpose: Purpose,
     ) -> Result<Prepared<T>, ServiceError> {
-        match prepare(view.effective_limits(), call.caller(view), &call.requests(), view.now_ms, purpose) {
+        match prepare(facts.effective_limits(), call.caller(facts), &call.requests(), facts.now_ms, purpose) {
             Ok(admission) => Ok(Prepared::Admitted(admission)),
-            Err(fault) => match self.check_facts(view, &call.user).await? {
+            Err(fault) => match self.check_facts(facts, &call.user).await? {
                 Some(stale) => Ok(Prepared::Stale(stale)),
                 None => Err(fault.into()),
             },
@@ -41,7 +41,7 @@ impl Gateway {
 /// What is stored about a call that requests an approval.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Asking {
+pub struct RequestedApproval {
     pub user_id: String,
     /// ID of the key.
     pub key_id: String,
@@ -51,7 +51,7 @@ pub struct Asking {
 
 /// The approval request that a denial may open; None if no matched group uses approval.
 pub(crate) fn asked(
-    view: &View,
+    facts: &CallFacts,
     call: &Call,
     admission: &Admission,
     operation: &Operation,
@@ -60,13 +60,13 @@ pub(crate) fn asked(
     let Some(item) = call.items.first().filter(|_| admission.matched.iter().any(approval)) else {
         return Ok(None);
     };
-    let asking = Asking {
+    let asking = RequestedApproval {
         user_id: call.user.to_string(),
         key_id: call.key.to_string(),
         event: item.event.to_string(),
         metadata: item.metadata.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
     };
-    let id = format!("apr_{}{:02x}", operation.name.as_str(), view.bucket.number());
+    let id = format!("apr_{}{:02x}", operation.name.as_str(), facts.bucket.number());
     Ok(Some(ApprovalRequest { id, about: json(&asking)? }))
 }
 

@@ -7,10 +7,10 @@ use crate::domain::values::metadata::Metadata;
 use crate::domain::values::number::Number;
 use crate::service::error::{ServiceError, positive};
 use crate::service::tenant::Tenant;
-use crate::store::keys::about;
+use crate::store::keys::call_label;
 use crate::store::metering::operation::Operation;
 
-use super::facts::View;
+use super::facts::CallFacts;
 
 /// The input of a call.
 #[derive(Clone, Debug)]
@@ -40,13 +40,13 @@ impl Call {
         requests.collect()
     }
 
-    pub fn caller<'a>(&'a self, view: &'a View) -> Caller<'a> {
-        Caller { user: &self.user, app: &view.app, key: Some(&self.key) }
+    pub fn caller<'a>(&'a self, facts: &'a CallFacts) -> Caller<'a> {
+        Caller { user: &self.user, app: &facts.app, key: Some(&self.key) }
     }
 
     /// How the ledger and an expired hold refer to the call.
-    pub(crate) fn about(&self) -> String {
-        self.items.first().map(|item| about(&item.event, &self.key, &self.user)).unwrap_or_default()
+    pub(crate) fn call_label(&self) -> String {
+        self.items.first().map(|item| call_label(&item.event, &self.key, &self.user)).unwrap_or_default()
     }
 
     /// Checks that the call can be reserved.
@@ -74,21 +74,21 @@ fn refuse_refund(event: &EventName) -> Result<(), ServiceError> {
 #[derive(Clone, Copy)]
 pub(super) struct CallContext<'a> {
     pub tenant: &'a Tenant,
-    pub view: &'a View,
+    pub facts: &'a CallFacts,
     pub call: &'a Call,
     pub operation: &'a Operation,
 }
 
 /// A caller with the values that determine whose counters are used.
 #[derive(Clone, Copy, Debug)]
-pub struct Asker<'a> {
+pub struct CounterContext<'a> {
     pub caller: Caller<'a>,
     pub metadata: &'a Metadata,
 }
 
 /// The caller, once per item.
-pub(crate) fn askers<'a>(view: &'a View, call: &'a Call) -> Vec<Asker<'a>> {
-    call.items.iter().map(|item| Asker { caller: call.caller(view), metadata: &item.metadata }).collect()
+pub(crate) fn contexts<'a>(facts: &'a CallFacts, call: &'a Call) -> Vec<CounterContext<'a>> {
+    call.items.iter().map(|item| CounterContext { caller: call.caller(facts), metadata: &item.metadata }).collect()
 }
 
 /// Adds counters that are not in the list yet.

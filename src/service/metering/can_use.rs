@@ -2,8 +2,8 @@
 
 use super::admit::Prepared;
 use super::call::Call;
-use super::decision::{Counted, Decision, Relief, judge};
-use super::facts::Round;
+use super::decision::{Counted, Decision, Relief, group_outcomes};
+use super::facts::Attempt;
 use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::metering::admission::Purpose;
 use crate::service::error::ServiceError;
@@ -18,26 +18,26 @@ impl Gateway {
     /// [`ServiceError`]
     pub async fn can_use(&self, tenant: &Tenant, call: &Call) -> Result<Decision, ServiceError> {
         call.check()?;
-        self.with_facts(tenant, &call.user, async |view| {
-            let admission = match self.admission(view, call, Purpose::Ask).await? {
+        self.with_facts(tenant, &call.user, async |facts| {
+            let admission = match self.admission(facts, call, Purpose::Ask).await? {
                 Prepared::Admitted(admission) => admission,
                 Prepared::Stale(stale) => return Ok(stale),
             };
-            let owners = view.owners(&admission, Limits::Enforced);
-            Ok(match self.store.usage(&view.bucket, view.facts(admission.validity), &owners).await? {
-                UsageReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
-                UsageReply::Reclaim(now_ms) => self.reclaim_round(view, &owners, now_ms).await?,
+            let owners = facts.owners(&admission, Limits::Enforced);
+            Ok(match self.store.usage(&facts.bucket, facts.for_script(admission.validity), &owners).await? {
+                UsageReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
+                UsageReply::Reclaim(now_ms) => self.reclaim_attempt(facts, &owners, now_ms).await?,
                 UsageReply::Usage { now_ms, states, free_at_ms } => {
-                    self.clocks.hear(&view.bucket, now_ms);
-                    let judged = judge(&admission, &states, LimitGroup::refuses_beyond);
-                    let denied = admission.refusal.is_some() || judged.iter().any(|judged| judged.state.over_limit);
-                    Round::Done(if denied {
+                    self.clocks.observe_time(&facts.bucket, now_ms);
+                    let outcomes = group_outcomes(&admission, &states, LimitGroup::refuses_beyond);
+                    let denied = admission.refusal.is_some() || outcomes.iter().any(|outcome| outcome.state.over_limit);
+                    Attempt::Done(if denied {
                         let mut decision =
-                            Decision::denied(&judged, &admission, Relief { free_at_ms, opened: &[] }, now_ms);
+                            Decision::denied(&outcomes, &admission, Relief { free_at_ms, opened: &[] }, now_ms);
                         decision.counters.extend(admission.closed_counters());
                         decision
                     } else {
-                        Decision::allowed(&judged, now_ms).observing(&judged, &admission, Counted::Before)
+                        Decision::allowed(&outcomes, now_ms).observing(&outcomes, &admission, Counted::Before)
                     })
                 }
             })

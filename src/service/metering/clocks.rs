@@ -22,7 +22,7 @@ impl Default for Clocks {
     fn default() -> Self {
         let clocks = Self { origin: Instant::now(), offset_ms: AtomicI64::new(0), frozen: Cache::new(10_000) };
         // Until Redis has answered once, this machine's wall clock is the best estimate.
-        clocks.hear_real(chrono::Utc::now().timestamp_millis());
+        clocks.observe_real_time(chrono::Utc::now().timestamp_millis());
         clocks
     }
 }
@@ -36,7 +36,7 @@ impl Clocks {
         self.offset_ms.load(Ordering::Relaxed) + self.elapsed_ms()
     }
 
-    fn hear_real(&self, now: TimeMs) {
+    fn observe_real_time(&self, now: TimeMs) {
         self.offset_ms.store(now - self.elapsed_ms(), Ordering::Relaxed);
     }
 
@@ -46,9 +46,9 @@ impl Clocks {
     }
 
     /// Records the time that a script of this bucket returned.
-    pub fn hear(&self, bucket: &Bucket, now: TimeMs) {
+    pub fn observe_time(&self, bucket: &Bucket, now: TimeMs) {
         if !bucket.is_sandbox() {
-            self.hear_real(now);
+            self.observe_real_time(now);
         } else if (now - self.real_ms()).abs() > FROZEN_BEYOND_MS {
             self.frozen.insert(bucket.clone(), now);
         } else {

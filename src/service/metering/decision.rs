@@ -12,7 +12,7 @@ use crate::domain::metering::reservation::ReservationId;
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::GroupId;
-use crate::store::metering::admission::{Denied, NOT_OPENED, Opened};
+use crate::store::metering::admission::{Denied, NOT_OPENED, OpenedApproval};
 
 /// A decision with everything that the caller needs to act on it.
 #[derive(Clone, Debug, Default)]
@@ -80,14 +80,14 @@ pub struct DeniedBy {
     /// The scope has reached its maximum number of values.
     pub scope_full: bool,
     /// The approval request that was opened.
-    pub approval: Option<Opened>,
+    pub approval: Option<OpenedApproval>,
     /// No approval request was opened because there are too many open ones.
     pub too_many_approvals: bool,
 }
 
 /// A matched group with its counter after the check.
 #[derive(Clone, Debug)]
-pub struct Judged {
+pub struct GroupOutcome {
     pub group: Arc<LimitGroup>,
     pub owner: Arc<OwnerName>,
     pub window: Window,
@@ -96,7 +96,7 @@ pub struct Judged {
     pub state: CounterState,
 }
 
-impl Judged {
+impl GroupOutcome {
     pub fn counter(&self) -> Counter {
         Counter {
             group: Arc::clone(&self.group),
@@ -111,7 +111,7 @@ impl Judged {
     }
 
     /// The group denies the call because its scope has reached the maximum number of values.
-    fn is_crowded(&self) -> bool {
+    fn is_scope_full(&self) -> bool {
         let room = self.counter().remaining().is_none_or(|left| left > Amount::ZERO && left >= self.amount);
         self.state.over_limit && self.owner.scope().is_free() && room
     }
@@ -119,8 +119,8 @@ impl Judged {
     fn denied_by(&self) -> DeniedBy {
         DeniedBy {
             requested: self.amount,
-            remaining: if self.is_crowded() { Some(Amount::ZERO) } else { self.counter().remaining() },
-            scope_full: self.is_crowded(),
+            remaining: if self.is_scope_full() { Some(Amount::ZERO) } else { self.counter().remaining() },
+            scope_full: self.is_scope_full(),
             resets_at_ms: self.window.end_ms,
             ..DeniedBy::of(&self.group)
         }
@@ -138,7 +138,7 @@ impl Judged {
     /// When the limit has room again; None if never.
     fn lifts_at(&self, free_at_ms: Option<TimeMs>) -> Option<TimeMs> {
         let fresh = self.limit.saturating_add(self.state.granted);
-        if fresh == Amount::ZERO || self.amount > fresh || self.is_crowded() {
+        if fresh == Amount::ZERO || self.amount > fresh || self.is_scope_full() {
             return None;
         }
         if self.group.is_concurrent() { free_at_ms } else { self.window.end_ms }
@@ -146,19 +146,19 @@ impl Judged {
 }
 
 /// The groups that would have denied the call if they did not only observe.
-pub fn observed(judged: &[Judged], admission: &Admission, counted: Counted) -> Vec<Observed> {
-    let early = |judged: &Judged| admission.observed.iter().find(|early| early.group.id == judged.group.id);
-    let counting = judged.iter().filter(|judged| judged.group.observes());
-    let counting = counting.filter(|judged| judged.state.observed || early(judged).is_some());
-    let counting = counting.map(|judged| Observed {
-        group: Arc::clone(&judged.group),
-        reason: early(judged).map_or(Reason::LimitReached, |early| early.reason),
-        requested: judged.amount,
-        remaining: judged.remaining_before(counted),
+pub fn observed(outcomes: &[GroupOutcome], admission: &Admission, counted: Counted) -> Vec<Observed> {
+    let early = |outcome: &GroupOutcome| admission.observed.iter().find(|early| early.group.id == outcome.group.id);
+    let counting = outcomes.iter().filter(|outcome| outcome.group.observes());
+    let counting = counting.filter(|outcome| outcome.state.observed || early(outcome).is_some());
+    let counting = counting.map(|outcome| Observed {
+        group: Arc::clone(&outcome.group),
+        reason: early(outcome).map_or(Reason::LimitReached, |early| early.reason),
+        requested: outcome.amount,
+        remaining: outcome.remaining_before(counted),
         missing_scope: Vec::new(),
     });
     let others =
-        admission.observed.iter().filter(|early| judged.iter().all(|judged| judged.group.id != early.group.id));
+        admission.observed.iter().filter(|early| outcomes.iter().all(|outcome| outcome.group.id != early.group.id));
     let others = others.map(|early| Observed {
         group: Arc::clone(&early.group),
         reason: early.reason,
@@ -178,12 +178,16 @@ fn missing_scope(group: &LimitGroup, admission: &Admission) -> Vec<String> {
 }
 
 /// Combines the groups of an admission with the counters that a script returned.
-pub fn judge(admission: &Admission, states: &[CounterState], limit: impl Fn(&LimitGroup) -> Amount) -> Vec<Judged> {
+pub fn group_outcomes(
+    admission: &Admission,
+    states: &[CounterState],
+    limit: impl Fn(&LimitGroup) -> Amount,
+) -> Vec<GroupOutcome> {
     let pairs = admission.matched.iter().zip(states);
     pairs
         .map(|(matched, state)| {
             let group = state.group(&matched.group);
-            Judged {
+            GroupOutcome {
                 owner: Arc::clone(&admission.owners[matched.owner]),
                 window: matched.window,
                 amount: matched.amount,
@@ -196,10 +200,11 @@ pub fn judge(admission: &Admission, states: &[CounterState], limit: impl Fn(&Lim
 }
 
 /// Sorts counters: denying ones first, then the tightest.
-pub fn order(judged: &[Judged]) -> Vec<Counter> {
+pub fn by_tightness(outcomes: &[GroupOutcome]) -> Vec<Counter> {
     let mut counters: Vec<(bool, Counter)> =
-        judged.iter().map(|judged| (judged.state.over_limit, judged.counter())).collect();
-    counters.sort_by(|(lacks, one), (other_lacks, other)| other_lacks.cmp(lacks).then_with(|| one.by_tightness(other)));
+        outcomes.iter().map(|outcome| (outcome.state.over_limit, outcome.counter())).collect();
+    counters
+        .sort_by(|(denying, one), (other_lacks, other)| other_lacks.cmp(denying).then_with(|| one.by_tightness(other)));
     counters.into_iter().map(|(_, counter)| counter).collect()
 }
 
@@ -209,7 +214,7 @@ pub struct Relief<'a> {
     /// When the first hold of every full concurrent group ends.
     pub free_at_ms: Option<TimeMs>,
     /// Approval requests, if approval is the only reason.
-    pub opened: &'a [Opened],
+    pub opened: &'a [OpenedApproval],
 }
 
 impl Denied {
@@ -220,12 +225,12 @@ impl Denied {
 
 impl Decision {
     /// The decision of an allowed call.
-    pub fn allowed(judged: &[Judged], now_ms: TimeMs) -> Self {
+    pub fn allowed(outcomes: &[GroupOutcome], now_ms: TimeMs) -> Self {
         Self {
             allowed: true,
-            matched: !judged.is_empty(),
-            matched_groups: judged.iter().map(|judged| judged.group.id.clone()).collect(),
-            counters: order(judged),
+            matched: !outcomes.is_empty(),
+            matched_groups: outcomes.iter().map(|outcome| outcome.group.id.clone()).collect(),
+            counters: by_tightness(outcomes),
             counters_at_ms: now_ms,
             ..Self::default()
         }
@@ -233,16 +238,17 @@ impl Decision {
 
     /// With the groups that would have denied the call if they did not only observe.
     #[must_use]
-    pub fn observing(self, judged: &[Judged], admission: &Admission, counted: Counted) -> Self {
-        Self { observed: observed(judged, admission, counted), ..self }
+    pub fn observing(self, outcomes: &[GroupOutcome], admission: &Admission, counted: Counted) -> Self {
+        Self { observed: observed(outcomes, admission, counted), ..self }
     }
 
     /// The decision of a denied call: denied by the facts (`verdict`), or by groups whose limit is reached. `opened`
     /// are the approval requests that it opened.
-    pub fn denied(judged: &[Judged], admission: &Admission, relief: Relief<'_>, now_ms: TimeMs) -> Self {
+    pub fn denied(outcomes: &[GroupOutcome], admission: &Admission, relief: Relief<'_>, now_ms: TimeMs) -> Self {
         let refusal = admission.refusal.as_ref();
-        let approvable = |judged: &Judged| judged.group.enforcement == Enforcement::Approval && !judged.is_crowded();
-        let by_groups = match judged.iter().filter(|judged| judged.state.over_limit).all(approvable) {
+        let approvable =
+            |outcome: &GroupOutcome| outcome.group.enforcement == Enforcement::Approval && !outcome.is_scope_full();
+        let by_groups = match outcomes.iter().filter(|outcome| outcome.state.over_limit).all(approvable) {
             true => Reason::ApprovalRequired,
             false => Reason::LimitReached,
         };
@@ -252,16 +258,16 @@ impl Decision {
         match refusal.filter(|refusal| refusal.reason != Reason::LimitReached) {
             Some(refusal) => {
                 for group in &refusal.groups {
-                    let known = judged.iter().find(|judged| judged.group.id == group.id);
+                    let known = outcomes.iter().find(|outcome| outcome.group.id == group.id);
                     denied_by.push(DeniedBy {
                         missing_scope: missing_scope(group, admission),
-                        ..known.map_or_else(|| DeniedBy::of(group), Judged::denied_by)
+                        ..known.map_or_else(|| DeniedBy::of(group), GroupOutcome::denied_by)
                     });
                 }
                 lifts.push(None);
             }
             None => {
-                for lacking in judged.iter().filter(|judged| judged.state.over_limit) {
+                for lacking in outcomes.iter().filter(|outcome| outcome.state.over_limit) {
                     let request = relief.opened.iter().find(|opened| opened.group == lacking.group.id);
                     denied_by.push(DeniedBy {
                         approval: request.filter(|request| request.status != NOT_OPENED).cloned(),
@@ -280,16 +286,16 @@ impl Decision {
         let closed = admission.closed.iter();
         Self {
             allowed: false,
-            matched: !judged.is_empty() || !admission.closed.is_empty(),
-            matched_groups: judged
+            matched: !outcomes.is_empty() || !admission.closed.is_empty(),
+            matched_groups: outcomes
                 .iter()
-                .map(|judged| judged.group.id.clone())
+                .map(|outcome| outcome.group.id.clone())
                 .chain(closed.map(|closed| closed.group.id.clone()))
                 .collect(),
             reasons: vec![reason],
             denied_by,
-            observed: observed(judged, admission, Counted::Before),
-            counters: order(judged),
+            observed: observed(outcomes, admission, Counted::Before),
+            counters: by_tightness(outcomes),
             retry_after_ms: lifted_at.map(|at| (at - now_ms).max(1)),
             counters_at_ms: now_ms,
             ..Self::default()

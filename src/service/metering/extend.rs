@@ -1,9 +1,9 @@
 //! extend: more time for a reservation, a larger amount, or both.
 
 use super::admit::{asked, observed_reason, verdict};
-use super::call::{Asker, Call, CallItem};
-use super::decision::{Counted, Decision, judge};
-use super::facts::{Round, View};
+use super::call::{Call, CallItem, CounterContext};
+use super::decision::{Counted, Decision, group_outcomes};
+use super::facts::{Attempt, CallFacts};
 use super::repeat::{Present, Repetition};
 use super::settle::{ROUNDS, busy, locate};
 use crate::domain::configuration::limit_group::{LimitGroup, Limits};
@@ -11,7 +11,7 @@ use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Caller, Refusal};
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::metering::reason::Reason;
-use crate::domain::metering::reservation::{Memo, ReservationId};
+use crate::domain::metering::reservation::{RequestSnapshot, ReservationId};
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{AppId, KeyId};
@@ -37,7 +37,7 @@ pub struct Extension {
 #[derive(Clone, Copy)]
 struct ExtendContext<'a> {
     tenant: &'a Tenant,
-    view: &'a View,
+    facts: &'a CallFacts,
     known: &'a StoredReservation,
     target: Target<'a>,
 }
@@ -60,25 +60,27 @@ impl Gateway {
         }
         for _ in 0..ROUNDS {
             let known = self.known(&bucket, &id).await?;
-            let operation = Operation::new(known.memo.user.as_str(), idempotency, extension.quantity.is_some());
+            let operation = Operation::new(known.snapshot.user.as_str(), idempotency, extension.quantity.is_some());
             let measured = match extension.quantity {
                 None => None,
                 Some(more) => {
-                    let rules = self.rules(&tenant.app, &known.memo).await?;
-                    match known.memo.enlarge(&tenant.app, &rules, more) {
-                        Ok((memo, totals)) => Some(Measured { changes: known.changes, memo: Some(memo), totals }),
+                    let rules = self.rules(&tenant.app, &known.snapshot).await?;
+                    match known.snapshot.enlarge(&tenant.app, &rules, more) {
+                        Ok((snapshot, totals)) => {
+                            Some(Measured { changes: known.changes, snapshot: Some(snapshot), totals })
+                        }
                         // The counter can no longer hold the amount; but a stored answer comes first.
                         Err(_) if self.store.extended_before(&bucket, &operation).await?.is_some() => None,
                         Err(refusal) => return Err(refusal.into()),
                     }
                 }
             };
-            let tells_expiry = self.tells_expiry(tenant).await?;
-            let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
+            let reports_expiry = self.reports_expiry(tenant).await?;
+            let target = Target { bucket: &bucket, id: &id, operation: &operation, reports_expiry };
             let extended = self
-                .with_facts(tenant, &known.memo.user, async |view| {
-                    let context = ExtendContext { tenant, view, known: &known, target };
-                    self.extend_round(context, extension, measured.as_ref()).await
+                .with_facts(tenant, &known.snapshot.user, async |facts| {
+                    let context = ExtendContext { tenant, facts, known: &known, target };
+                    self.extend_attempt(context, extension, measured.as_ref()).await
                 })
                 .await?;
             match extended {
@@ -93,25 +95,25 @@ impl Gateway {
     }
 
     /// None if the reservation has changed meanwhile.
-    async fn extend_round(
+    async fn extend_attempt(
         &self,
         context: ExtendContext<'_>,
         extension: Extension,
         measured: Option<&Measured>,
-    ) -> Result<Round<Option<Decision>>, ServiceError> {
-        let ExtendContext { tenant, view, known, target } = context;
-        let admission = self.enlarged(tenant, view, known, measured).await?;
+    ) -> Result<Attempt<Option<Decision>>, ServiceError> {
+        let ExtendContext { tenant, facts, known, target } = context;
+        let admission = self.enlarged(tenant, facts, known, measured).await?;
         // More time alone is always granted, even if the user's state has changed.
         let owners = match measured {
             None => Vec::new(),
-            Some(_) => view.owners(&admission, Limits::Enforced),
+            Some(_) => facts.owners(&admission, Limits::Enforced),
         };
-        let asked = self.asked_by(view, known, &admission, target.operation)?;
+        let asked = self.asked_by(facts, known, &admission, target.operation)?;
         let args = ExtendArgs {
             target,
             ttl_ms: extension.ttl_ms.unwrap_or(0),
             measured,
-            facts: view.counting_facts(&known.memo.user, &admission),
+            facts: facts.for_counting_script(&known.snapshot.user, &admission),
             verdict: verdict(&admission),
             owners: &owners,
             asked: asked.as_ref(),
@@ -126,50 +128,50 @@ impl Gateway {
         context: ExtendContext<'_>,
         admission: &Admission,
         reply: ExtendReply,
-    ) -> Result<Round<Option<Decision>>, ServiceError> {
-        let ExtendContext { view, known, target, .. } = context;
+    ) -> Result<Attempt<Option<Decision>>, ServiceError> {
+        let ExtendContext { facts, known, target, .. } = context;
         Ok(match reply {
             ExtendReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
             ExtendReply::Missing(now_ms) => return Err(self.gone(target.id, now_ms).await),
             ExtendReply::Expired(_) => return Err(ServiceError::ReservationExpired),
             ExtendReply::NotPending { status, .. } => return Err(ServiceError::ReservationNotPending { status }),
-            ExtendReply::StaleReservation => Round::Done(None),
-            ExtendReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
-            ExtendReply::Again(ran) => Round::Again(ran),
+            ExtendReply::StaleReservation => Attempt::Done(None),
+            ExtendReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
+            ExtendReply::Again(ran) => Attempt::Again(ran),
             ExtendReply::Denied(ran, denied) => {
-                self.hear(&view.bucket, ran);
-                let judged = judge(admission, &denied.states, LimitGroup::refuses_beyond);
-                let decision = Decision::denied(&judged, admission, denied.relief(), ran.now_ms);
-                let expires_at_ms = self.expiry(&view.bucket, target.id).await?;
-                Round::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
+                self.observe_run(&facts.bucket, ran);
+                let outcomes = group_outcomes(admission, &denied.states, LimitGroup::refuses_beyond);
+                let decision = Decision::denied(&outcomes, admission, denied.relief(), ran.now_ms);
+                let expires_at_ms = self.expiry(&facts.bucket, target.id).await?;
+                Attempt::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
             }
             ExtendReply::Full => {
                 let message = "cannot be extended, since the reservation holds in the maximum number of windows; commit it and reserve again";
                 return Err(ServiceError::invalid("quantity", message));
             }
             ExtendReply::Extended { now_ms, expires_at_ms, states, .. } => {
-                self.clocks.hear(&view.bucket, now_ms);
-                let judged = judge(admission, &states, LimitGroup::refuses_beyond);
-                let mut decision = Decision::allowed(&judged, now_ms).observing(&judged, admission, Counted::After);
-                if judged.is_empty() {
+                self.clocks.observe_time(&facts.bucket, now_ms);
+                let outcomes = group_outcomes(admission, &states, LimitGroup::refuses_beyond);
+                let mut decision = Decision::allowed(&outcomes, now_ms).observing(&outcomes, admission, Counted::After);
+                if outcomes.is_empty() {
                     decision.matched_groups = known.groups.clone();
                     decision.matched = true;
                     Present { counters: decision.counters, now_ms: decision.counters_at_ms } =
                         self.counters_of(context).await?;
                 }
-                Round::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
+                Attempt::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
             }
-            ExtendReply::Before(_) if let Some(learn) = self.check_facts(view, &known.memo.user).await? => learn,
-            ExtendReply::Before(first) => Round::Done(Some(self.repeat_extend(context, *first).await?)),
+            ExtendReply::Before(_) if let Some(retry) = self.check_facts(facts, &known.snapshot.user).await? => retry,
+            ExtendReply::Before(first) => Attempt::Done(Some(self.repeat_extend(context, *first).await?)),
         })
     }
 
     async fn repeat_extend(&self, context: ExtendContext<'_>, first: ExtendReply) -> Result<Decision, ServiceError> {
-        let ExtendContext { tenant, view, known, target } = context;
-        let repetition = Repetition { tenant, view, askers: &askers_of(&tenant.app, &known.memo) };
+        let ExtendContext { tenant, facts, known, target } = context;
+        let repetition = Repetition { tenant, facts, contexts: &contexts_of(&tenant.app, &known.snapshot) };
         let (decision, expires_at_ms) = match first {
             ExtendReply::Denied(ran, denied) => {
-                let expires_at_ms = self.expiry(&view.bucket, target.id).await?;
+                let expires_at_ms = self.expiry(&facts.bucket, target.id).await?;
                 (self.repeat_denied(repetition, ran.now_ms, denied).await?, expires_at_ms)
             }
             ExtendReply::Extended { expires_at_ms, .. } => {
@@ -184,8 +186,8 @@ impl Gateway {
 
     /// The present counters of the reservation's groups, tightest first.
     async fn counters_of(&self, context: ExtendContext<'_>) -> Result<Present, ServiceError> {
-        let ExtendContext { tenant, view, known, .. } = context;
-        let repetition = Repetition { tenant, view, askers: &askers_of(&tenant.app, &known.memo) };
+        let ExtendContext { tenant, facts, known, .. } = context;
+        let repetition = Repetition { tenant, facts, contexts: &contexts_of(&tenant.app, &known.snapshot) };
         let mut present = self.present(repetition, |group| known.groups.contains(&group.id)).await?;
         present.counters.sort_by(|one, other| one.by_tightness(other));
         Ok(present)
@@ -196,27 +198,27 @@ impl Gateway {
     async fn enlarged(
         &self,
         tenant: &Tenant,
-        view: &View,
+        facts: &CallFacts,
         known: &StoredReservation,
         measured: Option<&Measured>,
     ) -> Result<Admission, ServiceError> {
-        let standing = view.effective_limits();
-        let mut admission = Admission::empty(standing, OwnerName::of_user(&known.memo.user));
+        let effective_limits = facts.effective_limits();
+        let mut admission = Admission::empty(effective_limits, OwnerName::of_user(&known.snapshot.user));
         let Some(measured) = measured else {
             return Ok(admission);
         };
-        let refused = if standing.blocked { Some(Reason::UserBlocked) } else { None };
-        let refused = refused.or(standing.plan.is_none().then_some(Reason::NoSubscription));
+        let refused = if effective_limits.blocked { Some(Reason::UserBlocked) } else { None };
+        let refused = refused.or(effective_limits.plan.is_none().then_some(Reason::NoSubscription));
         if let Some(reason) = refused {
             admission.refusal = Some(Refusal { reason, groups: Vec::new() });
             return Ok(admission);
         }
-        let reserved = self.rules(&tenant.app, &known.memo).await?;
+        let reserved = self.rules(&tenant.app, &known.snapshot).await?;
         for total in measured.totals.iter().filter(|total| total.amount > Amount::ZERO) {
-            let present = standing.groups().find(|group| group.id == total.group);
+            let present = effective_limits.groups().find(|group| group.id == total.group);
             if let Some(group) = present.or_else(|| reserved.group(&total.group)) {
                 let owner = admission.place_of(total.owner.clone());
-                admission.place(group, owner, total.amount, standing.anchor, view.now_ms)?;
+                admission.place(group, owner, total.amount, effective_limits.anchor, facts.now_ms)?;
             }
         }
         admission.matched.sort_by_key(|matched| matched.owner);
@@ -227,21 +229,21 @@ impl Gateway {
     /// The approval request that a denied extension may open.
     fn asked_by(
         &self,
-        view: &View,
+        facts: &CallFacts,
         known: &StoredReservation,
         admission: &Admission,
         operation: &Operation,
     ) -> Result<Option<ApprovalRequest>, ServiceError> {
-        let memo = &known.memo;
-        let items = memo.items.iter().map(|item| CallItem {
+        let snapshot = &known.snapshot;
+        let items = snapshot.items.iter().map(|item| CallItem {
             event: item.event.clone(),
             quantity: item.quantity,
             metadata: item.metadata.clone(),
         });
         // Only for a group that requires approval since the reserve.
-        let Some(key) = memo.key.clone().or_else(|| KeyId::parse("unknown").ok()) else { return Ok(None) };
-        let call = Call { user: memo.user.clone(), items: items.collect(), key };
-        asked(view, &call, admission, operation)
+        let Some(key) = snapshot.key.clone().or_else(|| KeyId::parse("unknown").ok()) else { return Ok(None) };
+        let call = Call { user: snapshot.user.clone(), items: items.collect(), key };
+        asked(facts, &call, admission, operation)
     }
 
     /// When the reservation ends according to its record, since another node may have extended it.
@@ -252,7 +254,7 @@ impl Gateway {
 }
 
 /// The user, once per item.
-fn askers_of<'a>(app: &'a AppId, memo: &'a Memo) -> Vec<Asker<'a>> {
-    let caller = Caller { user: &memo.user, app, key: memo.key.as_ref() };
-    memo.items.iter().map(|item| Asker { caller, metadata: &item.metadata }).collect()
+fn contexts_of<'a>(app: &'a AppId, snapshot: &'a RequestSnapshot) -> Vec<CounterContext<'a>> {
+    let caller = Caller { user: &snapshot.user, app, key: snapshot.key.as_ref() };
+    snapshot.items.iter().map(|item| CounterContext { caller, metadata: &item.metadata }).collect()
 }

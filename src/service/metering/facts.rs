@@ -21,16 +21,16 @@ use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
 use crate::store::metering::admission::{
-    Facts, Forget, NO_USER, OwnedGroup, Owner, Ran, Renew, Stale, UNKNOWN_VERSION,
+    Facts, NO_USER, OwnedGroup, Owner, OwnerExpiry, ScriptRun, Stale, UNKNOWN_VERSION, UserExpiry,
 };
 use crate::store::metering::usage::UsageReply;
 
 /// A result that depends on the present time is valid if the script runs within this time.
 pub(crate) const NOW_MS: TimeMs = 1_000;
 /// Attempts with updated facts before the call fails; each needs a change in between.
-const STALE_ROUNDS: usize = 12;
+const STALE_ATTEMPTS: usize = 12;
 /// A call removes at most this many batches of 64 expired holds.
-const RECLAIM_ROUNDS: usize = 8_192;
+const RECLAIM_ATTEMPTS: usize = 8_192;
 
 /// The expiry of owners that are not users is rounded up to a multiple of this.
 const RENEW_STEP_MS: TimeMs = 60 * 60 * 1000;
@@ -39,7 +39,7 @@ const RENEW_STEP_MS: TimeMs = 60 * 60 * 1000;
 pub(crate) const NEVER_WRITTEN: &str = "0";
 
 /// The cached facts about one user's call.
-pub struct View {
+pub struct CallFacts {
     pub app: AppId,
     pub bucket: Bucket,
     pub config: Arc<AppConfig>,
@@ -51,7 +51,7 @@ pub struct View {
 /// Users on the default plan only have calendar windows and endless ones, which begin here.
 pub(crate) const NO_ANCHOR: SubscriptionAnchor = SubscriptionAnchor { started_at_ms: 0, cycle_start_ms: None };
 
-impl View {
+impl CallFacts {
     /// The user's plan with custom limits.
     pub fn plan(&self) -> Option<&Arc<Plan>> {
         self.plan.as_ref()
@@ -75,26 +75,26 @@ impl View {
     }
 
     /// For a call that creates no state for a user without any.
-    pub fn facts(&self, validity: Validity) -> Facts<'_> {
+    pub fn for_script(&self, validity: Validity) -> Facts<'_> {
         Facts {
             sandbox: self.bucket.is_sandbox(),
             revision: self.config.revision,
             version: &self.subscribed.version,
             validity,
-            tells_expiry: self.config.wants(WebhookEvent::ReservationExpired),
+            reports_expiry: self.config.wants(WebhookEvent::ReservationExpired),
             forget: None,
         }
     }
 
     /// The owners of an admission with the amounts for their groups.
     pub fn owners(&self, admission: &Admission, limits: Limits) -> Vec<Owner> {
-        let tells_limit = self.config.wants(WebhookEvent::LimitReached);
+        let reports_limit = self.config.wants(WebhookEvent::LimitReached);
         let owners = admission.owners.iter().enumerate().map(|(place, name)| {
             let matched = || admission.matched.iter().filter(|matched| matched.owner == place);
             Owner {
                 keys: self.bucket.owner(name),
                 renew: (!name.scope().is_user()).then(|| self.renew(name, matched())),
-                groups: matched().map(|matched| OwnedGroup::of(matched, limits, tells_limit)).collect(),
+                groups: matched().map(|matched| OwnedGroup::of(matched, limits, reports_limit)).collect(),
             }
         });
         owners.collect()
@@ -102,20 +102,20 @@ impl View {
 
     /// When an owner that is not a user expires. With metadata in the scope, callers choose its name. With the user in
     /// the scope, it expires together with a user without stored state.
-    fn renew<'a>(&self, owner: &OwnerName, matched: impl Iterator<Item = &'a Matched>) -> Renew {
+    fn renew<'a>(&self, owner: &OwnerName, matched: impl Iterator<Item = &'a Matched>) -> OwnerExpiry {
         let is_free = owner.scope().is_free();
         let goes = is_free || (owner.scope().contains_user() && self.subscribed.version == NEVER_WRITTEN);
         let last = last_end(self.now_ms, matched).filter(|_| goes);
         let most = if is_free { self.config.settings.max_scope_values } else { u64::MAX };
-        Renew { at_ms: last.map(rounded_up), most }
+        OwnerExpiry { at_ms: last.map(rounded_up), most }
     }
 
     /// For a call that counts: a user without a subscription or other stored state expires after the last window.
-    pub fn counting_facts<'a>(&'a self, user: &'a UserId, admission: &Admission) -> Facts<'a> {
+    pub fn for_counting_script<'a>(&'a self, user: &'a UserId, admission: &Admission) -> Facts<'a> {
         let own = || admission.matched.iter().filter(|matched| matched.owner == 0);
         let forgettable = self.subscribed.version == NEVER_WRITTEN && own().next().is_some();
-        let forget = forgettable.then(|| Forget { user, at_ms: last_end(self.now_ms, own()) });
-        Facts { forget, ..self.facts(admission.validity) }
+        let forget = forgettable.then(|| UserExpiry { user, at_ms: last_end(self.now_ms, own()) });
+        Facts { forget, ..self.for_script(admission.validity) }
     }
 }
 
@@ -136,18 +136,18 @@ fn last_end<'a>(now_ms: TimeMs, matched: impl Iterator<Item = &'a Matched>) -> O
 }
 
 /// The cached facts about a user.
-pub(crate) struct AtHand {
+pub(crate) struct CachedFacts {
     /// The node has seen the user, so there is exactly one set of facts.
     pub is_known: bool,
-    pub views: Vec<View>,
+    pub sets: Vec<CallFacts>,
 }
 
 /// The result of one attempt.
-pub enum Round<T> {
+pub enum Attempt<T> {
     Done(T),
     Stale(Stale, TimeMs),
     /// Expired holds were removed, and more have expired.
-    Again(Ran),
+    Again(ScriptRun),
 }
 
 impl Gateway {
@@ -159,9 +159,9 @@ impl Gateway {
         &self,
         tenant: &Tenant,
         user: &UserId,
-        round: impl AsyncFn(&View) -> Result<Round<T>, ServiceError>,
+        attempt: impl AsyncFn(&CallFacts) -> Result<Attempt<T>, ServiceError>,
     ) -> Result<T, ServiceError> {
-        self.with_account(tenant, Some(user), tenant.bucket_of(user), round).await
+        self.with_account(tenant, Some(user), tenant.bucket_of(user), attempt).await
     }
 
     /// Like [`Gateway::with_facts`], for an owner that may not be a user; then no subscription is read.
@@ -172,13 +172,13 @@ impl Gateway {
         &self,
         tenant: &Tenant,
         owner: &OwnerName,
-        round: impl AsyncFn(&View) -> Result<Round<T>, ServiceError>,
+        attempt: impl AsyncFn(&CallFacts) -> Result<Attempt<T>, ServiceError>,
     ) -> Result<T, ServiceError> {
         let user = owner.user().map(UserId::parse).transpose();
         let user = user.map_err(|error| ServiceError::invalid("scope.user", error.to_string()))?;
         match &user {
-            Some(user) => self.with_facts(tenant, user, round).await,
-            None => self.with_account(tenant, None, tenant.shared_bucket()?, round).await,
+            Some(user) => self.with_facts(tenant, user, attempt).await,
+            None => self.with_account(tenant, None, tenant.shared_bucket()?, attempt).await,
         }
     }
 
@@ -187,10 +187,10 @@ impl Gateway {
         tenant: &Tenant,
         user: Option<&UserId>,
         bucket: Bucket,
-        round: impl AsyncFn(&View) -> Result<Round<T>, ServiceError>,
+        attempt: impl AsyncFn(&CallFacts) -> Result<Attempt<T>, ServiceError>,
     ) -> Result<T, ServiceError> {
         let cache_key = user.map_or_else(String::new, |user| bucket.account(user));
-        let mut view = View {
+        let mut facts = CallFacts {
             app: tenant.app.clone(),
             config: self.config(&tenant.app).await?,
             subscribed: match user {
@@ -201,40 +201,41 @@ impl Gateway {
             bucket,
             plan: None,
         };
-        view.plan = self.plan_of(&cache_key, &view.config, &view.subscribed, view.now_ms);
-        let (mut stale_rounds, mut reclaim_rounds) = (0, 0);
+        facts.plan = self.plan_of(&cache_key, &facts.config, &facts.subscribed, facts.now_ms);
+        let (mut stale_attempts, mut reclaim_attempts) = (0, 0);
         loop {
-            match round(&view).await? {
-                Round::Done(answer) => return Ok(answer),
-                Round::Again(ran) => {
-                    self.clocks.hear(&view.bucket, ran.now_ms);
+            match attempt(&facts).await? {
+                Attempt::Done(answer) => return Ok(answer),
+                Attempt::Again(ran) => {
+                    self.clocks.observe_time(&facts.bucket, ran.now_ms);
                     count_reclaimed(ran);
                     metrics::counter!("quotagate_retries_total", "cause" => "reclaim").increment(1);
-                    reclaim_rounds += 1;
+                    reclaim_attempts += 1;
                 }
-                Round::Stale(stale, now_ms) => {
-                    self.clocks.hear(&view.bucket, now_ms);
-                    view.now_ms = now_ms;
+                Attempt::Stale(stale, now_ms) => {
+                    self.clocks.observe_time(&facts.bucket, now_ms);
+                    facts.now_ms = now_ms;
                     metrics::counter!("quotagate_retries_total", "cause" => cause(&stale)).increment(1);
                     match stale {
                         Stale::Time => {}
                         Stale::User(truth) => {
-                            view.subscribed = Arc::new(truth);
-                            self.subscriptions.insert(cache_key.clone(), Arc::clone(&view.subscribed));
+                            facts.subscribed = Arc::new(truth);
+                            self.subscriptions.insert(cache_key.clone(), Arc::clone(&facts.subscribed));
                         }
                         Stale::Configuration { stamp } => {
                             Box::pin(self.catch_up(tenant, stamp)).await?;
-                            view.config = self.config(&tenant.app).await?;
+                            facts.config = self.config(&tenant.app).await?;
                         }
                         Stale::Stamp => {
-                            view.config = Box::pin(self.stamp_bucket(&tenant.app, &view.bucket, &view.config)).await?;
+                            facts.config =
+                                Box::pin(self.stamp_bucket(&tenant.app, &facts.bucket, &facts.config)).await?;
                         }
                     }
-                    view.plan = self.plan_of(&cache_key, &view.config, &view.subscribed, view.now_ms);
-                    stale_rounds += 1;
+                    facts.plan = self.plan_of(&cache_key, &facts.config, &facts.subscribed, facts.now_ms);
+                    stale_attempts += 1;
                 }
             }
-            if stale_rounds > STALE_ROUNDS || reclaim_rounds > RECLAIM_ROUNDS {
+            if stale_attempts > STALE_ATTEMPTS || reclaim_attempts > RECLAIM_ATTEMPTS {
                 return Err(ServiceError::StoreRefused("the facts of the call kept changing".to_owned()));
             }
         }
@@ -242,13 +243,13 @@ impl Gateway {
 
     /// The cached facts about a user. If the node has not seen the user, one set of facts per plan, beginning with the
     /// default plan.
-    pub(crate) fn views_at_hand(&self, tenant: &Tenant, user: &UserId, config: &Arc<AppConfig>) -> AtHand {
+    pub(crate) fn cached_facts(&self, tenant: &Tenant, user: &UserId, config: &Arc<AppConfig>) -> CachedFacts {
         let bucket = tenant.bucket_of(user);
         let cache_key = bucket.account(user);
         let now_ms = self.clocks.estimate(&bucket);
         let known = self.subscriptions.get(&cache_key);
         let subscribed = known.clone().unwrap_or_else(unknown);
-        let view = |plan: Option<Arc<Plan>>| View {
+        let facts = |plan: Option<Arc<Plan>>| CallFacts {
             app: tenant.app.clone(),
             bucket: bucket.clone(),
             config: Arc::clone(config),
@@ -257,11 +258,11 @@ impl Gateway {
             plan,
         };
         let own = self.plan_of(&cache_key, config, &subscribed, now_ms);
-        let mut views = vec![view(own)];
+        let mut sets = vec![facts(own)];
         if known.is_none() {
-            views.extend(config.sorted_plans().into_iter().map(|plan| view(Some(Arc::clone(plan)))));
+            sets.extend(config.sorted_plans().into_iter().map(|plan| facts(Some(Arc::clone(plan)))));
         }
-        AtHand { is_known: known.is_some(), views }
+        CachedFacts { is_known: known.is_some(), sets }
     }
 
     /// The plan of a user: the subscription's with custom limits, otherwise the app's default.
@@ -299,19 +300,23 @@ impl Gateway {
     ///
     /// # Errors
     /// [`ServiceError`]
-    pub(crate) async fn check_facts<T>(&self, view: &View, user: &UserId) -> Result<Option<Round<T>>, ServiceError> {
-        let owner = Owner { keys: view.bucket.user(user), renew: None, groups: Vec::new() };
-        let mut validity = Validity { from_ms: TimeMs::MIN, until_ms: view.subscribed.at(view.now_ms).1 };
-        validity.narrow(view.now_ms, view.now_ms.saturating_add(NOW_MS));
-        match self.store.usage(&view.bucket, view.facts(validity), &[owner]).await? {
-            UsageReply::Stale(stale, now_ms) => Ok(Some(Round::Stale(stale, now_ms))),
+    pub(crate) async fn check_facts<T>(
+        &self,
+        facts: &CallFacts,
+        user: &UserId,
+    ) -> Result<Option<Attempt<T>>, ServiceError> {
+        let owner = Owner { keys: facts.bucket.user(user), renew: None, groups: Vec::new() };
+        let mut validity = Validity { from_ms: TimeMs::MIN, until_ms: facts.subscribed.at(facts.now_ms).1 };
+        validity.narrow(facts.now_ms, facts.now_ms.saturating_add(NOW_MS));
+        match self.store.usage(&facts.bucket, facts.for_script(validity), &[owner]).await? {
+            UsageReply::Stale(stale, now_ms) => Ok(Some(Attempt::Stale(stale, now_ms))),
             UsageReply::Reclaim(_) | UsageReply::Usage { .. } => Ok(None),
         }
     }
 
     /// Records what a script returned besides its result.
-    pub(crate) fn hear(&self, bucket: &Bucket, ran: Ran) {
-        self.clocks.hear(bucket, ran.now_ms);
+    pub(crate) fn observe_run(&self, bucket: &Bucket, ran: ScriptRun) {
+        self.clocks.observe_time(bucket, ran.now_ms);
         count_reclaimed(ran);
     }
 }
@@ -325,7 +330,7 @@ fn nobody() -> Arc<Subscribed> {
     Arc::new(Subscribed { version: NO_USER.to_owned(), subscription: None, blocked: false })
 }
 
-fn count_reclaimed(ran: Ran) {
+fn count_reclaimed(ran: ScriptRun) {
     if ran.reclaimed > 0 {
         metrics::counter!("quotagate_reclaimed_holds_total").increment(ran.reclaimed);
     }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::call::{Asker, add_counters};
-use super::decision::{Decision, Judged};
-use super::facts::View;
+use super::call::{CounterContext, add_counters};
+use super::decision::{Decision, GroupOutcome};
+use super::facts::CallFacts;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Refusal};
@@ -20,8 +20,8 @@ use crate::store::metering::admission::{Denied, OwnedGroup};
 #[derive(Clone, Copy)]
 pub(super) struct Repetition<'a> {
     pub tenant: &'a Tenant,
-    pub view: &'a View,
-    pub askers: &'a [Asker<'a>],
+    pub facts: &'a CallFacts,
+    pub contexts: &'a [CounterContext<'a>],
 }
 
 /// Counters with the time at which they were read.
@@ -37,9 +37,9 @@ impl Gateway {
         repetition: Repetition<'_>,
         wanted: impl Fn(&LimitGroup) -> bool,
     ) -> Result<Present, ServiceError> {
-        let mut present = Present { counters: Vec::new(), now_ms: repetition.view.now_ms };
-        for asker in repetition.askers {
-            let usage = self.usage(repetition.tenant, *asker, &wanted).await?;
+        let mut present = Present { counters: Vec::new(), now_ms: repetition.facts.now_ms };
+        for context in repetition.contexts {
+            let usage = self.usage(repetition.tenant, *context, &wanted).await?;
             present.now_ms = usage.now_ms;
             add_counters(&mut present.counters, usage.counters);
         }
@@ -53,23 +53,23 @@ impl Gateway {
         at_ms: TimeMs,
         denied: Denied,
     ) -> Result<Decision, ServiceError> {
-        let Repetition { view, askers, .. } = repetition;
+        let Repetition { facts, contexts, .. } = repetition;
         let wanted = |group: &LimitGroup| denied.groups.iter().any(|owned| owned.id == group.id);
         let Present { mut counters, now_ms } = self.present(repetition, wanted).await?;
-        let judged = judge_again(view, askers, &denied.groups, &denied.states);
+        let outcomes = outcomes_again(facts, contexts, &denied.groups, &denied.states);
         let verdict = Reason::parse(&denied.verdict);
         let refusal = verdict.map(|reason| Refusal { reason, groups: Vec::new() });
         // The reason is that of the first answer, even if groups are gone or have another enforcement now. Approval
         // requests were opened exactly if approval was the only reason.
         let by_groups = if denied.opened.is_empty() { Reason::LimitReached } else { Reason::ApprovalRequired };
         let reasons = vec![verdict.unwrap_or(by_groups)];
-        let user = askers.first().map(|asker| OwnerName::of_user(asker.caller.user));
+        let user = contexts.first().map(|context| OwnerName::of_user(context.caller.user));
         let user = user.ok_or_else(|| ServiceError::Internal("a call of nobody".to_owned()))?;
-        let admission = Admission { refusal, ..Admission::empty(view.effective_limits(), user) };
-        let decision = Decision::denied(&judged, &admission, denied.relief(), at_ms);
+        let admission = Admission { refusal, ..Admission::empty(facts.effective_limits(), user) };
+        let decision = Decision::denied(&outcomes, &admission, denied.relief(), at_ms);
         let retry_after_ms = decision.retry_after_ms.map(|wait| at_ms + wait - now_ms).filter(|wait| *wait > 0);
         let refused = |counter: &Counter| {
-            judged.iter().any(|judged| judged.state.over_limit && judged.group.id == counter.group.id)
+            outcomes.iter().any(|outcome| outcome.state.over_limit && outcome.group.id == counter.group.id)
         };
         counters.sort_by(|one, other| refused(other).cmp(&refused(one)).then_with(|| one.by_tightness(other)));
         Ok(Decision { reasons, retry_after_ms, counters, counters_at_ms: now_ms, replayed: true, ..decision })
@@ -77,18 +77,19 @@ impl Gateway {
 }
 
 /// The groups of a stored answer with their decision at that time; groups that no longer exist are left out.
-pub(super) fn judge_again(
-    view: &View,
-    askers: &[Asker<'_>],
+pub(super) fn outcomes_again(
+    facts: &CallFacts,
+    contexts: &[CounterContext<'_>],
     groups: &[OwnedGroup],
     states: &[CounterState],
-) -> Vec<Judged> {
+) -> Vec<GroupOutcome> {
     let pairs = groups.iter().zip(states);
     pairs
         .filter_map(|(owned, state)| {
-            let group = view.effective_limits().groups().find(|group| group.id == owned.id)?;
-            let owner = askers.iter().find_map(|asker| group.scope.owner(asker.caller.subject(asker.metadata)))?;
-            Some(Judged {
+            let group = facts.effective_limits().groups().find(|group| group.id == owned.id)?;
+            let owner =
+                contexts.iter().find_map(|context| group.scope.owner(context.caller.subject(context.metadata)))?;
+            Some(GroupOutcome {
                 group: state.group(group),
                 owner: Arc::new(owner),
                 window: owned.window,

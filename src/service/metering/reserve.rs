@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::admit::{Prepared, asked, observed_reason, verdict};
-use super::call::{Call, CallContext, askers};
-use super::decision::{Counted, Decision, Retry, judge};
-use super::facts::{Round, View};
+use super::call::{Call, CallContext, contexts};
+use super::decision::{Counted, Decision, Retry, group_outcomes};
+use super::facts::{Attempt, CallFacts};
 use super::repeat::{Present, Repetition};
 use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::configuration::policy::retry_of;
@@ -13,22 +13,22 @@ use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Purpose};
 use crate::domain::metering::counter::{Counter, CounterState};
 use crate::domain::metering::idempotency::Idempotency;
-use crate::domain::metering::reservation::{Memo, ReservationId};
+use crate::domain::metering::reservation::{RequestSnapshot, ReservationId};
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::Amount;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
-use crate::store::metering::memo::memo_text;
 use crate::store::metering::operation::Operation;
 use crate::store::metering::record::{PackedReservation, StoredReservation};
+use crate::store::metering::request_snapshot::snapshot_text;
 use crate::store::metering::reserve::{ReserveArgs, ReserveReply};
 
 /// The texts that are stored with a hold.
 #[derive(Clone, Copy)]
 struct RequestTexts<'a> {
-    about: &'a str,
-    memo: &'a str,
+    call_label: &'a str,
+    snapshot: &'a str,
 }
 
 impl Gateway {
@@ -50,8 +50,8 @@ impl Gateway {
         {
             return Ok(decision);
         }
-        let decided = self.with_facts(tenant, &call.user, async |view| {
-            self.reserve_round(CallContext { tenant, view, call, operation: &operation }, ttl_ms).await
+        let decided = self.with_facts(tenant, &call.user, async |facts| {
+            self.reserve_attempt(CallContext { tenant, facts, call, operation: &operation }, ttl_ms).await
         });
         match decided.await {
             Err(ServiceError::StoreUnavailable(what)) => {
@@ -62,40 +62,49 @@ impl Gateway {
         }
     }
 
-    async fn reserve_round(&self, context: CallContext<'_>, ttl_ms: TimeMs) -> Result<Round<Decision>, ServiceError> {
-        let CallContext { view, call, operation, .. } = context;
-        let admission = match self.admission(view, call, Purpose::Ask).await {
+    async fn reserve_attempt(
+        &self,
+        context: CallContext<'_>,
+        ttl_ms: TimeMs,
+    ) -> Result<Attempt<Decision>, ServiceError> {
+        let CallContext { facts, call, operation, .. } = context;
+        let admission = match self.admission(facts, call, Purpose::Ask).await {
             Ok(Prepared::Admitted(admission)) => admission,
             Ok(Prepared::Stale(stale)) => return Ok(stale),
             Err(refusal) => {
                 // A stored answer is returned, whatever the configuration is now.
-                let first = self.store.reserved_before(&view.bucket, operation).await?.ok_or(refusal)?;
-                let admission = Admission::empty(view.effective_limits(), OwnerName::of_user(&call.user));
+                let first = self.store.reserved_before(&facts.bucket, operation).await?.ok_or(refusal)?;
+                let admission = Admission::empty(facts.effective_limits(), OwnerName::of_user(&call.user));
                 return self.reserve_answer(context, &admission, None, first).await;
             }
         };
         let requests = call.requests();
-        let memo = memo_text(&Memo::new(call.caller(view), view.effective_limits(), view.has_own_rules(), &requests))?;
-        let about = call.about();
-        let owners = view.owners(&admission, Limits::Enforced);
-        let asked = asked(view, call, &admission, operation)?;
+        let snapshot = snapshot_text(&RequestSnapshot::new(
+            call.caller(facts),
+            facts.effective_limits(),
+            facts.has_own_rules(),
+            &requests,
+        ))?;
+        let call_label = call.call_label();
+        let owners = facts.owners(&admission, Limits::Enforced);
+        let asked = asked(facts, call, &admission, operation)?;
         let args = ReserveArgs {
-            bucket: &view.bucket,
+            bucket: &facts.bucket,
             operation,
-            facts: view.counting_facts(&call.user, &admission),
+            facts: facts.for_counting_script(&call.user, &admission),
             verdict: verdict(&admission),
             ttl_ms,
-            about: &about,
-            memo: &memo,
+            call_label: &call_label,
+            snapshot: &snapshot,
             owners: &owners,
             asked: asked.as_ref(),
             observed: observed_reason(&admission),
         };
         let reply = self.store.reserve(args).await?;
-        let request = RequestTexts { about: &about, memo: &memo };
-        let round = self.reserve_answer(context, &admission, Some(request), reply).await?;
-        Ok(match round {
-            Round::Done(decision) => Round::Done(Decision { retry: retry(view, call, &decision), ..decision }),
+        let request = RequestTexts { call_label: &call_label, snapshot: &snapshot };
+        let attempt = self.reserve_answer(context, &admission, Some(request), reply).await?;
+        Ok(match attempt {
+            Attempt::Done(decision) => Attempt::Done(Decision { retry: retry(facts, call, &decision), ..decision }),
             other => other,
         })
     }
@@ -106,62 +115,63 @@ impl Gateway {
         admission: &Admission,
         request: Option<RequestTexts<'_>>,
         reply: ReserveReply,
-    ) -> Result<Round<Decision>, ServiceError> {
-        let CallContext { view, call, operation, .. } = context;
+    ) -> Result<Attempt<Decision>, ServiceError> {
+        let CallContext { facts, call, operation, .. } = context;
         Ok(match reply {
             // Only a stored answer can be that of a degraded call.
             ReserveReply::Reused | ReserveReply::Degraded(..) => return Err(ServiceError::IdempotencyKeyReused),
-            ReserveReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
-            ReserveReply::Again(ran) => Round::Again(ran),
+            ReserveReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
+            ReserveReply::Again(ran) => Attempt::Again(ran),
             ReserveReply::Unmetered(ran) => {
-                self.hear(&view.bucket, ran);
+                self.observe_run(&facts.bucket, ran);
                 // Groups that were left out only observe, and their scopes are full.
                 let full = CounterState { observed: true, ..CounterState::default() };
-                let left_out = judge(admission, &vec![full; admission.matched.len()], LimitGroup::refuses_beyond);
-                Round::Done(Decision::allowed(&[], ran.now_ms).observing(&left_out, admission, Counted::Before))
+                let left_out =
+                    group_outcomes(admission, &vec![full; admission.matched.len()], LimitGroup::refuses_beyond);
+                Attempt::Done(Decision::allowed(&[], ran.now_ms).observing(&left_out, admission, Counted::Before))
             }
             ReserveReply::Denied(ran, denied) => {
-                self.hear(&view.bucket, ran);
-                let judged = judge(admission, &denied.states, LimitGroup::refuses_beyond);
-                Round::Done(Decision::denied(&judged, admission, denied.relief(), ran.now_ms))
+                self.observe_run(&facts.bucket, ran);
+                let outcomes = group_outcomes(admission, &denied.states, LimitGroup::refuses_beyond);
+                Attempt::Done(Decision::denied(&outcomes, admission, denied.relief(), ran.now_ms))
             }
             ReserveReply::Held { ran, expires_at_ms, states } => {
-                self.hear(&view.bucket, ran);
+                self.observe_run(&facts.bucket, ran);
                 let id = ReservationId {
                     name: operation.name.clone(),
                     created_at_ms: ran.now_ms,
-                    bucket: view.bucket.number(),
+                    bucket: facts.bucket.number(),
                 };
-                let judged = judge(admission, &states, LimitGroup::refuses_beyond);
-                let decision = Decision::allowed(&judged, ran.now_ms).observing(&judged, admission, Counted::After);
-                if let Some(RequestTexts { about, memo }) = request {
+                let outcomes = group_outcomes(admission, &states, LimitGroup::refuses_beyond);
+                let decision = Decision::allowed(&outcomes, ran.now_ms).observing(&outcomes, admission, Counted::After);
+                if let Some(RequestTexts { call_label, snapshot }) = request {
                     let groups = &decision.matched_groups;
-                    let known = PackedReservation::fresh(ran.now_ms, expires_at_ms, about, memo, groups);
-                    self.reservations.insert(view.bucket.operation(&id.name), Arc::new(known));
+                    let known = PackedReservation::fresh(ran.now_ms, expires_at_ms, call_label, snapshot, groups);
+                    self.reservations.insert(facts.bucket.operation(&id.name), Arc::new(known));
                 }
-                Round::Done(Decision { reservation: Some((id, expires_at_ms)), ..decision })
+                Attempt::Done(Decision { reservation: Some((id, expires_at_ms)), ..decision })
             }
             ReserveReply::HeldBefore(_) | ReserveReply::Before(_)
-                if let Some(learn) = self.check_facts(view, &call.user).await? =>
+                if let Some(retry) = self.check_facts(facts, &call.user).await? =>
             {
-                learn
+                retry
             }
-            ReserveReply::HeldBefore(found) => Round::Done(self.repeat_held(context, &found).await?),
-            ReserveReply::Before(first) => Round::Done(self.repeat(context, *first).await?),
+            ReserveReply::HeldBefore(found) => Attempt::Done(self.repeat_held(context, &found).await?),
+            ReserveReply::Before(first) => Attempt::Done(self.repeat(context, *first).await?),
         })
     }
 
     /// The stored decision of an allowed reserve, with the present counters.
     async fn repeat_held(&self, context: CallContext<'_>, found: &StoredReservation) -> Result<Decision, ServiceError> {
-        let CallContext { tenant, view, call, operation } = context;
-        let repetition = Repetition { tenant, view, askers: &askers(view, call) };
+        let CallContext { tenant, facts, call, operation } = context;
+        let repetition = Repetition { tenant, facts, contexts: &contexts(facts, call) };
         let Present { mut counters, now_ms } =
             self.present(repetition, |group| found.groups.contains(&group.id)).await?;
         counters.sort_by(|one, other| one.by_tightness(other));
         let id = ReservationId {
             name: operation.name.clone(),
             created_at_ms: found.created_at_ms,
-            bucket: view.bucket.number(),
+            bucket: facts.bucket.number(),
         };
         Ok(Decision {
             allowed: true,
@@ -177,10 +187,10 @@ impl Gateway {
 
     /// The stored answer of a reserve that held nothing.
     async fn repeat(&self, context: CallContext<'_>, first: ReserveReply) -> Result<Decision, ServiceError> {
-        let CallContext { tenant, view, call, .. } = context;
+        let CallContext { tenant, facts, call, .. } = context;
         match first {
             ReserveReply::Denied(ran, denied) => {
-                let repetition = Repetition { tenant, view, askers: &askers(view, call) };
+                let repetition = Repetition { tenant, facts, contexts: &contexts(facts, call) };
                 self.repeat_denied(repetition, ran.now_ms, denied).await
             }
             ReserveReply::Degraded(_, groups) => Ok(Decision {
@@ -199,8 +209,8 @@ impl Gateway {
 }
 
 /// How the client may retry.
-fn retry(view: &View, call: &Call, decision: &Decision) -> Option<Retry> {
-    let policies = || view.config.policies.iter();
+fn retry(facts: &CallFacts, call: &Call, decision: &Decision) -> Option<Retry> {
+    let policies = || facts.config.policies.iter();
     let strictest =
         call.items.iter().filter_map(|item| retry_of(policies().map(Arc::as_ref), item.event.as_str(), &item.metadata));
     let id = strictest.min_by_key(|policy| policy.body.retry.as_ref().map(|retry| retry.max_attempts))?.id.clone();

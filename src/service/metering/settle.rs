@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::accounts::subscription::Subscribed;
-use crate::domain::metering::counter::{Counter, CounterState, Passed};
+use crate::domain::metering::counter::{Counter, CounterState, CrossedThreshold};
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::metering::reservation::{Actual, ReservationId};
-use crate::domain::reporting::ledger::{Outcome, Told, ToldActual};
+use crate::domain::reporting::ledger::{EntryDetails, Outcome};
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::ids::{KeyId, UserId};
 use crate::domain::webhooks::webhook::WebhookEvent;
@@ -49,14 +49,14 @@ pub struct Settlement {
     pub late: bool,
     pub replayed: bool,
     pub counters: Vec<Counter>,
-    pub passed: Vec<Passed>,
+    pub crossed: Vec<CrossedThreshold>,
     pub now_ms: TimeMs,
 }
 
 /// The options of a commit.
 #[derive(Clone, Debug)]
 pub struct Commit {
-    /// One per item of the reservation; empty to charge what is held.
+    /// One per item of the reservation; empty to charge the held amounts.
     pub actual: Vec<Actual>,
     /// False for a draw.
     pub is_final: bool,
@@ -66,8 +66,8 @@ pub struct Commit {
 }
 
 impl Commit {
-    fn told(&self) -> Told {
-        Told { actual: told(&self.actual), outcome: self.outcome, ..Told::default() }
+    fn details(&self) -> EntryDetails {
+        EntryDetails { actual: self.actual.clone(), outcome: self.outcome, ..EntryDetails::default() }
     }
 }
 
@@ -76,11 +76,6 @@ impl Commit {
 pub struct Release {
     pub reason: Option<String>,
     pub error_code: Option<String>,
-}
-
-fn told(actual: &[Actual]) -> Vec<ToldActual> {
-    let told = |actual: &Actual| ToldActual { quantity: actual.quantity, metadata: actual.metadata.clone() };
-    actual.iter().map(told).collect()
 }
 
 impl Gateway {
@@ -106,28 +101,28 @@ impl Gateway {
         if draws && commit.outcome.is_some() {
             return Err(ServiceError::invalid("outcome", "can only be set in the final commit or later"));
         }
-        let told = commit.told();
+        let details = commit.details();
         for _ in 0..ROUNDS {
             // Only figures and a client's key need more than the ID.
             let known = match commit.actual.is_empty() && idempotency.is_none() {
                 true => None,
                 false => Some(self.known(&bucket, &id).await?),
             };
-            let scope = known.as_ref().map_or("", |known| known.memo.user.as_str());
+            let scope = known.as_ref().map_or("", |known| known.snapshot.user.as_str());
             let operation = Operation::new(scope, idempotency, draws);
-            let tells_expiry = self.tells_expiry(tenant).await?;
-            let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
+            let reports_expiry = self.reports_expiry(tenant).await?;
+            let target = Target { bucket: &bucket, id: &id, operation: &operation, reports_expiry };
             let measured = match &known {
                 Some(known) if !commit.actual.is_empty() => Some(self.measure(tenant, known, commit).await?),
                 _ => None,
             };
-            match self.store.commit(target, commit.is_final, commit.reject_late, measured.as_ref(), &told).await? {
+            match self.store.commit(target, commit.is_final, commit.reject_late, measured.as_ref(), &details).await? {
                 SettleReply::StaleReservation => self.forget(&bucket, &id),
                 reply => {
                     let drew = matches!(&reply, SettleReply::Settled(_, settled) if !settled.replayed);
                     match (known, measured) {
-                        (Some(known), Some(Measured { memo: Some(memo), changes, .. })) if drew => {
-                            let after = StoredReservation { memo, changes: changes + 1, ..known };
+                        (Some(known), Some(Measured { snapshot: Some(snapshot), changes, .. })) if drew => {
+                            let after = StoredReservation { snapshot, changes: changes + 1, ..known };
                             let packed = PackedReservation::of(&after)?;
                             self.reservations.insert(bucket.operation(&id.name), Arc::new(packed));
                         }
@@ -154,10 +149,11 @@ impl Gateway {
     ) -> Result<Settlement, ServiceError> {
         let (bucket, id) = locate(tenant, id)?;
         let operation = self.settling(&bucket, &id, idempotency).await?;
-        let tells_expiry = self.tells_expiry(tenant).await?;
-        let told = Told { reason: release.reason, error_code: release.error_code, ..Told::default() };
-        let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
-        let reply = self.store.release(target, &told, None).await?;
+        let reports_expiry = self.reports_expiry(tenant).await?;
+        let details =
+            EntryDetails { reason: release.reason, error_code: release.error_code, ..EntryDetails::default() };
+        let target = Target { bucket: &bucket, id: &id, operation: &operation, reports_expiry };
+        let reply = self.store.release(target, &details, None).await?;
         self.settlement(tenant, &bucket, id, reply).await
     }
 
@@ -170,7 +166,7 @@ impl Gateway {
     ) -> Result<Operation, ServiceError> {
         Ok(match idempotency {
             None => Operation::new("", None, false),
-            Some(_) => Operation::new(self.known(bucket, id).await?.memo.user.as_str(), idempotency, false),
+            Some(_) => Operation::new(self.known(bucket, id).await?.snapshot.user.as_str(), idempotency, false),
         })
     }
 
@@ -189,22 +185,23 @@ impl Gateway {
     ) -> Result<Settlement, ServiceError> {
         let (bucket, id) = locate(tenant, id)?;
         let known = self.known(&bucket, &id).await?;
-        let user = &known.memo.user;
+        let user = &known.snapshot.user;
         let held = HeldBefore {
             reservation_id: id.to_string(),
-            event: known.memo.event().map(ToString::to_string),
+            event: known.snapshot.event().map(ToString::to_string),
             created_at: rfc3339(known.created_at_ms),
         };
-        let trail = Trail {
+        let audit_entry = AuditEntry {
             action: "reservation.release".to_owned(),
             before: Some(json(&held)?),
-            ..Trail::of_user(user, reason.as_deref(), by)
+            ..AuditEntry::of_user(user, reason.as_deref(), by)
         };
         let operation = Operation::new(user.as_str(), idempotency, false);
-        let tells_expiry = self.tells_expiry(tenant).await?;
-        let told = Told { reason: Some(reason.unwrap_or_else(|| BY_HAND.to_owned())), ..Told::default() };
-        let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
-        let reply = self.store.release(target, &told, Some(&trail)).await?;
+        let reports_expiry = self.reports_expiry(tenant).await?;
+        let details =
+            EntryDetails { reason: Some(reason.unwrap_or_else(|| BY_HAND.to_owned())), ..EntryDetails::default() };
+        let target = Target { bucket: &bucket, id: &id, operation: &operation, reports_expiry };
+        let reply = self.store.release(target, &details, Some(&audit_entry)).await?;
         self.forget(&bucket, &id);
         self.settlement(tenant, &bucket, id, reply).await
     }
@@ -228,7 +225,7 @@ impl Gateway {
             OutcomeReply::Missing(now_ms) => Err(self.gone(&id, now_ms).await),
             OutcomeReply::Expired(_) => Err(ServiceError::ReservationExpired),
             OutcomeReply::NotPending { status, .. } => Err(ServiceError::ReservationNotPending { status }),
-            OutcomeReply::Told { replayed, .. } => Ok(replayed),
+            OutcomeReply::Recorded { replayed, .. } => Ok(replayed),
         }
     }
 
@@ -246,14 +243,14 @@ impl Gateway {
     ) -> Result<Settlement, ServiceError> {
         let (bucket, id) = locate(tenant, id)?;
         let known = self.known(&bucket, &id).await?;
-        if known.memo.user.as_str() != user {
+        if known.snapshot.user.as_str() != user {
             return Err(unknown_reservation());
         }
-        let rules = self.rules(&tenant.app, &known.memo).await?;
-        let (amounts, whole) = known.memo.refund(&tenant.app, &rules, actual)?;
-        let target = Target { bucket: &bucket, id: &id, operation, tells_expiry: self.tells_expiry(tenant).await? };
-        let told = Told { actual: told(std::slice::from_ref(actual)), ..Told::default() };
-        let reply = self.store.refund(target, &amounts, &whole, &told).await?;
+        let rules = self.rules(&tenant.app, &known.snapshot).await?;
+        let (amounts, whole) = known.snapshot.refund(&tenant.app, &rules, actual)?;
+        let target = Target { bucket: &bucket, id: &id, operation, reports_expiry: self.reports_expiry(tenant).await? };
+        let details = EntryDetails { actual: vec![actual.clone()], ..EntryDetails::default() };
+        let reply = self.store.refund(target, &amounts, &whole, &details).await?;
         self.settlement(tenant, &bucket, id, reply).await
     }
 
@@ -264,14 +261,14 @@ impl Gateway {
         known: &StoredReservation,
         commit: &Commit,
     ) -> Result<Measured, ServiceError> {
-        let memo = &known.memo;
-        let rules = self.rules(&tenant.app, memo).await?;
-        if commit.is_final && !memo.is_drawn() {
-            let totals = memo.settle(&tenant.app, &rules, &commit.actual)?;
-            return Ok(Measured { changes: known.changes, memo: None, totals });
+        let snapshot = &known.snapshot;
+        let rules = self.rules(&tenant.app, snapshot).await?;
+        if commit.is_final && !snapshot.is_drawn() {
+            let totals = snapshot.settle(&tenant.app, &rules, &commit.actual)?;
+            return Ok(Measured { changes: known.changes, snapshot: None, totals });
         }
-        let (memo, totals) = memo.draw(&tenant.app, &rules, &commit.actual)?;
-        Ok(Measured { changes: known.changes, memo: Some(memo), totals })
+        let (snapshot, totals) = snapshot.draw(&tenant.app, &rules, &commit.actual)?;
+        Ok(Measured { changes: known.changes, snapshot: Some(snapshot), totals })
     }
 
     /// The user's state at that version, or at a later one.
@@ -298,7 +295,7 @@ impl Gateway {
         id: &ReservationId,
     ) -> Result<StoredReservation, ServiceError> {
         let key = bucket.operation(&id.name);
-        if let Some(known) = self.at_hand(&key, id).and_then(|packed| packed.unpack()) {
+        if let Some(known) = self.cached_reservation(&key, id).and_then(|packed| packed.unpack()) {
             return Ok(known);
         }
         match self.read_record(key, bucket, id).await? {
@@ -314,15 +311,15 @@ impl Gateway {
     pub async fn user_of_reservation(&self, tenant: &Tenant, id: &str) -> Result<Option<UserId>, ServiceError> {
         let Ok((bucket, id)) = locate(tenant, id) else { return Ok(None) };
         let key = bucket.operation(&id.name);
-        if let Some(user) = self.at_hand(&key, &id).and_then(|packed| packed.user()) {
+        if let Some(user) = self.cached_reservation(&key, &id).and_then(|packed| packed.user()) {
             return Ok(Some(user));
         }
         let Some(found) = self.read_record(key, &bucket, &id).await? else { return Ok(None) };
-        Ok(Some(found.memo.user))
+        Ok(Some(found.snapshot.user))
     }
 
     /// The cached reservation. A record of another time has the same name if its idempotency key was reused.
-    fn at_hand(&self, key: &str, id: &ReservationId) -> Option<Arc<PackedReservation>> {
+    fn cached_reservation(&self, key: &str, id: &ReservationId) -> Option<Arc<PackedReservation>> {
         self.reservations.get(key).filter(|known| known.created_at_ms == id.created_at_ms)
     }
 
@@ -341,7 +338,7 @@ impl Gateway {
         Ok(found)
     }
 
-    pub(in crate::service) async fn tells_expiry(&self, tenant: &Tenant) -> Result<bool, ServiceError> {
+    pub(in crate::service) async fn reports_expiry(&self, tenant: &Tenant) -> Result<bool, ServiceError> {
         Ok(self.config(&tenant.app).await?.wants(WebhookEvent::ReservationExpired))
     }
 
@@ -374,10 +371,10 @@ impl Gateway {
             SettleReply::StaleReservation => Err(busy()),
             SettleReply::Overflow => Err(ServiceError::invalid("quantity", "would exceed what a counter can hold")),
             SettleReply::Settled(now_ms, settled) => {
-                self.clocks.hear(bucket, now_ms);
+                self.clocks.observe_time(bucket, now_ms);
                 let counters = self.counters(tenant, bucket, &settled, now_ms).await?;
-                let Settled { status, late, replayed, memo, passed, .. } = *settled;
-                Ok(Settlement { id, user: memo.user, status, late, replayed, counters, passed, now_ms })
+                let Settled { status, late, replayed, snapshot, crossed, .. } = *settled;
+                Ok(Settlement { id, user: snapshot.user, status, late, replayed, counters, crossed, now_ms })
             }
         }
     }
@@ -391,14 +388,14 @@ impl Gateway {
         settled: &Settled,
         now_ms: TimeMs,
     ) -> Result<Vec<Counter>, ServiceError> {
-        let memo = &settled.memo;
+        let snapshot = &settled.snapshot;
         let config = self.config(&tenant.app).await?;
-        let reserved = self.rules(&tenant.app, memo).await?;
+        let reserved = self.rules(&tenant.app, snapshot).await?;
         // The version is the user's only if the first owner is the user.
         let of_user = settled.accounts.first().is_some_and(|account| account.owner.scope().is_user());
         let version = if of_user { settled.user_version.as_str() } else { UNKNOWN_VERSION };
-        let subscribed = self.subscribed_at(bucket, &memo.user, version).await?;
-        let present = self.plan_of(&bucket.account(&memo.user), &config, &subscribed, now_ms);
+        let subscribed = self.subscribed_at(bucket, &snapshot.user, version).await?;
+        let present = self.plan_of(&bucket.account(&snapshot.user), &config, &subscribed, now_ms);
         let counter = |account: &Account| {
             let of_plan = present.as_ref().and_then(|plan| plan.group(&account.group));
             let of_policy = || config.policies.iter().find_map(|policy| policy.group(&account.group));

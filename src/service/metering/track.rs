@@ -4,16 +4,16 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::admit::{Prepared, asked, observed_reason, verdict};
-use super::call::{Call, CallContext, CallItem, askers};
-use super::decision::{Counted, Decision, Judged, Observed, judge, observed, order};
-use super::facts::Round;
-use super::repeat::{Repetition, judge_again};
+use super::call::{Call, CallContext, CallItem, contexts};
+use super::decision::{Counted, Decision, GroupOutcome, Observed, by_tightness, group_outcomes, observed};
+use super::facts::Attempt;
+use super::repeat::{Repetition, outcomes_again};
 use crate::domain::configuration::limit_group::{Enforcement, LimitGroup, Limits};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Purpose};
-use crate::domain::metering::counter::{Counter, CounterState, Passed};
+use crate::domain::metering::counter::{Counter, CounterState, CrossedThreshold};
 use crate::domain::metering::idempotency::Idempotency;
-use crate::domain::metering::reservation::{Actual, Memo, OperationName};
+use crate::domain::metering::reservation::{Actual, OperationName, RequestSnapshot};
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{GroupId, UserId};
@@ -41,7 +41,7 @@ pub struct Tracked {
     pub match_status: MatchStatus,
     pub matched_groups: Vec<GroupId>,
     pub counters: Vec<Counter>,
-    pub passed: Vec<Passed>,
+    pub crossed: Vec<CrossedThreshold>,
     /// With `enforce`: groups that would have denied the call if they did not only observe.
     pub observed: Vec<Observed>,
     pub now_ms: TimeMs,
@@ -81,22 +81,26 @@ impl Gateway {
             }
             None => (call.clone(), if enforce { Purpose::Ask } else { Purpose::Tell }),
         };
-        self.with_facts(tenant, &call.user, async |view| {
-            self.track_round(CallContext { tenant, view, call: &call, operation: &operation }, purpose).await
+        self.with_facts(tenant, &call.user, async |facts| {
+            self.track_attempt(CallContext { tenant, facts, call: &call, operation: &operation }, purpose).await
         })
         .await
     }
 
-    async fn track_round(&self, context: CallContext<'_>, purpose: Purpose) -> Result<Round<Tracked>, ServiceError> {
-        let CallContext { view, call, operation, .. } = context;
-        let mut admission = match self.admission(view, call, purpose).await {
+    async fn track_attempt(
+        &self,
+        context: CallContext<'_>,
+        purpose: Purpose,
+    ) -> Result<Attempt<Tracked>, ServiceError> {
+        let CallContext { facts, call, operation, .. } = context;
+        let mut admission = match self.admission(facts, call, purpose).await {
             Ok(Prepared::Admitted(admission)) => admission,
             Ok(Prepared::Stale(stale)) => return Ok(stale),
             Err(refusal) => {
                 // A stored answer is returned, whatever the configuration is now.
-                return match self.store.tracked_before(&view.bucket, operation).await? {
+                return match self.store.tracked_before(&facts.bucket, operation).await? {
                     Some(TrackReply::Before(first)) => {
-                        self.repeat_track(context, purpose, *first).await.map(Round::Done)
+                        self.repeat_track(context, purpose, *first).await.map(Attempt::Done)
                     }
                     Some(_) => Err(ServiceError::IdempotencyKeyReused),
                     None => Err(refusal),
@@ -108,54 +112,54 @@ impl Gateway {
         let enforce = purpose == Purpose::Ask;
         let limits = if enforce { Limits::Enforced } else { Limits::Ignored };
         let limit = |group: &LimitGroup| limits.of(group);
-        let owners = view.owners(&admission, limits);
-        let asked = if enforce { asked(view, call, &admission, operation)? } else { None };
-        let memo = Memo::new(call.caller(view), view.effective_limits(), false, &call.requests());
+        let owners = facts.owners(&admission, limits);
+        let asked = if enforce { asked(facts, call, &admission, operation)? } else { None };
+        let snapshot = RequestSnapshot::new(call.caller(facts), facts.effective_limits(), false, &call.requests());
         let args = TrackArgs {
-            bucket: &view.bucket,
+            bucket: &facts.bucket,
             operation,
-            facts: view.counting_facts(&call.user, &admission),
+            facts: facts.for_counting_script(&call.user, &admission),
             verdict: if enforce { verdict(&admission) } else { "" },
             enforce,
             refund: purpose == Purpose::GiveBack,
-            about: &call.about(),
-            memo: &memo,
-            told: &told(&admission),
+            call_label: &call.call_label(),
+            snapshot: &snapshot,
+            match_facts: &match_facts(&admission),
             owners: &owners,
             asked: asked.as_ref(),
             observed: if enforce { observed_reason(&admission) } else { "" },
         };
         let reply = self.store.track(args).await?;
         Ok(match reply {
-            TrackReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
-            TrackReply::Again(ran) => Round::Again(ran),
+            TrackReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
+            TrackReply::Again(ran) => Attempt::Again(ran),
             TrackReply::Reused | TrackReply::Held(_) | TrackReply::Unmetered(_) => {
                 return Err(ServiceError::IdempotencyKeyReused);
             }
             TrackReply::Denied(ran, denied) if enforce => {
-                self.hear(&view.bucket, ran);
-                let judged = judge(&admission, &denied.states, limit);
+                self.observe_run(&facts.bucket, ran);
+                let outcomes = group_outcomes(&admission, &denied.states, limit);
                 return Err(ServiceError::Denied(Box::new(Decision::denied(
-                    &judged,
+                    &outcomes,
                     &admission,
                     denied.relief(),
                     ran.now_ms,
                 ))));
             }
             TrackReply::Denied(..) => return Err(overflow()),
-            TrackReply::Tracked { ran, passed, crowded, states, .. } => {
-                self.hear(&view.bucket, ran);
-                if crowded > 0 {
-                    metrics::counter!("quotagate_crowded_scopes_total", "call" => "track").increment(crowded);
+            TrackReply::Tracked { ran, crossed, full_scopes, states, .. } => {
+                self.observe_run(&facts.bucket, ran);
+                if full_scopes > 0 {
+                    metrics::counter!("quotagate_crowded_scopes_total", "call" => "track").increment(full_scopes);
                 }
-                let judged = judge(&admission, &states, limit);
-                let status = match_status(&admission, &judged);
-                let observed = observed(&judged, &admission, Counted::After);
-                Round::Done(Tracked { passed, observed, ..tracked(operation, &judged, status, ran.now_ms) })
+                let outcomes = group_outcomes(&admission, &states, limit);
+                let status = match_status(&admission, &outcomes);
+                let observed = observed(&outcomes, &admission, Counted::After);
+                Attempt::Done(Tracked { crossed, observed, ..tracked(operation, &outcomes, status, ran.now_ms) })
             }
-            TrackReply::Before(first) => match self.check_facts(view, &call.user).await? {
-                Some(learn) => learn,
-                None => Round::Done(self.repeat_track(context, purpose, *first).await?),
+            TrackReply::Before(first) => match self.check_facts(facts, &call.user).await? {
+                Some(retry) => retry,
+                None => Attempt::Done(self.repeat_track(context, purpose, *first).await?),
             },
         })
     }
@@ -166,21 +170,21 @@ impl Gateway {
         purpose: Purpose,
         first: TrackReply,
     ) -> Result<Tracked, ServiceError> {
-        let CallContext { tenant, view, call, operation } = context;
+        let CallContext { tenant, facts, call, operation } = context;
         match first {
             TrackReply::Denied(..) if purpose != Purpose::Ask => Err(overflow()),
             TrackReply::Denied(ran, denied) => {
-                let repetition = Repetition { tenant, view, askers: &askers(view, call) };
+                let repetition = Repetition { tenant, facts, contexts: &contexts(facts, call) };
                 let decision = self.repeat_denied(repetition, ran.now_ms, denied).await?;
                 Err(ServiceError::Denied(Box::new(decision)))
             }
-            TrackReply::Tracked { ran, passed, states, told, groups, .. } => {
-                let judged = judge_again(view, &askers(view, call), &groups, &states);
-                let admission = Admission::empty(view.effective_limits(), OwnerName::of_user(&call.user));
-                let first = first_status(&told, &groups, &states);
-                let status = first.unwrap_or_else(|| match_status(&admission, &judged));
-                let observed = observed(&judged, &admission, Counted::After);
-                Ok(Tracked { replayed: true, passed, observed, ..tracked(operation, &judged, status, ran.now_ms) })
+            TrackReply::Tracked { ran, crossed, states, match_facts, groups, .. } => {
+                let outcomes = outcomes_again(facts, &contexts(facts, call), &groups, &states);
+                let admission = Admission::empty(facts.effective_limits(), OwnerName::of_user(&call.user));
+                let first = first_status(&match_facts, &groups, &states);
+                let status = first.unwrap_or_else(|| match_status(&admission, &outcomes));
+                let observed = observed(&outcomes, &admission, Counted::After);
+                Ok(Tracked { replayed: true, crossed, observed, ..tracked(operation, &outcomes, status, ran.now_ms) })
             }
             _ => Err(ServiceError::IdempotencyKeyReused),
         }
@@ -203,7 +207,7 @@ impl Gateway {
             match_status: MatchStatus::Matched,
             matched_groups: refunded.counters.iter().map(|counter| counter.group.id.clone()).collect(),
             counters: refunded.counters,
-            passed: refunded.passed,
+            crossed: refunded.crossed,
             observed: Vec::new(),
             now_ms: refunded.now_ms,
             replayed: refunded.replayed,
@@ -211,13 +215,13 @@ impl Gateway {
     }
 }
 
-fn tracked(operation: &Operation, judged: &[Judged], match_status: MatchStatus, now_ms: TimeMs) -> Tracked {
+fn tracked(operation: &Operation, outcomes: &[GroupOutcome], match_status: MatchStatus, now_ms: TimeMs) -> Tracked {
     Tracked {
         event_id: event_id(operation, now_ms),
         match_status,
-        matched_groups: judged.iter().map(|judged| judged.group.id.clone()).collect(),
-        counters: order(judged),
-        passed: Vec::new(),
+        matched_groups: outcomes.iter().map(|outcome| outcome.group.id.clone()).collect(),
+        counters: by_tightness(outcomes),
+        crossed: Vec::new(),
         observed: Vec::new(),
         now_ms,
         replayed: false,
@@ -238,14 +242,15 @@ pub(in crate::service) fn tracked_id(name: &OperationName, at_ms: TimeMs) -> Str
     format!("evt_{}{at_ms:011x}", name.as_str())
 }
 
-fn match_status(admission: &Admission, judged: &[Judged]) -> MatchStatus {
-    let over =
-        |judged: &Judged| judged.group.enforcement == Enforcement::Hard && judged.counter().overage() > Amount::ZERO;
+fn match_status(admission: &Admission, outcomes: &[GroupOutcome]) -> MatchStatus {
+    let over = |outcome: &GroupOutcome| {
+        outcome.group.enforcement == Enforcement::Hard && outcome.counter().overage() > Amount::ZERO
+    };
     if !admission.subscribed {
         MatchStatus::NoSubscription
-    } else if judged.is_empty() {
+    } else if outcomes.is_empty() {
         MatchStatus::Unmatched
-    } else if judged.iter().any(over) {
+    } else if outcomes.iter().any(over) {
         MatchStatus::OverLimit
     } else {
         MatchStatus::Matched
@@ -254,15 +259,15 @@ fn match_status(admission: &Admission, judged: &[Judged]) -> MatchStatus {
 
 /// What a repetition needs to return the same match status: whether the user had a plan (0|1), and which groups were
 /// hard.
-fn told(admission: &Admission) -> String {
+fn match_facts(admission: &Admission) -> String {
     let hard = admission.matched.iter().filter(|matched| matched.group.enforcement == Enforcement::Hard);
     let hard: Vec<&str> = hard.map(|matched| matched.group.id.as_str()).collect();
     format!("{} {}", u8::from(admission.subscribed), hard.join(","))
 }
 
 /// The match status of the first answer; None if the stored answer does not have it.
-fn first_status(told: &str, groups: &[OwnedGroup], states: &[CounterState]) -> Option<MatchStatus> {
-    let (subscribed, hard) = told.split_once(' ')?;
+fn first_status(match_facts: &str, groups: &[OwnedGroup], states: &[CounterState]) -> Option<MatchStatus> {
+    let (subscribed, hard) = match_facts.split_once(' ')?;
     let over = |(group, state): (&OwnedGroup, &CounterState)| {
         let is_hard = hard.split(',').any(|id| id == group.id.as_str());
         is_hard && group.quota.is_some_and(|quota| state.used > quota.saturating_add(state.granted))

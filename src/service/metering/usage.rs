@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::call::Asker;
-use super::facts::{Round, View};
+use super::call::CounterContext;
+use super::facts::{Attempt, CallFacts};
 use crate::domain::accounts::subscription::Subscription;
 use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::configuration::scope::OwnerName;
@@ -17,7 +17,7 @@ use crate::domain::webhooks::webhook::WebhookEvent;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::{BucketCursor, Tenant};
-use crate::store::metering::admission::{Facts, NO_USER, Owner, Ran};
+use crate::store::metering::admission::{Facts, NO_USER, Owner, ScriptRun};
 use crate::store::metering::usage::UsageReply;
 
 /// A user's counters at one instant.
@@ -45,19 +45,19 @@ impl Gateway {
     pub async fn usage(
         &self,
         tenant: &Tenant,
-        asker: Asker<'_>,
+        context: CounterContext<'_>,
         wanted: impl Fn(&LimitGroup) -> bool,
     ) -> Result<Usage, ServiceError> {
-        let Asker { caller, metadata } = asker;
-        self.with_facts(tenant, caller.user, async |view| {
-            let admission = overview(view.effective_limits(), caller, metadata, view.now_ms, &wanted);
-            let owners = view.owners(&admission, Limits::Enforced);
-            Ok(match self.store.usage(&view.bucket, view.facts(admission.validity), &owners).await? {
-                UsageReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
-                UsageReply::Reclaim(now_ms) => self.reclaim_round(view, &owners, now_ms).await?,
+        let CounterContext { caller, metadata } = context;
+        self.with_facts(tenant, caller.user, async |facts| {
+            let admission = overview(facts.effective_limits(), caller, metadata, facts.now_ms, &wanted);
+            let owners = facts.owners(&admission, Limits::Enforced);
+            Ok(match self.store.usage(&facts.bucket, facts.for_script(admission.validity), &owners).await? {
+                UsageReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
+                UsageReply::Reclaim(now_ms) => self.reclaim_attempt(facts, &owners, now_ms).await?,
                 UsageReply::Usage { now_ms, states, .. } => {
-                    self.clocks.hear(&view.bucket, now_ms);
-                    Round::Done(answer(view, &admission, &states, now_ms))
+                    self.clocks.observe_time(&facts.bucket, now_ms);
+                    Attempt::Done(answer(facts, &admission, &states, now_ms))
                 }
             })
         })
@@ -117,18 +117,18 @@ impl Gateway {
         owner: &OwnerName,
         group: &Arc<LimitGroup>,
     ) -> Result<Option<Counter>, ServiceError> {
-        self.with_owner(tenant, owner, async |view| {
-            let standing = view.effective_limits();
-            let group = standing.groups().find(|known| known.id == group.id).unwrap_or(group);
-            let mut admission = Admission::empty(standing, owner.clone());
-            admission.place(group, 0, Amount::ZERO, standing.anchor, view.now_ms)?;
-            let owners = view.owners(&admission, Limits::Enforced);
-            let facts = Facts { version: NO_USER, ..view.facts(admission.validity) };
-            Ok(match self.store.usage(&view.bucket, facts, &owners).await? {
-                UsageReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
-                UsageReply::Reclaim(now_ms) => self.reclaim_round(view, &owners, now_ms).await?,
+        self.with_owner(tenant, owner, async |facts| {
+            let effective_limits = facts.effective_limits();
+            let group = effective_limits.groups().find(|known| known.id == group.id).unwrap_or(group);
+            let mut admission = Admission::empty(effective_limits, owner.clone());
+            admission.place(group, 0, Amount::ZERO, effective_limits.anchor, facts.now_ms)?;
+            let owners = facts.owners(&admission, Limits::Enforced);
+            let checked = Facts { version: NO_USER, ..facts.for_script(admission.validity) };
+            Ok(match self.store.usage(&facts.bucket, checked, &owners).await? {
+                UsageReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
+                UsageReply::Reclaim(now_ms) => self.reclaim_attempt(facts, &owners, now_ms).await?,
                 UsageReply::Usage { now_ms, states, .. } => {
-                    Round::Done(answer(view, &admission, &states, now_ms).counters.pop())
+                    Attempt::Done(answer(facts, &admission, &states, now_ms).counters.pop())
                 }
             })
         })
@@ -136,22 +136,22 @@ impl Gateway {
     }
 
     /// Removes a batch of expired holds of each owner before a read.
-    pub(crate) async fn reclaim_round<T>(
+    pub(crate) async fn reclaim_attempt<T>(
         &self,
-        view: &View,
+        facts: &CallFacts,
         owners: &[Owner],
         now_ms: TimeMs,
-    ) -> Result<Round<T>, ServiceError> {
-        let tells_expiry = view.config.wants(WebhookEvent::ReservationExpired);
+    ) -> Result<Attempt<T>, ServiceError> {
+        let reports_expiry = facts.config.wants(WebhookEvent::ReservationExpired);
         let mut reclaimed = 0;
         for owner in owners {
-            reclaimed += self.store.reclaim(&view.bucket, &owner.keys, tells_expiry).await?.0;
+            reclaimed += self.store.reclaim(&facts.bucket, &owner.keys, reports_expiry).await?.0;
         }
-        Ok(Round::Again(Ran { now_ms, reclaimed }))
+        Ok(Attempt::Again(ScriptRun { now_ms, reclaimed }))
     }
 }
 
-fn answer(view: &View, admission: &Admission, states: &[CounterState], now_ms: TimeMs) -> Usage {
+fn answer(facts: &CallFacts, admission: &Admission, states: &[CounterState], now_ms: TimeMs) -> Usage {
     let mut counters: Vec<Counter> = admission
         .matched
         .iter()
@@ -168,12 +168,12 @@ fn answer(view: &View, admission: &Admission, states: &[CounterState], now_ms: T
         })
         .collect();
     counters.extend(admission.closed_counters());
-    let standing = view.effective_limits();
-    let plan = standing.plan;
-    let period = plan.and_then(|plan| match plan.period.as_ref()?.locate(now_ms, standing.anchor) {
+    let effective_limits = facts.effective_limits();
+    let plan = effective_limits.plan;
+    let period = plan.and_then(|plan| match plan.period.as_ref()?.locate(now_ms, effective_limits.anchor) {
         Located::Inside { window, .. } => Some(window),
         Located::Outside { .. } => None,
     });
-    let subscription = view.subscribed.at(now_ms).0;
+    let subscription = facts.subscribed.at(now_ms).0;
     Usage { plan: plan.map(|plan| plan.id.clone()), subscription: subscription.cloned(), period, counters, now_ms }
 }

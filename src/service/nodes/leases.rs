@@ -89,7 +89,7 @@ impl Leases {
             parts.map(|(part, _)| part).collect::<Vec<u8>>()
         };
         let (mut own, free_now) = (of(Some(node.as_str())), of(None));
-        let share = usize::from(PARTS).div_ceil(self.gateway.nodes_heard.load(Ordering::Relaxed).max(1));
+        let share = usize::from(PARTS).div_ceil(self.gateway.active_nodes.load(Ordering::Relaxed).max(1));
         // Releases one at a time, for nodes with fewer.
         if own.len() > share
             && let Some(part) = own.pop()

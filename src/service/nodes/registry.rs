@@ -49,7 +49,7 @@ fn age_ms(about: &NodeAbout, now: TimeMs) -> TimeMs {
 
 impl Gateway {
     /// Writes heartbeats of this node until it is dropped. If Redis is unavailable, they follow later.
-    pub async fn tell_of_itself(&self, host: String, address: String, pulse: Pulse) {
+    pub async fn register_itself(&self, host: String, address: String, pulse: Pulse) {
         let mut about = NodeAbout {
             id: self.node.clone(),
             host,
@@ -60,7 +60,7 @@ impl Gateway {
         };
         loop {
             pulse.beat().await;
-            if let Err(error) = self.tell_node(&mut about).await {
+            if let Err(error) = self.store_node(&mut about).await {
                 tracing::debug!(?error, "cannot write this node's heartbeat; retrying");
             }
             tokio::time::sleep(TELL).await;
@@ -75,22 +75,22 @@ impl Gateway {
         Ok(self.store.forget_node(&self.node).await?)
     }
 
-    async fn tell_node(&self, about: &mut NodeAbout) -> Result<(), ServiceError> {
+    async fn store_node(&self, about: &mut NodeAbout) -> Result<(), ServiceError> {
         let now = self.redis_now_ms().await?;
         about.seen_at = rfc3339(now);
         if about.started_at.is_empty() {
             about.started_at.clone_from(&about.seen_at);
         }
-        self.store.tell_node(&about.id, &json(about)?).await?;
-        let mut heard = 0;
+        self.store.store_node(&about.id, &json(about)?).await?;
+        let mut active = 0;
         for (id, text) in self.store.nodes().await? {
             let known: Option<NodeAbout> = serde_json::from_str(&text).ok();
-            heard += usize::from(known.as_ref().is_some_and(|known| age_ms(known, now) <= SILENT_MS));
+            active += usize::from(known.as_ref().is_some_and(|known| age_ms(known, now) <= SILENT_MS));
             if known.is_none_or(|known| age_ms(&known, now) > FORGOTTEN_MS) {
                 self.store.forget_node(&id).await?;
             }
         }
-        self.nodes_heard.store(heard, Ordering::Relaxed);
+        self.active_nodes.store(active, Ordering::Relaxed);
         Ok(())
     }
 
@@ -104,8 +104,8 @@ impl Gateway {
     /// [`ServiceError`]
     pub async fn nodes(&self) -> Result<Vec<NodeView>, ServiceError> {
         let now = self.redis_now_ms().await?;
-        let told = self.store.nodes().await?.into_values();
-        let known = told.filter_map(|text| serde_json::from_str::<NodeAbout>(&text).ok());
+        let stored = self.store.nodes().await?.into_values();
+        let known = stored.filter_map(|text| serde_json::from_str::<NodeAbout>(&text).ok());
         let mut nodes: Vec<NodeView> = known
             .filter(|about| age_ms(about, now) <= FORGOTTEN_MS)
             .map(|about| NodeView { silent: age_ms(&about, now) > SILENT_MS, about })

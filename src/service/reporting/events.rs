@@ -153,7 +153,7 @@ impl Gateway {
         config: Arc<AppConfig>,
         entry: &Entry,
     ) -> Result<Arc<AppConfig>, ServiceError> {
-        match EventView::is_told_by(entry, &config) {
+        match EventView::is_described_by(entry, &config) {
             true => Ok(config),
             false => self.load_config(app).await,
         }

@@ -7,7 +7,7 @@ use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::configuration::plan::Plan;
 use crate::domain::metering::admission::{Caller, EffectiveLimits, Purpose, Request, prepare};
 use crate::domain::metering::counter::Counter;
-use crate::domain::metering::explain::{Traced, trace};
+use crate::domain::metering::explain::{ExplainedGroup, trace};
 use crate::domain::metering::reason::Reason;
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::Amount;
@@ -16,8 +16,8 @@ use crate::domain::values::ids::{KeyId, UserId};
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::metering::call::CallItem;
-use crate::service::metering::decision::{Counted, Decision, Judged, Relief, judge};
-use crate::service::metering::facts::{NEVER_WRITTEN, Round, View};
+use crate::service::metering::decision::{Counted, Decision, GroupOutcome, Relief, group_outcomes};
+use crate::service::metering::facts::{Attempt, CallFacts, NEVER_WRITTEN};
 use crate::service::tenant::Tenant;
 use crate::store::accounts::users::LiveGrant;
 use crate::store::metering::usage::UsageReply;
@@ -60,7 +60,7 @@ pub enum Verdict {
 /// A group with its counter, if it counts the call.
 #[derive(Clone, Debug)]
 pub struct Explained {
-    pub traced: Traced,
+    pub traced: ExplainedGroup,
     pub counter: Option<Counter>,
     /// The limit of the counter: quota plus grants minus blocked amounts; None without a limit.
     pub limit: Option<Amount>,
@@ -83,34 +83,38 @@ impl Gateway {
     /// [`ServiceError`]
     pub async fn explain(&self, tenant: &Tenant, question: &Question) -> Result<Explanation, ServiceError> {
         question.item.check()?;
-        self.with_facts(tenant, &question.user, async |view| self.explain_round(view, question).await).await
+        self.with_facts(tenant, &question.user, async |facts| self.explain_attempt(facts, question).await).await
     }
 
-    async fn explain_round(&self, view: &View, question: &Question) -> Result<Round<Explanation>, ServiceError> {
+    async fn explain_attempt(
+        &self,
+        facts: &CallFacts,
+        question: &Question,
+    ) -> Result<Attempt<Explanation>, ServiceError> {
         let Question { user, item, key } = question;
         let request = Request { event: &item.event, quantity: item.quantity.0, metadata: &item.metadata };
-        let caller = Caller { user, app: &view.app, key: key.as_ref() };
-        let standing = view.effective_limits();
+        let caller = Caller { user, app: &facts.app, key: key.as_ref() };
+        let effective_limits = facts.effective_limits();
         // The counters of a blocked user are shown too.
-        let open = EffectiveLimits { blocked: false, ..standing };
-        let (traced, counting) = trace(open, caller, request, view.now_ms);
-        let owners = view.owners(&counting, Limits::Enforced);
+        let open = EffectiveLimits { blocked: false, ..effective_limits };
+        let (traced, counting) = trace(open, caller, request, facts.now_ms);
+        let owners = facts.owners(&counting, Limits::Enforced);
         let (now_ms, states, free_at_ms) =
-            match self.store.usage(&view.bucket, view.facts(counting.validity), &owners).await? {
-                UsageReply::Stale(stale, now_ms) => return Ok(Round::Stale(stale, now_ms)),
-                UsageReply::Reclaim(now_ms) => return self.reclaim_round(view, &owners, now_ms).await,
+            match self.store.usage(&facts.bucket, facts.for_script(counting.validity), &owners).await? {
+                UsageReply::Stale(stale, now_ms) => return Ok(Attempt::Stale(stale, now_ms)),
+                UsageReply::Reclaim(now_ms) => return self.reclaim_attempt(facts, &owners, now_ms).await,
                 UsageReply::Usage { now_ms, states, free_at_ms } => (now_ms, states, free_at_ms),
             };
-        self.clocks.hear(&view.bucket, now_ms);
-        let judged = judge(&counting, &states, LimitGroup::refuses_beyond);
-        let verdict = match prepare(standing, caller, &[request], view.now_ms, Purpose::Ask) {
+        self.clocks.observe_time(&facts.bucket, now_ms);
+        let outcomes = group_outcomes(&counting, &states, LimitGroup::refuses_beyond);
+        let verdict = match prepare(effective_limits, caller, &[request], facts.now_ms, Purpose::Ask) {
             Err(fault) => Verdict::Invalid(fault),
             Ok(admission) => {
                 // Calls that are denied before groups are checked match no group.
                 let early = |reason| matches!(reason, Reason::UserBlocked | Reason::NoSubscription);
                 let asked =
-                    if admission.refusal.as_ref().is_some_and(|it| early(it.reason)) { &[][..] } else { &judged };
-                let denied = admission.refusal.is_some() || asked.iter().any(|judged| judged.state.over_limit);
+                    if admission.refusal.as_ref().is_some_and(|it| early(it.reason)) { &[][..] } else { &outcomes };
+                let denied = admission.refusal.is_some() || asked.iter().any(|outcome| outcome.state.over_limit);
                 Verdict::Decided(Box::new(match denied {
                     true => Decision::denied(asked, &admission, Relief { free_at_ms, opened: &[] }, now_ms),
                     false => Decision::allowed(asked, now_ms).observing(asked, &admission, Counted::Before),
@@ -119,17 +123,17 @@ impl Gateway {
         };
         let mut groups = Vec::new();
         for traced in traced {
-            groups.push(self.explained(view, traced, &judged, now_ms).await?);
+            groups.push(self.explained(facts, traced, &outcomes, now_ms).await?);
         }
-        let subscription = view.subscribed.at(view.now_ms).0.cloned();
-        let known = view.subscribed.version != NEVER_WRITTEN
-            || self.store.read_users(&view.bucket, std::slice::from_ref(user)).await?.iter().any(Option::is_some);
-        Ok(Round::Done(Explanation {
+        let subscription = facts.subscribed.at(facts.now_ms).0.cloned();
+        let known = facts.subscribed.version != NEVER_WRITTEN
+            || self.store.read_users(&facts.bucket, std::slice::from_ref(user)).await?.iter().any(Option::is_some);
+        Ok(Attempt::Done(Explanation {
             known,
-            is_default_plan: subscription.is_none() && view.plan().is_some(),
+            is_default_plan: subscription.is_none() && facts.plan().is_some(),
             subscription,
-            blocked: standing.blocked,
-            plan: view.plan().cloned(),
+            blocked: effective_limits.blocked,
+            plan: facts.plan().cloned(),
             verdict,
             groups,
             now_ms,
@@ -138,12 +142,12 @@ impl Gateway {
 
     async fn explained(
         &self,
-        view: &View,
-        traced: Traced,
-        judged: &[Judged],
+        facts: &CallFacts,
+        traced: ExplainedGroup,
+        outcomes: &[GroupOutcome],
         now_ms: TimeMs,
     ) -> Result<Explained, ServiceError> {
-        let Some(own) = judged.iter().find(|judged| judged.group.id == traced.group.id) else {
+        let Some(own) = outcomes.iter().find(|outcome| outcome.group.id == traced.group.id) else {
             let observed = traced.group.observes() && traced.would_refuse();
             return Ok(Explained {
                 traced,
@@ -156,7 +160,7 @@ impl Gateway {
         };
         let grants = match own.state.granted {
             Amount::ZERO => Vec::new(),
-            _ => self.store.stored_owner(&view.bucket, &own.owner).await?.grants_to(&traced.group.id, now_ms),
+            _ => self.store.stored_owner(&facts.bucket, &own.owner).await?.grants_to(&traced.group.id, now_ms),
         };
         let limit = own.counter().allowance().map(|allowance| allowance.saturating_sub(own.state.blocked));
         let observed = own.state.observed || (own.group.observes() && traced.would_refuse());

@@ -1,7 +1,7 @@
 //! How the groups of a draft treat a call: a rule tester without users or counters.
 
 use crate::domain::metering::admission::{Caller, EffectiveLimits, Request};
-use crate::domain::metering::explain::{Traced, trace};
+use crate::domain::metering::explain::{ExplainedGroup, trace};
 use crate::domain::time::period::SubscriptionAnchor;
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::ids::{KeyId, UserId};
@@ -22,7 +22,7 @@ impl Gateway {
         tenant: &Tenant,
         draft: &Draft,
         item: &CallItem,
-    ) -> Result<Vec<Traced>, ServiceError> {
+    ) -> Result<Vec<ExplainedGroup>, ServiceError> {
         item.check()?;
         let config = draft.applied(&self.present_config(&tenant.app).await?, tenant.placement)?;
         let internal = |error: crate::domain::values::ids::NameError| ServiceError::Internal(error.to_string());
@@ -32,7 +32,7 @@ impl Gateway {
             Draft::Plan { id, .. } => (config.plan(id).cloned(), config.policies.clone()),
             Draft::Policy { id, .. } => (None, config.policy(id).cloned().into_iter().collect()),
         };
-        let standing = EffectiveLimits {
+        let effective_limits = EffectiveLimits {
             plan: plan.as_deref(),
             policies: &policies,
             anchor: SubscriptionAnchor { started_at_ms: now, cycle_start_ms: None },
@@ -41,6 +41,6 @@ impl Gateway {
         };
         let caller = Caller { user: &user, app: &tenant.app, key: Some(&key) };
         let request = Request { event: &item.event, quantity: item.quantity.0, metadata: &item.metadata };
-        Ok(trace(standing, caller, request, now).0)
+        Ok(trace(effective_limits, caller, request, now).0)
     }
 }

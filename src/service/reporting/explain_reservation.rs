@@ -1,8 +1,8 @@
 //! Explains a reservation from its record and its ledger entries.
 
 use crate::domain::metering::admission::{Caller, EffectiveLimits, Request};
-use crate::domain::metering::explain::{Traced, trace};
-use crate::domain::metering::reservation::{GRACE_MS, Item, LONGEST_LIFE_MS, Memo, ReservationId, Rules};
+use crate::domain::metering::explain::{ExplainedGroup, trace};
+use crate::domain::metering::reservation::{GRACE_MS, Item, LONGEST_LIFE_MS, RequestSnapshot, ReservationId, Rules};
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::ledger::{Entry, EntryKind, Outcome, StoredEntry};
 use crate::domain::time::window::{TimeMs, Window};
@@ -35,9 +35,9 @@ pub struct ExplainedReservation {
     /// The first event, if the request is not known.
     pub event: Option<EventName>,
     /// The request, with the plan and policies in effect. None if neither the record nor an entry has it.
-    pub memo: Option<Memo>,
+    pub snapshot: Option<RequestSnapshot>,
     /// Per item of the request, how each group of those versions treats it; empty if a version is no longer stored.
-    pub items: Vec<(Item, Vec<Traced>)>,
+    pub items: Vec<(Item, Vec<ExplainedGroup>)>,
     /// With the present window if the entry belongs to it.
     pub accounts: Vec<(ReservedEntry, Option<Window>)>,
     /// Oldest first.
@@ -69,34 +69,37 @@ impl Gateway {
             state.as_ref().map_or(id.created_at_ms + LONGEST_LIFE_MS, |it| it.stored.expires_at_ms) + GRACE_MS;
         let (entries, search_cut) = self.entries_of(&bucket, &id, until_ms).await?;
         let last = entries.last().map(|stored| &stored.entry);
-        let told = |entry: &Entry| status_of(entry.kind);
-        let status = match (&state, entries.iter().rev().find_map(|stored| told(&stored.entry))) {
+        let by_kind = |entry: &Entry| status_of(entry.kind);
+        let status = match (&state, entries.iter().rev().find_map(|stored| by_kind(&stored.entry))) {
             (Some(state), _) => status(state, now_ms),
             (None, Some(status)) => status,
             (None, None) => return Err(self.gone(&id, now_ms).await),
         };
-        let of_ledger = || entries.iter().rev().find_map(|stored| stored.entry.memo.clone());
-        let memo = state.as_ref().map(|state| state.stored.memo.clone()).or_else(of_ledger);
+        let of_ledger = || entries.iter().rev().find_map(|stored| stored.entry.snapshot.clone());
+        let snapshot = state.as_ref().map(|state| state.stored.snapshot.clone()).or_else(of_ledger);
         let key = state.as_ref().and_then(|state| state.key.clone()).or_else(|| last.and_then(|it| it.key.clone()));
-        let items = match &memo {
-            Some(memo) => self.traced(tenant, memo, key.as_ref()).await?,
+        let items = match &snapshot {
+            Some(snapshot) => self.traced(tenant, snapshot, key.as_ref()).await?,
             None => Vec::new(),
         };
         let mut accounts = Vec::new();
         for entry in state.iter().flat_map(|state| &state.entries) {
             let stored = self.store.stored_owner(&bucket, &entry.owner).await?;
-            accounts.push((entry.clone(), stored.window_of(&entry.group, &entry.serial)));
+            accounts.push((entry.clone(), stored.window_of(&entry.group, &entry.window_seq)));
         }
-        let outcome = || entries.iter().rev().find_map(|stored| stored.entry.told.outcome);
+        let outcome = || entries.iter().rev().find_map(|stored| stored.entry.details.outcome);
         Ok(ExplainedReservation {
             status,
             late: entries.iter().any(|stored| stored.entry.late) || state.as_ref().is_some_and(|state| state.late),
             outcome: state.as_ref().and_then(|state| state.outcome).or_else(outcome),
             expires_at_ms: state.as_ref().map(|state| state.stored.expires_at_ms),
-            user: memo.as_ref().map(|memo| memo.user.clone()).or_else(|| last.and_then(|entry| entry.user.clone())),
-            event: memo.as_ref().and_then(Memo::event).or_else(|| last?.event.as_ref()).cloned(),
+            user: snapshot
+                .as_ref()
+                .map(|snapshot| snapshot.user.clone())
+                .or_else(|| last.and_then(|entry| entry.user.clone())),
+            event: snapshot.as_ref().and_then(RequestSnapshot::event).or_else(|| last?.event.as_ref()).cloned(),
             key,
-            memo,
+            snapshot,
             items,
             accounts,
             entries,
@@ -109,27 +112,27 @@ impl Gateway {
     async fn traced(
         &self,
         tenant: &Tenant,
-        memo: &Memo,
+        snapshot: &RequestSnapshot,
         key: Option<&KeyId>,
-    ) -> Result<Vec<(Item, Vec<Traced>)>, ServiceError> {
-        let rules = match self.rules(&tenant.app, memo).await {
+    ) -> Result<Vec<(Item, Vec<ExplainedGroup>)>, ServiceError> {
+        let rules = match self.rules(&tenant.app, snapshot).await {
             Ok(rules) => rules,
             // A version that is no longer stored cannot be explained.
             Err(ServiceError::Internal(_)) => Rules { plan: None, policies: Vec::new() },
             Err(other) => return Err(other),
         };
-        let standing = EffectiveLimits {
+        let effective_limits = EffectiveLimits {
             plan: rules.plan.as_deref(),
             policies: &rules.policies,
             anchor: NO_ANCHOR,
             until_ms: TimeMs::MAX,
             blocked: false,
         };
-        let caller = Caller { user: &memo.user, app: &tenant.app, key: memo.key.as_ref().or(key) };
-        let traced = memo.items.iter().map(|item| {
+        let caller = Caller { user: &snapshot.user, app: &tenant.app, key: snapshot.key.as_ref().or(key) };
+        let traced = snapshot.items.iter().map(|item| {
             let request = Request { event: &item.event, quantity: item.quantity.0, metadata: &item.metadata };
             // The windows do not matter here.
-            (item.clone(), trace(standing, caller, request, 0).0)
+            (item.clone(), trace(effective_limits, caller, request, 0).0)
         });
         Ok(traced.collect())
     }

@@ -10,10 +10,10 @@ use crate::domain::values::ids::GroupId;
 use crate::service::configuration::app_config::{AppConfig, GroupKind};
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::metering::call::Asker;
+use crate::service::metering::call::CounterContext;
 use crate::service::metering::usage::Usage;
 use crate::service::tenant::Tenant;
-use crate::store::accounts::users::{ClosedWindow, Stored, StoredCounter};
+use crate::store::accounts::users::{ClosedWindow, StoredCounter, StoredOwner};
 use crate::store::keys::Bucket;
 
 /// One window of one counter.
@@ -24,7 +24,7 @@ pub struct PastWindow {
     pub unit: Unit,
     pub owner: OwnerName,
     /// Sequence number among the counter's windows.
-    pub serial: String,
+    pub window_seq: String,
     pub window: Window,
     pub used: Amount,
     /// The quota now, or at the last call in the window; None counts without limit.
@@ -50,9 +50,9 @@ impl PastWindow {
 }
 
 /// The data of one owner.
-struct Found {
+struct OwnerWindows {
     owner: OwnerName,
-    stored: Stored,
+    stored: StoredOwner,
     closed: Vec<ClosedWindow>,
     /// Windows, by group and sequence number, whose holds may still be charged; None if there are too many.
     reachable: Option<HashSet<(GroupId, String)>>,
@@ -68,12 +68,12 @@ impl Gateway {
     pub async fn history(
         &self,
         tenant: &Tenant,
-        asker: Asker<'_>,
+        context: CounterContext<'_>,
         wanted: impl Fn(&GroupId, &GroupKind) -> bool,
     ) -> Result<Vec<PastWindow>, ServiceError> {
-        let usage = self.usage(tenant, asker, |_| true).await?;
+        let usage = self.usage(tenant, context, |_| true).await?;
         let config = self.config(&tenant.app).await?;
-        let Asker { caller, metadata } = asker;
+        let CounterContext { caller, metadata } = context;
         let subject = Subject { user: Some(caller.user), app: caller.app, key: caller.key, metadata };
         let kinds = config.groups.iter().filter(|(group, kind)| wanted(group, kind));
         let scopes: HashSet<&Scope> = kinds.map(|(_, kind)| &kind.scope).collect();
@@ -87,7 +87,7 @@ impl Gateway {
             windows.extend(found.windows(&config, &usage));
         }
         windows.retain(|window| config.groups.get(&window.group).is_some_and(|kind| wanted(&window.group, kind)));
-        let number = |window: &PastWindow| window.serial.parse::<u64>().unwrap_or(0);
+        let number = |window: &PastWindow| window.window_seq.parse::<u64>().unwrap_or(0);
         windows.sort_by(|one, other| {
             let newest = other.window.start_ms.cmp(&one.window.start_ms);
             newest.then_with(|| one.group.cmp(&other.group)).then_with(|| number(other).cmp(&number(one)))
@@ -95,13 +95,13 @@ impl Gateway {
         Ok(windows)
     }
 
-    async fn found(&self, bucket: &Bucket, owner: OwnerName, now: TimeMs) -> Result<Found, ServiceError> {
+    async fn found(&self, bucket: &Bucket, owner: OwnerName, now: TimeMs) -> Result<OwnerWindows, ServiceError> {
         // With this order of reads, a hold that is settled meanwhile is either found or has left its expiry, and a
         // window that is closed meanwhile is found twice rather than never.
         let reachable = self.store.held_after(bucket, &owner, now - GRACE_MS).await?;
         let stored = self.store.stored_owner(bucket, &owner).await?;
         let closed = self.store.closed_windows(bucket, &owner).await?;
-        Ok(Found { owner, stored, closed, reachable })
+        Ok(OwnerWindows { owner, stored, closed, reachable })
     }
 }
 
@@ -109,12 +109,13 @@ fn is_over(counter: &StoredCounter, now: TimeMs) -> bool {
     counter.window.end_ms.is_some_and(|end| end <= now)
 }
 
-impl Found {
+impl OwnerWindows {
     fn windows(self, config: &AppConfig, usage: &Usage) -> Vec<PastWindow> {
         let known: HashSet<(&GroupId, &str)> =
-            self.closed.iter().map(|closed| (&closed.group, closed.serial.as_str())).collect();
+            self.closed.iter().map(|closed| (&closed.group, closed.window_seq.as_str())).collect();
         let open = self.stored.windows.iter().filter(|counter| {
-            counter.window.kind != WindowKind::Concurrent && !known.contains(&(&counter.group, counter.serial.as_str()))
+            counter.window.kind != WindowKind::Concurrent
+                && !known.contains(&(&counter.group, counter.window_seq.as_str()))
         });
         let open: Vec<PastWindow> = open.map(|counter| self.open(config, usage, counter)).collect();
         let closed = self.closed.iter().filter(|closed| closed.window.kind != WindowKind::Concurrent);
@@ -123,7 +124,7 @@ impl Found {
             label: label(config, &closed.group),
             unit: config.unit_of(&closed.group),
             owner: self.owner.clone(),
-            serial: closed.serial.clone(),
+            window_seq: closed.window_seq.clone(),
             window: closed.window,
             used: closed.used,
             quota: closed.quota,
@@ -143,7 +144,7 @@ impl Found {
             label: label(config, &counter.group),
             unit: config.unit_of(&counter.group),
             owner: self.owner.clone(),
-            serial: counter.serial.clone(),
+            window_seq: counter.window_seq.clone(),
             window: counter.window,
             used: counter.used,
             quota: counter.quota,
@@ -164,7 +165,8 @@ impl Found {
 
     /// For a closed window: even a hold of 0 may be charged more than it holds.
     fn is_final(&self, closed: &ClosedWindow, now: TimeMs) -> bool {
-        is_long_over(closed.window, now) || now >= closed.keep_until_ms && !self.may_hold(&closed.group, &closed.serial)
+        is_long_over(closed.window, now)
+            || now >= closed.keep_until_ms && !self.may_hold(&closed.group, &closed.window_seq)
     }
 
     /// For a window that no call has closed.
@@ -173,12 +175,12 @@ impl Found {
         let ended = counter.window.end_ms.unwrap_or(now);
         let last = (ended + self.stored.longest_ttl_ms).max(self.stored.extended_until_ms.unwrap_or(ended));
         let settled = now >= last + GRACE_MS;
-        is_long_over(counter.window, now) || settled && !self.may_hold(&counter.group, &counter.serial)
+        is_long_over(counter.window, now) || settled && !self.may_hold(&counter.group, &counter.window_seq)
     }
 
     /// Whether a reservation with a hold in it can still be committed.
-    fn may_hold(&self, group: &GroupId, serial: &str) -> bool {
-        let name = (group.clone(), serial.to_owned());
+    fn may_hold(&self, group: &GroupId, window_seq: &str) -> bool {
+        let name = (group.clone(), window_seq.to_owned());
         self.reachable.as_ref().is_none_or(|reachable| reachable.contains(&name))
     }
 }

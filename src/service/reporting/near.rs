@@ -18,7 +18,7 @@ use crate::domain::values::ids::{GroupId, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::metering::call::Asker;
+use crate::service::metering::call::CounterContext;
 use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
 use crate::store::reporting::near::{CounterName, Near, Noted};
@@ -98,11 +98,14 @@ fn standings(entries: &[StoredEntry]) -> HashMap<&OwnerName, HashMap<&GroupId, L
             let near = charge.window.as_ref().and_then(|window| Some((share(charge.balance, charge.limit)?, window)));
             standings.entry(&charge.owner).or_default().insert(&charge.group, near);
         }
-        for lack in &entry.lacks {
-            let near = lack.used.as_ref().and_then(|(used, window)| Some((share(*used, Some(lack.limit))?, window)));
+        for denying_counter in &entry.denying {
+            let near = denying_counter
+                .used
+                .as_ref()
+                .and_then(|(used, window)| Some((share(*used, Some(denying_counter.limit))?, window)));
             // Holds may deny a call although `used` is not near the limit.
             if near.is_some() {
-                standings.entry(&lack.owner).or_default().insert(&lack.group, near);
+                standings.entry(&denying_counter.owner).or_default().insert(&denying_counter.group, near);
             }
         }
     }
@@ -122,8 +125,8 @@ impl Gateway {
     ) -> Result<(), ServiceError> {
         let (mut near, mut others): (Vec<Noted<'_>>, Vec<CounterName<'_>>) = Default::default();
         for (owner, groups) in standings(entries) {
-            for (group, standing) in groups {
-                match standing {
+            for (group, state) in groups {
+                match state {
                     Some((share, window)) if share >= NEAR && is_long(window) => {
                         near.push(Noted { name: (owner, group), share, ends_at_ms: window.end_ms });
                     }
@@ -207,8 +210,9 @@ impl Gateway {
         }
         let Some(user) = owner.user().and_then(|user| UserId::parse(user).ok()) else { return Ok(None) };
         let metadata = Metadata::default();
-        let asker = Asker { caller: Caller { user: &user, app: &tenant.app, key: None }, metadata: &metadata };
-        let usage = self.usage(tenant, asker, |known| known.id == *group).await?;
+        let context =
+            CounterContext { caller: Caller { user: &user, app: &tenant.app, key: None }, metadata: &metadata };
+        let usage = self.usage(tenant, context, |known| known.id == *group).await?;
         Ok(usage.counters.into_iter().next())
     }
 }

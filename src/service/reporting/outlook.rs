@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::reports::Wanted;
+use super::reports::RowSelection;
 use crate::domain::metering::admission::Caller;
 use crate::domain::metering::counter::Counter;
-use crate::domain::reporting::report::{Asked, By, Course, Filter, Forecast, Line, Step, Unusual, forecast, unusual};
+use crate::domain::reporting::report::{
+    By, CounterUsage, Filter, Forecast, Line, ReportSpec, Step, Unusual, forecast, unusual,
+};
 use crate::domain::reporting::rollup::{COST_DECIMALS, Count, Cube, Fields, number};
 use crate::domain::time::day::Day;
 use crate::domain::time::window::TimeMs;
@@ -14,7 +16,7 @@ use crate::domain::values::ids::{GroupId, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::metering::call::Asker;
+use crate::service::metering::call::CounterContext;
 use crate::service::tenant::Tenant;
 
 /// How many complete days before today a forecast uses.
@@ -69,11 +71,11 @@ impl Gateway {
         let today = self.today(tenant).await?;
         let day = at.unwrap_or(today.plus(-1));
         let from = day.plus(-days);
-        let asked = Asked { from, to: day, step: Step::Day, by, filter: Filter::default(), ratios: Vec::new() };
+        let asked = ReportSpec { from, to: day, step: Step::Day, by, filter: Filter::default(), ratios: Vec::new() };
         asked.check(&fields)?;
         let cube = asked.cube();
         self.first_day(tenant, cube, Some(from), day, today).map_err(|error| within_reach(error, at.is_some()))?;
-        let wanted = Wanted { tenant, cube, from, to: day, user: None };
+        let wanted = RowSelection { tenant, cube, from, to: day, user: None };
         self.fold_all(tenant, wanted.buckets()).await?;
         let mut histories: BTreeMap<Vec<Option<String>>, BTreeMap<Day, Line>> = BTreeMap::new();
         for (name, line) in self.lines(&wanted, &asked, &fields).await? {
@@ -100,11 +102,11 @@ impl Gateway {
     /// [`ServiceError`]
     pub async fn forecast(&self, tenant: &Tenant, user: &UserId) -> Result<(TimeMs, Vec<Outlook>), ServiceError> {
         let metadata = Metadata::default();
-        let asker = Asker { caller: Caller { user, app: &tenant.app, key: None }, metadata: &metadata };
+        let context = CounterContext { caller: Caller { user, app: &tenant.app, key: None }, metadata: &metadata };
         let own = |group: &crate::domain::configuration::limit_group::LimitGroup| {
             group.scope.is_user() && group.quota.is_some() && !group.is_concurrent()
         };
-        let usage = self.usage(tenant, asker, own).await?;
+        let usage = self.usage(tenant, context, own).await?;
         let today = Day::of(usage.now_ms);
         let (days, charged) = self.charged_before(tenant, user, today).await?;
         let since_ms = usage.subscription.as_ref().map_or(TimeMs::MIN, |subscription| subscription.started_at_ms);
@@ -116,7 +118,7 @@ impl Gateway {
                 let sums = charged.get(&today.plus(-ago))?;
                 sums.get(&counter.group.id).map(|sum| number(*sum, unit.decimals()))
             };
-            let course = Course {
+            let course = CounterUsage {
                 window,
                 since_ms,
                 now_ms: usage.now_ms,
@@ -143,7 +145,7 @@ impl Gateway {
             return Ok((0, charged));
         }
         let wanted =
-            Wanted { tenant, cube: Cube::Users, from: today.plus(-days), to: today.plus(-1), user: Some(user) };
+            RowSelection { tenant, cube: Cube::Users, from: today.plus(-days), to: today.plus(-1), user: Some(user) };
         self.fold_all(tenant, wanted.buckets()).await?;
         self.read_rows(&wanted, |day, rows| {
             for (_, metrics) in rows {

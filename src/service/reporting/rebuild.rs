@@ -93,7 +93,7 @@ impl Gateway {
             let places = self.places(&work);
             if self.store.replace_rollup(bucket, stream, cursor, rebuild, &places).await? {
                 let days: BTreeSet<Day> = places.iter().map(|(place, _)| place.day).collect();
-                let rows = work.sheets.values().map(|sheet| sheet.rows().len()).sum();
+                let rows = work.sheets.values().map(|sheet| sheet.row_count()).sum();
                 let Work { entries, damaged, .. } = work;
                 return Ok(Rebuilt { days: days.len(), entries, damaged, rows });
             }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use crate::domain::reporting::report::{Asked, By, Filter, Line, LineName, Lines, Ratio, Step, TooManyLines};
+use crate::domain::reporting::report::{By, Filter, Line, LineName, Lines, Ratio, ReportSpec, Step, TooManyLines};
 use crate::domain::reporting::rollup::{Cube, Fields, Metrics, RowName};
 use crate::domain::time::day::Day;
 use crate::domain::time::window::TimeMs;
@@ -38,7 +38,7 @@ pub struct ReportQuery {
 /// A report with its lines in order.
 #[derive(Debug)]
 pub struct Report {
-    pub asked: Asked,
+    pub asked: ReportSpec,
     pub fields: Fields,
     pub lines: Vec<(LineName, Line)>,
     /// All entries are counted. False if too many were new, so that some are not folded yet.
@@ -46,7 +46,7 @@ pub struct Report {
 }
 
 /// Which rows to read.
-pub(in crate::service) struct Wanted<'a> {
+pub(in crate::service) struct RowSelection<'a> {
     pub tenant: &'a Tenant,
     pub cube: Cube,
     pub from: Day,
@@ -55,7 +55,7 @@ pub(in crate::service) struct Wanted<'a> {
     pub user: Option<&'a UserId>,
 }
 
-impl Wanted<'_> {
+impl RowSelection<'_> {
     pub(in crate::service) fn buckets(&self) -> Vec<Bucket> {
         self.user.map_or_else(|| self.tenant.buckets(), |user| vec![self.tenant.bucket_of(user)])
     }
@@ -79,10 +79,10 @@ impl Gateway {
         let user = query.filter.user.as_deref().map(UserId::parse).transpose();
         let user = user.map_err(|error| ServiceError::invalid("userId", error.to_string()))?;
         let ReportQuery { step, by, filter, ratios, .. } = query;
-        let mut asked = Asked { from: to, to, step, by, filter, ratios };
+        let mut asked = ReportSpec { from: to, to, step, by, filter, ratios };
         asked.check(&fields)?;
         asked.from = self.first_day(tenant, asked.cube(), from, to, today)?;
-        let wanted = Wanted { tenant, cube: asked.cube(), from: asked.from, to, user: user.as_ref() };
+        let wanted = RowSelection { tenant, cube: asked.cube(), from: asked.from, to, user: user.as_ref() };
         let whole = self.fold_all(tenant, wanted.buckets()).await?;
         let lines = self.lines(&wanted, &asked, &fields).await?;
         Ok(Report { asked, fields, lines, whole })
@@ -91,8 +91,8 @@ impl Gateway {
     /// The lines of the query.
     pub(in crate::service) async fn lines(
         &self,
-        wanted: &Wanted<'_>,
-        asked: &Asked,
+        wanted: &RowSelection<'_>,
+        asked: &ReportSpec,
         fields: &Fields,
     ) -> Result<Vec<(LineName, Line)>, ServiceError> {
         let mut lines = Lines::new(asked, fields);
@@ -104,7 +104,7 @@ impl Gateway {
     /// Calls `each` with the rows of each day, bucket and stream.
     pub(in crate::service) async fn read_rows(
         &self,
-        wanted: &Wanted<'_>,
+        wanted: &RowSelection<'_>,
         mut each: impl FnMut(Day, HashMap<RowName, Metrics>) -> Result<(), TooManyLines>,
     ) -> Result<(), ServiceError> {
         let large = wanted.cube == Cube::Users && wanted.user.is_none();

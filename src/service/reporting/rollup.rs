@@ -1,7 +1,8 @@
 //! Folds the ledger and the denials into rows per day. Any node may fold; each entry is counted once, by the node that
 //! is first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use futures::stream::{self, TryStreamExt};
 
@@ -40,15 +41,16 @@ pub struct Folded {
 }
 
 /// The changes by entries, by place, in order.
-pub(in crate::service) type Additions = BTreeMap<(Day, Cube), Vec<(RowName, Metrics)>>;
+pub(in crate::service) type Additions = BTreeMap<(Day, Cube), Vec<(RowName, Arc<Metrics>)>>;
 
 pub(in crate::service) fn additions(entries: &[StoredEntry], fields: &Fields) -> Additions {
     let mut additions = Additions::new();
     for stored in entries {
         let day = Day::of(stored.entry.at_ms);
         for (name, metrics) in fold(&stored.entry, fields) {
+            let metrics = Arc::new(metrics);
             for cube in Cube::ALL {
-                additions.entry((day, cube)).or_default().push((name.within(cube), metrics.clone()));
+                additions.entry((day, cube)).or_default().push((name.within(cube), Arc::clone(&metrics)));
             }
         }
     }
@@ -61,7 +63,7 @@ pub(in crate::service) fn real_ms(id: EntryId) -> TimeMs {
 }
 
 /// Logs entries that cannot be read. Each is logged once, by the node that folds it.
-fn tell_damaged(tenant: &Tenant, bucket: &Bucket, stream: Stream, page: &Page) {
+fn report_damaged(tenant: &Tenant, bucket: &Bucket, stream: Stream, page: &Page) {
     for damaged in &page.damaged {
         metrics::counter!("quotagate_damaged_entries_total", "stream" => stream.as_str()).increment(1);
         let id = EventId { at: damaged.id, bucket: bucket.number(), stream };
@@ -92,7 +94,7 @@ impl Gateway {
             }
             // If another node was first, the next step begins where that node ended.
             if self.fold_page(tenant, bucket, stream, before, &page).await? {
-                tell_damaged(tenant, bucket, stream, &page);
+                report_damaged(tenant, bucket, stream, &page);
                 folded.entries += page.count();
                 folded.bytes += page.bytes;
                 folded.last = page.last;
@@ -126,7 +128,7 @@ impl Gateway {
             for (name, metrics) in &additions {
                 sheet.add(name, metrics);
             }
-            days.push(WrittenDay { place, ttl_s, rows: sheet.take_changed() });
+            days.push(WrittenDay { place, ttl_s, rows: sheet.into_changed() });
         }
         let (folded, rebuilt) = before.map_or((0, 0), |before| (before.folded, before.rebuilt));
         let after = RollupCursor { id: last, folded: folded + page.count() as u64, rebuilt };
@@ -138,20 +140,20 @@ impl Gateway {
         &self,
         bucket: &Bucket,
         place: Place,
-        additions: &[(RowName, Metrics)],
+        additions: &[(RowName, Arc<Metrics>)],
     ) -> Result<Sheet, ServiceError> {
         let count = self.store.rollup_row_count(bucket, place).await?;
         let crowded = count + additions.len() >= place.cube.exact_rows();
-        let mut names = BTreeSet::new();
-        for (name, _) in additions {
-            let [whole, plain, rest] = name.places(place.cube);
-            names.insert(whole);
-            if crowded {
-                names.extend([plain, rest]);
-            }
+        if count == 0 {
+            return Ok(Sheet::new(place.cube, count, HashMap::new()));
         }
-        let names: Vec<RowName> = if count == 0 { Vec::new() } else { names.into_iter().collect() };
-        Ok(Sheet::new(place.cube, count, self.store.rollup_rows(bucket, place, &names).await?))
+        let mut names: Vec<RowName> = additions.iter().map(|(name, _)| name.clone()).collect();
+        if crowded {
+            names.extend(additions.iter().flat_map(|(name, _)| name.less_exact(place.cube)));
+        }
+        names.sort();
+        names.dedup();
+        Ok(Sheet::new(place.cube, count, self.store.rollup_rows(bucket, place, names).await?))
     }
 
     /// Folds all new entries of a mode, so that a report includes them. False if there were too many.

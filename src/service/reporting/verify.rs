@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::events::id::EventId;
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::configuration::scope::{OwnerName, Scope};
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::ledger::Charge;
@@ -31,7 +31,7 @@ const REPAIR_ROUNDS: usize = 100;
 
 /// A drift with its location.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct LocatedDrift {
     pub bucket: Bucket,
     pub drift: Drift<EntryId>,
     pub unit: Unit,
@@ -48,7 +48,7 @@ pub struct Verified {
     pub since_ms: Option<TimeMs>,
     /// Ledger entries that cannot be read.
     pub damaged: Vec<EventId>,
-    pub drifts: Vec<Found>,
+    pub drifts: Vec<LocatedDrift>,
 }
 
 /// The stored result of the last complete run.
@@ -85,7 +85,7 @@ impl Gateway {
     /// Recomputes `used` from the ledger and `held` from live holds, for all owners or one user. Each owner is read in
     /// the same moment as its entries, so concurrent calls make no difference.
     ///
-    /// `told` receives the number of entries and owners so far.
+    /// `progress` receives the number of entries and owners so far.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -94,7 +94,7 @@ impl Gateway {
         &self,
         tenant: &Tenant,
         user: Option<&UserId>,
-        mut told: impl FnMut(u64, u64),
+        mut progress: impl FnMut(u64, u64),
     ) -> Result<Verified, ServiceError> {
         let config = self.load_config(&tenant.app).await?;
         let unit = |drift: &Drift<EntryId>| config.groups.get(&drift.group).map_or(Unit::Count, |kind| kind.unit);
@@ -105,14 +105,14 @@ impl Gateway {
             let first = info.first.filter(|_| !info.whole).and_then(|first| TimeMs::try_from(first.time_ms).ok());
             verified.since_ms = verified.since_ms.max(first);
             let mut reading = Reading::new(bucket, info.whole);
-            self.read_on(&mut reading, |entries| told(verified.entries + entries, verified.owners)).await?;
+            self.read_on(&mut reading, |entries| progress(verified.entries + entries, verified.owners)).await?;
             let mut owners = Owners::new(user, self.scopes(tenant).await?);
             while let Some(batch) = self.next_owners(&mut owners, &reading).await? {
                 for drift in self.compare(&mut reading, &batch).await? {
-                    verified.drifts.push(Found { bucket: reading.bucket.clone(), unit: unit(&drift), drift });
+                    verified.drifts.push(LocatedDrift { bucket: reading.bucket.clone(), unit: unit(&drift), drift });
                 }
                 verified.owners += batch.len() as u64;
-                told(verified.entries + reading.entries, verified.owners);
+                progress(verified.entries + reading.entries, verified.owners);
             }
             verified.entries += reading.entries;
             verified.damaged.extend(reading.damaged);
@@ -125,24 +125,24 @@ impl Gateway {
     ///
     /// # Errors
     /// [`ServiceError`]
-    pub async fn repair(&self, tenant: &Tenant, found: &Found) -> Result<bool, ServiceError> {
+    pub async fn repair(&self, tenant: &Tenant, found: &LocatedDrift) -> Result<bool, ServiceError> {
         let mut drift = found.drift.clone();
         for _ in 0..REPAIR_ROUNDS {
-            let told = |amount: i64| Some(amount.to_string());
-            let trail = Trail {
+            let progress = |amount: i64| Some(amount.to_string());
+            let audit_entry = AuditEntry {
                 actor: "verify".to_owned(),
                 action: "counter.repair".to_owned(),
-                target: format!("{}:{}:{}", drift.group, drift.serial, drift.figure.as_str()),
-                before: told(drift.stored),
-                after: told(drift.proven),
+                target: format!("{}:{}:{}", drift.group, drift.window_seq, drift.figure.as_str()),
+                before: progress(drift.stored),
+                after: progress(drift.proven),
                 note: Some(drift.owner.to_string()),
             };
-            if self.store.repair(&found.bucket, &drift, &trail).await? {
+            if self.store.repair(&found.bucket, &drift, &audit_entry).await? {
                 return Ok(true);
             }
             let again = self.verify_owner(&found.bucket, &drift.owner).await?;
             let same = |other: &Drift<EntryId>| {
-                (&other.group, &other.serial, other.figure) == (&drift.group, &drift.serial, drift.figure)
+                (&other.group, &other.window_seq, other.figure) == (&drift.group, &drift.window_seq, drift.figure)
             };
             match again.into_iter().find(same) {
                 Some(other) => drift = other,
@@ -160,7 +160,7 @@ impl Gateway {
     }
 
     /// Reads entries up to the newest one.
-    async fn read_on(&self, reading: &mut Reading, mut told: impl FnMut(u64)) -> Result<(), ServiceError> {
+    async fn read_on(&self, reading: &mut Reading, mut progress: impl FnMut(u64)) -> Result<(), ServiceError> {
         let mut pace = Pace::default();
         loop {
             pace.rest().await;
@@ -173,7 +173,7 @@ impl Gateway {
             let mut entries: Charges = sound.chain(page.damaged.into_iter().map(|it| (it.id, it.charges))).collect();
             entries.sort_by_key(|(id, _)| *id);
             self.add(reading, entries).await?;
-            told(reading.entries);
+            progress(reading.entries);
             if whole {
                 return Ok(());
             }
@@ -198,22 +198,22 @@ impl Gateway {
     }
 
     async fn compare(&self, reading: &mut Reading, owners: &[OwnerName]) -> Result<Vec<Drift<EntryId>>, ServiceError> {
-        let mut standings = loop {
+        let mut stored = loop {
             let survey = self.store.survey(&reading.bucket, reading.cursor, owners).await?;
             let unreadable = survey.entries.iter().filter(|(_, charges)| charges.is_none());
             let (bucket, stream) = (reading.bucket.number(), Stream::Ledger);
             reading.damaged.extend(unreadable.map(|(at, _)| EventId { at: *at, bucket, stream }));
             self.add(reading, survey.entries).await?;
             if !survey.more {
-                break survey.standings;
+                break survey.stored;
             }
         };
         let mut drifts = Vec::new();
-        for (owner, standing) in owners.iter().zip(&mut standings) {
-            if standing.counters.is_empty() && reading.proof.knows(owner) {
-                standing.lost = self.store.stays(&reading.bucket, owner).await?;
+        for (owner, stored_counters) in owners.iter().zip(&mut stored) {
+            if stored_counters.counters.is_empty() && reading.proof.knows(owner) {
+                stored_counters.lost = self.store.stays(&reading.bucket, owner).await?;
             }
-            drifts.extend(reading.proof.compare(owner, standing));
+            drifts.extend(reading.proof.compare(owner, stored_counters));
         }
         Ok(drifts)
     }

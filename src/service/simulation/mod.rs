@@ -1,13 +1,13 @@
 //! Replays recorded calls with another configuration.
 
-pub mod past;
-pub mod people;
+pub mod comparison;
 pub mod recent;
-pub mod rehearsal;
 pub mod relevant;
 pub mod report;
 pub mod rules;
+pub mod simulator;
 pub mod tally;
+pub mod timeline;
+pub mod users;
 pub mod weight;
 pub mod whatif;
-pub mod whole;

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::past::{Past, PastBuilder, Units};
-use super::people::book;
+use super::comparison::{Comparison, RuleSet, SimulationInput, Source};
 use super::relevant::Relevant;
 use super::report::Report;
+use super::timeline::{Timeline, TimelineBuilder, Units};
+use super::users::counters_with;
 use super::weight::{OWN_GROUP_BYTES, Weight};
 use super::whatif::units;
-use super::whole::{RuleSet, Source, Whole, Work};
 use crate::domain::configuration::plan_body::PlanBody;
 use crate::domain::configuration::policy_body::PolicyBody;
 use crate::domain::reporting::entry_id::EntryId;
@@ -57,7 +57,7 @@ pub enum Draft {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = WhatifCut)]
-pub enum Cut {
+pub enum ReadLimit {
     /// There are more entries than requested.
     Entries,
     /// Reading took too long.
@@ -75,21 +75,21 @@ pub struct RecentReport {
     pub report: Report,
     /// Null if all recorded entries were read. Otherwise counters begin with the amounts that are known for `since`,
     /// and those of new groups with 0.
-    pub cut: Option<Cut>,
+    pub cut: Option<ReadLimit>,
     /// The maximum number of entries.
     pub most_entries: u64,
 }
 
 /// The newest entries of a bucket, each stream's newest first.
-struct Newest {
-    streams: Vec<ReadBack>,
+struct NewestEntries {
+    streams: Vec<StreamPart>,
     /// Their approximate size.
     bytes: usize,
-    cut: Option<Cut>,
+    cut: Option<ReadLimit>,
 }
 
 /// The part of a stream that was read.
-struct ReadBack {
+struct StreamPart {
     stream: Stream,
     entries: Vec<StoredEntry>,
     /// The number of unreadable entries.
@@ -97,7 +97,7 @@ struct ReadBack {
     reached: Option<EntryId>,
 }
 
-impl ReadBack {
+impl StreamPart {
     fn of(stream: Stream) -> Self {
         Self { stream, entries: Vec::new(), damaged: 0, reached: None }
     }
@@ -187,10 +187,10 @@ impl Gateway {
         let units = units(&drafted);
         let configs = [&present, &drafted];
         let (mut relevant, mut weight) = (Relevant::new(configs), Weight::new(configs));
-        let grants = self.moved_by_grants(tenant).await?;
+        let grants = self.limit_changes_by_grants(tenant).await?;
         let buckets = tenant.buckets();
         let share = most.div_ceil(buckets.len().max(1));
-        let (mut whole, mut entries, mut complete, mut cut) = (Whole::default(), 0, true, None);
+        let (mut whole, mut entries, mut complete, mut cut) = (Comparison::default(), 0, true, None);
         for (place, bucket) in buckets.iter().enumerate() {
             for stream in Stream::ALL {
                 complete &= self.store.stream_info(bucket, stream).await?.whole;
@@ -203,26 +203,32 @@ impl Gateway {
             cut = cut.or(newest.cut);
             entries += newest.count();
             complete &= newest.is_sound();
-            let (since_ms, past) = newest.past(&units, complete);
-            let (subscribed, mut moved) = self.people(bucket, &past).await?;
+            let (since_ms, timeline) = newest.timeline(&units, complete);
+            let (subscribed, mut moved) = self.users_of_timeline(bucket, &timeline).await?;
             moved.extend(grants.iter().cloned());
-            let work =
-                Work { past: &past, units: &units, app: &tenant.app, subscribed: &subscribed, since_ms, refuses: true };
+            let work = SimulationInput {
+                timeline: &timeline,
+                units: &units,
+                app: &tenant.app,
+                subscribed: &subscribed,
+                since_ms,
+                refuses: true,
+            };
             // The counters of the first replay are freed before the second allocates its own.
             let mut verdicts = Vec::new();
-            let under_present = work.present(&present, book(&moved), |_| {}, |verdict| verdicts.push(verdict));
+            let under_present = work.present(&present, counters_with(&moved), |_| {}, |verdict| verdicts.push(verdict));
             let under_draft = work.draft(
                 RuleSet { config: &drafted, instead: draft.instead() },
-                book(&moved),
+                counters_with(&moved),
                 |_| {},
                 verdicts.into_iter(),
             );
-            whole.add(&past, under_draft.without_accounts(), under_present, since_ms);
+            whole.add(&timeline, under_draft.without_accounts(), under_present, since_ms);
         }
         let source = format!("the ledger of {}, {}", tenant.app, tenant.mode);
         let source = Source { name: source, entries: entries as u64, whole: complete };
-        let rehearsed = whole.rehearsed(draft.title(), source, &units, began);
-        Ok(RecentReport { report: rehearsed.report, cut, most_entries: most as u64 })
+        let into_result = whole.into_result(draft.title(), source, &units, began);
+        Ok(RecentReport { report: into_result.report, cut, most_entries: most as u64 })
     }
 
     /// The newest entries of both streams of a bucket, equally far back. One page of each is read even if time is up.
@@ -232,9 +238,9 @@ impl Gateway {
         relevant: &mut Relevant<'_>,
         weight: &mut Weight<'_>,
         bounds: Bounds,
-    ) -> Result<Newest, ServiceError> {
+    ) -> Result<NewestEntries, ServiceError> {
         let Bounds { entries: most, bytes: most_bytes, until } = bounds;
-        let mut newest = Newest { streams: Stream::ALL.map(ReadBack::of).into(), bytes: 0, cut: None };
+        let mut newest = NewestEntries { streams: Stream::ALL.map(StreamPart::of).into(), bytes: 0, cut: None };
         let mut open: Vec<usize> = (0..newest.streams.len()).collect();
         // No stream may use all entries before the other was read.
         let first = (most / 4).clamp(1, MOST_PER_PAGE);
@@ -244,9 +250,9 @@ impl Gateway {
             let left = most.saturating_sub(newest.count());
             let is_begun = newest.reached(next) < u64::MAX;
             let cut = match () {
-                () if left == 0 => Some(Cut::Entries),
-                () if is_begun && newest.bytes >= most_bytes => Some(Cut::Size),
-                () if is_begun && Instant::now() >= until => Some(Cut::Time),
+                () if left == 0 => Some(ReadLimit::Entries),
+                () if is_begun && newest.bytes >= most_bytes => Some(ReadLimit::Size),
+                () if is_begun && Instant::now() >= until => Some(ReadLimit::Time),
                 () => None,
             };
             if cut.is_some() {
@@ -279,7 +285,7 @@ impl Gateway {
     }
 }
 
-impl Newest {
+impl NewestEntries {
     fn count(&self) -> usize {
         self.streams.iter().map(|read| read.entries.len() + read.damaged).sum()
     }
@@ -295,7 +301,7 @@ impl Newest {
     }
 
     /// The time from which calls are evaluated, and the timeline. Of earlier calls only their effect is known.
-    fn past(self, units: &Units, complete: bool) -> (TimeMs, Past) {
+    fn timeline(self, units: &Units, complete: bool) -> (TimeMs, Timeline) {
         let of_calls = |entry: &&StoredEntry| entry.entry.kind != EntryKind::Expire;
         let oldest = self.streams.iter().filter_map(|read| read.entries.iter().rfind(of_calls));
         let since_ms = match self.cut {
@@ -303,7 +309,7 @@ impl Newest {
             Some(_) => oldest.map(|stored| stored.entry.at_ms).min().unwrap_or(TimeMs::MAX),
         };
         let whole = complete && self.cut.is_none();
-        let mut builder = PastBuilder::new(units.clone(), since_ms, TimeMs::MAX, whole);
+        let mut builder = TimelineBuilder::new(units.clone(), since_ms, TimeMs::MAX, whole);
         for read in self.streams {
             for entry in read.entries.into_iter().rev() {
                 builder.add(read.stream, entry);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::people::MANY;
+use super::users::MANY;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::measure::Measure;
 use crate::domain::reporting::ledger::{Entry, StoredEntry};
@@ -38,7 +38,7 @@ fn add_names(groups: &[Arc<LimitGroup>], names: &mut BTreeSet<String>) {
 }
 
 fn user_of(entry: &Entry) -> Option<&UserId> {
-    entry.user.as_ref().or_else(|| entry.memo.as_ref().map(|memo| &memo.user))
+    entry.user.as_ref().or_else(|| entry.snapshot.as_ref().map(|snapshot| &snapshot.user))
 }
 
 impl<'a> Relevant<'a> {
@@ -59,17 +59,17 @@ impl<'a> Relevant<'a> {
     fn prune(&self, entry: &mut Entry) {
         let own = user_of(entry).and_then(|user| self.of_users.get(user));
         let keeps = |name: &str| self.names.contains(name) || own.is_some_and(|own| own.contains(name));
-        if let Some(memo) = &mut entry.memo {
-            memo.rules = None;
-            for item in &mut memo.items {
+        if let Some(snapshot) = &mut entry.snapshot {
+            snapshot.rules = None;
+            for item in &mut snapshot.items {
                 item.drawn = None;
                 item.metadata.retain(keeps);
             }
         }
-        for actual in &mut entry.told.actual {
+        for actual in &mut entry.details.actual {
             actual.metadata.retain(keeps);
         }
-        entry.told.reason = None;
+        entry.details.reason = None;
     }
 }
 

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::past::Units;
-use super::rehearsal::{Judgement, Refused};
 use super::report::{Agreement, Changed, Example, LackView};
-use crate::domain::reporting::ledger::Lack;
+use super::simulator::{SimulatedDecision, SimulatedDenial};
+use super::timeline::Units;
+use crate::domain::reporting::ledger::DenyingCounter;
 use crate::domain::time::window::rfc3339;
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::ids::{EventName, GroupId, UserId};
@@ -40,7 +40,7 @@ pub struct Denial {
 pub type Verdict = Option<Arc<Denial>>;
 
 impl Denial {
-    fn of(refused: &Refused) -> Self {
+    fn of(refused: &SimulatedDenial) -> Self {
         let mut groups: Vec<GroupId> = lacking(refused).cloned().collect();
         groups.sort();
         Self { reason: reason(refused), groups }
@@ -58,14 +58,14 @@ pub struct PresentSums {
 
 impl PresentSums {
     /// Returns the verdict that a draft is compared with.
-    pub fn add(&mut self, judgement: &Judgement<'_>) -> Verdict {
+    pub fn add(&mut self, decision: &SimulatedDecision<'_>) -> Verdict {
         let Agreement { calls, agree, denied_otherwise } = &mut self.agreement;
         *calls += 1;
-        *agree += u64::from(judgement.was_denied.is_some() == judgement.refused.is_some());
-        let refused = judgement.refused.as_ref()?;
+        *agree += u64::from(decision.was_denied.is_some() == decision.refused.is_some());
+        let refused = decision.refused.as_ref()?;
         self.denied += 1;
         let denial = Denial::of(refused);
-        if let Some((was, groups)) = &judgement.was_denied {
+        if let Some((was, groups)) = &decision.was_denied {
             let mut then = groups.to_vec();
             then.sort();
             // Calls whose decision is kept were not evaluated.
@@ -103,28 +103,28 @@ pub struct OutcomeSums {
 
 impl OutcomeSums {
     /// `before`: how the present rules decide the call.
-    pub fn add(&mut self, judgement: &Judgement<'_>, before: &Verdict, units: &Units) {
+    pub fn add(&mut self, decision: &SimulatedDecision<'_>, before: &Verdict, units: &Units) {
         self.calls += 1;
-        self.were_denied += u64::from(judgement.was_denied.is_some());
-        self.denied += u64::from(judgement.refused.is_some());
-        if let Some(observed) = &judgement.observed {
-            if self.observing_users.insert(judgement.call.user) {
+        self.were_denied += u64::from(decision.was_denied.is_some());
+        self.denied += u64::from(decision.refused.is_some());
+        if let Some(observed) = &decision.observed {
+            if self.observing_users.insert(decision.call.user) {
                 self.observed.users += 1;
             }
             let groups = lacking(observed).map(|group| group.to_string());
-            self.observed.add(reason(observed), groups, || example(judgement, observed, units));
+            self.observed.add(reason(observed), groups, || example(decision, observed, units));
         }
-        match (before, &judgement.refused) {
+        match (before, &decision.refused) {
             (None, None) => {}
             (None, Some(refused)) => {
-                self.of_users.entry(judgement.call.user).or_default().0 += 1;
+                self.of_users.entry(decision.call.user).or_default().0 += 1;
                 let groups = lacking(refused).map(|group| group.to_string());
-                self.newly_denied.add(reason(refused), groups, || example(judgement, refused, units));
+                self.newly_denied.add(reason(refused), groups, || example(decision, refused, units));
             }
             (Some(denial), None) => {
-                self.of_users.entry(judgement.call.user).or_default().1 += 1;
+                self.of_users.entry(decision.call.user).or_default().1 += 1;
                 let groups = denial.groups.iter().map(ToString::to_string);
-                let made = || made(judgement, denial.reason.to_owned(), Vec::new());
+                let made = || made(decision, denial.reason.to_owned(), Vec::new());
                 self.newly_allowed.add(denial.reason, groups, made);
             }
             (Some(denial), Some(refused)) => {
@@ -158,47 +158,47 @@ impl OutcomeSums {
     }
 }
 
-fn reason(refused: &Refused) -> &'static str {
+fn reason(refused: &SimulatedDenial) -> &'static str {
     match refused {
-        Refused::For { reason, .. } => reason.as_str(),
-        Refused::Invalid(_) => "invalid_request",
+        SimulatedDenial::For { reason, .. } => reason.as_str(),
+        SimulatedDenial::Invalid(_) => "invalid_request",
     }
 }
 
-fn lacks(refused: &Refused) -> &[Lack] {
+fn denying(refused: &SimulatedDenial) -> &[DenyingCounter] {
     match refused {
-        Refused::For { lacks, .. } => lacks,
-        Refused::Invalid(_) => &[],
+        SimulatedDenial::For { denying, .. } => denying,
+        SimulatedDenial::Invalid(_) => &[],
     }
 }
 
-fn lacking(refused: &Refused) -> impl Iterator<Item = &GroupId> {
-    lacks(refused).iter().map(|lack| &lack.group)
+fn lacking(refused: &SimulatedDenial) -> impl Iterator<Item = &GroupId> {
+    denying(refused).iter().map(|denying_counter| &denying_counter.group)
 }
 
-fn example(judgement: &Judgement<'_>, refused: &Refused, units: &Units) -> Example {
-    let view = |lack: &Lack| {
-        let unit = units.get(&lack.group).copied().unwrap_or(Unit::Count);
-        let told = |amount: Amount| Number(amount.to_decimal(unit));
+fn example(decision: &SimulatedDecision<'_>, refused: &SimulatedDenial, units: &Units) -> Example {
+    let view = |denying_counter: &DenyingCounter| {
+        let unit = units.get(&denying_counter.group).copied().unwrap_or(Unit::Count);
+        let number = |amount: Amount| Number(amount.to_decimal(unit));
         LackView {
-            group_id: lack.group.to_string(),
-            requested: told(lack.requested),
-            count: told(lack.count),
-            limit: told(lack.limit),
+            group_id: denying_counter.group.to_string(),
+            requested: number(denying_counter.requested),
+            count: number(denying_counter.count),
+            limit: number(denying_counter.limit),
         }
     };
     let reason = match refused {
-        Refused::For { reason, .. } => reason.as_str().to_owned(),
-        Refused::Invalid(fault) => format!("invalid_request: {}: {}", fault.field, fault.message),
+        SimulatedDenial::For { reason, .. } => reason.as_str().to_owned(),
+        SimulatedDenial::Invalid(fault) => format!("invalid_request: {}: {}", fault.field, fault.message),
     };
-    made(judgement, reason, lacks(refused).iter().map(view).collect())
+    made(decision, reason, denying(refused).iter().map(view).collect())
 }
 
-fn made(judgement: &Judgement<'_>, reason: String, groups: Vec<LackView>) -> Example {
+fn made(decision: &SimulatedDecision<'_>, reason: String, groups: Vec<LackView>) -> Example {
     Example {
-        at: rfc3339(judgement.at_ms),
-        user_id: UserId::to_string(judgement.user),
-        event: judgement.call.event.as_ref().map(EventName::to_string),
+        at: rfc3339(decision.at_ms),
+        user_id: UserId::to_string(decision.user),
+        event: decision.call.event.as_ref().map(EventName::to_string),
         reason,
         groups,
     }

@@ -81,9 +81,9 @@ impl<'a> Weight<'a> {
     /// The approximate number of bytes that a replay needs for an entry, including counters that no earlier entry
     /// needed.
     pub fn of(&mut self, entry: &Entry) -> usize {
-        let items = entry.memo.as_ref().map_or(&[][..], |memo| &memo.items);
+        let items = entry.snapshot.as_ref().map_or(&[][..], |snapshot| &snapshot.items);
         let event = items.first().map(|item| &item.event).or(entry.event.as_ref()).filter(|_| items.len() < 2).cloned();
-        let user = entry.user.clone().or_else(|| entry.memo.as_ref().map(|memo| memo.user.clone()));
+        let user = entry.user.clone().or_else(|| entry.snapshot.as_ref().map(|snapshot| snapshot.user.clone()));
         let configs = self.configs;
         let matching = *self.matching.entry(event.clone()).or_insert_with(|| {
             let under = configs.map(|config| Matching::under(config, event.as_ref()));
@@ -92,12 +92,12 @@ impl<'a> Weight<'a> {
         let is_new = self.counted.insert((user, event));
         let counters = if is_new { matching.groups } else { matching.by_metadata };
         let metadata = items.iter().map(|item| &item.metadata);
-        let metadata = metadata.chain(entry.told.actual.iter().map(|actual| &actual.metadata));
+        let metadata = metadata.chain(entry.details.actual.iter().map(|actual| &actual.metadata));
         let fields = |metadata: &Metadata| -> usize {
             metadata.iter().map(|(name, value)| name.len() + value.len() + FIELD_BYTES).sum()
         };
         let metadata: usize = metadata.map(|metadata| METADATA_BYTES + fields(metadata)).sum();
-        let amounts = entry.charges.len() + entry.lacks.len() + entry.held.len();
+        let amounts = entry.charges.len() + entry.denying.len() + entry.held.len();
         ENTRY_BYTES + metadata + amounts * AMOUNT_BYTES + matching.groups * HOLD_BYTES + counters * COUNTER_BYTES
     }
 }
@@ -128,12 +128,12 @@ mod tests {
             event: Some(EventName::parse(event).unwrap()),
             key: None,
             charges: Vec::new(),
-            memo: None,
-            told: crate::domain::reporting::ledger::Told::default(),
+            snapshot: None,
+            details: crate::domain::reporting::ledger::EntryDetails::default(),
             call: None,
             reason: None,
             observed: false,
-            lacks: Vec::new(),
+            denying: Vec::new(),
             held: Vec::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! Replays recorded calls against configurations that are only drafted: validated like a write, but never written.
 
-use super::past::Units;
+use super::timeline::Units;
 use crate::domain::configuration::plan_body::PlanBody;
 use crate::domain::configuration::policy_body::PolicyBody;
 use crate::domain::values::ids::{AppId, PlanId, PolicyId};

@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::ids::{KeyId, WebhookId};
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
-use crate::store::webhooks::deliveries::{Attempt, NewDelivery, StoredDelivery};
+use crate::store::webhooks::deliveries::{AttemptResult, NewDelivery, StoredDelivery};
 
 /// Deliveries that the health of a webhook is computed from.
 const NEWEST: usize = 100;
@@ -174,14 +174,14 @@ impl Gateway {
         if !self.store.enqueue_again(&bucket, &webhook, message, now_ms).await? {
             return Err(missing());
         }
-        let trail = Trail {
+        let audit_entry = AuditEntry {
             actor: by.to_string(),
             action: "webhook.resend".to_owned(),
             target: format!("webhook:{webhook}"),
             note: Some(message.to_owned()),
-            ..Trail::default()
+            ..AuditEntry::default()
         };
-        self.store.log(&bucket.audit(), &trail).await?;
+        self.store.log(&bucket.audit(), &audit_entry).await?;
         self.store.delivery(&bucket, &webhook, message).await?.and_then(view).ok_or_else(missing)
     }
 
@@ -260,7 +260,7 @@ impl Gateway {
             // A delivery that is no longer stored is not due.
             let stored = self.store.delivery(&bucket, webhook, &message).await?;
             let Some(StoredDelivery { body, attempts, .. }) = stored else {
-                let nothing = Attempt { delivered: false, code: None, fault: None, wait_ms: 0, give_up_ms: 0 };
+                let nothing = AttemptResult { delivered: false, code: None, fault: None, wait_ms: 0, give_up_ms: 0 };
                 self.attempted(tenant, webhook, &message, &nothing).await?;
                 continue;
             };
@@ -280,7 +280,7 @@ impl Gateway {
         tenant: &Tenant,
         webhook: &WebhookId,
         message: &str,
-        attempt: &Attempt<'_>,
+        attempt: &AttemptResult<'_>,
     ) -> Result<(), ServiceError> {
         let status = self.store.attempted(&bucket_of(tenant), webhook, message, attempt).await?;
         let outcome = match status.as_deref() {

@@ -1,21 +1,19 @@
 //! The webhooks of an app; their messages are created in [`super::outbox`].
 
-use std::sync::{Mutex, PoisonError};
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::deliveries::{DeliveryHealth, no_webhook};
-use crate::domain::access::audit::Trail;
+use super::new_secrets::NewSecrets;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::ids::{KeyId, Mode, WebhookId};
 use crate::domain::webhooks::webhook::WebhookBody;
-use crate::service::access::key_record::random_text;
 use crate::service::configuration::app_config::{AppConfig, Change, StoredWebhook};
 use crate::service::configuration::draft::Draft;
 use crate::service::configuration::plans::IfMatch;
-use crate::service::error::{ServiceError, json};
+use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::{Author, Tenant};
 use crate::store::keys::Bucket;
@@ -52,58 +50,17 @@ fn view(webhook: &StoredWebhook) -> WebhookView {
     }
 }
 
+/// The stored answer, with the secret if this attempt created it.
+fn answer(new: NewSecrets, stored: &str) -> Result<WebhookView, ServiceError> {
+    let (view, secrets): (WebhookView, _) = new.answer(stored)?;
+    Ok(WebhookView { secret: secrets.into_values().next(), ..view })
+}
+
 impl WebhookView {
     /// The webhook as callers see it who may not edit it.
     #[must_use]
     pub fn masked(self) -> Self {
         Self { body: self.body.masked(), ..self }
-    }
-}
-
-/// A new secret, for the one answer that shows it. The stored answer for repetitions does not contain it, but
-/// identifies the attempt that created it; only that attempt adds it.
-struct NewSecret {
-    attempt: String,
-    secret: Mutex<Option<String>>,
-}
-
-/// An answer as stored.
-#[derive(Serialize)]
-struct KeptAnswer {
-    #[serde(flatten)]
-    view: WebhookView,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attempt: Option<String>,
-}
-
-/// The part of a stored answer that callers do not see.
-#[derive(Deserialize)]
-struct MadeBy {
-    attempt: Option<String>,
-}
-
-impl NewSecret {
-    fn new() -> Self {
-        Self { attempt: random_text(), secret: Mutex::new(None) }
-    }
-
-    /// The answer to store for a webhook; `is_new` if this attempt created its secret.
-    fn keep(&self, webhook: &StoredWebhook, is_new: bool) -> Result<String, ServiceError> {
-        let mut secret = self.secret.lock().unwrap_or_else(PoisonError::into_inner);
-        // Or this attempt created it before its connection was cut, and does not know that it was written.
-        let is_new = is_new || secret.as_ref() == Some(&webhook.secret);
-        *secret = is_new.then(|| webhook.secret.clone());
-        json(&KeptAnswer { view: view(webhook), attempt: is_new.then(|| self.attempt.clone()) })
-    }
-
-    /// The answer to return: the stored one, with the secret if this attempt created it.
-    fn answer(self, kept: &str) -> Result<WebhookView, ServiceError> {
-        let reused = |_| ServiceError::IdempotencyKeyReused;
-        let view: WebhookView = serde_json::from_str(kept).map_err(reused)?;
-        let MadeBy { attempt } = serde_json::from_str(kept).map_err(reused)?;
-        let own = attempt.is_some_and(|attempt| attempt == self.attempt);
-        let secret = self.secret.into_inner().unwrap_or_else(PoisonError::into_inner).filter(|_| own);
-        Ok(WebhookView { secret, ..view })
     }
 }
 
@@ -163,25 +120,25 @@ impl Gateway {
         let webhooks = vec![(String::new(), id.clone(), body.clone())];
         let draft = Draft { placement: tenant.placement, webhooks, ..Draft::default() };
         let operation = Operation::new("configuration", author.idempotency, false);
-        let new = NewSecret::new();
+        let new = NewSecrets::new();
         let text = self
             .write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
                 if_match.check(config.webhooks.get(&id).map(|present| present.version))?;
                 let mut change = draft.change(config, revision, author.key)?;
-                let written = change.set.iter().find(|(name, _)| *name == format!("webhook:{id}"));
-                change.answer = match (written, config.webhooks.get(&id)) {
-                    (Some((_, text)), present) => {
+                let answer = match (change.set.first(), config.webhooks.get(&id)) {
+                    (Some((_, text)), _) => {
                         let stored: StoredWebhook =
                             serde_json::from_str(text).map_err(|error| ServiceError::Internal(error.to_string()))?;
-                        new.keep(&stored, present.is_none())?
+                        view(&stored)
                     }
-                    (None, Some(present)) => new.keep(present, false)?,
+                    (None, Some(present)) => view(present.as_ref()),
                     (None, None) => return Err(ServiceError::Internal("a webhook that is not written".to_owned())),
                 };
+                change.answer = new.keep(config, &change, &answer)?;
                 Ok(change)
             })
             .await?;
-        new.answer(&text)
+        answer(new, &text)
     }
 
     /// Deletes a webhook and its pending deliveries.
@@ -225,7 +182,7 @@ impl Gateway {
     ) -> Result<WebhookView, ServiceError> {
         let id = WebhookId::parse(id).map_err(|_| no_webhook(id))?;
         let operation = Operation::new("configuration", idempotency, true);
-        let new = NewSecret::new();
+        let new = NewSecrets::new();
         let text = self
             .write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
                 let present = config.webhooks.get(&id).ok_or_else(|| no_webhook(id.as_str()))?;
@@ -235,21 +192,18 @@ impl Gateway {
                     previous: Some((present.secret.clone(), now_ms.saturating_add(ROTATION_MS))),
                     ..present.as_ref().clone()
                 };
-                let trail = Trail {
+                let audit_entry = AuditEntry {
                     actor: by.to_string(),
                     action: "webhook.rotate".to_owned(),
                     target: format!("webhook:{id}"),
                     after: Some(format!("\"the former secret signs until {}\"", rfc3339(now_ms + ROTATION_MS))),
-                    ..Trail::default()
+                    ..AuditEntry::default()
                 };
-                Ok(Change {
-                    set: vec![AppConfig::webhook_field(&id, &rotated)?],
-                    trails: vec![trail],
-                    answer: new.keep(&rotated, true)?,
-                    ..Change::default()
-                })
+                let set = vec![AppConfig::webhook_field(&id, &rotated)?];
+                let change = Change { set, audit_entries: vec![audit_entry], ..Change::default() };
+                Ok(Change { answer: new.keep(config, &change, view(&rotated))?, ..change })
             })
             .await?;
-        new.answer(&text)
+        answer(new, &text)
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod deliveries;
 pub mod endpoints;
+pub(in crate::service) mod new_secrets;
 pub mod outbox;

@@ -16,7 +16,7 @@ use crate::domain::webhooks::webhook::{Filtered, WebhookEvent, fill};
 use crate::service::configuration::app_config::{AppConfig, StoredWebhook};
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::metering::admit::Asking;
+use crate::service::metering::admit::RequestedApproval;
 use crate::service::nodes::leases::Leases;
 use crate::service::tenant::Tenant;
 use crate::store::keys::{Bucket, decode};
@@ -49,7 +49,7 @@ pub struct AlertView {
 }
 
 /// An event with the values for filters and templates.
-struct Told {
+struct EventContext {
     kind: WebhookEvent,
     at_ms: TimeMs,
     data: Map<String, Value>,
@@ -90,7 +90,7 @@ impl Gateway {
     pub async fn fan_out(&self, tenant: &Tenant, bucket: &Bucket, over: bool) -> Result<(), ServiceError> {
         let entries = match over {
             true => self.store.take_over(bucket, &self.node, BATCH).await?,
-            false => self.store.take_told(bucket, &self.node, BATCH).await?,
+            false => self.store.take_new(bucket, &self.node, BATCH).await?,
         };
         if entries.is_empty() {
             return Ok(());
@@ -99,7 +99,7 @@ impl Gateway {
         let config = self.load_config(&tenant.app).await?;
         for entry in entries {
             self.fan_out_entry(tenant, bucket, &config, &entry).await?;
-            self.store.told(bucket, entry.id).await?;
+            self.store.acknowledge(bucket, entry.id).await?;
         }
         Ok(())
     }
@@ -111,7 +111,7 @@ impl Gateway {
         config: &AppConfig,
         entry: &OutboxEntry,
     ) -> Result<(), ServiceError> {
-        let Some(told) = self.read_told(tenant, bucket, config, entry).await? else {
+        let Some(context) = self.read_event(tenant, bucket, config, entry).await? else {
             tracing::warn!(app = %tenant.app, mode = %tenant.mode, "an outbox entry cannot be read");
             return Ok(());
         };
@@ -119,13 +119,13 @@ impl Gateway {
         let message = format!("msg_{:02x}{:x}-{:x}", bucket.number(), entry.id.time_ms, entry.id.number);
         for (id, webhook) in &config.webhooks {
             let since = crate::domain::time::window::parse_rfc3339(&webhook.created_at).unwrap_or(0);
-            let told_at = TimeMs::try_from(entry.id.time_ms).unwrap_or(TimeMs::MAX);
-            if told_at < since || !webhook.body.takes(&tenant.mode) || !wants(config, webhook, &told) {
+            let recorded_at = TimeMs::try_from(entry.id.time_ms).unwrap_or(TimeMs::MAX);
+            if recorded_at < since || !webhook.body.takes(&tenant.mode) || !wants(config, webhook, &context) {
                 continue;
             }
-            let happening = told.happening(config, webhook.body.template.as_deref());
+            let happening = context.payload(config, webhook.body.template.as_deref());
             let body = crate::service::error::json(&happening)?;
-            let new = NewDelivery { message: &message, event: told.kind.as_str(), body: &body };
+            let new = NewDelivery { message: &message, event: context.kind.as_str(), body: &body };
             self.make_out(tenant, id, new).await?;
         }
         Ok(())
@@ -144,10 +144,10 @@ impl Gateway {
         let config = self.load_config(&tenant.app).await?;
         let mut found: Vec<(EntryId, AlertView)> = Vec::new();
         for bucket in tenant.buckets() {
-            for entry in self.store.told_before(&bucket, before, count + 1).await? {
-                if let Some(told) = self.read_told(tenant, &bucket, &config, &entry).await? {
+            for entry in self.store.recorded_before(&bucket, before, count + 1).await? {
+                if let Some(context) = self.read_event(tenant, &bucket, &config, &entry).await? {
                     let id = format!("{}-{}", entry.id.time_ms, entry.id.number);
-                    found.push((entry.id, AlertView { id, happening: told.happening(&config, None) }));
+                    found.push((entry.id, AlertView { id, happening: context.payload(&config, None) }));
                 }
             }
         }
@@ -159,49 +159,49 @@ impl Gateway {
     }
 
     /// None for an entry that this version does not understand.
-    async fn read_told(
+    async fn read_event(
         &self,
         tenant: &Tenant,
         bucket: &Bucket,
         config: &AppConfig,
         entry: &OutboxEntry,
-    ) -> Result<Option<Told>, ServiceError> {
+    ) -> Result<Option<EventContext>, ServiceError> {
         let Some(kind) = entry.field("type").and_then(WebhookEvent::parse) else { return Ok(None) };
         let at_ms = entry.field("at").and_then(|at| at.parse().ok()).unwrap_or(0);
-        let mut told = Told { kind, at_ms, data: Map::new(), scope: BTreeMap::new() };
-        told.put("appId", json!(tenant.app.as_str()));
-        told.put("mode", json!(tenant.mode.to_string()));
+        let mut context = EventContext { kind, at_ms, data: Map::new(), scope: BTreeMap::new() };
+        context.put("appId", json!(tenant.app.as_str()));
+        context.put("mode", json!(tenant.mode.to_string()));
         let known = match kind {
-            WebhookEvent::SubscriptionChanged => told.read_subscription(entry),
+            WebhookEvent::SubscriptionChanged => context.read_subscription(entry),
             WebhookEvent::ReservationExpired => {
                 let name = entry.field("reservation").and_then(OperationName::parse);
                 let created = entry.field("created").and_then(|created| created.parse().ok());
                 let id = name.zip(created).map(|(name, created_at_ms)| {
                     ReservationId { name, created_at_ms, bucket: bucket.number() }.to_string()
                 });
-                told.put("reservationId", json!(id));
-                told.read_expiry(config, entry)
+                context.put("reservationId", json!(id));
+                context.read_expiry(config, entry)
             }
             WebhookEvent::ThresholdReached
             | WebhookEvent::LimitReached
             | WebhookEvent::ApprovalRequested
-            | WebhookEvent::ApprovalDecided => told.read_group(bucket, config, entry),
+            | WebhookEvent::ApprovalDecided => context.read_group(bucket, config, entry),
         };
-        Ok(known.map(|()| told))
+        Ok(known.map(|()| context))
     }
 }
 
-fn wants(config: &AppConfig, webhook: &StoredWebhook, told: &Told) -> bool {
-    let text = |name: &str| told.data.get(name).and_then(Value::as_str);
-    let policy = told.policy(config);
+fn wants(config: &AppConfig, webhook: &StoredWebhook, context: &EventContext) -> bool {
+    let text = |name: &str| context.data.get(name).and_then(Value::as_str);
+    let policy = context.policy(config);
     let filtered = Filtered {
         group_id: text("groupId"),
         policy_id: text("policyId"),
         owner: policy.and_then(|policy| policy.body.owner.as_deref()),
         environment: policy.and_then(|policy| policy.body.environment.as_deref()),
-        scope: Some(&told.scope),
+        scope: Some(&context.scope),
     };
-    webhook.body.events.contains(&told.kind) && webhook.body.filter.lets_through(&filtered)
+    webhook.body.events.contains(&context.kind) && webhook.body.filter.lets_through(&filtered)
 }
 
 /// A number in its unit, as JSON.
@@ -210,7 +210,7 @@ fn amount(unit: Unit, steps: &str) -> Option<Value> {
     serde_json::to_value(crate::domain::values::number::Number(amount.to_decimal(unit))).ok()
 }
 
-impl Told {
+impl EventContext {
     fn put(&mut self, name: &str, value: Value) {
         self.data.insert(name.to_owned(), value);
     }
@@ -285,7 +285,9 @@ impl Told {
         if let Some(how) = entry.field("how").and_then(|how| serde_json::from_str(how).ok()) {
             self.put("decided", how);
         }
-        if let Some(asking) = entry.field("about").and_then(|about| serde_json::from_str::<Asking>(about).ok()) {
+        if let Some(asking) =
+            entry.field("about").and_then(|about| serde_json::from_str::<RequestedApproval>(about).ok())
+        {
             self.put("userId", json!(asking.user_id));
             self.put("event", json!(asking.event));
             self.put("metadata", json!(asking.metadata));
@@ -293,7 +295,7 @@ impl Told {
         Some(())
     }
 
-    fn happening(&self, config: &AppConfig, template: Option<&str>) -> Happening {
+    fn payload(&self, config: &AppConfig, template: Option<&str>) -> Happening {
         let timestamp = rfc3339(self.at_ms);
         Happening { kind: self.kind, timestamp, data: self.data.clone(), text: self.text(config, template) }
     }

@@ -2,19 +2,19 @@
 
 use redis::Value;
 
-use crate::domain::access::audit::{AuditEntry, Trail};
+use crate::domain::access::audit::{AuditEntry, StoredAuditEntry};
 use crate::domain::reporting::entry_id::EntryId;
 use crate::store::error::StoreError;
 use crate::store::{Arguments, Store};
 
-impl Trail {
-    pub(in crate::store) fn write(trail: Option<&Self>, arguments: &mut Arguments) {
-        let Some(trail) = trail else {
+impl AuditEntry {
+    pub(in crate::store) fn write(audit_entry: Option<&Self>, arguments: &mut Arguments) {
+        let Some(audit_entry) = audit_entry else {
             arguments.int(0);
             return;
         };
-        let named = [("actor", &trail.actor), ("action", &trail.action), ("target", &trail.target)];
-        let optional = [("before", &trail.before), ("after", &trail.after), ("note", &trail.note)];
+        let named = [("actor", &audit_entry.actor), ("action", &audit_entry.action), ("target", &audit_entry.target)];
+        let optional = [("before", &audit_entry.before), ("after", &audit_entry.after), ("note", &audit_entry.note)];
         let fields: Vec<(&str, &String)> = named
             .into_iter()
             .chain(optional.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))))
@@ -31,9 +31,9 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn log(&self, log: &str, trail: &Trail) -> Result<(), StoreError> {
+    pub async fn log(&self, log: &str, audit_entry: &AuditEntry) -> Result<(), StoreError> {
         let mut arguments = Arguments::default();
-        Trail::write(Some(trail), &mut arguments);
+        AuditEntry::write(Some(audit_entry), &mut arguments);
         self.call(&self.library.log, &[log.to_owned()], &arguments).await?.only_status("logged")
     }
 
@@ -46,7 +46,7 @@ impl Store {
         log: &str,
         from: Option<(EntryId, bool)>,
         count: usize,
-    ) -> Result<Vec<AuditEntry>, StoreError> {
+    ) -> Result<Vec<StoredAuditEntry>, StoreError> {
         let start = match from {
             None => "+".to_owned(),
             Some((id, true)) => id.text(),
@@ -61,22 +61,22 @@ impl Store {
     }
 }
 
-fn read_entry(value: Value) -> Result<AuditEntry, StoreError> {
+fn read_entry(value: Value) -> Result<StoredAuditEntry, StoreError> {
     let unexpected = |what: &str| StoreError::Unexpected(format!("audit log: {what}"));
     let (id, fields): (String, Vec<String>) =
         redis::from_redis_value(value).map_err(|error| unexpected(&error.to_string()))?;
-    let mut trail = Trail::default();
+    let mut audit_entry = AuditEntry::default();
     for pair in fields.chunks_exact(2) {
         let value = pair[1].clone();
         match pair[0].as_str() {
-            "actor" => trail.actor = value,
-            "action" => trail.action = value,
-            "target" => trail.target = value,
-            "before" => trail.before = Some(value),
-            "after" => trail.after = Some(value),
-            "note" => trail.note = Some(value),
+            "actor" => audit_entry.actor = value,
+            "action" => audit_entry.action = value,
+            "target" => audit_entry.target = value,
+            "before" => audit_entry.before = Some(value),
+            "after" => audit_entry.after = Some(value),
+            "note" => audit_entry.note = Some(value),
             _ => {}
         }
     }
-    Ok(AuditEntry { id: EntryId::parse(&id).ok_or_else(|| unexpected("an id"))?, trail })
+    Ok(StoredAuditEntry { id: EntryId::parse(&id).ok_or_else(|| unexpected("an id"))?, audit_entry })
 }

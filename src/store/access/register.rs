@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::values::ids::AppId;
 use crate::store::error::StoreError;
 use crate::store::keys::{self, Register};
@@ -37,16 +37,16 @@ pub struct RegisterArgs<'a> {
     pub change: RegisterChange<'a>,
     /// Stored as the answer of the operation.
     pub answer: &'a str,
-    /// The app whose audit log gets `trail`.
+    /// The app whose audit log gets `audit_entry`.
     pub app: &'a AppId,
-    pub trail: &'a Trail,
+    pub audit_entry: &'a AuditEntry,
 }
 
 impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn register(&self, register: Register, args: RegisterArgs<'_>) -> Result<RegisterReply, StoreError> {
-        let RegisterArgs { operation, change, answer, app, trail } = args;
+        let RegisterArgs { operation, change, answer, app, audit_entry } = args;
         let keys =
             [register.key(), register.changes(), keys::register_operation(&operation.name), keys::register_audit(app)];
         let mut arguments = Arguments::default();
@@ -57,7 +57,7 @@ impl Store {
             RegisterChange::Delete { name } => arguments.text("delete").text(name).text(""),
         };
         arguments.text(answer);
-        Trail::write(Some(trail), &mut arguments);
+        AuditEntry::write(Some(audit_entry), &mut arguments);
         let mut fields = self.call(&self.library.register, &keys, &arguments).await?;
         let status = fields.text()?;
         Ok(match status.as_str() {

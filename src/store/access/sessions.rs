@@ -1,12 +1,12 @@
 //! `lua/session.lua`: sessions of the dashboard, one key each with a TTL.
 
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::store::error::StoreError;
 use crate::store::reply::{Fields, optional_text};
 use crate::store::{Arguments, Store, keys};
 
 impl Store {
-    /// Stores a session for that time; `trail` is added to the audit log `log`.
+    /// Stores a session for that time; `audit_entry` is added to the audit log `log`.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -16,9 +16,9 @@ impl Store {
         value: &str,
         lifetime_ms: u64,
         log: &str,
-        trail: &Trail,
+        audit_entry: &AuditEntry,
     ) -> Result<(), StoreError> {
-        self.change_session(name, value, lifetime_ms, log, trail).await?.only_status("opened")
+        self.change_session(name, value, lifetime_ms, log, audit_entry).await?.only_status("opened")
     }
 
     /// # Errors
@@ -31,8 +31,8 @@ impl Store {
 
     /// # Errors
     /// [`StoreError`]
-    pub async fn end_session(&self, name: &str, log: &str, trail: &Trail) -> Result<(), StoreError> {
-        self.change_session(name, "", 0, log, trail).await?.only_status("ended")
+    pub async fn end_session(&self, name: &str, log: &str, audit_entry: &AuditEntry) -> Result<(), StoreError> {
+        self.change_session(name, "", 0, log, audit_entry).await?.only_status("ended")
     }
 
     async fn change_session(
@@ -41,11 +41,11 @@ impl Store {
         value: &str,
         lifetime_ms: u64,
         log: &str,
-        trail: &Trail,
+        audit_entry: &AuditEntry,
     ) -> Result<Fields, StoreError> {
         let mut arguments = Arguments::default();
         arguments.text(value).int(lifetime_ms);
-        Trail::write(Some(trail), &mut arguments);
+        AuditEntry::write(Some(audit_entry), &mut arguments);
         self.call(&self.library.session, &[keys::session(name), log.to_owned()], &arguments).await
     }
 }

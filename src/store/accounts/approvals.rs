@@ -1,6 +1,6 @@
 //! `lua/decide.lua`, and approval requests as `lua/lib/approval.lua` stores them.
 
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
@@ -77,7 +77,7 @@ pub struct DecideArgs<'a> {
     pub status: &'a str,
     /// When, by whom and why, as JSON.
     pub how: &'a str,
-    pub trail: &'a Trail,
+    pub audit_entry: &'a AuditEntry,
 }
 
 impl Store {
@@ -119,7 +119,7 @@ impl Store {
         operation: &Operation,
         args: DecideArgs<'_>,
     ) -> Result<DecideReply, StoreError> {
-        let DecideArgs { id, approval, status, how, trail } = args;
+        let DecideArgs { id, approval, status, how, audit_entry } = args;
         let keys = [
             bucket.operation(&operation.name),
             bucket.clock(),
@@ -133,7 +133,7 @@ impl Store {
         let mut arguments = Arguments::default();
         operation.write(&mut arguments);
         arguments.flag(bucket.is_sandbox()).text(id).text(status).text(how);
-        Trail::write(Some(trail), &mut arguments);
+        AuditEntry::write(Some(audit_entry), &mut arguments);
         let mut fields = self.call(&self.library.decide, &keys, &arguments).await?;
         let status = fields.text()?;
         Ok(match status.as_str() {

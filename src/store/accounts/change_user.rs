@@ -1,6 +1,6 @@
 //! `lua/change_user.lua`
 
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::accounts::subscription::Subscription;
 use crate::domain::configuration::limit_group::OnPlanChange;
 use crate::domain::time::window::{TimeMs, Window};
@@ -54,7 +54,7 @@ pub struct ChangeUserArgs<'a> {
     pub change: UserChange<'a>,
     pub reset: Reset<'a>,
     pub moved: &'a [MovedGroup],
-    pub trail: Option<&'a Trail>,
+    pub audit_entry: Option<&'a AuditEntry>,
     /// The event for the outbox, as JSON.
     pub event: Option<&'a str>,
     /// The answer to store for the idempotency key.
@@ -148,7 +148,7 @@ impl Store {
         });
         arguments.int(args.moved.len());
         args.moved.iter().for_each(|group| group.write(&mut arguments));
-        Trail::write(args.trail, &mut arguments);
+        AuditEntry::write(args.audit_entry, &mut arguments);
         arguments.text(args.event.unwrap_or_default()).text(args.answer);
         arguments.text(if let UserChange::Profile(text) = args.change { text } else { "-" });
         let reply = read(self.call_when_full(&self.library.change_user, args.when_full, &keys, &arguments).await?)?;

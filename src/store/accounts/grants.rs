@@ -1,6 +1,6 @@
 //! `lua/grant.lua` and `lua/revoke.lua`: extra quota for one counter for a limited time.
 
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::Amount;
@@ -32,7 +32,7 @@ pub struct GrantArgs<'a> {
     pub expected_end_ms: Option<TimeMs>,
     /// Details of the grant, as JSON.
     pub about: &'a str,
-    pub trail: &'a Trail,
+    pub audit_entry: &'a AuditEntry,
     /// The approval request with the decision, as JSON.
     pub approval: Option<(&'a str, &'a str)>,
     pub answer: &'a str,
@@ -73,7 +73,7 @@ pub struct RevokeArgs<'a> {
     pub group: &'a GroupId,
     pub grant: &'a str,
     pub operation: &'a Operation,
-    pub trail: &'a Trail,
+    pub audit_entry: &'a AuditEntry,
 }
 
 impl Store {
@@ -99,7 +99,7 @@ impl Store {
             arguments.text(args.expected_end_ms.map_or_else(|| "+inf".to_owned(), |end| end.to_string()));
             let (request, how) = args.approval.unwrap_or(("-", ""));
             arguments.text(args.about).text(request).text(how).text(args.answer);
-            Trail::write(Some(args.trail), arguments);
+            AuditEntry::write(Some(args.audit_entry), arguments);
         });
         let reply = read(fields.await?)?;
         if matches!(reply, GrantReply::Before(_)) {
@@ -129,7 +129,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn revoke(&self, bucket: &Bucket, args: RevokeArgs<'_>) -> Result<RevokeReply, StoreError> {
-        let RevokeArgs { owner, group, grant, operation, trail } = args;
+        let RevokeArgs { owner, group, grant, operation, audit_entry } = args;
         let keys = [
             bucket.owner(owner).account,
             bucket.grants(),
@@ -141,7 +141,7 @@ impl Store {
         let mut arguments = Arguments::default();
         operation.write(&mut arguments);
         arguments.flag(bucket.is_sandbox()).text(group.as_str()).text(grant);
-        Trail::write(Some(trail), &mut arguments);
+        AuditEntry::write(Some(audit_entry), &mut arguments);
         read_revoke(self.call(&self.library.revoke, &keys, &arguments).await?, operation)
     }
 

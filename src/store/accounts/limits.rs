@@ -3,7 +3,7 @@
 use futures::stream::{self, StreamExt, TryStreamExt};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::{Amount, Unit};
@@ -45,7 +45,7 @@ pub struct LimitArgs<'a> {
     pub group: &'a GroupId,
     /// With the unit of the group; None removes the quota.
     pub quota: Option<(&'a OwnQuota, Unit)>,
-    pub trail: &'a Trail,
+    pub audit_entry: &'a AuditEntry,
     pub answer: &'a str,
 }
 
@@ -113,7 +113,7 @@ impl Store {
             };
             arguments.text(args.user.map_or("", UserId::as_str)).text(args.group.as_str());
             arguments.text(text).text(until).text(args.answer);
-            Trail::write(Some(args.trail), arguments);
+            AuditEntry::write(Some(args.audit_entry), arguments);
         });
         let reply = read(fields.await?)?;
         if matches!(reply, LimitReply::Before(_)) {

@@ -43,7 +43,7 @@ pub struct OpenHold {
 pub struct ClosedWindow {
     pub group: GroupId,
     /// The window's sequence number among those of its counter.
-    pub serial: String,
+    pub window_seq: String,
     pub window: Window,
     pub used: Amount,
     /// The quota at the last call in the window; None counted without limit.
@@ -78,7 +78,7 @@ impl Store {
         let to = if prefix.is_empty() { b"+".to_vec() } else { [b"(", prefix.as_bytes(), b"\xff"].concat() };
         let mut command = redis::cmd("ZRANGE");
         command.arg(bucket.users()).arg(from).arg(to).arg("BYLEX").arg("LIMIT").arg(0).arg(count);
-        let names: Vec<String> = redis::from_redis_value(self.command(&command).await?).map_err(unexpected)?;
+        let names: Vec<String> = redis::from_redis_value(self.page(&command).await?).map_err(unexpected)?;
         names.iter().map(|name| UserId::parse(name).map_err(unexpected)).collect()
     }
 
@@ -113,8 +113,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn stored_users(&self, bucket: &Bucket, users: &[UserId]) -> Result<Vec<Stored>, StoreError> {
-        let read = async |user: &UserId| Stored::read(self.counters_hash(&bucket.account(user)).await?);
+    pub async fn stored_users(&self, bucket: &Bucket, users: &[UserId]) -> Result<Vec<StoredOwner>, StoreError> {
+        let read = async |user: &UserId| StoredOwner::read(self.counters_hash(&bucket.account(user)).await?);
         stream::iter(users).map(read).buffered(PARALLEL).try_collect().await
     }
 
@@ -122,8 +122,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn stored_owner(&self, bucket: &Bucket, owner: &OwnerName) -> Result<Stored, StoreError> {
-        Stored::read(self.counters_hash(&bucket.owner(owner).account).await?)
+    pub async fn stored_owner(&self, bucket: &Bucket, owner: &OwnerName) -> Result<StoredOwner, StoreError> {
+        StoredOwner::read(self.counters_hash(&bucket.owner(owner).account).await?)
     }
 
     /// Closed windows of an owner, unordered.
@@ -195,7 +195,7 @@ impl Store {
 pub struct StoredCounter {
     pub group: GroupId,
     /// The window's sequence number among those of its counter.
-    pub serial: String,
+    pub window_seq: String,
     pub window: Window,
     pub used: Amount,
     /// The quota at the last call in the window; None counts without limit.
@@ -209,7 +209,7 @@ struct StoredGrant {
     group: GroupId,
     amount: Amount,
     /// None if it applies to every window until its end.
-    serial: Option<String>,
+    window_seq: Option<String>,
     ends_at_ms: Option<TimeMs>,
 }
 
@@ -224,7 +224,7 @@ pub struct LiveGrant {
 
 /// A user's stored account.
 #[derive(Clone, Debug)]
-pub struct Stored {
+pub struct StoredOwner {
     pub subscribed: Subscribed,
     pub windows: Vec<StoredCounter>,
     /// The longest lifetime of any reservation that was not extended.
@@ -236,7 +236,7 @@ pub struct Stored {
     grants: Vec<StoredGrant>,
 }
 
-impl Stored {
+impl StoredOwner {
     pub(in crate::store) fn read(mut fields: HashMap<String, String>) -> Result<Self, StoreError> {
         let facts: Vec<String> = FACTS.iter().map(|name| fields.remove(*name).unwrap_or_default()).collect();
         let longest_ttl_ms =
@@ -253,9 +253,9 @@ impl Stored {
         }
         windows.sort_by(|one, other| one.group.cmp(&other.group));
         let blocked = windows.iter().filter_map(|counter: &StoredCounter| {
-            let (serial, amount) = fields.get(&format!("{}.blocked", counter.group))?.split_once(' ')?;
+            let (window_seq, amount) = fields.get(&format!("{}.blocked", counter.group))?.split_once(' ')?;
             let amount = Amount::from_steps(amount.parse().ok()?).ok()?;
-            (serial == counter.serial).then(|| (counter.group.clone(), counter.window, amount))
+            (window_seq == counter.window_seq).then(|| (counter.group.clone(), counter.window, amount))
         });
         let blocked = blocked.collect();
         let extended_until_ms = fields.get(EXTENDED).and_then(|text| text.parse().ok());
@@ -267,21 +267,21 @@ impl Stored {
         let grants = self.grants.iter().filter(|grant| {
             grant.group == counter.group
                 && grant.ends_at_ms.is_none_or(|end| now < end)
-                && grant.serial.as_ref().is_none_or(|serial| *serial == counter.serial)
+                && grant.window_seq.as_ref().is_none_or(|window_seq| *window_seq == counter.window_seq)
         });
         grants.fold(Amount::ZERO, |sum, grant| sum.saturating_add(grant.amount))
     }
 
     /// The sum of active grants for a group's counter in any window.
     pub fn granted_in_any_window(&self, group: &GroupId, now: TimeMs) -> Amount {
-        let live = |grant: &&StoredGrant| grant.serial.is_none() && grant.ends_at_ms.is_none_or(|end| now < end);
+        let live = |grant: &&StoredGrant| grant.window_seq.is_none() && grant.ends_at_ms.is_none_or(|end| now < end);
         let grants = self.grants.iter().filter(|grant| grant.group == *group).filter(live);
         grants.fold(Amount::ZERO, |sum, grant| sum.saturating_add(grant.amount))
     }
 
     /// The present window of a counter, if it has this sequence number.
-    pub fn window_of(&self, group: &GroupId, serial: &str) -> Option<Window> {
-        let counter = self.windows.iter().find(|counter| counter.group == *group && counter.serial == serial);
+    pub fn window_of(&self, group: &GroupId, window_seq: &str) -> Option<Window> {
+        let counter = self.windows.iter().find(|counter| counter.group == *group && counter.window_seq == window_seq);
         counter.map(|counter| counter.window)
     }
 
@@ -290,19 +290,19 @@ impl Stored {
         let live = self.live_grants(now);
         let ends_at_ms = |grant: &StoredGrant| live.iter().find(|(id, _)| *id == grant.id).map(|(_, end)| *end);
         let own = self.grants.iter().filter(|grant| grant.group == *group);
-        let told = own.filter_map(|grant| {
+        let reported = own.filter_map(|grant| {
             Some(LiveGrant { id: grant.id.clone(), amount: grant.amount, ends_at_ms: ends_at_ms(grant)? })
         });
-        told.collect()
+        reported.collect()
     }
 
     /// The grants that have not ended, with their ends.
     pub fn live_grants(&self, now: TimeMs) -> Vec<(&str, Option<TimeMs>)> {
-        let ends_at_ms = |grant: &StoredGrant| match &grant.serial {
+        let ends_at_ms = |grant: &StoredGrant| match &grant.window_seq {
             None => Some(grant.ends_at_ms),
-            Some(serial) => {
+            Some(window_seq) => {
                 let counter = self.windows.iter().find(|counter| counter.group == grant.group);
-                counter.filter(|counter| counter.serial == *serial).map(|counter| counter.window.end_ms)
+                counter.filter(|counter| counter.window_seq == *window_seq).map(|counter| counter.window.end_ms)
             }
         };
         let ends = self.grants.iter().filter_map(|grant| Some((grant.id.as_str(), ends_at_ms(grant)?)));
@@ -324,23 +324,23 @@ fn subscribed_of(mut facts: Vec<String>) -> Result<Subscribed, StoreError> {
 
 fn read_counter(group: &str, text: &str) -> Option<StoredCounter> {
     let CounterText { used, quota, window, seq, .. } = CounterText::parse(text)?;
-    Some(StoredCounter { group: GroupId::parse(group).ok()?, serial: seq.to_owned(), window, used, quota })
+    Some(StoredCounter { group: GroupId::parse(group).ok()?, window_seq: seq.to_owned(), window, used, quota })
 }
 
-/// `<id>:<amount>:<serial|*>:<ends_at_ms|*>`
+/// `<id>:<amount>:<window_seq|*>:<ends_at_ms|*>`
 fn read_grant(group: &str, text: &str) -> Option<StoredGrant> {
     let mut parts = text.split(':');
-    let (id, amount, serial, end) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let (id, amount, window_seq, end) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     Some(StoredGrant {
         id: id.to_owned(),
         group: GroupId::parse(group).ok()?,
         amount: Amount::from_steps(amount.parse().ok()?).ok()?,
-        serial: (serial != "*").then(|| serial.to_owned()),
+        window_seq: (window_seq != "*").then(|| window_seq.to_owned()),
         ends_at_ms: end.parse().ok(),
     })
 }
 
-/// `<group>:<serial>:<amount>`
+/// `<group>:<window_seq>:<amount>`
 fn read_entry(entry: &str) -> Option<(GroupId, Amount)> {
     let mut parts = entry.split(':');
     let (group, _, amount) = (parts.next()?, parts.next()?, parts.next()?);
@@ -349,14 +349,14 @@ fn read_entry(entry: &str) -> Option<(GroupId, Amount)> {
 
 /// `<group>.<sequence number>` = `<used> <quota> <window> <granted> <keep until>`
 fn read_closed(name: &str, value: &str) -> Option<ClosedWindow> {
-    let (group, serial) = name.rsplit_once('.')?;
+    let (group, window_seq) = name.rsplit_once('.')?;
     let (used, rest) = value.split_once(' ')?;
     let mut last = rest.rsplitn(3, ' ');
     let (keep_until_ms, granted) = (last.next()?.parse().ok()?, last.next()?.parse().ok()?);
     let (window, quota) = read_window(last.next()?)?;
     Some(ClosedWindow {
         group: GroupId::parse(group).ok()?,
-        serial: serial.to_owned(),
+        window_seq: window_seq.to_owned(),
         window,
         used: Amount::from_steps(used.parse().ok()?).ok()?,
         quota,

@@ -240,7 +240,7 @@ fn whose_login(error: RedisError) -> RedisError {
     const HINT: &str = "a sentinel or the master rejected the login; the name and password before the hosts in \
                         the URL are for the master, sentinel_username and sentinel_password for the sentinels";
     match error.to_string() {
-        told if is_forbidden(&told) => (ErrorKind::AuthenticationFailed, HINT, told).into(),
+        message if is_forbidden(&message) => (ErrorKind::AuthenticationFailed, HINT, message).into(),
         _ => error,
     }
 }

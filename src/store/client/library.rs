@@ -33,6 +33,7 @@ macro_rules! library {
                     registered: format!("{name}_{command}"),
                     beyond: is_flagged(command, "headroom").then(|| format!("{name}_{command}_beyond")),
                     writes: !is_flagged(command, "no-writes"),
+                    reads_page: PAGES.contains(&command),
                     round_trips: OnceLock::new(),
                 };
                 Ok(Self { $($command: function(stringify!($command)),)* name, source })
@@ -49,6 +50,9 @@ library! {
     commands: announce, attempted, change_user, claim, commit, configure, decide, define, enqueue, extend, grant, limit, log, mark, migrate, near, outcome, reclaim, refund, register, release, repair, replace_rollup, reserve, revoke, rollup, session, set_clock, set_layout, stamp, survey, track, track_degraded, track_enforce, usage;
     libraries: "lib/account", "lib/admission", "lib/alert", "lib/allowance", "lib/approval", "lib/args", "lib/audit", "lib/clock", "lib/counter", "lib/facts", "lib/hold", "lib/keys", "lib/layout6", "lib/ledger", "lib/operation", "lib/outbox", "lib/own_quota", "lib/pieces", "lib/program", "lib/proposal", "lib/record", "lib/retention", "lib/settle", "lib/straight", "lib/straight_reserve", "lib/straight_settle", "lib/tracking", "lib/window"
 }
+
+/// The functions that read a page of a scan.
+const PAGES: [&str; 1] = ["survey"];
 
 /// What a full Redis does with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +76,8 @@ pub struct Function {
     pub beyond: Option<String>,
     /// Whether it may write.
     pub writes: bool,
+    /// Whether it reads a page of a scan.
+    pub reads_page: bool,
     /// Created with its first call.
     round_trips: OnceLock<Histogram>,
 }

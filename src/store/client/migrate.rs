@@ -245,7 +245,7 @@ impl Store {
         let mut scan = redis::cmd("SCAN");
         scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(PAGE);
         let value = self
-            .timed(&crate::store::client::library::round_trips("command"), self.links.own()?.run_on(master, &scan))
+            .timed(&crate::store::client::library::round_trips("command"), self.pages.run_on(master, &scan))
             .await?;
         redis::from_redis_value(value).map_err(unexpected)
     }
@@ -336,10 +336,10 @@ mod tests {
         let keys =
             ["qg:{a:live}:op:1", "qg:{a:live}:op:2", "qg:{a:live}:op:3", "qg:{b:live}:op:1", "qg:{a:live}:past:user:u"];
         let calls = by_call(keys.map(str::to_owned).to_vec(), &Kind::ALL, 2);
-        let told: Vec<String> =
+        let reported: Vec<String> =
             calls.iter().map(|(kind, keys)| format!("{} {}", kind.as_str(), keys.join(" "))).collect();
         assert_eq!(
-            told,
+            reported,
             [
                 "op qg:{a:live}:op:1 qg:{a:live}:op:2",
                 "op qg:{a:live}:op:3",
@@ -352,16 +352,16 @@ mod tests {
 
     #[test]
     fn outbox_entries_of_layout_6_are_read_in_the_present_layout() {
-        let told = |name: &str, value: &str| outbox_field(name, value.to_owned());
-        assert_eq!(told("owner", "qg:{acme:live}:counters:user:u"), "qg:{acme:live}:account:user:u");
-        assert_eq!(told("used", "20260228T100000Z"), "20260228T100000Z");
+        let reported = |name: &str, value: &str| outbox_field(name, value.to_owned());
+        assert_eq!(reported("owner", "qg:{acme:live}:counters:user:u"), "qg:{acme:live}:account:user:u");
+        assert_eq!(reported("used", "20260228T100000Z"), "20260228T100000Z");
         for (before, after) in [
             ("monthly 20260228T000000Z 20260331T100000Z", "monthly/20260228/20260331T1000"),
             ("fixed 20260228T000030Z 20260331T001000Z", "fixed/20260228T000030/20260331T0010"),
             ("lifetime 20260228T100001Z 99991231T235959Z", "lifetime/20260228T100001/99991231T235959"),
         ] {
-            assert_eq!(told("window", before), after);
-            assert_eq!(told("window", after), after);
+            assert_eq!(reported("window", before), after);
+            assert_eq!(reported("window", after), after);
             assert!(Window::parse(after).is_some_and(|window| window.to_text() == after), "{after}");
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod claim;
 pub mod connection;
+pub(crate) mod exclusive;
 pub mod headroom;
 pub mod identity;
 pub mod library;

@@ -149,8 +149,8 @@ mod tests {
             ("redis-sentinel://a:1/m?sentinel_password=hunter2%FF", "must be UTF-8"),
         ] {
             let Err(error) = SentinelUrl::parse(url).unwrap() else { panic!("{url} was taken") };
-            let told = format!("{error} {error:?}");
-            assert!(told.contains(reason) && !told.contains("hunter2"), "{url}: {told}");
+            let message = format!("{error} {error:?}");
+            assert!(message.contains(reason) && !message.contains("hunter2"), "{url}: {message}");
         }
     }
 }

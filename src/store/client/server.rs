@@ -48,7 +48,7 @@ impl Store {
             revision: 0,
             version: NO_USER,
             validity: Validity::ALWAYS,
-            tells_expiry: false,
+            reports_expiry: false,
             forget: None,
         };
         self.usage(bucket, facts, &[owner]).await.map(drop)

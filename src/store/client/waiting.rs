@@ -1,18 +1,15 @@
 //! Waits for replicas: a writing call is only answered when enough replicas have acknowledged it.
 //!
 //! `WAIT` covers what was written on its own connection, which cannot be used for anything else meanwhile. So a call,
-//! a mark after it (`lua/mark.lua`) and `WAIT` are sent together on a connection of a pool that serves one call at a
-//! time. With two connections, or after a reconnect in between, a newly promoted master could acknowledge a call that
-//! it never received.
+//! a mark after it (`lua/mark.lua`) and `WAIT` are sent together on a connection that serves one call at a time. With
+//! two connections, or after a reconnect in between, a newly promoted master could acknowledge a call that it never
+//! received.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, RedisResult, Value};
-use tokio::sync::Mutex;
 
-use super::connection::Link;
+use super::exclusive::Exclusive;
 use super::library::Function;
 use crate::store::error::StoreError;
 use crate::store::keys;
@@ -25,8 +22,7 @@ pub struct Waiting {
     replicas: u8,
     /// `WAIT` gives up before the caller does, so that the error can state the reason.
     patience_ms: u64,
-    lanes: Vec<Mutex<Link>>,
-    next: AtomicUsize,
+    connections: Exclusive,
 }
 
 impl Waiting {
@@ -34,16 +30,12 @@ impl Waiting {
     ///
     /// # Errors
     /// An invalid URL.
-    pub fn open(url: &str, timeout: Duration, replicas: u8) -> RedisResult<Option<Arc<Self>>> {
+    pub fn open(url: &str, timeout: Duration, replicas: u8) -> RedisResult<Option<Self>> {
         if replicas == 0 {
             return Ok(None);
         }
-        let mut lanes = Vec::new();
-        for _ in 0..CONNECTIONS {
-            lanes.push(Mutex::new(Link::open(url, timeout)?));
-        }
         let patience_ms = u64::try_from(timeout.as_millis() / 2).unwrap_or(u64::MAX).max(1);
-        Ok(Some(Arc::new(Self { replicas, patience_ms, lanes, next: AtomicUsize::new(0) })))
+        Ok(Some(Self { replicas, patience_ms, connections: Exclusive::open(url, timeout, CONNECTIONS)? }))
     }
 
     /// How many replicas must acknowledge a call.
@@ -57,7 +49,7 @@ impl Waiting {
         pipeline.add_command(call.clone());
         pipeline.cmd("FCALL").arg(&mark.registered).arg(1).arg(keys::mark(key));
         pipeline.cmd("WAIT").arg(self.replicas).arg(self.patience_ms);
-        let answers = self.lane().await.run_all(key, &pipeline).await?;
+        let answers = self.connections.run_all(key, &pipeline).await?;
         let answers = answers.into_iter().map(Value::extract_error).collect::<RedisResult<Vec<Value>>>()?;
         let [answer, marked, acknowledged] = <[Value; 3]>::try_from(answers)
             .map_err(|answers| (redis::ErrorKind::UnexpectedReturnType, "WAIT", format!("{answers:?}")))?;
@@ -66,16 +58,6 @@ impl Waiting {
             return Err((redis::ErrorKind::UnexpectedReturnType, "mark", format!("{marked:?}")).into());
         }
         Ok((answer, redis::from_redis_value(acknowledged)?))
-    }
-
-    /// A free connection, or the next turn on a busy one.
-    async fn lane(&self) -> tokio::sync::MutexGuard<'_, Link> {
-        let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let lane = |step: usize| &self.lanes[first.wrapping_add(step) % self.lanes.len()];
-        match (0..self.lanes.len()).find_map(|step| lane(step).try_lock().ok()) {
-            Some(free) => free,
-            None => lane(0).lock().await,
-        }
     }
 
     /// # Errors

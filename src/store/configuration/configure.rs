@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::domain::access::audit::Trail;
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::values::ids::AppId;
 use crate::store::error::StoreError;
 use crate::store::keys::{self, Bucket, Versioned};
@@ -26,7 +26,7 @@ pub struct ConfigureArgs<'a> {
     pub delete: &'a [String],
     /// Plans and policies with their document at the new revision; None if deleted.
     pub versions: &'a [(Versioned, Option<String>)],
-    pub trails: &'a [Trail],
+    pub audit_entries: &'a [AuditEntry],
 }
 
 /// The result.
@@ -64,9 +64,9 @@ impl Store {
         for (_, document) in args.versions {
             arguments.text(document.as_deref().unwrap_or_default());
         }
-        arguments.int(args.trails.len());
-        for trail in args.trails {
-            Trail::write(Some(trail), &mut arguments);
+        arguments.int(args.audit_entries.len());
+        for audit_entry in args.audit_entries {
+            AuditEntry::write(Some(audit_entry), &mut arguments);
         }
         let mut fields = self.call(&self.library.configure, &keys, &arguments).await?;
         let status = fields.text()?;

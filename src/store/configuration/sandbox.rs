@@ -45,7 +45,7 @@ impl Store {
         loop {
             let mut scan = redis::cmd("SCAN");
             scan.arg(&cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1000);
-            let (next, mut keys): (String, Vec<String>) = redis::from_redis_value(self.command_at(at, &scan).await?)
+            let (next, mut keys): (String, Vec<String>) = redis::from_redis_value(self.page_at(at, &scan).await?)
                 .map_err(|error| StoreError::Unexpected(error.to_string()))?;
             keys.retain(|key| goes(key));
             if !keys.is_empty() {

@@ -7,7 +7,7 @@ use crate::domain::accounts::custom_limits::CustomLimits;
 use crate::domain::accounts::subscription::{Subscribed, Subscription};
 use crate::domain::configuration::limit_group::{Enforcement, Limits};
 use crate::domain::metering::admission::{Matched, Validity};
-use crate::domain::metering::counter::{CounterState, Passed};
+use crate::domain::metering::counter::{CounterState, CrossedThreshold};
 use crate::domain::time::window::{TimeMs, Window, parse_rfc3339, rfc3339};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{GroupId, PlanId, UserId};
@@ -25,14 +25,14 @@ pub struct Facts<'a> {
     pub version: &'a str,
     pub validity: Validity,
     /// A webhook subscribes to expired reservations.
-    pub tells_expiry: bool,
+    pub reports_expiry: bool,
     /// Only for a user who never had a subscription, in a call that counts.
-    pub forget: Option<Forget<'a>>,
+    pub forget: Option<UserExpiry<'a>>,
 }
 
 /// When a user expires.
 #[derive(Clone, Copy, Debug)]
-pub struct Forget<'a> {
+pub struct UserExpiry<'a> {
     pub user: &'a UserId,
     /// None if never.
     pub at_ms: Option<TimeMs>,
@@ -49,13 +49,13 @@ pub const NO_USER: &str = "-";
 pub struct Owner {
     pub keys: OwnerKeys,
     /// For an owner that is not a user.
-    pub renew: Option<Renew>,
+    pub renew: Option<OwnerExpiry>,
     pub groups: Vec<OwnedGroup>,
 }
 
 /// When an owner that is not a user expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Renew {
+pub struct OwnerExpiry {
     /// When no amount of the call matters any more; None if never.
     pub at_ms: Option<TimeMs>,
     /// The maximum number of owners of its scope.
@@ -78,7 +78,7 @@ pub struct Watch {
     /// A denied call opens an approval request.
     pub approval: bool,
     /// A webhook subscribes to denials.
-    pub tells_limit: bool,
+    pub reports_limit: bool,
 }
 
 /// A group in the form of scripts.
@@ -99,18 +99,18 @@ pub struct OwnedGroup {
 }
 
 impl OwnedGroup {
-    /// `tells_limit`: a webhook subscribes to denials.
-    pub fn of(matched: &Matched, limits: Limits, tells_limit: bool) -> Self {
+    /// `reports_limit`: a webhook subscribes to denials.
+    pub fn of(matched: &Matched, limits: Limits, reports_limit: bool) -> Self {
         let group = &matched.group;
         let approval = group.enforcement == Enforcement::Approval;
-        let watched = approval || tells_limit || !group.alerts.is_empty();
+        let watched = approval || reports_limit || !group.alerts.is_empty();
         Self {
             id: group.id.clone(),
             window: matched.window,
             amount: matched.amount,
             limit: limits.of(group),
             quota: group.quota,
-            watch: watched.then(|| Watch { alerts: group.alerts.clone(), approval, tells_limit }),
+            watch: watched.then(|| Watch { alerts: group.alerts.clone(), approval, reports_limit }),
             observes: group.observes(),
             is_hard: limits == Limits::Enforced
                 && matches!(group.enforcement, Enforcement::Hard | Enforcement::Approval),
@@ -123,7 +123,7 @@ pub const NOT_OPENED: &str = "not_opened";
 
 /// An approval request that a denied call opened or found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Opened {
+pub struct OpenedApproval {
     pub group: GroupId,
     pub id: String,
     /// `open`, `rejected`, or [`NOT_OPENED`], in which case there is no ID.
@@ -176,7 +176,7 @@ pub struct Denied {
     /// When the first hold of every full concurrent group ends.
     pub free_at_ms: Option<TimeMs>,
     /// The approval requests, if approval is the only reason.
-    pub opened: Vec<Opened>,
+    pub opened: Vec<OpenedApproval>,
     /// Per group in the order of the arguments, and whether its limit was reached.
     pub states: Vec<CounterState>,
     /// The groups as proposed, if the answer is stored for its idempotency key.
@@ -185,7 +185,7 @@ pub struct Denied {
 
 /// The time at which a script ran, and the number of expired holds that it removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ran {
+pub struct ScriptRun {
     pub now_ms: TimeMs,
     pub reclaimed: u64,
 }
@@ -263,10 +263,10 @@ pub(in crate::store) fn read_states(fields: &mut Fields) -> Result<Vec<CounterSt
     states.collect::<Option<_>>().ok_or_else(|| fields.unexpected("a counter"))
 }
 
-pub(in crate::store) fn read_ran(fields: &mut Fields) -> Result<Ran, StoreError> {
+pub(in crate::store) fn read_ran(fields: &mut Fields) -> Result<ScriptRun, StoreError> {
     let now_ms = fields.time()?;
     let reclaimed = fields.int()?;
-    Ok(Ran { now_ms, reclaimed: u64::try_from(reclaimed).map_err(|_| fields.unexpected("a negative count"))? })
+    Ok(ScriptRun { now_ms, reclaimed: u64::try_from(reclaimed).map_err(|_| fields.unexpected("a negative count"))? })
 }
 
 pub(in crate::store) fn read_denied(fields: &mut Fields) -> Result<Denied, StoreError> {
@@ -276,7 +276,7 @@ pub(in crate::store) fn read_denied(fields: &mut Fields) -> Result<Denied, Store
     let opened = words(&opened).map(|word| {
         let mut parts = word.splitn(3, ':');
         let group = GroupId::parse(parts.next()?).ok()?;
-        Some(Opened { group, id: parts.next()?.to_owned(), status: parts.next()?.to_owned() })
+        Some(OpenedApproval { group, id: parts.next()?.to_owned(), status: parts.next()?.to_owned() })
     });
     let opened = opened.collect::<Option<_>>().ok_or_else(|| fields.unexpected("an approval request"))?;
     let states = read_states(fields)?;
@@ -289,13 +289,13 @@ fn words(list: &str) -> impl Iterator<Item = &str> {
 }
 
 /// `<group>:<percent>,…`
-pub(in crate::store) fn read_passed(fields: &mut Fields) -> Result<Vec<Passed>, StoreError> {
+pub(in crate::store) fn read_crossed(fields: &mut Fields) -> Result<Vec<CrossedThreshold>, StoreError> {
     let text = fields.text()?;
-    let passed = words(&text).map(|word| {
+    let crossed = words(&text).map(|word| {
         let (group, percent) = word.split_once(':')?;
-        Some(Passed { group: GroupId::parse(group).ok()?, percent: percent.parse().ok()? })
+        Some(CrossedThreshold { group: GroupId::parse(group).ok()?, percent: percent.parse().ok()? })
     });
-    passed.collect::<Option<_>>().ok_or_else(|| fields.unexpected("a threshold"))
+    crossed.collect::<Option<_>>().ok_or_else(|| fields.unexpected("a threshold"))
 }
 
 /// `<id> <amount> <limit> <quota|-> <window>,…` at the end of a stored answer; otherwise empty.

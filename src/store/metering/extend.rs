@@ -1,15 +1,15 @@
 //! `lua/extend.lua`
 
 use super::admission::{
-    ApprovalRequest, Denied, Facts, Owner, Ran, Stale, read_denied, read_ran, read_stale, read_states,
+    ApprovalRequest, Denied, Facts, Owner, ScriptRun, Stale, read_denied, read_ran, read_stale, read_states,
 };
-use super::memo::memo_text;
 use super::operation::Operation;
 use super::proposal::Proposal;
 use super::record::Record;
-use super::settle::{Measured, Target, read_memo};
+use super::request_snapshot::snapshot_text;
+use super::settle::{Measured, Target, read_snapshot};
 use crate::domain::metering::counter::CounterState;
-use crate::domain::metering::reservation::Memo;
+use crate::domain::metering::reservation::RequestSnapshot;
 use crate::domain::time::window::TimeMs;
 use crate::store::Store;
 use crate::store::error::StoreError;
@@ -45,14 +45,14 @@ pub enum ExtendReply {
     },
     StaleReservation,
     Stale(Stale, TimeMs),
-    Again(Ran),
-    Denied(Ran, Denied),
+    Again(ScriptRun),
+    Denied(ScriptRun, Denied),
     /// The reservation would hold in more windows than allowed.
     Full,
     Extended {
         now_ms: TimeMs,
         expires_at_ms: TimeMs,
-        memo: Box<Memo>,
+        snapshot: Box<RequestSnapshot>,
         states: Vec<CounterState>,
     },
     /// The first answer of the same operation.
@@ -75,11 +75,11 @@ impl Store {
             observed: args.observed,
         };
         let keys = [bucket.operation(&target.id.name), bucket.operation(&target.operation.name)];
-        let memo = args.measured.and_then(|measured| measured.memo.as_ref()).map(memo_text).transpose()?;
+        let snapshot = args.measured.and_then(|measured| measured.snapshot.as_ref()).map(snapshot_text).transpose()?;
         let fields = self.propose(&self.library.extend, proposal, &keys, |arguments| {
             arguments.int(target.id.created_at_ms).int(args.ttl_ms);
             arguments.text(args.measured.map_or_else(|| "-".to_owned(), |measured| measured.changes.to_string()));
-            arguments.text(memo.unwrap_or_default());
+            arguments.text(snapshot.unwrap_or_default());
         });
         read(fields.await?)
     }
@@ -114,9 +114,9 @@ pub(in crate::store) fn read(mut fields: Fields) -> Result<ExtendReply, StoreErr
         "full" => ExtendReply::Full,
         "extended" => {
             let (now_ms, expires_at_ms) = (fields.time()?, fields.time()?);
-            let memo = Box::new(read_memo(&mut fields)?);
+            let snapshot = Box::new(read_snapshot(&mut fields)?);
             let states = read_states(&mut fields)?;
-            ExtendReply::Extended { now_ms, expires_at_ms, memo, states }
+            ExtendReply::Extended { now_ms, expires_at_ms, snapshot, states }
         }
         stale => read_stale(stale, &mut fields).map(|(stale, now)| ExtendReply::Stale(stale, now))?,
     })

@@ -3,11 +3,11 @@
 pub mod account;
 pub mod admission;
 pub mod extend;
-pub mod memo;
 pub mod operation;
 pub mod outcome;
 pub(crate) mod proposal;
 pub mod record;
+pub mod request_snapshot;
 pub mod reserve;
 pub mod settle;
 pub mod track;

@@ -64,7 +64,7 @@ impl Operation {
 
     /// Marks the answer as that of an earlier call.
     pub(in crate::store) fn is_replayed(&self) {
-        self.replayed.tell();
+        self.replayed.set();
     }
 
     /// What a repetition must equal.

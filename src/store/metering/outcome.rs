@@ -2,14 +2,14 @@
 
 use super::operation::Operation;
 use super::record::Record;
-use super::settle::{Target, read_memo};
-use crate::domain::metering::reservation::{Memo, ReservationId};
-use crate::domain::reporting::ledger::{Outcome, Told};
+use super::settle::{Target, read_snapshot};
+use crate::domain::metering::reservation::{RequestSnapshot, ReservationId};
+use crate::domain::reporting::ledger::{EntryDetails, Outcome};
 use crate::domain::time::window::TimeMs;
 use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
-use crate::store::reporting::ledger::told_text;
+use crate::store::reporting::ledger::details_text;
 
 /// The result of recording an outcome.
 #[derive(Debug)]
@@ -23,10 +23,10 @@ pub enum OutcomeReply {
         now_ms: TimeMs,
         status: String,
     },
-    Told {
+    Recorded {
         now_ms: TimeMs,
         replayed: bool,
-        memo: Box<Memo>,
+        snapshot: Box<RequestSnapshot>,
     },
 }
 
@@ -42,15 +42,15 @@ impl Store {
         outcome: Outcome,
         operation: &Operation,
     ) -> Result<OutcomeReply, StoreError> {
-        let told = Told { outcome: Some(outcome), ..Told::default() };
+        let details = EntryDetails { outcome: Some(outcome), ..EntryDetails::default() };
         let other = match outcome {
             Outcome::Accepted => Outcome::Rejected,
             Outcome::Rejected => Outcome::Accepted,
         };
-        let again = Told { before: Some(other), ..told.clone() };
-        let target = Target { bucket, id, operation, tells_expiry: false };
-        let mut arguments = target.arguments(self, &told)?;
-        arguments.text(outcome.as_str()).text(told_text(&again)?);
+        let again = EntryDetails { before: Some(other), ..details.clone() };
+        let target = Target { bucket, id, operation, reports_expiry: false };
+        let mut arguments = target.arguments(self, &details)?;
+        arguments.text(outcome.as_str()).text(details_text(&again)?);
         let mut fields = self.call(&self.library.outcome, &target.keys(), &arguments).await?;
         let status = fields.text()?;
         Ok(match status.as_str() {
@@ -65,9 +65,9 @@ impl Store {
             "missing" => OutcomeReply::Missing(fields.time()?),
             "expired" => OutcomeReply::Expired(fields.time()?),
             "not_pending" => OutcomeReply::NotPending { now_ms: fields.time()?, status: fields.text()? },
-            "told" => {
+            "recorded" => {
                 let (now_ms, replayed) = (fields.time()?, fields.flag()?);
-                OutcomeReply::Told { now_ms, replayed, memo: Box::new(read_memo(&mut fields)?) }
+                OutcomeReply::Recorded { now_ms, replayed, snapshot: Box::new(read_snapshot(&mut fields)?) }
             }
             other => return Err(fields.unexpected(&format!("status {other}"))),
         })

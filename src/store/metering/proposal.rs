@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::account::push_window;
-use super::admission::{ApprovalRequest, Facts, Forget, OwnedGroup, Owner};
+use super::admission::{ApprovalRequest, Facts, OwnedGroup, Owner, UserExpiry};
 use crate::domain::time::window::WindowKind;
 use crate::domain::values::digits::{hex_text, push_digits, push_signed};
 use crate::store::client::library::Function;
@@ -83,7 +83,7 @@ impl Store {
         text.push_str(proposal.bucket.prefix());
         text.extend([" ", flag(facts.sandbox), " "]);
         push_digits(facts.revision, &mut text);
-        text.extend([" ", flag(facts.tells_expiry), " "]);
+        text.extend([" ", flag(facts.reports_expiry), " "]);
         push_digits(self.ledger_entries, &mut text);
         text.extend([" ", flag(self.straight_path)]);
         for owner in proposal.owners {
@@ -109,7 +109,7 @@ fn write_group(group: &OwnedGroup, text: &mut String) {
     let flags = [
         (group.window.kind == WindowKind::Concurrent, 'c'),
         (watch.is_some_and(|watch| watch.approval), 'a'),
-        (watch.is_some_and(|watch| watch.tells_limit), 'l'),
+        (watch.is_some_and(|watch| watch.reports_limit), 'l'),
         (group.observes, 'o'),
         (group.is_hard, 'h'),
     ];
@@ -171,8 +171,8 @@ impl Proposal<'_> {
         arguments.text(self.precheck_denial);
         match self.facts.forget {
             None => arguments.text("-").text(""),
-            Some(Forget { user, at_ms: None }) => arguments.text("never").text(user.as_str()),
-            Some(Forget { user, at_ms: Some(at_ms) }) => arguments.int(at_ms).text(user.as_str()),
+            Some(UserExpiry { user, at_ms: None }) => arguments.text("never").text(user.as_str()),
+            Some(UserExpiry { user, at_ms: Some(at_ms) }) => arguments.int(at_ms).text(user.as_str()),
         };
         match self.approval_request {
             None => arguments.text("-").text(""),

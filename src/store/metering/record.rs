@@ -1,9 +1,9 @@
 //! Parses the records of operations that scripts write (`lua/lib/operation.lua`, `lua/lib/record.lua`).
 
-use super::memo::{parse_request, request_text};
 use super::operation::Operation;
+use super::request_snapshot::{parse_request, request_text};
 use crate::domain::configuration::scope::OwnerName;
-use crate::domain::metering::reservation::{Memo, OperationName};
+use crate::domain::metering::reservation::{OperationName, RequestSnapshot};
 use crate::domain::reporting::ledger::Outcome;
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::Amount;
@@ -20,7 +20,7 @@ pub struct StoredReservation {
     pub expires_at_ms: TimeMs,
     /// The number of draws and amount extensions so far.
     pub changes: u64,
-    pub memo: Memo,
+    pub snapshot: RequestSnapshot,
     /// The groups in which it holds or was charged.
     pub groups: Vec<GroupId>,
 }
@@ -38,21 +38,27 @@ pub struct PackedReservation {
 }
 
 impl PackedReservation {
-    /// A new reservation, with `about` and a snapshot as [`super::memo::memo_text`] wrote it.
-    pub fn fresh(created_at_ms: TimeMs, expires_at_ms: TimeMs, about: &str, memo: &str, groups: &[GroupId]) -> Self {
-        let request = [about, "\n", memo].concat().into();
+    /// A new reservation, with `call_label` and a snapshot as [`super::request_snapshot::snapshot_text`] wrote it.
+    pub fn fresh(
+        created_at_ms: TimeMs,
+        expires_at_ms: TimeMs,
+        call_label: &str,
+        snapshot: &str,
+        groups: &[GroupId],
+    ) -> Self {
+        let request = [call_label, "\n", snapshot].concat().into();
         Self { created_at_ms, expires_at_ms, changes: 0, request, groups: joined(groups) }
     }
 
     /// # Errors
     /// [`StoreError::Unexpected`] if the snapshot cannot be serialized; never in practice.
     pub fn of(reservation: &StoredReservation) -> Result<Self, StoreError> {
-        let StoredReservation { created_at_ms, expires_at_ms, changes, memo, groups } = reservation;
+        let StoredReservation { created_at_ms, expires_at_ms, changes, snapshot, groups } = reservation;
         Ok(Self {
             created_at_ms: *created_at_ms,
             expires_at_ms: *expires_at_ms,
             changes: *changes,
-            request: request_text(memo)?.into(),
+            request: request_text(snapshot)?.into(),
             groups: joined(groups),
         })
     }
@@ -66,12 +72,12 @@ impl PackedReservation {
     pub fn unpack(&self) -> Option<StoredReservation> {
         let groups = self.groups.split_whitespace().map(GroupId::parse).collect::<Result<_, _>>().ok()?;
         let Self { created_at_ms, expires_at_ms, changes, request, .. } = self;
-        let (about, memo) = request.split_once('\n')?;
+        let (call_label, snapshot) = request.split_once('\n')?;
         Some(StoredReservation {
             created_at_ms: *created_at_ms,
             expires_at_ms: *expires_at_ms,
             changes: *changes,
-            memo: parse_request(about, memo)?.1,
+            snapshot: parse_request(call_label, snapshot)?.1,
             groups,
         })
     }
@@ -101,7 +107,7 @@ pub struct ReservationState {
 pub struct ReservedEntry {
     pub owner: OwnerName,
     pub group: GroupId,
-    pub serial: String,
+    pub window_seq: String,
     pub held: Amount,
     pub charged: Amount,
 }
@@ -145,7 +151,7 @@ impl StoredReservation {
         let mut status = lines.next()?.split(' ').skip(1);
         let (created, life, changes) = (status.next()?, status.next()?, status.next()?);
         let created_at_ms: TimeMs = created.parse().ok()?;
-        let (_, memo) = parse_request(lines.next()?, lines.next()?)?;
+        let (_, snapshot) = parse_request(lines.next()?, lines.next()?)?;
         let mut groups: Vec<GroupId> = Vec::new();
         for owner in lines {
             for list in owner.split(' ').skip(1).filter(|list| *list != "-") {
@@ -161,7 +167,7 @@ impl StoredReservation {
             created_at_ms,
             expires_at_ms: created_at_ms.checked_add(life.parse().ok()?)?,
             changes: changes.parse().ok()?,
-            memo,
+            snapshot,
             groups,
         })
     }
@@ -200,12 +206,13 @@ impl ReservationState {
     }
 }
 
-/// `<group>:<serial>:<amount>`
+/// `<group>:<window_seq>:<amount>`
 fn add_entry(entries: &mut Vec<ReservedEntry>, owner: &OwnerName, text: &str, is_held: bool) -> Option<()> {
     let mut parts = text.split(':');
-    let (group, serial) = (GroupId::parse(parts.next()?).ok()?, parts.next()?);
+    let (group, window_seq) = (GroupId::parse(parts.next()?).ok()?, parts.next()?);
     let amount = Amount::from_steps(parts.next()?.parse().ok()?).ok()?;
-    let same = |known: &&mut ReservedEntry| known.owner == *owner && known.group == group && known.serial == serial;
+    let same =
+        |known: &&mut ReservedEntry| known.owner == *owner && known.group == group && known.window_seq == window_seq;
     let (held, charged) = if is_held { (amount, Amount::ZERO) } else { (Amount::ZERO, amount) };
     match entries.iter_mut().find(same) {
         Some(known) => {
@@ -213,7 +220,13 @@ fn add_entry(entries: &mut Vec<ReservedEntry>, owner: &OwnerName, text: &str, is
             known.charged = known.charged.saturating_add(charged);
         }
         None => {
-            entries.push(ReservedEntry { owner: owner.clone(), group, serial: serial.to_owned(), held, charged });
+            entries.push(ReservedEntry {
+                owner: owner.clone(),
+                group,
+                window_seq: window_seq.to_owned(),
+                held,
+                charged,
+            });
         }
     }
     Some(())

@@ -1,7 +1,7 @@
 //! `lua/reserve.lua`
 
 use super::admission::{
-    ApprovalRequest, Denied, Facts, Owner, Ran, Stale, read_denied, read_ran, read_stale, read_states,
+    ApprovalRequest, Denied, Facts, Owner, ScriptRun, Stale, read_denied, read_ran, read_stale, read_states,
 };
 use super::operation::Operation;
 use super::proposal::Proposal;
@@ -25,9 +25,9 @@ pub struct ReserveArgs<'a> {
     pub verdict: &'a str,
     pub ttl_ms: TimeMs,
     /// How expired holds refer to the call.
-    pub about: &'a str,
-    /// The request snapshot for later calls: the result of [`super::memo::memo_text`].
-    pub memo: &'a str,
+    pub call_label: &'a str,
+    /// The request snapshot for later calls: the result of [`super::request_snapshot::snapshot_text`].
+    pub snapshot: &'a str,
     pub owners: &'a [Owner],
     pub asked: Option<&'a ApprovalRequest>,
     /// The reason for which groups that only observe would have denied the call, or empty.
@@ -39,16 +39,16 @@ pub struct ReserveArgs<'a> {
 pub enum ReserveReply {
     Reused,
     Stale(Stale, TimeMs),
-    Again(Ran),
-    Denied(Ran, Denied),
+    Again(ScriptRun),
+    Denied(ScriptRun, Denied),
     Held {
-        ran: Ran,
+        ran: ScriptRun,
         expires_at_ms: TimeMs,
         states: Vec<CounterState>,
     },
-    Unmetered(Ran),
+    Unmetered(ScriptRun),
     /// It was allowed while Redis was unavailable, and has been counted since.
-    Degraded(Ran, Vec<GroupId>),
+    Degraded(ScriptRun, Vec<GroupId>),
     /// The same operation was allowed before.
     HeldBefore(Box<StoredReservation>),
     /// The first answer of the same operation.
@@ -70,7 +70,7 @@ impl Store {
         };
         let keys = [args.bucket.operation(&args.operation.name)];
         let fields = self.propose(&self.library.reserve, proposal, &keys, |arguments| {
-            arguments.int(args.ttl_ms).text(args.about).text(args.memo);
+            arguments.int(args.ttl_ms).text(args.call_label).text(args.snapshot);
         });
         read(fields.await?, args.ttl_ms)
     }
@@ -113,7 +113,7 @@ pub(in crate::store) fn read(mut fields: Fields, ttl_ms: TimeMs) -> Result<Reser
             let expires_at_ms = ran.now_ms.saturating_add(ttl_ms);
             ReserveReply::Held { ran, expires_at_ms, states: read_states(&mut fields)? }
         }
-        "unmetered" => ReserveReply::Unmetered(Ran { now_ms: fields.time()?, reclaimed: 0 }),
+        "unmetered" => ReserveReply::Unmetered(ScriptRun { now_ms: fields.time()?, reclaimed: 0 }),
         stale => read_stale(stale, &mut fields).map(|(stale, now)| ReserveReply::Stale(stale, now))?,
     })
 }

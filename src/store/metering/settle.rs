@@ -3,15 +3,15 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::admission::read_passed;
-use super::memo::{memo_text, parse_request};
+use super::admission::read_crossed;
 use super::operation::Operation;
 use super::record::Record;
-use crate::domain::access::audit::Trail;
+use super::request_snapshot::{parse_request, snapshot_text};
+use crate::domain::access::audit::AuditEntry;
 use crate::domain::configuration::scope::OwnerName;
-use crate::domain::metering::counter::{CounterState, Passed};
-use crate::domain::metering::reservation::{Memo, ReservationId, Total};
-use crate::domain::reporting::ledger::{Outcome, Told};
+use crate::domain::metering::counter::{CounterState, CrossedThreshold};
+use crate::domain::metering::reservation::{RequestSnapshot, ReservationId, Total};
+use crate::domain::reporting::ledger::{EntryDetails, Outcome};
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::GroupId;
@@ -19,7 +19,7 @@ use crate::store::client::library::WhenFull;
 use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
 use crate::store::reply::Fields;
-use crate::store::reporting::ledger::told_text;
+use crate::store::reporting::ledger::details_text;
 use crate::store::{Arguments, Store};
 
 /// A reservation to settle.
@@ -29,7 +29,7 @@ pub struct Target<'a> {
     pub id: &'a ReservationId,
     pub operation: &'a Operation,
     /// A webhook subscribes to expired reservations.
-    pub tells_expiry: bool,
+    pub reports_expiry: bool,
 }
 
 /// Actual figures, computed from the reservation's state after `changes` changes.
@@ -37,7 +37,7 @@ pub struct Target<'a> {
 pub struct Measured {
     pub changes: u64,
     /// The new request snapshot.
-    pub memo: Option<Memo>,
+    pub snapshot: Option<RequestSnapshot>,
     pub totals: Vec<Total>,
 }
 
@@ -58,10 +58,10 @@ pub struct Settled {
     pub status: String,
     pub late: bool,
     pub replayed: bool,
-    pub memo: Memo,
+    pub snapshot: RequestSnapshot,
     /// Version of the user's state, if the first account is the user's.
     pub user_version: String,
-    pub passed: Vec<Passed>,
+    pub crossed: Vec<CrossedThreshold>,
     pub accounts: Vec<Account>,
 }
 
@@ -88,12 +88,12 @@ impl Target<'_> {
     }
 
     /// The arguments that commit, release, refund and outcome have in common.
-    pub(in crate::store) fn arguments(&self, store: &Store, told: &Told) -> Result<Arguments, StoreError> {
+    pub(in crate::store) fn arguments(&self, store: &Store, details: &EntryDetails) -> Result<Arguments, StoreError> {
         let flag = u8::from;
-        let (sandbox, tells) = (self.bucket.is_sandbox(), self.tells_expiry);
+        let (sandbox, reports) = (self.bucket.is_sandbox(), self.reports_expiry);
         let mut arguments = Arguments::default();
-        arguments.int(format_args!("{} {} {}", flag(sandbox), flag(tells), store.ledger_entries));
-        arguments.int(self.id.created_at_ms).text(told_text(told)?).text(self.operation.fingerprint());
+        arguments.int(format_args!("{} {} {}", flag(sandbox), flag(reports), store.ledger_entries));
+        arguments.int(self.id.created_at_ms).text(details_text(details)?).text(self.operation.fingerprint());
         Ok(arguments)
     }
 }
@@ -109,15 +109,15 @@ impl Store {
         is_final: bool,
         reject_late: bool,
         measured: Option<&Measured>,
-        told: &Told,
+        details: &EntryDetails,
     ) -> Result<SettleReply, StoreError> {
-        let mut arguments = target.arguments(self, told)?;
-        if !is_final || reject_late || told.outcome.is_some() || measured.is_some() {
-            arguments.flag(is_final).flag(reject_late).text(told.outcome.map_or("-", Outcome::as_str));
+        let mut arguments = target.arguments(self, details)?;
+        if !is_final || reject_late || details.outcome.is_some() || measured.is_some() {
+            arguments.flag(is_final).flag(reject_late).text(details.outcome.map_or("-", Outcome::as_str));
             match measured {
                 Some(measured) => {
                     arguments.int(measured.changes);
-                    write_memo(measured.memo.as_ref(), &mut arguments)?;
+                    write_memo(measured.snapshot.as_ref(), &mut arguments)?;
                     for text in figures_texts(&measured.totals) {
                         arguments.text(text);
                     }
@@ -132,19 +132,19 @@ impl Store {
         read(target.bucket, self.call_when_full(&self.library.commit, when_full, &target.keys(), &arguments).await?)
     }
 
-    /// `trail`: for a release by an operator.
+    /// `audit_entry`: for a release by an operator.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn release(
         &self,
         target: Target<'_>,
-        told: &Told,
-        trail: Option<&Trail>,
+        details: &EntryDetails,
+        audit_entry: Option<&AuditEntry>,
     ) -> Result<SettleReply, StoreError> {
-        let mut arguments = target.arguments(self, told)?;
-        if trail.is_some() {
-            Trail::write(trail, &mut arguments);
+        let mut arguments = target.arguments(self, details)?;
+        if audit_entry.is_some() {
+            AuditEntry::write(audit_entry, &mut arguments);
         }
         read(target.bucket, self.call(&self.library.release, &target.keys(), &arguments).await?)
     }
@@ -158,9 +158,9 @@ impl Store {
         target: Target<'_>,
         amounts: &[(GroupId, Amount)],
         whole: &[GroupId],
-        told: &Told,
+        details: &EntryDetails,
     ) -> Result<SettleReply, StoreError> {
-        let mut arguments = target.arguments(self, told)?;
+        let mut arguments = target.arguments(self, details)?;
         arguments.int(amounts.len());
         for (group, amount) in amounts {
             arguments.text(group.as_str()).int(amount.steps());
@@ -196,14 +196,14 @@ pub(in crate::store) fn read(bucket: &Bucket, mut fields: Fields) -> Result<Sett
             let now = fields.time()?;
             let status = fields.text()?;
             let (late, replayed) = (fields.flag()?, fields.flag()?);
-            let memo = read_memo(&mut fields)?;
+            let snapshot = read_snapshot(&mut fields)?;
             let user_version = fields.text()?;
-            let passed = read_passed(&mut fields)?;
+            let crossed = read_crossed(&mut fields)?;
             let text = fields.text()?;
             let accounts = read_accounts(bucket, &text).ok_or_else(|| fields.unexpected("entries"))?;
             SettleReply::Settled(
                 now,
-                Box::new(Settled { status, late, replayed, memo, user_version, passed, accounts }),
+                Box::new(Settled { status, late, replayed, snapshot, user_version, crossed, accounts }),
             )
         }
         other => return Err(fields.unexpected(&format!("status {other}"))),
@@ -227,9 +227,9 @@ fn read_accounts(bucket: &Bucket, text: &str) -> Option<Vec<Account>> {
 }
 
 /// Parses the request in a reply: `<event> <key> <user>`, then the snapshot.
-pub(in crate::store) fn read_memo(fields: &mut Fields) -> Result<Memo, StoreError> {
-    let (about, memo) = (fields.text()?, fields.text()?);
-    parse_request(&about, &memo).map(|(_, memo)| memo).ok_or_else(|| fields.unexpected("a request"))
+pub(in crate::store) fn read_snapshot(fields: &mut Fields) -> Result<RequestSnapshot, StoreError> {
+    let (call_label, snapshot) = (fields.text()?, fields.text()?);
+    parse_request(&call_label, &snapshot).map(|(_, snapshot)| snapshot).ok_or_else(|| fields.unexpected("a request"))
 }
 
 /// The amounts to charge, one text per owner: `<owner> <group>:<total>,…`.
@@ -249,7 +249,7 @@ fn figures_texts(totals: &[Total]) -> Vec<String> {
     texts.into_iter().map(|(_, text)| text).collect()
 }
 
-fn write_memo(memo: Option<&Memo>, arguments: &mut Arguments) -> Result<(), StoreError> {
-    arguments.text(memo.map(memo_text).transpose()?.unwrap_or_default());
+fn write_memo(snapshot: Option<&RequestSnapshot>, arguments: &mut Arguments) -> Result<(), StoreError> {
+    arguments.text(snapshot.map(snapshot_text).transpose()?.unwrap_or_default());
     Ok(())
 }

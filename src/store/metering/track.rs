@@ -1,15 +1,15 @@
 //! `lua/track.lua` and `lua/track_enforce.lua`
 
 use super::admission::{
-    ApprovalRequest, Denied, Facts, OwnedGroup, Owner, Ran, Stale, read_denied, read_groups, read_passed, read_ran,
-    read_stale, read_states,
+    ApprovalRequest, Denied, Facts, OwnedGroup, Owner, ScriptRun, Stale, read_crossed, read_denied, read_groups,
+    read_ran, read_stale, read_states,
 };
-use super::memo::memo_text;
 use super::operation::Operation;
 use super::proposal::Proposal;
 use super::record::{Record, StoredReservation};
-use crate::domain::metering::counter::{CounterState, Passed};
-use crate::domain::metering::reservation::Memo;
+use super::request_snapshot::snapshot_text;
+use crate::domain::metering::counter::{CounterState, CrossedThreshold};
+use crate::domain::metering::reservation::RequestSnapshot;
 use crate::domain::time::window::TimeMs;
 use crate::store::Store;
 use crate::store::client::library::Function;
@@ -30,10 +30,10 @@ pub struct TrackArgs<'a> {
     /// Subtract the amounts instead, never below 0.
     pub refund: bool,
     /// The request, for the ledger: its event, key and user, and its snapshot.
-    pub about: &'a str,
-    pub memo: &'a Memo,
+    pub call_label: &'a str,
+    pub snapshot: &'a RequestSnapshot,
     /// What a repetition needs in addition to the figures.
-    pub told: &'a str,
+    pub match_facts: &'a str,
     pub owners: &'a [Owner],
     pub asked: Option<&'a ApprovalRequest>,
     /// The reason for which groups that only observe would have denied the call, or empty.
@@ -45,21 +45,21 @@ pub struct TrackArgs<'a> {
 pub enum TrackReply {
     Reused,
     Stale(Stale, TimeMs),
-    Again(Ran),
+    Again(ScriptRun),
     /// The operation is a reserve that holds; only possible for a degraded one.
     Held(Box<StoredReservation>),
     /// The operation is a reserve that held nothing; only possible for a degraded one.
-    Unmetered(Ran),
-    Denied(Ran, Denied),
+    Unmetered(ScriptRun),
+    Denied(ScriptRun, Denied),
     /// Includes the proposed groups if the answer is stored.
     Tracked {
-        ran: Ran,
-        passed: Vec<Passed>,
+        ran: ScriptRun,
+        crossed: Vec<CrossedThreshold>,
         /// The number of owners left out because their scope has reached its maximum number of values.
-        crowded: u64,
+        full_scopes: u64,
         states: Vec<CounterState>,
         /// As passed in the arguments.
-        told: String,
+        match_facts: String,
         groups: Vec<OwnedGroup>,
     },
     /// The first answer of the same operation.
@@ -93,10 +93,10 @@ impl Store {
             approval_request: args.asked,
             observed: args.observed,
         };
-        let memo = memo_text(args.memo)?;
+        let snapshot = snapshot_text(args.snapshot)?;
         let keys = [args.bucket.operation(&args.operation.name)];
         let fields = self.propose(script, proposal, &keys, |arguments| {
-            arguments.flag(args.refund).text(args.about).text(memo).text(args.told);
+            arguments.flag(args.refund).text(args.call_label).text(snapshot).text(args.match_facts);
         });
         read(fields.await?)
     }
@@ -121,17 +121,17 @@ pub(in crate::store) fn read(mut fields: Fields) -> Result<TrackReply, StoreErro
             Record::Reservation(found) => TrackReply::Held(found),
             Record::Answer(text) => TrackReply::Before(Box::new(read(Fields::stored("track", &text))?)),
         },
-        "unmetered" => TrackReply::Unmetered(Ran { now_ms: fields.time()?, reclaimed: 0 }),
+        "unmetered" => TrackReply::Unmetered(ScriptRun { now_ms: fields.time()?, reclaimed: 0 }),
         "reused" => TrackReply::Reused,
         "again" => TrackReply::Again(read_ran(&mut fields)?),
         "denied" => TrackReply::Denied(read_ran(&mut fields)?, read_denied(&mut fields)?),
         "tracked" => {
             let ran = read_ran(&mut fields)?;
-            let passed = read_passed(&mut fields)?;
-            let crowded = fields.int()?;
-            let crowded = u64::try_from(crowded).map_err(|_| fields.unexpected("a negative count"))?;
-            let (states, told) = (read_states(&mut fields)?, fields.text()?);
-            TrackReply::Tracked { ran, passed, crowded, states, told, groups: read_groups(&mut fields)? }
+            let crossed = read_crossed(&mut fields)?;
+            let full_scopes = fields.int()?;
+            let full_scopes = u64::try_from(full_scopes).map_err(|_| fields.unexpected("a negative count"))?;
+            let (states, match_facts) = (read_states(&mut fields)?, fields.text()?);
+            TrackReply::Tracked { ran, crossed, full_scopes, states, match_facts, groups: read_groups(&mut fields)? }
         }
         stale => read_stale(stale, &mut fields).map(|(stale, now)| TrackReply::Stale(stale, now))?,
     })

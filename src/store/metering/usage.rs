@@ -31,8 +31,15 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn usage(&self, bucket: &Bucket, facts: Facts<'_>, owners: &[Owner]) -> Result<UsageReply, StoreError> {
-        let proposal =
-            Proposal { bucket, fingerprint: "-", facts, precheck_denial: "", owners, approval_request: None, observed: "" };
+        let proposal = Proposal {
+            bucket,
+            fingerprint: "-",
+            facts,
+            precheck_denial: "",
+            owners,
+            approval_request: None,
+            observed: "",
+        };
         read(self.propose(&self.library.usage, proposal, &[], |_| {}).await?)
     }
 
@@ -63,11 +70,11 @@ impl Store {
         &self,
         bucket: &Bucket,
         owner: &OwnerKeys,
-        tells_expiry: bool,
+        reports_expiry: bool,
     ) -> Result<(u64, bool), StoreError> {
         let keys = [bucket.clock(), owner.account.clone(), owner.holds.clone(), bucket.outbox(), bucket.ledger()];
         let mut arguments = Arguments::default();
-        arguments.flag(bucket.is_sandbox()).flag(tells_expiry).int(self.ledger_entries);
+        arguments.flag(bucket.is_sandbox()).flag(reports_expiry).int(self.ledger_entries);
         let mut fields = self.call(&self.library.reclaim, &keys, &arguments).await?;
         fields.only_status("reclaimed")?;
         let count = fields.int()?;

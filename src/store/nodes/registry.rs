@@ -14,7 +14,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn tell_node(&self, id: &str, about: &str) -> Result<(), StoreError> {
+    pub async fn store_node(&self, id: &str, about: &str) -> Result<(), StoreError> {
         let mut command = redis::cmd("HSET");
         command.arg(keys::NODES).arg(id).arg(about);
         self.command(&command).await?;

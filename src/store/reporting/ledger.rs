@@ -9,14 +9,16 @@ use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::OperationName;
 use crate::domain::reporting::entry_id::EntryId;
-use crate::domain::reporting::ledger::{Charge, DeniedCall, Entry, EntryKind, Held, Lack, StoredEntry, Told};
+use crate::domain::reporting::ledger::{
+    Charge, DeniedCall, DenyingCounter, Entry, EntryDetails, EntryKind, Held, StoredEntry,
+};
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{EventName, GroupId, KeyId, UserId};
 use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::keys::{Bucket, decode};
-use crate::store::metering::memo::parse_memo;
+use crate::store::metering::request_snapshot::parse_snapshot;
 
 /// Entries in the requested order. Unreadable entries, which were changed manually or by a fault, are listed
 /// separately, so that they do not block readers.
@@ -80,11 +82,11 @@ fn unexpected(error: impl std::fmt::Display) -> StoreError {
 }
 
 /// JSON, or an empty text if there is nothing to store.
-pub(in crate::store) fn told_text(told: &Told) -> Result<String, StoreError> {
-    if told.is_empty() {
+pub(in crate::store) fn details_text(details: &EntryDetails) -> Result<String, StoreError> {
+    if details.is_empty() {
         return Ok(String::new());
     }
-    serde_json::to_string(told).map_err(unexpected)
+    serde_json::to_string(details).map_err(unexpected)
 }
 
 impl Store {
@@ -105,7 +107,7 @@ impl Store {
         command.arg(bucket.stream(stream));
         command.arg(after.map_or_else(|| "-".to_owned(), |id| format!("({}", id.text())));
         command.arg(until.map_or_else(|| "+".to_owned(), EntryId::text)).arg("COUNT").arg(count);
-        read_entries(bucket, self.command(&command).await?)
+        read_entries(bucket, self.page(&command).await?)
     }
 
     /// Whether any stream of a bucket has later entries than these, in the order of [`Stream::ALL`].
@@ -144,7 +146,7 @@ impl Store {
         let mut command = redis::cmd("XREVRANGE");
         command.arg(bucket.stream(stream)).arg(before.map_or_else(|| "+".to_owned(), |id| format!("({}", id.text())));
         command.arg("-").arg("COUNT").arg(count);
-        read_entries(bucket, self.command(&command).await?)
+        read_entries(bucket, self.page(&command).await?)
     }
 
     /// Real time in milliseconds on the bucket's server: no entry that is appended later has a smaller ID.
@@ -213,7 +215,7 @@ impl Store {
         let length = redis::from_redis_value(self.command(redis::cmd("XLEN").arg(key)).await?).map_err(unexpected)?;
         let mut command = redis::cmd("XRANGE");
         command.arg(key).arg("-").arg("+").arg("COUNT").arg(count);
-        let Value::Array(entries) = self.command(&command).await? else { return Err(unexpected("no list of entries")) };
+        let Value::Array(entries) = self.page(&command).await? else { return Err(unexpected("no list of entries")) };
         let bytes: usize = entries.iter().map(bytes_of).sum();
         Ok((length, (bytes / entries.len().max(1)) as u64))
     }
@@ -290,103 +292,139 @@ fn read_stored(bucket: &Bucket, stored: &Value) -> Result<(EntryId, Result<Entry
 }
 
 fn charges_alone(bucket: &Bucket, fields: &[(&str, &str)]) -> Damaged {
-    let (_, charges) = fields.iter().find(|(name, _)| *name == "charges")?;
-    read_charges(bucket, charges)
+    let field = |name: &str| fields.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
+    let charges = match field("entry") {
+        Some(entry) if ["expire", "denial", "observed"].contains(&entry.split(' ').next()?) => None,
+        Some(entry) => entry.split('\n').nth(1),
+        None => field("charges"),
+    };
+    read_charges(bucket, charges?)
 }
 
 fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {
-    let field = |name: &str| {
-        let found = fields.iter().find(|(known, _)| *known == name)?;
-        Some(found.1).filter(|text| !matches!(*text, "" | "-"))
+    let field = |name: &str| fields.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
+    let parts = match field("entry") {
+        Some(entry) => EntryParts::parse(entry)?,
+        None => EntryParts::of_layout_6(&field)?,
     };
-    let head = match field("entry") {
-        Some(entry) => Head::parse(entry)?,
-        None => Head::of_layout_6(&field)?,
-    };
-    let [event, key, user] = head.about.map(|word| (word != "-").then(|| decode(word)));
-    let operation = head.operation.filter(|name| *name != "-");
-    let created = head.created.filter(|created| *created != "-");
+    let head = parts.head;
+    let [event, key, user] = head.label.map(|word| (word != "-").then(|| decode(word)));
+    let observed = head.kind == "observed";
+    let marked =
+        |of: &OwnerName, item: &str| Some(DenyingCounter { observed: true, ..read_denying_counter(of, item)? });
     Some(Entry {
-        kind: EntryKind::parse(head.kind)?,
+        kind: EntryKind::parse(if observed { "denial" } else { head.kind })?,
         at_ms: head.at.parse().ok()?,
         late: head.late,
-        operation: known(operation, OperationName::parse)?,
-        created_at_ms: known(created, |created| created.parse().ok())?,
+        operation: known(head.operation, OperationName::parse)?,
+        created_at_ms: known(head.created, |created| created.parse().ok())?,
         user: known(user.flatten().as_deref(), |user| UserId::parse(user).ok())?,
         event: known(event.flatten().as_deref(), |event| EventName::parse(event).ok())?,
         key: known(key.flatten().as_deref(), |key| KeyId::parse(key).ok())?,
-        charges: lists(bucket, field("charges"), read_charge)?,
-        memo: known(field("memo"), |memo| parse_memo(head.about[0], head.about[2], memo))?,
-        told: known(field("told"), |told| serde_json::from_str(told).ok())?.unwrap_or_default(),
+        charges: lists(bucket, parts.charges, read_charge)?,
+        snapshot: known(parts.snapshot, |snapshot| parse_snapshot(head.label[0], head.label[2], snapshot))?,
+        details: known(parts.details, |details| serde_json::from_str(details).ok())?.unwrap_or_default(),
         call: known(head.call, DeniedCall::parse)?,
         reason: known(head.reason, Reason::parse)?,
-        observed: head.observed,
-        lacks: [lists(bucket, field("lacks"), read_lack)?, lists(bucket, field("observed"), read_observed)?].concat(),
-        held: known(field("held"), |held| held.split(',').map(read_held).collect::<Option<Vec<_>>>())?
-            .unwrap_or_default(),
+        observed,
+        denying: [lists(bucket, parts.denying, read_denying_counter)?, lists(bucket, parts.observed, marked)?].concat(),
+        held: known(parts.held, |held| held.split(',').map(read_held).collect::<Option<Vec<_>>>())?.unwrap_or_default(),
     })
 }
 
+/// The lines of an entry.
+struct EntryParts<'a> {
+    head: EntryHead<'a>,
+    charges: Option<&'a str>,
+    held: Option<&'a str>,
+    denying: Option<&'a str>,
+    observed: Option<&'a str>,
+    snapshot: Option<&'a str>,
+    details: Option<&'a str>,
+}
+
+impl<'a> EntryParts<'a> {
+    fn parse(entry: &'a str) -> Option<Self> {
+        let mut lines = entry.splitn(4, '\n').map(|line| stated(Some(line)));
+        let head = EntryHead::parse(lines.next()??)?;
+        let (list, snapshot, details) = (lines.next().flatten(), lines.next().flatten(), lines.next().flatten());
+        let none = Self { head, charges: None, held: None, denying: None, observed: None, snapshot, details };
+        Some(match none.head.kind {
+            "denial" | "observed" => Self { denying: list, observed: details, details: None, ..none },
+            "expire" => Self { held: list, ..none },
+            _ => Self { charges: list, ..none },
+        })
+    }
+
+    /// Layout 6 has a separate field for each part.
+    fn of_layout_6(field: &impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
+        let [charges, held, denying, snapshot, details] =
+            ["charges", "held", "lacks", "memo", "told"].map(|name| stated(field(name)));
+        Some(Self { head: EntryHead::of_layout_6(field)?, charges, held, denying, observed: None, snapshot, details })
+    }
+}
+
+/// None for a part without a value.
+fn stated(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !matches!(*text, "" | "-"))
+}
+
 /// The head of an entry; `-` where a value is unknown.
-struct Head<'a> {
+struct EntryHead<'a> {
     kind: &'a str,
     at: &'a str,
     late: bool,
     operation: Option<&'a str>,
     created: Option<&'a str>,
     /// Event, key and user.
-    about: [&'a str; 3],
+    label: [&'a str; 3],
     call: Option<&'a str>,
     reason: Option<&'a str>,
-    observed: bool,
 }
 
-impl<'a> Head<'a> {
+impl<'a> EntryHead<'a> {
     /// `<type> <at> <late> <operation> <created> <event> <key> <user>`, or
     /// `denial <at> <call> <event> <key> <user> <reason>`; with `observed` instead of `denial` if the call was allowed.
     fn parse(entry: &'a str) -> Option<Self> {
         let words: Vec<&str> = entry.split(' ').collect();
         match *words.as_slice() {
             [kind @ ("denial" | "observed"), at, call, event, key, user, reason] => Some(Self {
-                kind: "denial",
+                kind,
                 at,
                 late: false,
                 operation: None,
                 created: None,
-                about: [event, key, user],
+                label: [event, key, user],
                 call: Some(call),
                 reason: Some(reason),
-                observed: kind == "observed",
             }),
             [kind, at, late, operation, created, event, key, user] => Some(Self {
                 kind,
                 at,
                 late: late == "1",
-                operation: Some(operation),
-                created: Some(created),
-                about: [event, key, user],
+                operation: stated(Some(operation)),
+                created: stated(Some(created)),
+                label: [event, key, user],
                 call: None,
                 reason: None,
-                observed: false,
             }),
             _ => None,
         }
     }
 
-    /// Layout 6 has a separate field for each part.
+    /// From the fields of layout 6.
     fn of_layout_6(field: &impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
         let (operation, created) = field("op").and_then(|op| op.split_once(' ')).unzip();
-        let mut about = field("about").unwrap_or("- - -").split(' ');
+        let mut label = stated(field("about")).unwrap_or("- - -").split(' ');
         Some(Self {
             kind: field("type")?,
             at: field("at")?,
             late: field("late") == Some("1"),
-            operation,
-            created,
-            about: [about.next()?, about.next()?, about.next()?],
-            call: field("call"),
-            reason: field("reason"),
-            observed: false,
+            operation: stated(operation),
+            created: stated(created),
+            label: [label.next()?, label.next()?, label.next()?],
+            call: stated(field("call")),
+            reason: stated(field("reason")),
         })
     }
 }
@@ -425,22 +463,22 @@ fn steps(text: &str) -> Option<Amount> {
 /// have no limit.
 fn read_charge(owner: &OwnerName, item: &str) -> Option<Charge> {
     let mut parts = item.split(':');
-    let (group, serial) = (GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned());
+    let (group, window_seq) = (GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned());
     let (change, balance) = (parts.next()?.parse().ok()?, steps(parts.next()?)?);
     let limit = match parts.next() {
         None | Some("-") => None,
         Some(limit) => Some(steps(limit)?),
     };
-    let standing = parts.next();
-    let closed = standing == Some("closed");
-    let window = known(standing.filter(|_| !closed), Window::parse)?;
-    Some(Charge { owner: owner.clone(), group, serial, change, balance, limit, window, closed })
+    let window_mark = parts.next();
+    let closed = window_mark == Some("closed");
+    let window = known(window_mark.filter(|_| !closed), Window::parse)?;
+    Some(Charge { owner: owner.clone(), group, window_seq, change, balance, limit, window, closed })
 }
 
 /// `<group>:<requested>:<counted>:<limit>[:<used>:<window>]`
-fn read_lack(owner: &OwnerName, item: &str) -> Option<Lack> {
+fn read_denying_counter(owner: &OwnerName, item: &str) -> Option<DenyingCounter> {
     let mut parts = item.split(':');
-    Some(Lack {
+    Some(DenyingCounter {
         owner: owner.clone(),
         group: GroupId::parse(parts.next()?).ok()?,
         requested: steps(parts.next()?)?,
@@ -454,13 +492,9 @@ fn read_lack(owner: &OwnerName, item: &str) -> Option<Lack> {
     })
 }
 
-fn read_observed(owner: &OwnerName, item: &str) -> Option<Lack> {
-    read_lack(owner, item).map(|lack| Lack { observed: true, ..lack })
-}
-
-/// `<group>:<serial>:<amount>`
+/// `<group>:<window_seq>:<amount>`
 fn read_held(item: &str) -> Option<Held> {
     let mut parts = item.split(':');
-    let (group, serial) = (GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned());
-    Some(Held { group, serial, amount: steps(parts.next()?)? })
+    let (group, window_seq) = (GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned());
+    Some(Held { group, window_seq, amount: steps(parts.next()?)? })
 }

@@ -95,25 +95,28 @@ impl Store {
         &self,
         bucket: &Bucket,
         place: Place,
-        names: &[RowName],
+        names: Vec<RowName>,
     ) -> Result<HashMap<RowName, Metrics>, StoreError> {
-        let mut rows = HashMap::new();
-        for names in names.chunks(PAGE) {
+        let mut rows = HashMap::with_capacity(names.len());
+        let mut names = names.into_iter();
+        loop {
+            let page: Vec<RowName> = names.by_ref().take(PAGE).collect();
+            if page.is_empty() {
+                return Ok(rows);
+            }
             let mut command = redis::cmd("HMGET");
             command.arg(bucket.rollup(place));
-            for name in names {
+            for name in &page {
                 command.arg(write_name(name));
             }
             let values: Vec<Option<String>> =
                 redis::from_redis_value(self.command(&command).await?).map_err(unexpected)?;
-            for (name, value) in names.iter().zip(values) {
+            for (name, value) in page.into_iter().zip(values) {
                 if let Some(value) = value {
-                    let metrics = read_metrics(&value).ok_or_else(|| damaged("the sums of a row"))?;
-                    rows.insert(name.clone(), metrics);
+                    rows.insert(name, read_metrics(&value).ok_or_else(|| damaged("the sums of a row"))?);
                 }
             }
         }
-        Ok(rows)
     }
 
     /// Writes rows and moves the cursor from `before`. False if another node was first; then nothing was written.
@@ -171,7 +174,7 @@ impl Store {
             }
             command.arg("COUNT").arg(PAGE);
             let (next, fields): (String, Vec<String>) =
-                redis::from_redis_value(self.command(&command).await?).map_err(unexpected)?;
+                redis::from_redis_value(self.page(&command).await?).map_err(unexpected)?;
             // Redis may return a field twice while it moves a hash to a larger table.
             for pair in fields.chunks_exact(2) {
                 let (name, metrics) = read_row(&pair[0], &pair[1])?;

@@ -1,9 +1,12 @@
 //! The text form of rollup rows in Redis: a field's name and its value.
 
+use std::borrow::Cow;
+
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 
 use crate::domain::metering::reason::Reason;
 use crate::domain::reporting::rollup::{Count, DECIMALS, GroupSums, Labels, Metrics, RowName, Word};
+use crate::domain::values::digits::push_signed;
 use crate::domain::values::ids::GroupId;
 use crate::store::keys::{RESERVED, decode};
 
@@ -11,18 +14,24 @@ use crate::store::keys::{RESERVED, decode};
 const RESERVED_IN_ROW: &AsciiSet = &RESERVED.add(b'=').add(b'*').add(b'?').add(b'[').add(b']').add(b'^').add(b'\\');
 /// Steps in a whole unit of quantities and figures.
 const STEPS: u128 = 10_u128.pow(DECIMALS);
+/// Enough for most names and sums.
+const NAME_BYTES: usize = 96;
+const METRICS_BYTES: usize = 160;
 /// Placeholder for a value that did not fit into the limit on rows.
 const OTHER: &str = "*";
 
-fn encode(text: &str) -> String {
-    utf8_percent_encode(text, RESERVED_IN_ROW).to_string()
+fn encode(text: &str) -> Cow<'_, str> {
+    match text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')) {
+        true => Cow::Borrowed(text),
+        false => Cow::from(utf8_percent_encode(text, RESERVED_IN_ROW)),
+    }
 }
 
-fn word(word: &Word) -> String {
+fn push_word(word: &Word, text: &mut String) {
     match word {
-        Word::Absent => String::new(),
-        Word::Is(value) => encode(value),
-        Word::Other => OTHER.to_owned(),
+        Word::Absent => {}
+        Word::Is(value) => text.push_str(&encode(value)),
+        Word::Other => text.push_str(OTHER),
     }
 }
 
@@ -37,7 +46,12 @@ fn read_word(text: &str) -> Option<Word> {
 /// `<user> <event> <key> <label>=<value> …`; a word is empty for no value, `*` if it did not fit into the limit on
 /// rows.
 pub fn write_name(name: &RowName) -> String {
-    let mut text = format!("{} {} {}", word(&name.user), word(&name.event), word(&name.key));
+    let mut text = String::with_capacity(NAME_BYTES);
+    push_word(&name.user, &mut text);
+    text.push(' ');
+    push_word(&name.event, &mut text);
+    text.push(' ');
+    push_word(&name.key, &mut text);
     match &name.labels {
         Labels::Other => {
             text.push(' ');
@@ -45,7 +59,7 @@ pub fn write_name(name: &RowName) -> String {
         }
         Labels::Each(labels) => {
             for (name, value) in labels {
-                text.push_str(&format!(" {}={}", encode(name), encode(value)));
+                text.extend([" ", &encode(name), "=", &encode(value)]);
             }
         }
     }
@@ -74,12 +88,23 @@ pub fn pattern_of_user(user: &str) -> String {
     format!("{} *", encode(user))
 }
 
+fn push_whole(sum: i128, text: &mut String) {
+    match i64::try_from(sum) {
+        Ok(sum) => push_signed(sum, text),
+        Err(_) => text.push_str(&sum.to_string()),
+    }
+}
+
 /// Steps of 10^-12 as a decimal number: `-12.5`. Exact over the whole range.
-fn decimal(sum: i128) -> String {
+fn push_decimal(sum: i128, text: &mut String) {
     let (whole, fraction) = (sum.unsigned_abs() / STEPS, sum.unsigned_abs() % STEPS);
-    let sign = if sum < 0 { "-" } else { "" };
-    let text = format!("{sign}{whole}.{fraction:012}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    if sum < 0 {
+        text.push('-');
+    }
+    text.push_str(&whole.to_string());
+    if fraction > 0 {
+        text.push_str(format!(".{fraction:012}").trim_end_matches('0'));
+    }
 }
 
 fn read_decimal(text: &str) -> Option<i128> {
@@ -99,29 +124,47 @@ fn read_decimal(text: &str) -> Option<i128> {
 /// `<count>=<n> quantity=<n> cost=<n> g:<group>=<charged>,<calls>,<denials>[,<observed>] f:<figure>=<n> r:<reason>=<n>`,
 /// without zeros, separated by spaces. Quantity and figures are decimal numbers, cost and charges are steps of their units.
 pub fn write_metrics(metrics: &Metrics) -> String {
-    let mut parts = Vec::new();
-    let mut put = |name: &str, sum: i128, text: &dyn Fn(i128) -> String| {
-        if sum != 0 {
-            parts.push(format!("{name}={}", text(sum)));
-        }
-    };
-    let whole = |sum: i128| sum.to_string();
+    let mut text = String::with_capacity(METRICS_BYTES);
     for count in Count::ALL {
-        put(count.as_str(), metrics.get(count), &whole);
+        push_sum(&[count.as_str()], metrics.get(count), push_whole, &mut text);
     }
-    put("quantity", metrics.quantity, &decimal);
-    put("cost", metrics.cost, &whole);
+    push_sum(&["quantity"], metrics.quantity, push_decimal, &mut text);
+    push_sum(&["cost"], metrics.cost, push_whole, &mut text);
     for (name, sum) in &metrics.figures {
-        put(&format!("f:{}", encode(name)), *sum, &decimal);
+        push_sum(&["f:", &encode(name)], *sum, push_decimal, &mut text);
     }
     for (reason, count) in &metrics.reasons {
-        put(&format!("r:{}", reason.as_str()), *count, &whole);
+        push_sum(&["r:", reason.as_str()], *count, push_whole, &mut text);
     }
     for (group, GroupSums { charged, calls, denials, observed }) in &metrics.groups {
-        let observed = if *observed == 0 { String::new() } else { format!(",{observed}") };
-        parts.push(format!("g:{group}={charged},{calls},{denials}{observed}"));
+        push_name(&["g:", group.as_str()], &mut text);
+        push_whole(*charged, &mut text);
+        text.push(',');
+        push_whole(*calls, &mut text);
+        text.push(',');
+        push_whole(*denials, &mut text);
+        if *observed != 0 {
+            text.push(',');
+            push_whole(*observed, &mut text);
+        }
     }
-    parts.join(" ")
+    text
+}
+
+fn push_name(name: &[&str], text: &mut String) {
+    if !text.is_empty() {
+        text.push(' ');
+    }
+    text.extend(name.iter().copied());
+    text.push('=');
+}
+
+/// A sum of 0 is left out.
+fn push_sum(name: &[&str], sum: i128, push: fn(i128, &mut String), text: &mut String) {
+    if sum != 0 {
+        push_name(name, text);
+        push(sum, text);
+    }
 }
 
 /// None for a text that [`write_metrics`] did not write.
@@ -217,7 +260,9 @@ mod tests {
         metrics.count(Count::Calls, 2);
         let text = write_metrics(&metrics);
         assert_eq!(text, "calls=2 quantity=-1.5 cost=250 f:prompt_tokens=0.000000000003");
-        for bad in ["calls=x", "calls", "quantity=1e3", "quantity=.", "f:a=1.0000000000001", "odd=1", "g:a=1,2", "g:a=1,2,3,x"] {
+        for bad in
+            ["calls=x", "calls", "quantity=1e3", "quantity=.", "f:a=1.0000000000001", "odd=1", "g:a=1,2", "g:a=1,2,3,x"]
+        {
             assert_eq!(read_metrics(bad), None, "{bad}");
         }
     }

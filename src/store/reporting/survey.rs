@@ -28,7 +28,7 @@ pub struct Survey {
     /// There are more entries, so the counters may be ahead of them.
     pub more: bool,
     /// In the order of the request.
-    pub standings: Vec<StoredCounters>,
+    pub stored: Vec<StoredCounters>,
 }
 
 impl Store {
@@ -96,8 +96,8 @@ pub(in crate::store) fn read(bucket: &Bucket, mut fields: Fields, owners: usize)
         let id = EntryId::parse(&id).ok_or_else(|| fields.unexpected("an id"))?;
         entries.push((id, read_charges(bucket, &charges)));
     }
-    let standings = (0..owners).map(|_| read_standing(&mut fields)).collect::<Result<_, _>>()?;
-    Ok(Survey { entries, more, standings })
+    let stored = (0..owners).map(|_| read_counters(&mut fields)).collect::<Result<_, _>>()?;
+    Ok(Survey { entries, more, stored })
 }
 
 fn read_hash(fields: &mut Fields) -> Result<HashMap<String, String>, StoreError> {
@@ -105,10 +105,10 @@ fn read_hash(fields: &mut Fields) -> Result<HashMap<String, String>, StoreError>
     (0..count / 2).map(|_| Ok((fields.text()?, fields.text()?))).collect()
 }
 
-fn read_standing(fields: &mut Fields) -> Result<StoredCounters, StoreError> {
+fn read_counters(fields: &mut Fields) -> Result<StoredCounters, StoreError> {
     let (counters, past) = (read_hash(fields)?, read_hash(fields)?);
     let holds = read_holds(&fields.text()?).ok_or_else(|| fields.unexpected("holds"))?;
-    let mut standing = StoredCounters::default();
+    let mut stored_counters = StoredCounters::default();
     // Apart from counters, an account has its own fields and rare fields of groups, all with a dot in their names.
     for (name, value) in counters.iter().filter(|(name, _)| !name.contains('.')) {
         let read = || {
@@ -116,26 +116,26 @@ fn read_standing(fields: &mut Fields) -> Result<StoredCounters, StoreError> {
             let group = GroupId::parse(name).ok()?;
             let held_by = |holds: &Holds| holds.get(&(group.clone(), seq.to_owned())).copied().unwrap_or_default();
             let holds = holds.as_ref().map(held_by);
-            Some(StoredCounter { serial: seq.to_owned(), used, held, holds, group })
+            Some(StoredCounter { window_seq: seq.to_owned(), used, held, holds, group })
         };
-        standing.counters.push(read().ok_or_else(|| fields.unexpected(name))?);
+        stored_counters.counters.push(read().ok_or_else(|| fields.unexpected(name))?);
     }
-    standing.counters.sort_by(|one, other| one.group.cmp(&other.group));
+    stored_counters.counters.sort_by(|one, other| one.group.cmp(&other.group));
     for (name, value) in &past {
         let mut read = || {
-            let (group, serial) = name.rsplit_once('.')?;
+            let (group, window_seq) = name.rsplit_once('.')?;
             let group = GroupId::parse(group).ok()?;
-            if serial == "first" {
-                standing.oldest.insert(group, value.parse().ok()?);
+            if window_seq == "first" {
+                stored_counters.oldest.insert(group, value.parse().ok()?);
             } else {
                 let used = steps(value.split(' ').next()?)?;
-                standing.closed.insert((group, serial.to_owned()), used);
+                stored_counters.closed.insert((group, window_seq.to_owned()), used);
             }
             Some(())
         };
         read().ok_or_else(|| fields.unexpected(name))?;
     }
-    Ok(standing)
+    Ok(stored_counters)
 }
 
 fn steps(text: &str) -> Option<Amount> {
@@ -144,7 +144,7 @@ fn steps(text: &str) -> Option<Amount> {
 
 type Holds = HashMap<(GroupId, String), Amount>;
 
-/// `<group>:<serial>:<sum>,…`; the inner None means too many to add up.
+/// `<group>:<window_seq>:<sum>,…`; the inner None means too many to add up.
 fn read_holds(text: &str) -> Option<Option<Holds>> {
     if text == "-" {
         return Some(None);
@@ -152,8 +152,8 @@ fn read_holds(text: &str) -> Option<Option<Holds>> {
     let mut holds = Holds::new();
     for sum in text.split(',').filter(|sum| !sum.is_empty()) {
         let mut parts = sum.split(':');
-        let (group, serial) = (GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned());
-        holds.insert((group, serial), steps(parts.next()?)?);
+        let (group, window_seq) = (GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned());
+        holds.insert((group, window_seq), steps(parts.next()?)?);
     }
     Some(Some(holds))
 }
@@ -166,12 +166,12 @@ mod tests {
     fn a_reply_is_read_as_the_script_returns_it() {
         let text = "4\n.account\nversion=0 expiry=0 ttl=0\ng\n3+0/5 daily/20270131/20270201#2\n4\ng.1\n7 5 daily/20270130/20270131 \
                     0 1\ng.first\n1\ng:2:4,g:1:9";
-        let standing = read_standing(&mut Fields::stored("survey", text)).unwrap();
-        let counter = &standing.counters[0];
+        let stored_counters = read_counters(&mut Fields::stored("survey", text)).unwrap();
+        let counter = &stored_counters.counters[0];
         let amounts = (counter.used.steps(), counter.held.steps(), counter.holds.map(Amount::steps));
-        assert_eq!((counter.serial.as_str(), amounts), ("2", (3, 0, Some(4))));
-        assert_eq!(standing.closed.values().map(|used| used.steps()).collect::<Vec<_>>(), [7]);
-        assert_eq!(standing.oldest.values().copied().collect::<Vec<_>>(), [1]);
+        assert_eq!((counter.window_seq.as_str(), amounts), ("2", (3, 0, Some(4))));
+        assert_eq!(stored_counters.closed.values().map(|used| used.steps()).collect::<Vec<_>>(), [7]);
+        assert_eq!(stored_counters.oldest.values().copied().collect::<Vec<_>>(), [1]);
     }
 
     #[test]
@@ -188,7 +188,7 @@ mod tests {
             redis::Value::Int(0),
             redis::Value::BulkString(b"-".to_vec()),
         ]);
-        let standing = read_standing(&mut Fields::new("survey", value).unwrap()).unwrap();
-        assert_eq!(standing, StoredCounters::default());
+        let stored_counters = read_counters(&mut Fields::new("survey", value).unwrap()).unwrap();
+        assert_eq!(stored_counters, StoredCounters::default());
     }
 }

@@ -67,7 +67,7 @@ pub struct MadeAttempt {
 
 /// The result of an attempt.
 #[derive(Clone, Debug)]
-pub struct Attempt<'a> {
+pub struct AttemptResult<'a> {
     pub delivered: bool,
     pub code: Option<u16>,
     pub fault: Option<&'a str>,
@@ -186,7 +186,7 @@ impl Store {
         bucket: &Bucket,
         webhook: &WebhookId,
         message: &str,
-        attempt: &Attempt<'_>,
+        attempt: &AttemptResult<'_>,
     ) -> Result<Option<String>, StoreError> {
         let keys = [bucket.delivery(webhook, message), bucket.dead_deliveries(webhook), bucket.due_deliveries(webhook)];
         let mut arguments = Arguments::default();

@@ -82,7 +82,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn take_told(&self, bucket: &Bucket, node: &str, count: usize) -> Result<Vec<OutboxEntry>, StoreError> {
+    pub async fn take_new(&self, bucket: &Bucket, node: &str, count: usize) -> Result<Vec<OutboxEntry>, StoreError> {
         let mut command = redis::cmd("XREADGROUP");
         command.arg("GROUP").arg(GROUP).arg(node).arg("COUNT").arg(count);
         command.arg("STREAMS").arg(bucket.outbox()).arg(">");
@@ -117,7 +117,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn told(&self, bucket: &Bucket, entry: EntryId) -> Result<(), StoreError> {
+    pub async fn acknowledge(&self, bucket: &Bucket, entry: EntryId) -> Result<(), StoreError> {
         let mut command = redis::cmd("XACK");
         command.arg(bucket.outbox()).arg(GROUP).arg(entry.text());
         self.command(&command).await.map(|_| ())
@@ -127,7 +127,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn told_before(
+    pub async fn recorded_before(
         &self,
         bucket: &Bucket,
         before: Option<EntryId>,

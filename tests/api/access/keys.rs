@@ -338,10 +338,10 @@ async fn browsers_use_a_publishable_key_only_from_its_origins() {
     ] {
         for path in ["usage?userId=u", "plans", "plans/one"] {
             let answer = api.with("origin", origin).get(path).await;
-            let (status, told) = if allowed { (200, Some(origin)) } else { (403, None) };
+            let (status, reported) = if allowed { (200, Some(origin)) } else { (403, None) };
             assert_eq!(
                 (answer.status, answer.header("access-control-allow-origin")),
-                (status, told),
+                (status, reported),
                 "{origin} {path}"
             );
             assert_eq!(answer.header("vary").is_some_and(|vary| vary.contains("Origin")), allowed);

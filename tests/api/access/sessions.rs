@@ -27,11 +27,11 @@ async fn an_admin_key_is_exchanged_for_a_cookie_that_no_script_can_read() {
     let world = World::new().await;
     let anyone = world.node.client("");
     let answer = sign_in(&anyone, ROOT_KEY).await;
-    let told = answer.header("set-cookie").unwrap().to_owned();
+    let reported = answer.header("set-cookie").unwrap().to_owned();
     for part in ["Path=/", "Max-Age=43200", "HttpOnly", "SameSite=Strict"] {
-        assert!(told.split("; ").any(|it| it == part), "{part} in {told}");
+        assert!(reported.split("; ").any(|it| it == part), "{part} in {reported}");
     }
-    assert!(!told.contains("Secure"), "over plain http it would never come back");
+    assert!(!reported.contains("Secure"), "over plain http it would never come back");
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert!(!answer.text.contains(ROOT_KEY));
     let cookie = cookie(&answer);
@@ -189,6 +189,8 @@ async fn the_pages_allow_nothing_inline_and_nothing_from_elsewhere() {
         "/assets/../Cargo.toml",
         "/assets/%2e%2e/Cargo.toml",
         "/assets/vendor/README.md",
+        "/assets/vendor/htm.d.ts",
+        "/assets/tsconfig.json",
     ] {
         anyone.send("GET", path, None).await.problem(404, "not_found");
     }

@@ -27,7 +27,7 @@ async fn grant(support: &Api, user: &str) -> String {
 }
 
 /// The granted amount of the counter, and the ends of the grants in both lists.
-async fn told(world: &World, support: &Api, user: &str) -> (u64, Vec<Value>) {
+async fn reported(world: &World, support: &Api, user: &str) -> (u64, Vec<Value>) {
     let granted = world.app.counter(user, "images").await["granted"].as_u64().unwrap();
     let own = support.get(&format!("grants?userId={user}")).await.expect(200)["data"].clone();
     let mut whole = support.get("grants").await.expect(200)["data"].as_array().unwrap().clone();
@@ -40,7 +40,7 @@ async fn told(world: &World, support: &Api, user: &str) -> (u64, Vec<Value>) {
 async fn a_grant_whose_window_is_moved_is_listed_and_taken_back_until_the_new_end() {
     let (world, support) = staged().await;
     let id = grant(&support, "u").await;
-    assert_eq!(told(&world, &support, "u").await, (2, vec![json!("2027-02-01T00:00:00Z")]));
+    assert_eq!(reported(&world, &support, "u").await, (2, vec![json!("2027-02-01T00:00:00Z")]));
     world.admin.plan("p", plan("weekly")).await;
     world.app.reserved(json!({"userId": "u", "event": "image.a"})).await;
     world.admin.plan("p", plan("monthly")).await;
@@ -57,9 +57,9 @@ async fn a_grant_whose_window_is_moved_is_listed_and_taken_back_until_the_new_en
     world.app.freeze("2027-02-10T00:00:00Z").await;
     // It takes the place of a grant that has ended.
     grant(&support, "v").await;
-    assert_eq!(told(&world, &support, "u").await, (2, vec![json!("2027-03-01T00:00:00Z")]));
+    assert_eq!(reported(&world, &support, "u").await, (2, vec![json!("2027-03-01T00:00:00Z")]));
     assert_eq!(support.delete(&format!("grants/{id}"), None).await.status, 204);
-    assert_eq!(told(&world, &support, "u").await, (0, vec![]));
+    assert_eq!(reported(&world, &support, "u").await, (0, vec![]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,9 +71,9 @@ async fn a_grant_ends_with_a_window_that_was_over_before_it_was_moved() {
         .admin
         .plan("p", json!({"periodType": "yearly", "periodAnchor": "calendar", "groups": plan("daily")["groups"]}))
         .await;
-    assert_eq!(told(&world, &support, "u").await, (0, vec![]));
+    assert_eq!(reported(&world, &support, "u").await, (0, vec![]));
     world.app.reserved(json!({"userId": "u", "event": "image.a", "quantity": 3})).await;
-    assert_eq!(told(&world, &support, "u").await, (0, vec![]), "nor does moving the window bring it back");
+    assert_eq!(reported(&world, &support, "u").await, (0, vec![]), "nor does moving the window bring it back");
     assert_eq!(world.app.reserve(json!({"userId": "u", "event": "image.a"})).await["allowed"], false);
     support.delete(&format!("grants/{id}"), None).await.problem(404, "not_found");
 }
@@ -85,10 +85,10 @@ async fn restarting_windows_keeps_all_grants() {
     let held = world.app.reserved(json!({"userId": "u", "event": "image.a", "quantity": 5})).await;
     support.post("users/u/reset", json!({"groupId": "images"})).await.expect(200);
     support.post("users/u/reset", json!({})).await.expect(200);
-    assert_eq!(told(&world, &support, "u").await, (2, vec![json!("2027-02-01T00:00:00Z")]));
+    assert_eq!(reported(&world, &support, "u").await, (2, vec![json!("2027-02-01T00:00:00Z")]));
     world.app.reserved(json!({"userId": "u", "event": "image.a", "quantity": 5})).await;
     world.app.commit(&held).await;
     assert_eq!(world.app.stands("u", "images").await, (0.0, 5.0));
     assert_eq!(support.delete(&format!("grants/{id}"), None).await.status, 204);
-    assert_eq!(told(&world, &support, "u").await, (0, vec![]));
+    assert_eq!(reported(&world, &support, "u").await, (0, vec![]));
 }

@@ -338,14 +338,14 @@ async fn every_change_by_hand_is_in_the_audit_log() {
     }
     let whole = admin.get("audit?limit=200").await.expect(200);
     assert_eq!(json!(entries), whole["data"], "pages make up the whole");
-    let mut told: Vec<String> = entries
+    let mut reported: Vec<String> = entries
         .iter()
         .map(|entry| format!("{} {}", entry["action"].as_str().unwrap(), entry["target"].as_str().unwrap()))
         .collect();
-    told.retain(|line| !line.starts_with("key."));
-    told.reverse();
+    reported.retain(|line| !line.starts_with("key."));
+    reported.reverse();
     assert_eq!(
-        told,
+        reported,
         [
             "app.create app:default",
             "plan.put plan:p",

@@ -76,10 +76,10 @@ async fn a_counter_comes_over_as_the_plan_moved_to_says_with_work_in_flight() {
                 here.commit(&used).await;
                 let held = there.reserved(image(&user, 3)).await;
                 here.subscribe(&user, &to).await;
-                let told = format!("{action} {quota} {period} {anchor}");
-                assert_eq!(stage.stands(&user, "images").await, moved, "{told}");
+                let reported = format!("{action} {quota} {period} {anchor}");
+                assert_eq!(stage.stands(&user, "images").await, moved, "{reported}");
                 there.commit(&held).await;
-                assert_eq!(stage.stands(&user, "images").await, committed, "{told}");
+                assert_eq!(stage.stands(&user, "images").await, committed, "{reported}");
             }
         }
         stage.end().await;

@@ -29,21 +29,21 @@ async fn furnish(world: &World, user: &str) {
 async fn foretold(app: &Api, body: &Value) -> Value {
     let user = body["userId"].as_str().unwrap();
     let before = app.get(&format!("usage?userId={user}")).await.expect(200);
-    let told = app.post("subscriptions?dryRun=true", body.clone()).await.expect(200);
+    let reported = app.post("subscriptions?dryRun=true", body.clone()).await.expect(200);
     assert_eq!(app.get(&format!("usage?userId={user}")).await.expect(200), before, "{body}: nothing was written");
     let done = app.post("subscriptions", body.clone()).await.expect(200);
-    assert_eq!(told["subscription"], done, "{body}");
-    let mut counters = told["counters"].clone();
+    assert_eq!(reported["subscription"], done, "{body}");
+    let mut counters = reported["counters"].clone();
     for counter in counters.as_array_mut().unwrap() {
         counter.as_object_mut().unwrap().remove("effect").unwrap();
     }
     let after = app.get(&format!("usage?userId={user}")).await.expect(200);
     assert_eq!(counters, after["counters"], "{body}");
-    told
+    reported
 }
 
-fn effects(told: &Value) -> Vec<&str> {
-    told["counters"].as_array().unwrap().iter().map(|counter| counter["effect"].as_str().unwrap()).collect()
+fn effects(reported: &Value) -> Vec<&str> {
+    reported["counters"].as_array().unwrap().iter().map(|counter| counter["effect"].as_str().unwrap()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -85,7 +85,7 @@ async fn the_preview_of_a_move_matches_the_move() {
         ] {
             let mut body = json!({"userId": user(kind, to), "planId": to});
             body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            let told = foretold(app, &body).await;
+            let reported = foretold(app, &body).await;
             let rule = to.split('_').next().unwrap();
             let expected = match (kind, rule) {
                 ("first", _) => "new",
@@ -95,13 +95,13 @@ async fn the_preview_of_a_move_matches_the_move() {
                 (_, "reset") => "reset",
                 _ => "carried",
             };
-            assert_eq!(effects(&told)[0], expected, "{body}: {told}");
+            assert_eq!(effects(&reported)[0], expected, "{body}: {reported}");
             let ended = if ["lapsed", "yesterday_lapsed", "first"].contains(&kind) || rule == "carry" {
                 json!([])
             } else {
                 json!(["only_carry"])
             };
-            assert_eq!(told["endedGroupIds"], ended, "{body}");
+            assert_eq!(reported["endedGroupIds"], ended, "{body}");
             // Repeating the call would change nothing.
             let again = foretold(app, &body).await;
             assert_eq!(again["subscription"]["changed"], false, "{body}");
@@ -116,8 +116,8 @@ async fn a_preview_shows_refusals_and_periods_that_have_not_begun() {
     let campaign = json!({"groups": [{"id": "mails", "unit": "count", "quota": 5, "periodType": "fixed",
         "start": "2027-03-01T00:00:00Z", "end": "2027-04-01T00:00:00Z", "matches": [{"event": "mail"}]}]});
     admin.plan("campaign", campaign).await;
-    let told = foretold(app, &json!({"userId": "u", "planId": "campaign"})).await;
-    assert_eq!(effects(&told), ["closed"]);
+    let reported = foretold(app, &json!({"userId": "u", "planId": "campaign"})).await;
+    assert_eq!(effects(&reported), ["closed"]);
     let dry = async |body: Value| app.post("subscriptions?dryRun=true", body).await;
     assert_eq!(dry(json!({"userId": "u", "planId": "nowhere"})).await.bad_field(), "planId");
     assert_eq!(

@@ -34,12 +34,12 @@ async fn every_budget_owner_can_be_capped_watched_or_asked_for() {
             for place in 0..2 {
                 let held = world.app.reserved(call(user(place), mine.clone())).await;
                 let settled = world.app.commit(&held).await;
-                let told = match (kind, place) {
+                let reported = match (kind, place) {
                     ("soft", 0) => json!([{"groupId": id, "percent": 50}]),
                     ("soft", _) => json!([{"groupId": id, "percent": 100}]),
                     _ => Value::Null,
                 };
-                assert_eq!(settled["thresholds"], told, "{id} {place}");
+                assert_eq!(settled["thresholds"], reported, "{id} {place}");
             }
             let third = world.app.reserve(call("u", mine.clone())).await;
             let expected = match kind {

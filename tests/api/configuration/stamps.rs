@@ -52,7 +52,7 @@ async fn a_change_whose_writer_died_before_any_stamp_is_taken_over_by_polling() 
         set: &[("plan:p".to_owned(), plan.to_string())],
         delete: &[],
         versions: &[],
-        trails: &[],
+        audit_entries: &[],
     };
     assert_eq!(store.configure(args).await.unwrap(), ConfigureReply::Configured);
     eventually("the node uses what is stored", async || quota().await == 7).await;

@@ -346,8 +346,8 @@ async fn operations_of_one_user_keep_their_order_also_where_the_node_has_to_ask_
         let results = batch(&other, json!(operations)).await;
         for (place, user) in names.iter().enumerate() {
             let of: Vec<&Value> = (0..5).map(|step| &results[step * names.len() + place]).collect();
-            let told: Vec<&Value> = [0, 2, 4].iter().map(|step| &of[*step]["body"]["allowed"]).collect();
-            assert_eq!(told, [false, true, false], "{user} in round {round}: {of:?}");
+            let reported: Vec<&Value> = [0, 2, 4].iter().map(|step| &of[*step]["body"]["allowed"]).collect();
+            assert_eq!(reported, [false, true, false], "{user} in round {round}: {of:?}");
             assert_eq!((&of[1]["status"], &of[3]["status"]), (&json!(200), &json!(409)));
             world.app.release(of[2]["body"]["reservationId"].as_str().unwrap()).await;
         }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{Api, ROOT_KEY, World, monthly, new_key};
 
 /// The parts of an answer that must be the same in a repetition. Counters have their present state.
-fn told(answer: &Value) -> Vec<Value> {
+fn reported(answer: &Value) -> Vec<Value> {
     ["allowed", "matched", "matchedGroupIds", "reservationId", "reasons", "eventId", "matchStatus", "grantId"]
         .iter()
         .map(|name| answer[*name].clone())
@@ -40,7 +40,7 @@ async fn repetitions_outlive_a_plan_under_which_they_would_be_refused() {
         {
             let again = app.once(key).post(path, image("u", quantity)).await;
             assert_eq!(again.header("idempotent-replayed"), Some("true"), "{key}: {}", again.text);
-            assert_eq!(told(&again.expect(200)), told(first), "{key}");
+            assert_eq!(reported(&again.expect(200)), reported(first), "{key}");
             app.once(key).post(path, image("u", 2)).await.problem(409, "idempotency_key_reused");
         }
     }
@@ -112,9 +112,9 @@ async fn a_node_that_knows_nothing_of_the_user_repeats_the_same() {
         let (_third, third) = world.another_node().await;
         let again = there.once("d").post("reserve", image("u", 4)).await.expect(200);
         assert_eq!(again["deniedBy"], denied["deniedBy"], "{node}");
-        assert_eq!(told(&again), told(&denied));
+        assert_eq!(reported(&again), reported(&denied));
         let again = second.once("t").post("track", image("u", 4)).await.expect(200);
-        assert_eq!(told(&again), told(&tracked), "{node}");
+        assert_eq!(reported(&again), reported(&tracked), "{node}");
         assert_eq!(again["counters"], tracked["counters"]);
         let again = third.once("e").post("track", enforced.clone()).await.problem(429, "limit_reached");
         assert_eq!(again["deniedBy"], refused["deniedBy"], "{node}");
@@ -131,7 +131,7 @@ async fn a_settled_reservation_still_shows_its_matched_groups() {
             if ending == "commit" { json!({"reservationId": id, "quantity": 0}) } else { json!({"reservationId": id}) };
         let settled = world.app.post(ending, figures.clone()).await.expect(200);
         let again = world.app.once(ending).post("reserve", image("u", 1)).await.expect(200);
-        assert_eq!(told(&again), told(&first), "{ending}");
+        assert_eq!(reported(&again), reported(&first), "{ending}");
         assert_eq!(again["counters"].as_array().unwrap().len(), 1);
         let repeated = world.app.post(ending, figures).await.expect(200);
         assert_eq!((&repeated["replayed"], &repeated["counters"]), (&json!(true), &settled["counters"]), "{ending}");
@@ -148,13 +148,13 @@ async fn an_extension_is_repeated_and_an_ended_reservation_refused_also_for_a_bl
     let first = world.app.once("e").post("extend", more.clone()).await.expect(200);
     assert_eq!(first["allowed"], true);
     support.post("users/u/block", json!({})).await.expect(200);
-    assert_eq!(told(&world.app.once("e").post("extend", more.clone()).await.expect(200)), told(&first));
+    assert_eq!(reported(&world.app.once("e").post("extend", more.clone()).await.expect(200)), reported(&first));
     let denied = world.app.once("b").post("extend", more.clone()).await.expect(200);
     assert_eq!((&denied["allowed"], &denied["reasons"]), (&json!(false), &json!(["user_blocked"])));
     world.app.commit(&id).await;
     world.app.post("extend", more.clone()).await.problem(409, "reservation_not_pending");
     support.post("users/u/unblock", json!({})).await.expect(200);
-    assert_eq!(told(&world.app.once("b").post("extend", more).await.expect(200)), told(&denied));
+    assert_eq!(reported(&world.app.once("b").post("extend", more).await.expect(200)), reported(&denied));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -25,7 +25,7 @@ fn image() -> Value {
     json!({"userId": "u", "event": "image.a", "quantity": 3, "metadata": {"team": "red"}})
 }
 
-async fn trails(api: &Api) -> Vec<Value> {
+async fn audit_entries(api: &Api) -> Vec<Value> {
     let found = api.get("audit?action=reservation.release").await.expect(200);
     found["data"].as_array().unwrap().clone()
 }
@@ -48,13 +48,16 @@ async fn an_operator_releases_what_a_reservation_holds_and_ledger_and_audit_log_
     assert_eq!(late.problem(409, "reservation_not_pending")["reservationStatus"], "released");
     let events = support.get("events?type=release").await.expect(200);
     assert_eq!(events["data"][0]["reason"], "its worker hangs", "{events}");
-    let trail = trails(&support).await.remove(0);
-    assert_eq!((&trail["actor"], &trail["target"]), (&json!(key), &json!("user:u")));
-    assert_eq!((&trail["note"], &trail["after"]), (&json!("its worker hangs"), &Value::Null));
-    assert_eq!((&trail["before"]["reservationId"], &trail["before"]["event"]), (&json!(id), &json!("image.a")));
+    let audit_entry = audit_entries(&support).await.remove(0);
+    assert_eq!((&audit_entry["actor"], &audit_entry["target"]), (&json!(key), &json!("user:u")));
+    assert_eq!((&audit_entry["note"], &audit_entry["after"]), (&json!("its worker hangs"), &Value::Null));
+    assert_eq!(
+        (&audit_entry["before"]["reservationId"], &audit_entry["before"]["event"]),
+        (&json!(id), &json!("image.a"))
+    );
     // A repetition changes nothing and is not logged.
     assert_eq!(support.post(&path, json!({})).await.expect(200)["replayed"], true);
-    assert_eq!(trails(&support).await.len(), 1);
+    assert_eq!(audit_entries(&support).await.len(), 1);
     assert_eq!(support.get("events?type=release").await.expect(200)["data"].as_array().unwrap().len(), 1);
 }
 
@@ -77,7 +80,7 @@ async fn what_has_ended_is_not_released_by_hand_and_leaves_no_trace() {
     world.app.freeze("2027-01-31T10:01:00Z").await;
     release(&expired, json!({})).await.problem(410, "reservation_expired");
     release("rsv_0", json!({})).await.problem(404, "not_found");
-    assert_eq!(trails(&support).await, Vec::<Value>::new());
+    assert_eq!(audit_entries(&support).await, Vec::<Value>::new());
     assert_eq!(world.app.stands("u", "images").await, (3.0, 0.0));
 }
 
@@ -94,7 +97,7 @@ async fn a_release_by_hand_is_repeated_by_its_idempotency_key_on_any_node() {
         assert_eq!(answer["status"], "released");
     }
     again.once("one click").post(&path, json!({"reason": "other"})).await.problem(409, "idempotency_key_reused");
-    assert_eq!(trails(&support).await.len(), 1);
+    assert_eq!(audit_entries(&support).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -123,9 +126,10 @@ async fn why_a_subscription_was_changed_is_in_the_audit_log() {
     // Nothing changes, so nothing is logged.
     operator.post("subscriptions", put("again")).await.expect(200);
     operator.delete("subscriptions", Some(json!({"userId": "u", "note": "refund"}))).await.expect(200);
-    let told = operator.get("audit?target=user:u").await.expect(200)["data"].clone();
-    let told: Vec<&str> = told.as_array().unwrap().iter().map(|entry| entry["note"].as_str().unwrap()).collect();
-    assert_eq!(told, ["refund", "trial"]);
+    let reported = operator.get("audit?target=user:u").await.expect(200)["data"].clone();
+    let reported: Vec<&str> =
+        reported.as_array().unwrap().iter().map(|entry| entry["note"].as_str().unwrap()).collect();
+    assert_eq!(reported, ["refund", "trial"]);
     let long = "x".repeat(1025);
     assert_eq!(operator.post("subscriptions", put(&long)).await.bad_field(), "note");
     assert_eq!(operator.post("subscriptions?dryRun=true", put(&long)).await.bad_field(), "note");

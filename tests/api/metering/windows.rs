@@ -105,8 +105,8 @@ async fn fixed_campaigns_deny_outside_and_concurrent_limits_only_what_is_in_flig
     assert_eq!((&early["reasons"], early["retryAfterMs"].as_i64()), (&json!(["limit_reached"]), Some(14 * 3_600_000)));
 
     let closed = app.counter("u", "campaign").await;
-    let told = (&closed["remaining"], &closed["resetsAt"], &closed["period"]);
-    assert_eq!(told, (&json!(0), &json!("2027-02-01T00:00:00Z"), &Value::Null), "nothing is left before it opens");
+    let reported = (&closed["remaining"], &closed["resetsAt"], &closed["period"]);
+    assert_eq!(reported, (&json!(0), &json!("2027-02-01T00:00:00Z"), &Value::Null), "nothing is left before it opens");
     let can = app.post("can-use", call("campaign.x")).await.expect(200);
     assert_eq!(
         (&can["allowed"], &can["details"][0]["groupId"], &can["details"][0]["resetsAt"]),

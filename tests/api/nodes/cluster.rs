@@ -33,7 +33,7 @@ async fn all_of_the_product_works_on_a_cluster_in_both_placements() {
         admin.put("plans/p", json!({"periodType": "monthly", "groups": [all, asked]})).await.expect(200);
         admin.put("webhooks/w", json!({"url": receiver.url, "events": ["threshold.reached", "approval.requested", "reservation.expired"], "modes": ["live", "test"]})).await.expect(200);
         api.freeze("2027-01-31T10:00:00Z").await;
-        let told = receiver.got().len();
+        let reported = receiver.got().len();
         let users = ["u", "v", "w", "x"];
         for user in users {
             api.subscribe(user, "p").await;
@@ -81,7 +81,7 @@ async fn all_of_the_product_works_on_a_cluster_in_both_placements() {
         for user in users {
             api.reserve(json!({"userId": user, "event": "ask"})).await;
         }
-        receiver.wait_for(told + 2 * users.len()).await;
+        receiver.wait_for(reported + 2 * users.len()).await;
         api.delete("test-clock", None).await.expect(204);
         root.delete(&format!("apps/{app}"), None).await.expect(204);
     }

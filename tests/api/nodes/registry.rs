@@ -13,9 +13,9 @@ async fn every_node_registers_itself_and_a_silent_one_is_marked_until_it_is_remo
     let world = World::new().await;
     let (second, _) = world.another_node().await;
     eventually("both nodes are listed", async || nodes(&world).await.len() == 2).await;
-    let told = nodes(&world).await;
+    let reported = nodes(&world).await;
     for url in [&world.node.url, &second.url] {
-        let known = told.iter().find(|node| url.ends_with(node["address"].as_str().unwrap())).unwrap();
+        let known = reported.iter().find(|node| url.ends_with(node["address"].as_str().unwrap())).unwrap();
         assert_eq!((&known["silent"], &known["version"]), (&json!(false), &json!(env!("CARGO_PKG_VERSION"))));
     }
     let ago = |seconds: i64| {
@@ -26,8 +26,8 @@ async fn every_node_registers_itself_and_a_silent_one_is_marked_until_it_is_remo
         let about = json!({"id": id, "host": "h", "address": "a", "version": "1", "startedAt": ago(seconds), "seenAt": ago(seconds)});
         world.redis.run::<i64>(&["HSET", "qg:{quotagate}:nodes", id, &about.to_string()]).await;
     }
-    let told = second.client(ROOT_KEY).get("nodes").await.expect(200);
-    let of = |id: &str| told["data"].as_array().unwrap().iter().find(|node| node["id"] == id).cloned();
+    let reported = second.client(ROOT_KEY).get("nodes").await.expect(200);
+    let of = |id: &str| reported["data"].as_array().unwrap().iter().find(|node| node["id"] == id).cloned();
     assert_eq!(of("quiet").unwrap()["silent"], true);
     assert_eq!(of("gone"), None);
     // The next heartbeat of any node removes it.

@@ -312,23 +312,23 @@ async fn the_stream_sends_each_event_once_and_resumes_exactly() {
         track(quantity).await;
     }
     assert_eq!(world.app.reserve(json!({"userId": "u", "event": "image.a"})).await["allowed"], false);
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for _ in 0..4 {
-        told.push(all.block().await);
+        reported.push(all.block().await);
     }
-    let quantities: Vec<Value> = told.iter().map(|(_, event)| event["quantity"].clone()).collect();
+    let quantities: Vec<Value> = reported.iter().map(|(_, event)| event["quantity"].clone()).collect();
     assert_eq!(quantities, [json!(2), json!(3), json!(4), json!(1)], "earlier events are not sent");
-    assert_eq!(told[3].1["type"], "denial");
-    assert_eq!(denials.block().await, told[3]);
+    assert_eq!(reported[3].1["type"], "denial");
+    assert_eq!(denials.block().await, reported[3]);
     let listed = pages(&world.app, "&order=asc", 50).await;
-    let told_events: Vec<Value> = told.iter().map(|(_, event)| event.clone()).collect();
-    assert_eq!(listed[1..], told_events);
-    for (id, event) in &told {
+    let events_of: Vec<Value> = reported.iter().map(|(_, event)| event.clone()).collect();
+    assert_eq!(listed[1..], events_of);
+    for (id, event) in &reported {
         assert_eq!(id, event["id"].as_str().unwrap());
     }
     drop(all);
     track(5).await;
-    let mut resumed = Stream::open(&world, "", Some(&told[1].0)).await;
+    let mut resumed = Stream::open(&world, "", Some(&reported[1].0)).await;
     for expected in [json!(4), json!(1), json!(5)] {
         assert_eq!(resumed.block().await.1["quantity"], expected);
     }

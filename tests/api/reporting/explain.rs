@@ -61,8 +61,8 @@ async fn every_group_says_why_it_counts_a_call_or_does_not() {
 
     let explained = explain(&world.app, "userId=u&event=image.a&metadata.variant=4k").await;
     assert_eq!((&explained["allowed"], &explained["reasons"]), (&json!(false), &json!(["unmatched_event"])));
-    let told = &group(&explained, "images")["rules"][0]["mismatches"][0];
-    assert_eq!(told["message"], "metadata `variant` is `4k`, but must be `1k` or `2k`");
+    let reported = &group(&explained, "images")["rules"][0]["mismatches"][0];
+    assert_eq!(reported["message"], "metadata `variant` is `4k`, but must be `1k` or `2k`");
     assert_eq!(group(&explained, "team_cap")["missingScope"], json!(["metadata.team"]));
     assert_eq!(group(&explained, "team_cap")["refuses"], true);
 
@@ -259,8 +259,8 @@ async fn a_limit_that_left_a_call_alone_did_not_refuse_it() {
     world.app.subscribe("u", "pro").await;
     let id = world.app.reserved(json!({"userId": "u", "event": "image.a"})).await;
     world.app.commit(&id).await;
-    let told = explain_reservation(&world.app, &id).await;
-    let groups = told["items"][0]["groups"].as_array().unwrap();
+    let reported = explain_reservation(&world.app, &id).await;
+    let groups = reported["items"][0]["groups"].as_array().unwrap();
     let attempts = groups.iter().find(|group| group["groupId"] == "attempts_retries").unwrap();
     assert_eq!(attempts["missingScope"], json!(["metadata.action"]));
     assert!(groups.iter().all(|group| group["refuses"] == false), "{groups:?}");
@@ -307,13 +307,13 @@ async fn a_reservation_is_explained_by_the_versions_in_effect_and_the_ledger() {
         assert_eq!(matched, ["images", "team_cap"]);
         assert_eq!((&groups[0]["amount"], &groups[0]["version"]), (&json!(3), &explained["plan"]["version"]));
         assert_eq!(groups[1]["rules"][0]["mismatches"][0]["field"], "event");
-        let told: Vec<(&str, i64)> = explained["entries"]
+        let reported: Vec<(&str, i64)> = explained["entries"]
             .as_array()
             .unwrap()
             .iter()
             .map(|entry| (entry["type"].as_str().unwrap(), entry["charges"][0]["change"].as_i64().unwrap()))
             .collect();
-        assert_eq!(told, [("commit", 2), ("refund", -1)]);
+        assert_eq!(reported, [("commit", 2), ("refund", -1)]);
         assert_eq!((&explained["entriesComplete"], &explained["keyId"].is_string()), (&json!(true), &true));
         assert_eq!(explained["entries"][0]["figures"], json!([{"quantity": 2, "metadata": {}}]));
     }
@@ -369,9 +369,9 @@ async fn the_rules_of_a_draft_are_tested_before_it_is_saved() {
         {"id": "priced", "unit": "cents", "quota": 50, "matches": [{"event": "image.*", "measure": {"per": {"event": "0.5"}}}]}]});
     let ask = async |body: Value| world.admin.post("explain", body).await;
     let call = json!({"plan": draft, "event": "image.a", "quantity": 2, "metadata": {"size": "small"}});
-    let told = ask(call.clone()).await.expect(200);
+    let reported = ask(call.clone()).await.expect(200);
     let group =
-        |id: &str| told["groups"].as_array().unwrap().iter().find(|group| group["groupId"] == id).unwrap().clone();
+        |id: &str| reported["groups"].as_array().unwrap().iter().find(|group| group["groupId"] == id).unwrap().clone();
     assert_eq!(group("large")["matches"], false);
     assert_eq!(
         group("large")["rules"][0]["mismatches"][0]["message"],
@@ -381,9 +381,9 @@ async fn the_rules_of_a_draft_are_tested_before_it_is_saved() {
     assert_eq!((&group("cap")["policyId"], &group("cap")["matches"]), (&json!("all"), &json!(true)));
     let policy = json!({"id": "other", "groups": [{"id": "teams", "unit": "count", "quota": 1, "scope": ["metadata.team"],
         "periodType": "monthly", "matches": [{"event": "*"}]}]});
-    let told = ask(json!({"policy": policy, "event": "image.a"})).await.expect(200);
-    assert_eq!(told["groups"].as_array().unwrap().len(), 1);
-    assert_eq!(told["groups"][0]["missingScope"], json!(["metadata.team"]));
+    let reported = ask(json!({"policy": policy, "event": "image.a"})).await.expect(200);
+    assert_eq!(reported["groups"].as_array().unwrap().len(), 1);
+    assert_eq!(reported["groups"][0]["missingScope"], json!(["metadata.team"]));
     assert_eq!(world.admin.get("plans").await.expect(200)["data"].as_array().unwrap().len(), 1, "nothing is written");
     for (name, value, field) in [
         ("event", json!("a b\n"), "event"),

@@ -25,12 +25,12 @@ async fn entries(world: &World, stream: Stream) -> Vec<Entry> {
     page.entries.into_iter().map(|StoredEntry { entry, .. }| entry).collect()
 }
 
-/// `<owner> <group>:<serial>:<change>:<balance>`
+/// `<owner> <group>:<window_seq>:<change>:<balance>`
 fn charges(charges: &[Charge]) -> Vec<String> {
-    let told = |charge: &Charge| {
-        format!("{} {}:{}:{}:{}", charge.owner, charge.group, charge.serial, charge.change, charge.balance.steps())
+    let reported = |charge: &Charge| {
+        format!("{} {}:{}:{}:{}", charge.owner, charge.group, charge.window_seq, charge.change, charge.balance.steps())
     };
-    charges.iter().map(told).collect()
+    charges.iter().map(reported).collect()
 }
 
 /// An entry in one line.
@@ -45,14 +45,14 @@ fn line(entry: &Entry) -> String {
     for text in charges(&entry.charges) {
         line += &format!(" [{text}]");
     }
-    for lack in &entry.lacks {
-        let amounts = [lack.requested, lack.count, lack.limit].map(|amount| amount.steps());
-        line += &format!(" [{} {} {amounts:?}]", lack.owner, lack.group);
+    for denying in &entry.denying {
+        let amounts = [denying.requested, denying.count, denying.limit].map(|amount| amount.steps());
+        line += &format!(" [{} {} {amounts:?}]", denying.owner, denying.group);
     }
     for held in &entry.held {
-        line += &format!(" [{}:{}:{}]", held.group, held.serial, held.amount.steps());
+        line += &format!(" [{}:{}:{}]", held.group, held.window_seq, held.amount.steps());
     }
-    if let Some(outcome) = entry.told.outcome {
+    if let Some(outcome) = entry.details.outcome {
         line += &format!(" {}", outcome.as_str());
     }
     line
@@ -96,7 +96,7 @@ async fn every_kind_of_call_leaves_its_entry_with_the_balance_after_it() {
     live.post("users/u/reset", json!({"groupId": "images"})).await.expect(200);
 
     let ledger = entries(&world, Stream::Ledger).await;
-    let told: Vec<String> = ledger.iter().map(line).collect();
+    let reported: Vec<String> = ledger.iter().map(line).collect();
     let expected = [
         "draw [user u images:1:2:2] [app default all:1:2:2]",
         "commit [user u images:1:1:3] [app default all:1:1:3] accepted",
@@ -108,7 +108,7 @@ async fn every_kind_of_call_leaves_its_entry_with_the_balance_after_it() {
         "commit late [user u images:1:1:5] [app default all:1:1:5]",
         "reset [user u images:2:0:0]",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
     let denied: Vec<String> = entries(&world, Stream::Denials).await.iter().map(line).collect();
     assert_eq!(denied, ["denial limit_reached [user u images [30, 4, 20]]"]);
 
@@ -119,9 +119,9 @@ async fn every_kind_of_call_leaves_its_entry_with_the_balance_after_it() {
     assert_eq!(commit.event.as_ref().map(|event| event.as_str()), Some("image.a"));
     let metadata = commit.metadata();
     assert_eq!((metadata.get("model"), metadata.get("quality")), (Some("m1"), Some("final")));
-    assert_eq!(ledger[2].told.before.map(|outcome| outcome.as_str()), Some("accepted"));
+    assert_eq!(ledger[2].details.before.map(|outcome| outcome.as_str()), Some("accepted"));
     assert_eq!(
-        (ledger[3].told.reason.as_deref(), ledger[3].told.error_code.as_deref()),
+        (ledger[3].details.reason.as_deref(), ledger[3].details.error_code.as_deref()),
         (Some("user left"), Some("499"))
     );
     assert!(drifts(&world.redis.url(), "test/main").await.is_empty());
@@ -328,8 +328,8 @@ async fn what_has_changed_since_it_was_found_is_not_put_right_by_the_old_figure(
     // Another call comes between finding and repairing the drift.
     world.app.post("track", track).await.expect(200);
     let store = Store::open(&url, crate::support::PATIENCE).unwrap();
-    let trail = quotagate::domain::access::audit::Trail::default();
-    assert!(!store.repair(&found[0].bucket, &found[0].drift, &trail).await.unwrap());
+    let audit_entry = quotagate::domain::access::audit::AuditEntry::default();
+    assert!(!store.repair(&found[0].bucket, &found[0].drift, &audit_entry).await.unwrap());
     assert_eq!(world.app.stands("u", "images").await.0, 11.0);
     let gateway = quotagate::service::gateway::Gateway::new(store, None);
     let (app, mode) = (AppId::parse("default").unwrap(), Mode::parse("test/main").unwrap());

@@ -29,7 +29,7 @@ async fn spend(world: &World, user: &str, event: &str, quantity: u64, team: &str
 }
 
 /// `owner group used` of each counter in a list.
-fn told(limits: &Value, list: &str) -> Vec<String> {
+fn reported(limits: &Value, list: &str) -> Vec<String> {
     let counters = limits[list].as_array().unwrap().iter();
     let owner =
         |counter: &Value| counter["scope"].as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
@@ -47,8 +47,8 @@ async fn users_and_teams_near_their_limits_are_listed_the_fullest_first() {
     spend(&world, "full", "image.a", 20, "red").await;
     spend(&world, "quick", "text.a", 4, "blue").await;
     let limits = admin.get("reports/limits").await.expect(200);
-    assert_eq!(told(&limits, "atLimit"), ["red team 39", "full images 20"]);
-    assert_eq!(told(&limits, "near"), ["nearer images 19", "near images 15"]);
+    assert_eq!(reported(&limits, "atLimit"), ["red team 39", "full images 20"]);
+    assert_eq!(reported(&limits, "near"), ["nearer images 19", "near images 15"]);
     assert_eq!(
         limits["groups"],
         json!([{"groupId": "images", "atLimit": 1, "near": 2}, {"groupId": "team", "atLimit": 1, "near": 0}])
@@ -56,7 +56,7 @@ async fn users_and_teams_near_their_limits_are_listed_the_fullest_first() {
     assert_eq!((&limits["more"], &limits["complete"]), (&json!(false), &json!(true)));
     let one = admin.get("reports/limits?limit=1").await.expect(200);
     assert_eq!(
-        (told(&one, "atLimit"), told(&one, "near")),
+        (reported(&one, "atLimit"), reported(&one, "near")),
         (vec!["red team 39".to_owned()], vec!["nearer images 19".to_owned()])
     );
     for limit in ["0", "51"] {
@@ -78,30 +78,30 @@ async fn a_counter_leaves_when_it_has_room_again() {
         json!({"userId": "refunded", "event": "image.a.refund", "quantity": 12, "metadata": {"team": "refunded"}});
     world.app.post("track", refund).await.expect(200);
     let limits = admin.get("reports/limits").await.expect(200);
-    assert_eq!((told(&limits, "atLimit"), told(&limits, "near")), (vec!["stays images 20".to_owned()], vec![]));
+    assert_eq!((reported(&limits, "atLimit"), reported(&limits, "near")), (vec!["stays images 20".to_owned()], vec![]));
     let images = limits["groups"].as_array().unwrap().iter().find(|group| group["groupId"] == "images").unwrap();
     assert_eq!(images["atLimit"], 1, "as many as the list shows");
     // A plan change that raises the quota is visible at once, too.
     let groups = json!([{"id": "images", "unit": "count", "quota": 25, "matches": [{"event": "image.*"}]}]);
     world.admin.plan("p", json!({"periodType": "monthly", "periodAnchor": "calendar", "groups": groups})).await;
-    assert_eq!(told(&admin.get("reports/limits").await.expect(200), "near"), ["stays images 20"]);
+    assert_eq!(reported(&admin.get("reports/limits").await.expect(200), "near"), ["stays images 20"]);
     // It disappears with the window.
     world.app.freeze("2027-02-01T00:00:00Z").await;
     let limits = admin.get("reports/limits").await.expect(200);
-    assert_eq!((told(&limits, "atLimit"), told(&limits, "near")), (vec![], vec![]));
+    assert_eq!((reported(&limits, "atLimit"), reported(&limits, "near")), (vec![], vec![]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_denial_brings_back_a_counter_that_was_not_known() {
     let (world, admin) = world().await;
     spend(&world, "u", "image.a", 20, "red").await;
-    assert_eq!(told(&admin.get("reports/limits").await.expect(200), "atLimit"), ["u images 20"]);
+    assert_eq!(reported(&admin.get("reports/limits").await.expect(200), "atLimit"), ["u images 20"]);
     let known = ["near:shares", "near:ends"].map(|name| format!("qg:{{default:test/main}}:{name}"));
     world.redis.run::<i64>(&["DEL", &known[0], &known[1]]).await;
-    assert_eq!(told(&admin.get("reports/limits").await.expect(200), "atLimit"), Vec::<String>::new());
+    assert_eq!(reported(&admin.get("reports/limits").await.expect(200), "atLimit"), Vec::<String>::new());
     let denied = world.app.reserve(json!({"userId": "u", "event": "image.a", "metadata": {"team": "red"}})).await;
     assert_eq!(denied["allowed"], false);
-    assert_eq!(told(&admin.get("reports/limits").await.expect(200), "atLimit"), ["u images 20"]);
+    assert_eq!(reported(&admin.get("reports/limits").await.expect(200), "atLimit"), ["u images 20"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -133,8 +133,8 @@ async fn folding_knows_what_is_near_its_limit_without_reading_a_counter() {
     }
     let denied = json!({"userId": "u_10", "event": "image.a", "metadata": {"team": "t_10"}});
     assert_eq!(world.app.reserve(denied).await["allowed"], false);
-    let told = reports.get("reports/limits?limit=50").await.expect(200);
-    assert_eq!((told["atLimit"].as_array().unwrap().len(), told["near"].as_array().unwrap().len()), (10, 12));
+    let reported = reports.get("reports/limits?limit=50").await.expect(200);
+    assert_eq!((reported["atLimit"].as_array().unwrap().len(), reported["near"].as_array().unwrap().len()), (10, 12));
     world.node.stop().await;
     let near = "qg:{default:test/main}:near:shares";
     let known = async || world.redis.run::<Vec<String>>(&["ZRANGE", near, "0", "-1", "WITHSCORES"]).await;

@@ -111,39 +111,39 @@ async fn reports_go_by_group_user_event_key_metadata_and_day() {
         .post("track", chat("u", json!({"model": "small", "prompt_tokens": 1, "completion_tokens": 0})))
         .await
         .expect(200);
-    let told = async |query: &str, fields: &[&str]| {
-        let told = |line: &Value| {
+    let reported = async |query: &str, fields: &[&str]| {
+        let reported = |line: &Value| {
             let by = line["by"].as_object().unwrap().values().map(|value| value.as_str().unwrap_or("-").to_owned());
             let mut parts: Vec<String> = by.collect();
             parts.extend(fields.iter().map(|field| line[*field].to_string()));
             parts.join(" ")
         };
-        lines(&admin, query).await.iter().map(told).collect::<Vec<_>>()
+        lines(&admin, query).await.iter().map(reported).collect::<Vec<_>>()
     };
-    assert_eq!(told("by=group", &["calls", "denials"]).await, ["calls 5 0", "images 3 1", "spend 5 0"]);
-    assert_eq!(told("by=user", &["calls", "denials", "cost"]).await, ["u 7 1 1.801", "v 1 0 1.1"]);
+    assert_eq!(reported("by=group", &["calls", "denials"]).await, ["calls 5 0", "images 3 1", "spend 5 0"]);
+    assert_eq!(reported("by=user", &["calls", "denials", "cost"]).await, ["u 7 1 1.801", "v 1 0 1.1"]);
     assert_eq!(
-        told("by=event,metadata.model", &["calls"]).await,
+        reported("by=event,metadata.model", &["calls"]).await,
         ["image.render - 3", "llm.chat - 0", "llm.chat large 3", "llm.chat small 2"],
         "an expiry knows no metadata"
     );
-    assert_eq!(told("by=metadata.quality&event=llm.*&userId=u", &["calls"]).await, ["- 1", "draft 1", "final 2"]);
-    assert_eq!(told("metadata.model=large&userId=v", &["calls", "released"]).await, ["1 1"]);
-    assert_eq!(told("metadata.model=", &["calls"]).await, ["3"]);
-    assert_eq!(told("groupId=spend&by=user", &["calls"]).await, ["u 4", "v 1"]);
+    assert_eq!(reported("by=metadata.quality&event=llm.*&userId=u", &["calls"]).await, ["- 1", "draft 1", "final 2"]);
+    assert_eq!(reported("metadata.model=large&userId=v", &["calls", "released"]).await, ["1 1"]);
+    assert_eq!(reported("metadata.model=", &["calls"]).await, ["3"]);
+    assert_eq!(reported("groupId=spend&by=user", &["calls"]).await, ["u 4", "v 1"]);
     let key = lines(&admin, "by=key").await;
     let keys = world.admin.get("keys").await.expect(200);
     let key_id = key[0]["by"]["key"].as_str().unwrap();
     assert!(keys["data"].as_array().unwrap().iter().any(|key| key["id"] == key_id), "{keys}");
-    assert_eq!(told(&format!("keyId={key_id}"), &["calls"]).await, ["8"]);
-    assert_eq!(told("period=day", &["start", "calls"]).await, ["\"2027-01-31\" 7", "\"2027-02-01\" 1"]);
+    assert_eq!(reported(&format!("keyId={key_id}"), &["calls"]).await, ["8"]);
+    assert_eq!(reported("period=day", &["start", "calls"]).await, ["\"2027-01-31\" 7", "\"2027-02-01\" 1"]);
     assert_eq!(
-        told("period=month", &["start", "end", "calls"]).await,
+        reported("period=month", &["start", "end", "calls"]).await,
         ["\"2027-01-03\" \"2027-01-31\" 7", "\"2027-02-01\" \"2027-02-01\" 1"]
     );
-    assert_eq!(told("from=2027-02-01", &["calls"]).await, ["1"]);
-    assert_eq!(told("from=2027-01-31T00:00:00Z&to=2027-02-01T00:00:00Z", &["calls"]).await, ["7"]);
-    assert_eq!(told("from=2026-01-01&to=2026-12-31&by=event", &["calls"]).await, [""; 0]);
+    assert_eq!(reported("from=2027-02-01", &["calls"]).await, ["1"]);
+    assert_eq!(reported("from=2027-01-31T00:00:00Z&to=2027-02-01T00:00:00Z", &["calls"]).await, ["7"]);
+    assert_eq!(reported("from=2026-01-01&to=2026-12-31&by=event", &["calls"]).await, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

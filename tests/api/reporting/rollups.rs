@@ -204,8 +204,8 @@ async fn reports_equal_counters(world: &World, admin: &Api, tally: &Tally) {
     for user in USERS {
         for group in GROUPS {
             let (used, _) = world.app.stands(user, group).await;
-            let told = charged.get(&(user.to_owned(), group.to_owned())).copied().unwrap_or(0.0);
-            assert_eq!(told, used, "{user} {group}");
+            let reported = charged.get(&(user.to_owned(), group.to_owned())).copied().unwrap_or(0.0);
+            assert_eq!(reported, used, "{user} {group}");
         }
     }
 }

@@ -35,14 +35,17 @@ async fn world() -> (World, Api) {
 async fn a_draft_reports_newly_denied_and_newly_allowed_users_and_writes_nothing() {
     let (world, admin) = world().await;
     let before = world.redis.contents("qg:*").await;
-    let told = admin.post("whatif", json!({"plan": with_id("basic", monthly(1))})).await.expect(200);
-    assert_eq!((&told["calls"], &told["underDraft"]["denied"]), (&json!(6), &json!(4)));
-    assert_eq!((&told["newlyDenied"]["calls"], &told["newlyDenied"]["users"]), (&json!(3), &json!(2)));
-    assert_eq!(told["newlyDenied"]["byGroup"], json!({"images": 3}));
-    assert_eq!(told["newlyDenied"]["examples"][0]["at"], "2027-01-31T12:00:00Z");
-    assert_eq!(told["mostAffected"][0]["userId"], "ada");
-    assert_eq!(told["presentRules"], json!({"calls": 6, "agree": 6, "deniedOtherwise": 0}));
-    assert_eq!((&told["cut"], &told["whole"], &told["mostEntries"]), (&Value::Null, &json!(true), &json!(20000)));
+    let reported = admin.post("whatif", json!({"plan": with_id("basic", monthly(1))})).await.expect(200);
+    assert_eq!((&reported["calls"], &reported["underDraft"]["denied"]), (&json!(6), &json!(4)));
+    assert_eq!((&reported["newlyDenied"]["calls"], &reported["newlyDenied"]["users"]), (&json!(3), &json!(2)));
+    assert_eq!(reported["newlyDenied"]["byGroup"], json!({"images": 3}));
+    assert_eq!(reported["newlyDenied"]["examples"][0]["at"], "2027-01-31T12:00:00Z");
+    assert_eq!(reported["mostAffected"][0]["userId"], "ada");
+    assert_eq!(reported["presentRules"], json!({"calls": 6, "agree": 6, "deniedOtherwise": 0}));
+    assert_eq!(
+        (&reported["cut"], &reported["whole"], &reported["mostEntries"]),
+        (&Value::Null, &json!(true), &json!(20000))
+    );
     let wide = admin.post("whatif", json!({"plan": with_id("basic", monthly(9))})).await.expect(200);
     assert_eq!((&wide["newlyDenied"]["calls"], &wide["newlyAllowed"]["calls"]), (&json!(0), &json!(1)));
     let policy = json!({"id": "all", "periodType": "daily", "groups": [{"id": "everybody", "unit": "count", "quota": 4,
@@ -163,9 +166,9 @@ async fn users_that_are_spread_over_buckets_are_replayed_like_others() {
         app.commit(&id).await;
     }
     let asked = json!({"plan": with_id("basic", monthly(2))});
-    let told = admin.with("x-mode", "test").post("whatif", asked).await.expect(200);
+    let reported = admin.with("x-mode", "test").post("whatif", asked).await.expect(200);
     assert_eq!(
-        (&told["calls"], &told["newlyDenied"]["calls"], &told["newlyDenied"]["users"]),
+        (&reported["calls"], &reported["newlyDenied"]["calls"], &reported["newlyDenied"]["users"]),
         (&json!(9), &json!(9), &json!(9))
     );
 }

@@ -174,11 +174,11 @@ async fn commits_and_draws_return_crossed_thresholds_with_their_period_like_trac
     let draw = json!({"reservationId": held, "quantity": 3, "final": false});
     assert_eq!(percents(&world.app.post("commit", draw).await.expect(200)), [50]);
     assert_eq!(percents(&world.app.commit(&held).await), [100]);
-    let told = admin.get("alerts").await.expect(200);
-    let told: Vec<&Value> =
-        told["data"].as_array().unwrap().iter().filter(|event| event["type"] == "threshold.reached").collect();
-    assert_eq!(told.len(), 3);
-    for event in told {
+    let reported = admin.get("alerts").await.expect(200);
+    let reported: Vec<&Value> =
+        reported["data"].as_array().unwrap().iter().filter(|event| event["type"] == "threshold.reached").collect();
+    assert_eq!(reported.len(), 3);
+    for event in reported {
         let (period, end) = (&event["data"]["period"], &event["data"]["resetsAt"]);
         let day = json!({"start": "2027-01-31T00:00:00Z", "end": "2027-02-01T00:00:00Z"});
         assert_eq!((period, end), (&day, &day["end"]), "{event}");
@@ -215,12 +215,12 @@ async fn a_full_shared_lifetime_counter_is_reported_whichever_user_calls() {
             assert_eq!(denied["counters"], held["counters"], "{user} sees the same counter");
         }
     }
-    let told = admin.get("alerts").await.expect(200);
-    let told: Vec<&Value> =
-        told["data"].as_array().unwrap().iter().filter(|event| event["type"] == "limit.reached").collect();
-    let groups: Vec<&Value> = told.iter().map(|event| &event["data"]["groupId"]).collect();
+    let reported = admin.get("alerts").await.expect(200);
+    let reported: Vec<&Value> =
+        reported["data"].as_array().unwrap().iter().filter(|event| event["type"] == "limit.reached").collect();
+    let groups: Vec<&Value> = reported.iter().map(|event| &event["data"]["groupId"]).collect();
     assert_eq!(groups, ["flight", "whole"], "each once");
-    for event in told {
+    for event in reported {
         assert_eq!(event["data"]["period"], json!({"start": "1970-01-01T00:00:00Z", "end": null}));
     }
 }
@@ -242,8 +242,8 @@ async fn a_limit_reached_by_open_reservations_is_reported_with_their_amount() {
     for user in ["holding", "used"] {
         assert_eq!(world.app.reserve(call(user, 5)).await["allowed"], false);
     }
-    let told = world.admin.with("x-mode", "test").get("alerts").await.expect(200);
-    let texts: Vec<&Value> = told["data"].as_array().unwrap().iter().map(|alert| &alert["text"]).collect();
+    let reported = world.admin.with("x-mode", "test").get("alerts").await.expect(200);
+    let texts: Vec<&Value> = reported["data"].as_array().unwrap().iter().map(|alert| &alert["text"]).collect();
     let wanted = [
         "Images: user used has reached the limit (20 of 20 used)",
         "Images: user holding has reached the limit (9 used + 10 held of 20)",

@@ -81,9 +81,9 @@ async fn each_event_is_sent_once_signed_and_says_what_happened() {
         assert!(message.verified(&format!("whsec_{}", "A".repeat(44))).is_err(), "another secret does not fit");
         assert_eq!(message.headers["content-type"], "application/json");
     }
-    let mut told: Vec<Value> = got.iter().map(|message| message.json()).collect();
-    told.sort_by_key(|event| (event["type"].to_string(), event["data"]["percent"].as_u64()));
-    let kinds: Vec<&str> = told.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    let mut reported: Vec<Value> = got.iter().map(|message| message.json()).collect();
+    reported.sort_by_key(|event| (event["type"].to_string(), event["data"]["percent"].as_u64()));
+    let kinds: Vec<&str> = reported.iter().map(|event| event["type"].as_str().unwrap()).collect();
     assert_eq!(
         kinds,
         [
@@ -96,7 +96,7 @@ async fn each_event_is_sent_once_signed_and_says_what_happened() {
             "threshold.reached"
         ]
     );
-    let threshold = &told[6];
+    let threshold = &reported[6];
     for (field, value) in [
         ("appId", json!("default")),
         ("mode", json!("test/main")),
@@ -118,21 +118,24 @@ async fn each_event_is_sent_once_signed_and_says_what_happened() {
     }
     assert_eq!(threshold["timestamp"], "2027-01-31T10:00:00Z");
     assert_eq!(threshold["text"], "Team tokens: 100 % used by team red (10 of 10 tokens)");
-    assert_eq!((&told[5]["data"]["percent"], &told[5]["data"]["used"]), (&json!(50), &json!(10)));
-    let asked = &told[1]["data"];
+    assert_eq!((&reported[5]["data"]["percent"], &reported[5]["data"]["used"]), (&json!(50), &json!(10)));
+    let asked = &reported[1]["data"];
     assert_eq!(
         (&asked["approvalId"], &asked["requested"], &asked["userId"]),
         (&json!(approval), &json!(1), &json!("u"))
     );
-    assert_eq!((&told[0]["data"]["status"], &told[0]["data"]["decided"]["note"]), (&json!("approved"), &json!("once")));
-    assert_eq!((&told[2]["data"]["groupId"], &told[2]["data"]["held"]), (&json!("images"), &json!(1)));
-    let expired = &told[3]["data"];
+    assert_eq!(
+        (&reported[0]["data"]["status"], &reported[0]["data"]["decided"]["note"]),
+        (&json!("approved"), &json!("once"))
+    );
+    assert_eq!((&reported[2]["data"]["groupId"], &reported[2]["data"]["held"]), (&json!("images"), &json!(1)));
+    let expired = &reported[3]["data"];
     assert_eq!(
         (&expired["reservationId"], &expired["userId"], &expired["event"]),
         (&json!(held), &json!("u"), &json!("image.a"))
     );
     assert_eq!(expired["held"], json!([{"groupId": "images", "unit": "count", "amount": 1}]));
-    assert_eq!(told[4]["data"]["subscription"]["planId"], "pro");
+    assert_eq!(reported[4]["data"]["subscription"]["planId"], "pro");
     // The history has the same events; each delivery is stored.
     let history = admin.get("alerts").await.expect(200);
     assert_eq!(history["data"].as_array().unwrap().len(), 7);
@@ -387,8 +390,8 @@ async fn any_node_delivers_and_takes_over_what_a_dead_one_left() {
     // A node took an outbox entry and died before it created a delivery. No other node looks there yet.
     let outbox = "qg:{default:test/other}:outbox";
     world.redis.run::<()>(&["XGROUP", "CREATE", outbox, "webhooks", "0", "MKSTREAM"]).await;
-    let told = ["type", "subscription.changed", "at", "1", "json", r#"{"userId":"u"}"#];
-    let id: String = world.redis.run(&[["XADD", outbox, "*"].as_slice(), told.as_slice()].concat()).await;
+    let reported = ["type", "subscription.changed", "at", "1", "json", r#"{"userId":"u"}"#];
+    let id: String = world.redis.run(&[["XADD", outbox, "*"].as_slice(), reported.as_slice()].concat()).await;
     world.redis.run::<redis::Value>(&["XREADGROUP", "GROUP", "webhooks", "dead", "STREAMS", outbox, ">"]).await;
     world.redis.run::<()>(&["XCLAIM", outbox, "webhooks", "dead", "0", &id, "IDLE", "60000", "JUSTID"]).await;
     new_key(&world.admin, json!({"kind": "secret", "mode": "test", "sandbox": "other"})).await;

@@ -376,14 +376,14 @@ async fn a_denial_is_a_429_if_the_caller_asks_for_it() {
         ("stranger", "minute.a", 1, "no_subscription", None, "false"),
     ] {
         let body = json!({"userId": user, "event": event, "quantity": quantity});
-        let told = world.app.post("reserve?onDeny=200", body.clone()).await;
-        assert_eq!((told.status, &told.json["reasons"]), (200, &json!([code])), "{event}");
+        let reported = world.app.post("reserve?onDeny=200", body.clone()).await;
+        assert_eq!((reported.status, &reported.json["reasons"]), (200, &json!([code])), "{event}");
         let answer = world.app.post("reserve?onDeny=429", body).await;
         let headers = (answer.header("retry-after"), answer.header("x-should-retry"));
         assert_eq!(headers, (retry_after, Some(should_retry)), "{event} {quantity}");
-        assert_eq!(told.header("retry-after"), retry_after, "{event} {quantity}");
+        assert_eq!(reported.header("retry-after"), retry_after, "{event} {quantity}");
         let problem = answer.problem(429, code);
-        assert_eq!(problem["decision"], told.json, "{event}");
+        assert_eq!(problem["decision"], reported.json, "{event}");
     }
     let body = json!({"userId": "u", "event": "monthly.a", "enforce": true});
     let answer = world.app.post("track", body).await;

@@ -106,8 +106,8 @@ impl Recorder {
     ) -> Value {
         let answer = api.send(method, path, body.as_ref().map(Value::to_string)).await;
         assert!(answer.status < 300, "{operation}: {} {}", answer.status, answer.text);
-        let told = if answer.json.is_null() { json!(answer.text) } else { answer.json.clone() };
-        self.record(operation, by, (method, path), (body, answer.status, &told));
+        let reported = if answer.json.is_null() { json!(answer.text) } else { answer.json.clone() };
+        self.record(operation, by, (method, path), (body, answer.status, &reported));
         answer.json
     }
 

@@ -53,14 +53,14 @@ async fn a_header_that_is_repeated_empty_or_wrong_is_400_and_nothing_is_done() {
         let wrong = wrong.iter().map(|value| header(name, value));
         for headers in [twice, then_wrong, header(name, b""), header(name, b" \t")].into_iter().chain(wrong) {
             let reply = put(&world.node, &with_key(name, headers.clone())).await;
-            let told = String::from_utf8_lossy(&headers).into_owned();
+            let reported = String::from_utf8_lossy(&headers).into_owned();
             assert_eq!(
                 (reply.status, reply.json["code"].as_str()),
                 (400, Some("invalid_request")),
-                "{told}: {}",
+                "{reported}: {}",
                 reply.json
             );
-            assert_eq!(reply.field(), name, "{told}: {}", reply.json);
+            assert_eq!(reply.field(), name, "{reported}: {}", reply.json);
         }
     }
     // Two keys at once, unless they are equal.

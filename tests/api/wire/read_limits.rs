@@ -17,12 +17,12 @@ async fn calls(redis: &Redis, command: &str) -> u64 {
 /// Sends calls concurrently while Redis hangs, and returns the answers that arrive: they are 429.
 async fn refused(redis: &Redis, calls: Vec<(Api, &'static str)>, expected: usize) -> Vec<crate::support::Answer> {
     redis.hang();
-    let (told, mut answers) = tokio::sync::mpsc::unbounded_channel();
+    let (reported, mut answers) = tokio::sync::mpsc::unbounded_channel();
     for (api, path) in calls {
-        let told = told.clone();
-        tokio::spawn(async move { told.send(api.get(path).await) });
+        let reported = reported.clone();
+        tokio::spawn(async move { reported.send(api.get(path).await) });
     }
-    drop(told);
+    drop(reported);
     let mut refused = Vec::new();
     while refused.len() < expected {
         refused.push(answers.recv().await.unwrap());
@@ -47,8 +47,8 @@ async fn scans_are_bounded_per_key_and_per_node() {
         key.get("events").await.expect(200);
     }
     // Eight per key; other kinds of reads have separate limits.
-    let told = refused(&redis, vec![(keys[0].clone(), "events?event=none"); 11], 3).await;
-    for answer in told {
+    let reported = refused(&redis, vec![(keys[0].clone(), "events?event=none"); 11], 3).await;
+    for answer in reported {
         assert_eq!((answer.header("retry-after"), answer.header("x-should-retry")), (Some("1"), Some("true")));
         let problem = answer.problem(429, "too_many_reads");
         assert_eq!(problem["detail"], "At most 8 reads of this kind can run at the same time per key. Retry later.");

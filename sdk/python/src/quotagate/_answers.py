@@ -115,6 +115,31 @@ class Lines:
         return [line.removesuffix(b"\r").decode(errors="replace") for line in lines]
 
 
+class Event:
+    """A server-sent event, read line by line."""
+
+    def __init__(self) -> None:
+        self.id: str | None = None
+        self._lines: list[str] = []
+        self._length = 0
+
+    @property
+    def data(self) -> str:
+        return "\n".join(self._lines)
+
+    def feed(self, line: str) -> bool:
+        """Returns True at the end of the event, which is an empty line. Raises ``Malformed`` if it is too long."""
+        name, _, value = line.partition(":")
+        if name == "data":
+            self._lines.append(value.removeprefix(" "))
+            self._length += len(line)
+            if self._length > LARGEST_ANSWER:
+                raise _json.Malformed("too large")
+        elif name == "id":
+            self.id = value.removeprefix(" ")
+        return not line
+
+
 def is_busy(answer: Answer) -> bool:
     """True if the gateway runs too many reads or batches."""
     return answer.status == 429 and isinstance(answer.data, dict) and answer.data.get("code") in BUSY

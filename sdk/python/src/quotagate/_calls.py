@@ -23,16 +23,16 @@ def new_key() -> str:
 
 
 def checked_key(key: str | None) -> str:
-    """Checks an idempotency key here, since the error of the HTTP client would contain the request."""
-    if key is None:
-        return new_key()
-    if not 0 < len(key) <= 255 or not all(" " <= letter <= "~" for letter in key) or key != key.strip():
-        raise QuotagateError(
-            code="invalid_request",
-            message="idempotency_key must be 1 to 255 printable ASCII characters",
-            status=400,
-        )
-    return key
+    """A new idempotency key, or the given one if a header can contain it."""
+    return new_key() if key is None else checked_header("idempotency_key", key)
+
+
+def checked_header(name: str, value: str) -> str:
+    """Checks a header's value here, since the error of the HTTP client would contain the request."""
+    if not 0 < len(value) <= 255 or not all(" " <= letter <= "~" for letter in value) or value != value.strip():
+        message = f"{name} must be 1 to 255 printable ASCII characters"
+        raise QuotagateError(code="invalid_request", message=message, status=400)
+    return value
 
 
 def given(**fields: Any) -> dict[str, Any]:

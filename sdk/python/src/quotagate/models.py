@@ -138,6 +138,9 @@ class Applied(Model):
     """Groups with a lowered quota, and the users whose usage in the current window exceeds the new quota."""
     applied: bool
     """False for a dry run, or if nothing differs."""
+    revision: int | None = None
+    """Of a dry run: the revision of the configuration that the document was compared with, for
+    `If-Match`."""
     unlisted: tuple[str, ...] = ()
     """With `prune=false`: the entries that the document does not list and that stay, as `plan:<id>`,
     `policy:<id>` or `webhook:<id>`."""
@@ -2010,6 +2013,7 @@ Applied._fields = {
     "complete": ("complete", _json.flag, True),
     "overLimit": ("over_limit", _json.list_of(OverLimit.from_json), True),
     "applied": ("applied", _json.flag, True),
+    "revision": ("revision", _json.whole, False),
     "unlisted": ("unlisted", _json.list_of(_json.text), False),
     "webhookSecrets": ("webhook_secrets", _json.map_of(_json.text), False),
 }

@@ -1,7 +1,13 @@
 /** Apps, their settings and their configuration. */
 import type { CallOptions, WriteOptions } from "../call-options.js";
 import type { AppBody, AppView, Applied, Configuration, Settings } from "../models.js";
-import { type Page, Resource } from "./resource.js";
+import { type Page, Resource, type VersionedOptions } from "./resource.js";
+
+/** Options of `apply` and its preview. */
+export interface ApplyOptions extends VersionedOptions {
+  /** False: keep entries that the document does not have; `unlisted` of the answer names them. Default true. */
+  prune?: boolean;
+}
 
 /** Apps of the operator; needs the root admin key. */
 export class Apps extends Resource {
@@ -79,27 +85,42 @@ export class Configurations extends Resource {
   }
 
   /**
-   * Makes the configuration match the document in one step, or changes nothing. A part that the document leaves out
-   * stays as it is. Within a part, entries that the document does not have are deleted.
-   *
-   * @throws QuotagateError `invalid_request` (400), `plan_in_use` (409)
+   * The same with its revision, so that `apply` overwrites nobody else's change.
    *
    * @example
-   * const { changes } = await client.admin.configuration.apply({ plans });
+   * const { configuration, revision } = await client.admin.configuration.getWithRevision();
+   * await client.admin.configuration.apply(edited(configuration), { ifMatch: revision });
    */
-  apply(configuration: Configuration, options: WriteOptions = {}): Promise<Applied> {
-    return this.write("PUT", [], configuration, options);
+  async getWithRevision(options: CallOptions = {}): Promise<{ configuration: Configuration; revision: number }> {
+    const { body, headers } = await this.transport.answer<Configuration>({ method: "GET", path: this.path(), signal: options.signal });
+    return { configuration: body, revision: Number(headers.get("etag")?.replaceAll('"', "")) };
   }
 
   /**
-   * What `apply` would change. Writes nothing.
+   * Makes the configuration match the document in one step, or changes nothing. A part that the document leaves out
+   * stays as it is. Within a part, entries that the document does not have are deleted, unless `prune` is false.
+   *
+   * @param options `ifMatch`: only if the configuration still has this revision
+   * @throws QuotagateError `invalid_request` (400), `plan_in_use` (409), `version_conflict` (412)
+   *
+   * @example
+   * const { changes } = await client.admin.configuration.apply({ plans }, { prune: false });
+   */
+  apply(configuration: Configuration, options: ApplyOptions = {}): Promise<Applied> {
+    return this.write("PUT", [], configuration, options, { prune: options.prune });
+  }
+
+  /**
+   * What `apply` would change. Writes nothing. With `revision` of the answer as `ifMatch`, `apply` makes exactly these
+   * changes.
    *
    * @throws QuotagateError as `apply`
    *
    * @example
-   * const { changes, overLimit } = await client.admin.configuration.preview({ plans });
+   * const { changes, revision } = await client.admin.configuration.preview({ plans });
+   * if (await confirmed(changes)) await client.admin.configuration.apply({ plans }, { ifMatch: revision });
    */
-  preview(configuration: Configuration, options: WriteOptions = {}): Promise<Applied> {
-    return this.write("PUT", [], configuration, options, { dryRun: true });
+  preview(configuration: Configuration, options: ApplyOptions = {}): Promise<Applied & { revision: number }> {
+    return this.write("PUT", [], configuration, options, { dryRun: true, prune: options.prune });
   }
 }

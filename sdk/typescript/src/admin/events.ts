@@ -1,8 +1,11 @@
 /** The ledger and the denials. */
+import type { CallOptions } from "../call-options.js";
+import { follow } from "../http/follow.js";
+import type { Call } from "../http/transport.js";
 import type { EventView } from "../models.js";
 import { everyEntry, type ListOptions, metadataQuery, type Page, Resource } from "./resource.js";
 
-/** The filter of a list. */
+/** Which events. */
 export interface EventFilter {
   /** Some of `commit`, `draw`, `release`, `track`, `refund`, `reset`, `expire`, `outcome`, `denial`. */
   types?: string[];
@@ -18,6 +21,10 @@ export interface EventFilter {
   /** The reason of a denial or a release. */
   reason?: string;
   metadata?: Record<string, string>;
+}
+
+/** Which events of a list, and their order. */
+export interface EventListFilter extends EventFilter {
   /** RFC 3339: recorded at or after this time, in real time. */
   from?: string;
   /** RFC 3339: recorded before this time. */
@@ -26,7 +33,11 @@ export interface EventFilter {
   order?: "desc" | "asc";
 }
 
-/** The ledger and the denials. To follow them live, call `GET events/stream` with `fetch`. */
+function filterQuery({ types, metadata, ...rest }: EventFilter): NonNullable<Call["query"]> {
+  return { ...rest, type: types?.join(","), ...metadataQuery(metadata) };
+}
+
+/** The ledger and the denials. */
 export class Events extends Resource {
   /**
    * A page of events.
@@ -36,9 +47,9 @@ export class Events extends Resource {
    * @example
    * const { data } = await client.admin.events.list({ userId: "u_42", types: ["denial"] });
    */
-  list(options: ListOptions & EventFilter = {}): Promise<Page<EventView>> {
-    const { types, metadata, signal, ...rest } = options;
-    return this.read([], { ...rest, type: types?.join(","), ...metadataQuery(metadata) }, { signal });
+  list(options: ListOptions & EventListFilter = {}): Promise<Page<EventView>> {
+    const { signal, ...filter } = options;
+    return this.read([], filterQuery(filter), { signal });
   }
 
   /**
@@ -47,7 +58,27 @@ export class Events extends Resource {
    * @example
    * for await (const event of client.admin.events.all({ event: "llm.*", order: "asc" })) console.log(event.id);
    */
-  all(options: Omit<ListOptions, "cursor"> & EventFilter = {}): AsyncGenerator<EventView, void, undefined> {
+  all(options: Omit<ListOptions, "cursor"> & EventListFilter = {}): AsyncGenerator<EventView, void, undefined> {
     return everyEntry((cursor) => this.list({ ...options, ...(cursor !== undefined && { cursor }) }));
+  }
+
+  /**
+   * New events as they happen, until you stop. The client reconnects lost streams and misses none.
+   *
+   * @param options `after`: continue after the event with this id
+   * @throws QuotagateError if a retry cannot help: `invalid_request` (400), `invalid_key` (401)
+   *
+   * @example
+   * for await (const denial of client.admin.events.follow({ types: ["denial"], signal })) console.log(denial.reason);
+   */
+  follow(options: CallOptions & EventFilter & { after?: string } = {}): AsyncGenerator<EventView, void, undefined> {
+    const { signal, after, ...filter } = options;
+    return follow(this.transport, {
+      path: this.path("stream"),
+      query: filterQuery(filter),
+      headers: after === undefined ? {} : { "last-event-id": after },
+      signal,
+      read: ({ data }) => JSON.parse(data) as EventView,
+    });
   }
 }

@@ -18,14 +18,16 @@ export interface ReportRequest {
   keyId?: string;
   groupId?: string;
   metadata?: Record<string, string>;
-  /** Sort by this measure, largest first, such as `calls` or `cost`. */
-  top?: string;
+  /** Ratios of two sums, such as `completion_tokens/prompt_tokens`; by their text in `ratios` of each line. */
+  ratio?: string[];
+  /** Sort all lines by this measure, largest first. Cannot be combined with `cursor`. */
+  top?: "calls" | "denials" | "cost";
   /** 1 to 1,000 lines, default 100. */
   limit?: number;
   cursor?: string;
 }
 
-/** Reports. For ratios and CSV, call `GET reports/usage` with `fetch`. */
+/** Reports. For CSV, call `GET reports/usage?format=csv` with `fetch`. */
 export class Reports extends Resource {
   /**
    * Calls, denials, charges, cost and more.
@@ -76,18 +78,28 @@ export class Reports extends Resource {
   }
 }
 
+/** The filter of a list of windows. */
+export interface HistoryRequest {
+  groupId?: string;
+  from?: string;
+  to?: string;
+  key?: string;
+  metadata?: Record<string, string>;
+}
+
 /** Closed windows and the present ones, for invoices. */
 export class History extends Resource {
   /**
    * A user's windows with quota, usage and overage; `final` windows no longer change.
    *
-   * @param options `from`, `to`: RFC 3339; selects the windows that overlap that time
+   * @param options `from`, `to`: RFC 3339; selects the windows that overlap that time. `key` (the id of a key) and
+   *   `metadata`: also the counters of these owners
    *
    * @example
    * const { data } = await client.admin.history.list("u_42", { groupId: "pro_images" });
    */
-  list(userId: string, options: CallOptions & { groupId?: string; from?: string; to?: string } = {}): Promise<Page<WindowView>> {
-    const { groupId, from, to } = options;
-    return this.read([], { userId, groupId, from, to }, options);
+  list(userId: string, options: CallOptions & HistoryRequest = {}): Promise<Page<WindowView>> {
+    const { groupId, from, to, key, metadata } = options;
+    return this.read([], { userId, groupId, from, to, key, ...metadataQuery(metadata) }, options);
   }
 }

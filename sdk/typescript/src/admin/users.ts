@@ -3,28 +3,37 @@ import type { CallOptions, WriteOptions } from "../call-options.js";
 import type { Grant, GrantBody, ProfileView, ResetBody, UserChanged, UserDetailView, UserProfile, UserView } from "../models.js";
 import { everyEntry, type ListOptions, type Page, Resource } from "./resource.js";
 
+/** The filter of a list. */
+export interface UserFilter {
+  /** The beginning of the id. */
+  search?: string;
+  /**
+   * A text anywhere in the id, the display name or the tags, in upper or lower case. A page then may have few users, or
+   * none, and still a `nextCursor`.
+   */
+  contains?: string;
+}
+
 /** Users of the app in the client's mode. */
 export class Users extends Resource {
   /**
    * A page of users.
    *
-   * @param options `search`: the beginning of their ids
-   *
    * @example
    * const { data, nextCursor } = await client.admin.users.list({ search: "u_4" });
    */
-  list(options: ListOptions & { search?: string } = {}): Promise<Page<UserView>> {
-    const { search, cursor, limit } = options;
-    return this.read([], { search, cursor, limit }, options);
+  list(options: ListOptions & UserFilter = {}): Promise<Page<UserView>> {
+    const { search, contains, cursor, limit } = options;
+    return this.read([], { search, contains, cursor, limit }, options);
   }
 
   /**
    * Every user, page by page.
    *
    * @example
-   * for await (const user of client.admin.users.all({ search: "acme:" })) console.log(user.userId);
+   * for await (const user of client.admin.users.all({ contains: "lovelace" })) console.log(user.userId, user.name);
    */
-  all(options: Omit<ListOptions, "cursor"> & { search?: string } = {}): AsyncGenerator<UserView, void, undefined> {
+  all(options: Omit<ListOptions, "cursor"> & UserFilter = {}): AsyncGenerator<UserView, void, undefined> {
     return everyEntry((cursor) => this.list({ ...options, ...(cursor !== undefined && { cursor }) }));
   }
 

@@ -1,9 +1,10 @@
 /** Reads server-sent events from a body. */
 
-/** One event: its name and its data lines joined. */
+/** One event: its name, its data lines joined, and its id. */
 export interface ServerSentEvent {
   event: string;
   data: string;
+  id?: string;
 }
 
 /** In characters. No gateway or model provider sends longer lines or events. */
@@ -38,15 +39,17 @@ export async function* linesOf(body: ReadableStream<Uint8Array>): AsyncGenerator
   }
 }
 
-/** The events of a stream. Comments, which keep the connection alive, are events without data. */
+/** The events of a stream. Comments, which keep the connection alive, and ids alone are events without data. */
 export async function* eventsOf(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerSentEvent> {
   let event = "message";
   let data: string[] = [];
   let length = 0;
+  let id: string | undefined;
   for await (const line of linesOf(body)) {
     if (line === "") {
-      if (data.length > 0) yield { event, data: data.join("\n") };
+      if (data.length > 0 || id !== undefined) yield { event, data: data.join("\n"), ...(id !== undefined && { id }) };
       event = "message";
+      id = undefined;
       data = [];
       length = 0;
       continue;
@@ -60,5 +63,6 @@ export async function* eventsOf(body: ReadableStream<Uint8Array>): AsyncGenerato
       checkLength((length += value.length));
     }
     else if (field === "event") event = value;
+    else if (field === "id") id = value;
   }
 }

@@ -11,7 +11,8 @@ export interface Call {
   method: "GET" | "POST" | "PUT" | "DELETE";
   /** Under `/api/v1/`, with encoded parts. */
   path: string;
-  query?: Record<string, string | number | boolean | undefined>;
+  /** A list is sent as a repeated parameter. */
+  query?: Record<string, string | number | boolean | string[] | undefined>;
   body?: unknown;
   headers?: Record<string, string>;
   /** Send an idempotency key, the same with each attempt. */
@@ -50,8 +51,9 @@ export class Transport {
 
   /** The whole URL of a path. */
   url(path: string, query: Call["query"] = {}): string {
-    const pairs = Object.entries(query).filter((pair) => pair[1] !== undefined);
-    const search = new URLSearchParams(pairs.map(([name, value]) => [name, String(value)])).toString();
+    const given = Object.entries(query).filter((pair) => pair[1] !== undefined);
+    const pairs = given.flatMap(([name, value]) => [value].flat().map((one) => [name, String(one)]));
+    const search = new URLSearchParams(pairs).toString();
     return `${this.#settings.baseUrl}/api/v1/${path}${search ? `?${search}` : ""}`;
   }
 
@@ -150,7 +152,11 @@ export class Transport {
 }
 
 /** The names of these headers in the options of a call, and their greatest lengths. */
-const OPTIONS: Record<string, [name: string, most: number]> = { "idempotency-key": ["idempotencyKey", 255], "x-user-token": ["userToken", 1_024] };
+const OPTIONS: Record<string, [name: string, most: number]> = {
+  "idempotency-key": ["idempotencyKey", 255],
+  "x-user-token": ["userToken", 1_024],
+  "last-event-id": ["after", 255],
+};
 
 /** Rejects values that no header can contain: fetch would fail with each retry, as if the gateway were unreachable. */
 function checkHeaders(headers: Record<string, string>): void {

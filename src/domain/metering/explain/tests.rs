@@ -26,23 +26,23 @@ fn policy(groups: Value) -> Arc<Policy> {
     Arc::new(Policy::validate(&PolicyId::parse("cap").unwrap(), 9, body).unwrap())
 }
 
-fn standing<'a>(plan: Option<&'a Plan>, policies: &'a [Arc<Policy>]) -> EffectiveLimits<'a> {
+fn effective_limits<'a>(plan: Option<&'a Plan>, policies: &'a [Arc<Policy>]) -> EffectiveLimits<'a> {
     EffectiveLimits { plan, policies, anchor: ANCHOR, until_ms: TimeMs::MAX, blocked: false }
 }
 
 /// Explanation and decision of one call, with the event and metadata of one user without a key.
 fn both(
-    standing: EffectiveLimits<'_>,
+    effective_limits: EffectiveLimits<'_>,
     event: &str,
     quantity: &str,
     metadata: Value,
-) -> (Vec<Traced>, Result<Admission, FieldError>) {
+) -> (Vec<ExplainedGroup>, Result<Admission, FieldError>) {
     let (user, app) = (UserId::parse("u").unwrap(), AppId::parse("acme").unwrap());
     let event = EventName::parse(event).unwrap();
     let metadata: Metadata = serde_json::from_value(metadata).unwrap();
     let request = Request { event: &event, quantity: parse_decimal(quantity).unwrap(), metadata: &metadata };
     let caller = Caller { user: &user, app: &app, key: None };
-    (trace(standing, caller, request, NOW).0, prepare(standing, caller, &[request], NOW, Purpose::Ask))
+    (trace(effective_limits, caller, request, NOW).0, prepare(effective_limits, caller, &[request], NOW, Purpose::Ask))
 }
 
 fn missing(field: &str, wanted: &[&str]) -> Mismatch {
@@ -84,7 +84,7 @@ fn every_rule_that_was_tried_says_all_that_keeps_it_from_matching() {
             ],
         ),
     ] {
-        let (traced, _) = both(standing(Some(&plan), &[]), event, "1", metadata.clone());
+        let (traced, _) = both(effective_limits(Some(&plan), &[]), event, "1", metadata.clone());
         let tried: Vec<Vec<Mismatch>> = traced[0].tried.iter().map(|tried| tried.mismatches.clone()).collect();
         assert_eq!(tried, expected, "{event} {metadata}");
         assert_eq!(traced[0].counts().unwrap().rule, expected.len() - 1, "{event} {metadata}");
@@ -104,7 +104,7 @@ fn explain_shows_the_outcome_of_each_group_for_a_call() {
     let unmatched = |covers| Outcome::Unmatched { covers };
     let lacks_team = Outcome::MissingScope { rule: 0, missing: vec!["metadata.team".to_owned()], refuses: true };
     let outcomes = |event: &str, quantity: &str, metadata: Value| {
-        let (traced, _) = both(standing(Some(&plan), &policies), event, quantity, metadata);
+        let (traced, _) = both(effective_limits(Some(&plan), &policies), event, quantity, metadata);
         assert_eq!(traced[3].origin, Origin::Policy(PolicyId::parse("cap").unwrap(), 9));
         assert_eq!(traced[0].origin, Origin::Plan(PlanId::parse("p").unwrap(), 7));
         traced.into_iter().map(|traced| traced.outcome).collect::<Vec<_>>()
@@ -128,7 +128,7 @@ fn explain_shows_the_outcome_of_each_group_for_a_call() {
 #[test]
 fn explain_shows_a_blocked_user_which_groups_would_count() {
     let plan = plan(json!([{"id": "g", "unit": "count", "quota": 5, "matches": [{"event": "*"}]}]));
-    let blocked = EffectiveLimits { blocked: true, ..standing(Some(&plan), &[]) };
+    let blocked = EffectiveLimits { blocked: true, ..effective_limits(Some(&plan), &[]) };
     let (traced, decided) = both(blocked, "x", "1", json!({}));
     assert_eq!(decided.unwrap().refusal.unwrap().reason, Reason::UserBlocked);
     assert!(traced[0].counts().is_some());
@@ -206,12 +206,12 @@ proptest! {
                 metadata[name] = text;
             }
         }
-        let (traced, decided) = both(standing(Some(&plan), &policies), event, &quantity.to_string(), metadata);
+        let (traced, decided) = both(effective_limits(Some(&plan), &policies), event, &quantity.to_string(), metadata);
         let counted = || traced.iter().filter(|traced| traced.counts().is_some());
         match decided {
             Err(fault) => {
-                let told = |traced: &Traced| matches!(&traced.outcome, Outcome::Unmeasured { fault: told, .. } if *told == fault);
-                prop_assert!(traced.iter().any(told), "{fault:?} {traced:?}");
+                let found_fault = |traced: &ExplainedGroup| matches!(&traced.outcome, Outcome::Unmeasured { fault: found_fault, .. } if *found_fault == fault);
+                prop_assert!(traced.iter().any(found_fault), "{fault:?} {traced:?}");
             }
             Ok(admission) => {
                 let decided = ids(admission.matched.iter().map(|matched| &matched.group)
@@ -223,17 +223,17 @@ proptest! {
                     prop_assert_eq!(&same.owner, admission.owners[matched.owner].as_ref());
                 }
                 let refusing = admission.refusal.map(|refusal| (refusal.reason, refusal.groups));
-                let covers = |traced: &&Traced| traced.outcome == Outcome::Unmatched { covers: true };
-                let lacks = |traced: &&Traced| matches!(traced.outcome, Outcome::MissingScope { refuses: true, .. });
-                let large = |traced: &&Traced| traced.counts().is_some_and(|counts| counts.too_large);
+                let covers = |traced: &&ExplainedGroup| traced.outcome == Outcome::Unmatched { covers: true };
+                let lacks = |traced: &&ExplainedGroup| matches!(traced.outcome, Outcome::MissingScope { refuses: true, .. });
+                let large = |traced: &&ExplainedGroup| traced.counts().is_some_and(|counts| counts.too_large);
                 if let Some((reason, groups)) = refusing {
-                    let told = match reason {
+                    let found_fault = match reason {
                         Reason::UncoveredEvent => ids(traced.iter().filter(covers).map(|traced| &traced.group)),
                         Reason::MissingScope => ids(traced.iter().filter(lacks).map(|traced| &traced.group)),
                         Reason::CallTooLarge => ids(traced.iter().filter(large).map(|traced| &traced.group)),
                         _ => ids(groups.iter()),
                     };
-                    prop_assert_eq!(told, ids(groups.iter()));
+                    prop_assert_eq!(found_fault, ids(groups.iter()));
                 } else {
                     prop_assert!(!traced.iter().any(|traced| covers(&traced) || lacks(&traced) || large(&traced)));
                 }

@@ -10,7 +10,7 @@ const LEAST_PART: TimeMs = 10;
 
 /// The usage of a counter so far. Amounts are in its unit.
 #[derive(Clone, Debug)]
-pub struct Course {
+pub struct CounterUsage {
     pub window: Window,
     /// When the subscription began; before that nothing could be used.
     pub since_ms: TimeMs,
@@ -58,7 +58,7 @@ impl Forecast {
 }
 
 /// The forecast by the usage so far.
-pub fn forecast(course: &Course) -> Forecast {
+pub fn forecast(course: &CounterUsage) -> Forecast {
     let begun_ms = course.window.start_ms.max(course.since_ms);
     let length = course.window.end_ms.map_or(DAY_MS * LEAST_PART, |end| end - course.window.start_ms);
     let from_ms = begun_ms.saturating_add(length / LEAST_PART);
@@ -75,7 +75,7 @@ pub fn forecast(course: &Course) -> Forecast {
 
 /// The slowest and the fastest of the complete days and of the window so far. Without such days: no further use, and
 /// twice the rate of the window.
-fn range_of(course: &Course, by_window: Option<Decimal>) -> Option<(Decimal, Decimal)> {
+fn range_of(course: &CounterUsage, by_window: Option<Decimal>) -> Option<(Decimal, Decimal)> {
     let of_days = course.days.iter().map(|day| (*day).max(Decimal::ZERO));
     if course.days.is_empty() {
         return Some((Decimal::ZERO, by_window?.checked_mul(2.into())?));
@@ -89,8 +89,8 @@ fn per_day(used: Decimal, in_ms: TimeMs) -> Option<Decimal> {
     Some(rate.max(Decimal::ZERO).round_dp(6).normalize())
 }
 
-fn rate(course: &Course, per_day: Decimal) -> Rate {
-    let Course { window, now_ms, used, limit, .. } = course;
+fn rate(course: &CounterUsage, per_day: Decimal) -> Rate {
+    let CounterUsage { window, now_ms, used, limit, .. } = course;
     let projected = window.end_ms.and_then(|end| {
         let more = per_day.checked_mul((end - now_ms).max(0).into())?.checked_div(DAY_MS.into())?;
         Some(used.checked_add(more)?.round_dp(6).normalize())

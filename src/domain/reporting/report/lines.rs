@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ratio::quotient;
-use super::{Asked, By};
+use super::{By, ReportSpec};
 use crate::domain::reporting::rollup::{Count, Fields, Metrics, RowName};
 use crate::domain::time::day::Day;
 use crate::domain::values::ids::GroupId;
@@ -58,13 +58,13 @@ impl Line {
 /// A report while rows are added.
 #[derive(Debug)]
 pub struct Lines<'a> {
-    asked: &'a Asked,
+    asked: &'a ReportSpec,
     fields: &'a Fields,
     lines: BTreeMap<LineName, Line>,
 }
 
 impl<'a> Lines<'a> {
-    pub fn new(asked: &'a Asked, fields: &'a Fields) -> Self {
+    pub fn new(asked: &'a ReportSpec, fields: &'a Fields) -> Self {
         Self { asked, fields, lines: BTreeMap::new() }
     }
 

@@ -36,8 +36,8 @@ fn metrics(calls: i128, tokens: i128) -> Metrics {
     metrics
 }
 
-fn asked(by: &[&str], ratios: &[&str]) -> Asked {
-    Asked {
+fn asked(by: &[&str], ratios: &[&str]) -> ReportSpec {
+    ReportSpec {
         from: day("2027-01-30"),
         to: day("2027-02-02"),
         step: Step::Total,
@@ -47,7 +47,7 @@ fn asked(by: &[&str], ratios: &[&str]) -> Asked {
     }
 }
 
-fn lines(asked: &Asked, rows: &[(&str, RowName, Metrics)]) -> Vec<(LineName, Line)> {
+fn lines(asked: &ReportSpec, rows: &[(&str, RowName, Metrics)]) -> Vec<(LineName, Line)> {
     let fields = fields();
     asked.check(&fields).unwrap();
     let mut lines = Lines::new(asked, &fields);
@@ -81,8 +81,9 @@ fn documented_ratios_work() {
     ];
     let texts = ratios.map(|(text, _)| text);
     let found = lines(&asked(&[], &texts), &rows());
-    let told: Vec<Option<String>> = found[0].1.ratios().map(|ratio| ratio.map(|ratio| ratio.to_string())).collect();
-    assert_eq!(told, ratios.map(|(_, expected)| expected.map(str::to_owned)));
+    let line_text: Vec<Option<String>> =
+        found[0].1.ratios().map(|ratio| ratio.map(|ratio| ratio.to_string())).collect();
+    assert_eq!(line_text, ratios.map(|(_, expected)| expected.map(str::to_owned)));
 }
 
 #[test]
@@ -91,13 +92,13 @@ fn what_rollups_cannot_answer_is_refused_with_the_reason() {
     for (asked, field, reason) in [
         (asked(&["metadata.tier"], &[]), "by", "reportLabels"),
         (asked(&["event", "event"], &[]), "by", "twice"),
-        (Asked { filter: filtered("tier"), ..asked(&[], &[]) }, "metadata.tier", "reportLabels"),
+        (ReportSpec { filter: filtered("tier"), ..asked(&[], &[]) }, "metadata.tier", "reportLabels"),
         (asked(&[], &["calls[metadata.tier=x]/calls"]), "ratio", "reportLabels"),
         (asked(&[], &["charged/calls"]), "ratio", "by=group"),
         (asked(&[], &["frames/calls"]), "ratio", "cached_tokens, completion_tokens"),
         (asked(&["group"], &["quantity/calls"]), "ratio", "only calls, denials and charged"),
         (
-            Asked { filter: Filter { group: Some(group("no")), ..Filter::default() }, ..asked(&[], &[]) },
+            ReportSpec { filter: Filter { group: Some(group("no")), ..Filter::default() }, ..asked(&[], &[]) },
             "groupId",
             "no",
         ),
@@ -114,12 +115,12 @@ fn what_rollups_cannot_answer_is_refused_with_the_reason() {
 
 #[test]
 fn lines_are_separated_by_step_and_by_value() {
-    let week = Asked { step: Step::Week, ..asked(&["event"], &[]) };
-    let told = |(name, line): &(LineName, Line)| {
+    let week = ReportSpec { step: Step::Week, ..asked(&["event"], &[]) };
+    let line_text = |(name, line): &(LineName, Line)| {
         format!("{} {} {:?} {}", name.start, name.end, name.values[0], line.metrics.get(Count::Calls))
     };
     assert_eq!(
-        lines(&week, &rows()).iter().map(told).collect::<Vec<_>>(),
+        lines(&week, &rows()).iter().map(line_text).collect::<Vec<_>>(),
         ["2027-01-30 2027-01-31 Some(\"llm.chat\") 8", "2027-02-01 2027-02-02 Some(\"image\") 2",]
     );
     let by_quality = lines(&asked(&["metadata.quality"], &[]), &rows());
@@ -132,16 +133,17 @@ fn lines_are_separated_by_step_and_by_value() {
 #[test]
 fn by_group_each_line_covers_only_its_group() {
     let found = lines(&asked(&["group"], &["charged/calls"]), &rows());
-    let told = |(name, line): &(LineName, Line)| {
+    let line_text = |(name, line): &(LineName, Line)| {
         let sums = &line.metrics.groups[&group(name.values[0].as_deref().unwrap())];
         let ratio = line.ratios().next().unwrap().unwrap().to_string();
         (line.metrics.get(Count::Calls), line.metrics.get(Count::Denials), sums.charged, line.metrics.cost, ratio)
     };
     assert_eq!(
-        found.iter().map(told).collect::<Vec<_>>(),
+        found.iter().map(line_text).collect::<Vec<_>>(),
         [(10, 3, 10, 0, "1".to_owned()), (10, 0, 5_000_000, 0, "0.5".to_owned())]
     );
-    let one = Asked { filter: Filter { group: Some(group("spend")), ..Filter::default() }, ..asked(&["event"], &[]) };
+    let one =
+        ReportSpec { filter: Filter { group: Some(group("spend")), ..Filter::default() }, ..asked(&["event"], &[]) };
     assert_eq!(lines(&one, &rows()).len(), 2);
 }
 
@@ -178,8 +180,8 @@ fn a_day_is_unusual_beyond_three_deviations_and_twice_the_mean() {
     assert!(unusual(20.0, &[10.0; 4], 20).is_some());
 }
 
-fn course(now: &str, used: i64, days: &[i64]) -> Course {
-    Course {
+fn course(now: &str, used: i64, days: &[i64]) -> CounterUsage {
+    CounterUsage {
         window: Window::parse("monthly/20270201/20270301").unwrap(),
         since_ms: 0,
         now_ms: parse_rfc3339(now).unwrap(),
@@ -208,7 +210,7 @@ fn a_forecast_covers_the_window_and_says_when_the_limit_is_reached() {
 
 #[test]
 fn a_forecast_needs_a_tenth_of_the_window_and_of_the_subscription() {
-    let from = |course: &Course| {
+    let from = |course: &CounterUsage| {
         let found = forecast(course);
         let none = found.by_window.is_none() && found.by_days.is_none() && found.range.is_none();
         (rfc3339(found.from_ms), none)
@@ -218,15 +220,15 @@ fn a_forecast_needs_a_tenth_of_the_window_and_of_the_subscription() {
     assert_eq!(from(&course("2027-02-03T19:12:00Z", 12, &[12])), ("2027-02-03T19:12:00Z".to_owned(), false));
     // Who began late in the window has no rate yet, however much of the window is over.
     let since_ms = parse_rfc3339("2027-02-20T00:00:00Z").unwrap();
-    let late = Course { since_ms, ..course("2027-02-20T00:02:00Z", 12, &[]) };
+    let late = CounterUsage { since_ms, ..course("2027-02-20T00:02:00Z", 12, &[]) };
     assert_eq!(from(&late), ("2027-02-22T19:12:00Z".to_owned(), true));
-    let endless = Course { window: Window { end_ms: None, ..late.window }, ..late };
+    let endless = CounterUsage { window: Window { end_ms: None, ..late.window }, ..late };
     assert_eq!(from(&endless), ("2027-02-21T00:00:00Z".to_owned(), true));
 }
 
 #[test]
 fn the_range_of_a_forecast_is_that_of_the_days_and_of_the_window() {
-    let range = |course: &Course| {
+    let range = |course: &CounterUsage| {
         let Range { slow, fast } = forecast(course).range.unwrap();
         [slow, fast].map(|rate| (rate.per_day, rate.projected.unwrap(), rate.runs_out_at_ms.map(rfc3339)))
     };

@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 
 use super::metrics::{Count, DECIMALS, Metrics};
 use super::row::{Labels, RowName, Word};
-use crate::domain::reporting::ledger::{Entry, EntryKind, Happened, Outcome};
+use crate::domain::reporting::ledger::{Entry, EntryItem, EntryKind, Outcome};
 use crate::domain::values::amount::{Unit, parse_decimal};
 use crate::domain::values::ids::{EventName, GroupId};
 use crate::domain::values::metadata::Metadata;
@@ -56,8 +56,8 @@ pub fn fold(entry: &Entry, fields: &Fields) -> Vec<(RowName, Metrics)> {
     if entry.kind == EntryKind::Reset {
         return Vec::new();
     }
-    let happened = entry.happened();
-    let Some((first, others)) = happened.split_first() else {
+    let entry_items = entry.entry_items();
+    let Some((first, others)) = entry_items.split_first() else {
         let name = fields.row(entry, entry.event.as_ref(), &Metadata::default());
         return vec![(name, whole(entry, None, fields))];
     };
@@ -94,13 +94,13 @@ fn whole(entry: &Entry, metadata: Option<&Metadata>, fields: &Fields) -> Metrics
     if is_call && entry.late {
         metrics.count(Count::Late, 1);
     }
-    if is_call && entry.told.degraded {
+    if is_call && entry.details.degraded {
         metrics.count(Count::Degraded, 1);
     }
     if is_call && metadata.is_some_and(is_retry) {
         metrics.count(Count::Retries, 1);
     }
-    for (outcome, by) in [(entry.told.outcome, 1), (entry.told.before, -1)] {
+    for (outcome, by) in [(entry.details.outcome, 1), (entry.details.before, -1)] {
         match outcome {
             Some(Outcome::Accepted) => metrics.count(Count::Accepted, by),
             Some(Outcome::Rejected) => metrics.count(Count::Rejected, by),
@@ -117,9 +117,9 @@ fn whole(entry: &Entry, metadata: Option<&Metadata>, fields: &Fields) -> Metrics
         // A call that counts for several owners of a group is one call of the group.
         group.calls = i128::from(is_call);
     }
-    for lack in entry.lacks.iter().filter(|_| entry.kind == EntryKind::Denial) {
-        let group = metrics.groups.entry(lack.group.clone()).or_default();
-        match lack.observed {
+    for counter in entry.denying.iter().filter(|_| entry.kind == EntryKind::Denial) {
+        let group = metrics.groups.entry(counter.group.clone()).or_default();
+        match counter.observed {
             true => group.observed = 1,
             false => group.denials = 1,
         }
@@ -129,15 +129,15 @@ fn whole(entry: &Entry, metadata: Option<&Metadata>, fields: &Fields) -> Metrics
 }
 
 /// The change by one item, if something was used or refunded.
-fn item(entry: &Entry, happened: &Happened, fields: &Fields, metrics: &mut Metrics) {
+fn item(entry: &Entry, entry_items: &EntryItem, fields: &Fields, metrics: &mut Metrics) {
     let sign = match entry.kind {
         EntryKind::Commit | EntryKind::Draw | EntryKind::Track => 1,
         EntryKind::Refund => -1,
         EntryKind::Release | EntryKind::Reset | EntryKind::Expire | EntryKind::Outcome | EntryKind::Denial => return,
     };
-    metrics.quantity = happened.quantity.and_then(scaled).map_or(0, |quantity| sign * quantity);
+    metrics.quantity = entry_items.quantity.and_then(scaled).map_or(0, |quantity| sign * quantity);
     for name in &fields.figures {
-        let figure = happened.figures.get(name).and_then(|text| parse_decimal(text).ok()).and_then(scaled);
+        let figure = entry_items.figures.get(name).and_then(|text| parse_decimal(text).ok()).and_then(scaled);
         if let Some(figure) = figure.filter(|figure| *figure != 0) {
             metrics.figures.insert(name.clone(), sign * figure);
         }

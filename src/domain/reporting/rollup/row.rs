@@ -100,19 +100,23 @@ impl RowName {
     /// The row of the same entries in another cube.
     pub fn within(&self, cube: Cube) -> Self {
         match cube {
-            Cube::Calls => Self { user: Word::Absent, ..self.clone() },
+            Cube::Calls => Self {
+                user: Word::Absent,
+                event: self.event.clone(),
+                key: self.key.clone(),
+                labels: self.labels.clone(),
+            },
             Cube::Users => self.clone(),
         }
     }
 
-    /// Where sums go, in this order: their own row, a row without labels, the row for everything else.
-    pub fn places(&self, cube: Cube) -> [Self; 3] {
+    /// Where sums go if there is no place for this row: first a row without labels, then the row for everything else.
+    pub fn less_exact(&self, cube: Cube) -> [Self; 2] {
         let plain = match &self.labels {
             Labels::Each(labels) if labels.is_empty() => self.clone(),
             Labels::Each(_) | Labels::Other => Self { labels: Labels::Other, ..self.clone() },
         };
         let user = if cube == Cube::Users { Word::Other } else { Word::Absent };
-        let rest = Self { user, event: Word::Other, key: Word::Other, labels: Labels::Other };
-        [self.clone(), plain, rest]
+        [plain, Self { user, event: Word::Other, key: Word::Other, labels: Labels::Other }]
     }
 }

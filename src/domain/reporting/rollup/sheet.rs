@@ -1,6 +1,6 @@
 //! The rows of one day, cube and stream that are loaded.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::metrics::Metrics;
 use super::row::{Cube, RowName};
@@ -9,48 +9,74 @@ use super::row::{Cube, RowName};
 #[derive(Clone, Debug)]
 pub struct Sheet {
     cube: Cube,
-    rows: HashMap<RowName, Metrics>,
+    rows: HashMap<RowName, Row>,
     count: usize,
     most: usize,
-    changed: HashSet<RowName>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Row {
+    metrics: Metrics,
+    is_changed: bool,
+}
+
+impl Row {
+    fn add(&mut self, metrics: &Metrics) {
+        self.metrics.add(metrics);
+        self.is_changed = true;
+    }
 }
 
 impl Sheet {
     /// `count` is the number of existing rows; `rows` are those that may be changed.
     pub fn new(cube: Cube, count: usize, rows: HashMap<RowName, Metrics>) -> Self {
-        Self { cube, rows, count, most: cube.most_rows(), changed: HashSet::new() }
+        let rows = rows.into_iter().map(|(name, metrics)| (name, Row { metrics, is_changed: false })).collect();
+        Self { cube, rows, count, most: cube.most_rows() }
     }
 
-    /// Adds to a row. If the limit on rows is reached, adds to a less exact row: the last tenth is reserved for rows
-    /// without labels, and the last row for everything else.
+    /// Adds to a row of this cube. If the limit on rows is reached, adds to a less exact row: the last tenth is reserved
+    /// for rows without labels, and the last row for everything else.
     pub fn add(&mut self, name: &RowName, metrics: &Metrics) {
-        let [whole, plain, rest] = name.within(self.cube).places(self.cube);
-        let has = |name: &RowName| self.rows.contains_key(name);
-        let name = if has(&whole) || self.count < self.most - self.most / 10 {
-            whole
-        } else if has(&plain) || self.count < self.most - 1 {
+        if let Some(row) = self.rows.get_mut(name) {
+            return row.add(metrics);
+        }
+        let [plain, rest] = name.less_exact(self.cube);
+        let name = if self.count < self.most - self.most / 10 {
+            name.clone()
+        } else if self.rows.contains_key(&plain) || self.count < self.most - 1 {
             plain
         } else {
             rest
         };
         let count = &mut self.count;
-        let row = self.rows.entry(name.clone()).or_insert_with(|| {
+        let row = self.rows.entry(name).or_insert_with(|| {
             *count += 1;
-            Metrics::default()
+            Row::default()
         });
         row.add(metrics);
-        self.changed.insert(name);
     }
 
-    pub fn rows(&self) -> &HashMap<RowName, Metrics> {
-        &self.rows
+    /// The number of rows that it knows.
+    pub fn row_count(&self) -> usize {
+        self.rows.len()
     }
 
     /// The rows that changed since the last call, by name.
     pub fn take_changed(&mut self) -> Vec<(RowName, Metrics)> {
-        let mut changed: Vec<RowName> = self.changed.drain().collect();
-        changed.sort();
-        changed.into_iter().filter_map(|name| self.rows.get(&name).cloned().map(|row| (name, row))).collect()
+        let rows = self.rows.iter_mut();
+        let changed = rows
+            .filter_map(|(name, row)| std::mem::take(&mut row.is_changed).then(|| (name.clone(), row.metrics.clone())));
+        let mut changed: Vec<_> = changed.collect();
+        changed.sort_by(|(one, _), (other, _)| one.cmp(other));
+        changed
+    }
+
+    /// The rows that changed, by name.
+    pub fn into_changed(self) -> Vec<(RowName, Metrics)> {
+        let changed = self.rows.into_iter().filter(|(_, row)| row.is_changed);
+        let mut changed: Vec<_> = changed.map(|(name, row)| (name, row.metrics)).collect();
+        changed.sort_by(|(one, _), (other, _)| one.cmp(other));
+        changed
     }
 }
 
@@ -80,12 +106,12 @@ mod tests {
         for number in 0..30 {
             sheet.add(&row(&format!("e{number}"), "m"), &call());
         }
-        let rows = sheet.rows();
-        assert_eq!(rows.len(), most);
+        let rows: HashMap<RowName, Metrics> = sheet.clone().into_changed().into_iter().collect();
+        assert_eq!((rows.len(), sheet.row_count()), (most, most));
         assert_eq!(rows.values().map(|row| row.get(Count::Calls)).sum::<i128>(), 60);
         let plain = RowName { labels: Labels::Other, event: Word::of(Some("e")), ..RowName::default() };
         assert_eq!(rows[&plain].get(Count::Calls), 12);
-        let [_, _, rest] = plain.places(Cube::Calls);
+        let [_, rest] = plain.less_exact(Cube::Calls);
         assert_eq!((rest.event.as_str(), rows[&rest].get(Count::Calls)), (Some(OTHER), 30));
         // Existing rows are still used.
         let mut sheet = Sheet { most, ..Sheet::new(Cube::Calls, rows.len(), rows.clone()) };

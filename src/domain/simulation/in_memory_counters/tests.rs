@@ -30,47 +30,47 @@ fn asked(plan: &Plan, quantity: &str, now: TimeMs) -> Admission {
 }
 
 /// Holds the quantity if the limit allows it.
-fn reserve(book: &mut Book, plan: &Plan, quantity: &str, now: TimeMs) -> Option<Hold> {
+fn reserve(counters: &mut InMemoryCounters, plan: &Plan, quantity: &str, now: TimeMs) -> Option<Hold> {
     let admission = asked(plan, quantity, now);
-    let (places, lacks) = book.ask(&admission, now);
-    lacks.is_empty().then(|| book.hold(&admission, &places)[0])
+    let (places, denying) = counters.ask(&admission, now);
+    denying.is_empty().then(|| counters.hold(&admission, &places)[0])
 }
 
 fn amount(steps: u64) -> Amount {
     Amount::from_steps(steps).unwrap()
 }
 
-fn stands(book: &Book) -> (u64, u64) {
-    let account = book.account(0).unwrap();
+fn stands(counters: &InMemoryCounters) -> (u64, u64) {
+    let account = counters.account(0).unwrap();
     (account.used.steps(), account.held.steps())
 }
 
 #[test]
 fn what_was_held_settles_in_its_own_window() {
-    let (mut book, plan) = (Book::default(), plan(json!({})));
-    let mut hold = reserve(&mut book, &plan, "3", NOW).unwrap();
-    assert!(reserve(&mut book, &plan, "3", NOW).is_none());
-    book.free(&hold, hold.amount);
-    book.charge(&mut hold, amount(2));
-    assert_eq!(stands(&book), (2, 0));
-    let mut late = reserve(&mut book, &plan, "3", NOW).unwrap();
-    assert!(reserve(&mut book, &plan, "5", NOW + DAY).is_some());
-    book.free(&late, late.amount);
-    book.charge(&mut late, amount(3));
-    assert_eq!((stands(&book), late.charged), ((0, 5), amount(3)));
+    let (mut counters, plan) = (InMemoryCounters::default(), plan(json!({})));
+    let mut hold = reserve(&mut counters, &plan, "3", NOW).unwrap();
+    assert!(reserve(&mut counters, &plan, "3", NOW).is_none());
+    counters.free(&hold, hold.amount);
+    counters.charge(&mut hold, amount(2));
+    assert_eq!(stands(&counters), (2, 0));
+    let mut late = reserve(&mut counters, &plan, "3", NOW).unwrap();
+    assert!(reserve(&mut counters, &plan, "5", NOW + DAY).is_some());
+    counters.free(&late, late.amount);
+    counters.charge(&mut late, amount(3));
+    assert_eq!((stands(&counters), late.charged), ((0, 5), amount(3)));
 }
 
 #[test]
 fn refunds_give_back_no_more_than_was_charged() {
-    let (mut book, plan) = (Book::default(), plan(json!({})));
-    let mut hold = reserve(&mut book, &plan, "3", NOW).unwrap();
-    book.free(&hold, hold.amount);
-    book.charge(&mut hold, amount(3));
-    assert_eq!(book.give_back(&mut hold, amount(1)), (amount(1), amount(1)));
-    assert_eq!(book.take(0, amount(1)), amount(1));
-    assert_eq!(book.give_back(&mut hold, amount(9)), (amount(2), amount(1)));
-    assert_eq!(book.give_back(&mut hold, amount(9)), (Amount::ZERO, Amount::ZERO));
-    assert_eq!((book.take(0, amount(4)), stands(&book)), (Amount::ZERO, (0, 0)));
+    let (mut counters, plan) = (InMemoryCounters::default(), plan(json!({})));
+    let mut hold = reserve(&mut counters, &plan, "3", NOW).unwrap();
+    counters.free(&hold, hold.amount);
+    counters.charge(&mut hold, amount(3));
+    assert_eq!(counters.give_back(&mut hold, amount(1)), (amount(1), amount(1)));
+    assert_eq!(counters.take(0, amount(1)), amount(1));
+    assert_eq!(counters.give_back(&mut hold, amount(9)), (amount(2), amount(1)));
+    assert_eq!(counters.give_back(&mut hold, amount(9)), (Amount::ZERO, Amount::ZERO));
+    assert_eq!((counters.take(0, amount(4)), stands(&counters)), (Amount::ZERO, (0, 0)));
 }
 
 #[test]
@@ -78,10 +78,10 @@ fn an_opening_counts_in_its_window_only() {
     let plan = plan(json!({}));
     let owner = OwnerName::of_user(&UserId::parse("u").unwrap());
     for (at_ms, fits) in [(NOW + 1, false), (NOW - 1, true), (NOW + DAY, true)] {
-        let mut book = Book::default();
-        book.open(&owner, &plan.groups[0].id, Opening { at_ms, used: amount(4) });
-        assert_eq!(reserve(&mut book, &plan, "2", NOW).is_some(), fits, "{at_ms}");
-        assert_eq!(reserve(&mut book, &plan, "2", NOW + DAY).is_some(), at_ms != NOW + DAY, "{at_ms}");
+        let mut counters = InMemoryCounters::default();
+        counters.open(&owner, &plan.groups[0].id, Opening { at_ms, used: amount(4) });
+        assert_eq!(reserve(&mut counters, &plan, "2", NOW).is_some(), fits, "{at_ms}");
+        assert_eq!(reserve(&mut counters, &plan, "2", NOW + DAY).is_some(), at_ms != NOW + DAY, "{at_ms}");
     }
 }
 
@@ -89,7 +89,7 @@ fn an_opening_counts_in_its_window_only() {
 fn grants_and_what_is_blocked_move_the_limit_while_they_last() {
     let plan = plan(json!({}));
     let owner = OwnerName::of_user(&UserId::parse("u").unwrap());
-    let extra = |blocks| Extra { from_ms: NOW + 10, until_ms: Some(NOW + 20), amount: amount(5), blocks };
+    let limit_change = |blocks| LimitChange { from_ms: NOW + 10, until_ms: Some(NOW + 20), amount: amount(5), blocks };
     for (blocks, quantity, now, fits) in [
         (false, "10", NOW + 10, true),
         (false, "11", NOW + 10, false),
@@ -98,22 +98,22 @@ fn grants_and_what_is_blocked_move_the_limit_while_they_last() {
         (true, "1", NOW + 10, false),
         (true, "5", NOW + 20, true),
     ] {
-        let mut book = Book::default();
-        book.extra(&owner, &plan.groups[0].id, extra(blocks));
-        assert_eq!(reserve(&mut book, &plan, quantity, now).is_some(), fits, "{blocks} {quantity} {now}");
+        let mut counters = InMemoryCounters::default();
+        counters.limit_change(&owner, &plan.groups[0].id, limit_change(blocks));
+        assert_eq!(reserve(&mut counters, &plan, quantity, now).is_some(), fits, "{blocks} {quantity} {now}");
     }
 }
 
 #[test]
 fn a_reset_counter_is_free_of_what_was_used_and_held() {
-    let (mut book, plan) = (Book::default(), plan(json!({})));
-    let mut hold = reserve(&mut book, &plan, "3", NOW).unwrap();
-    book.add(0, amount(1));
-    book.reset(&OwnerName::of_user(&UserId::parse("u").unwrap()), &plan.groups[0].id);
-    assert_eq!(stands(&book), (0, 0));
-    book.free(&hold, hold.amount);
-    book.charge(&mut hold, amount(3));
-    assert_eq!(stands(&book), (0, 0));
+    let (mut counters, plan) = (InMemoryCounters::default(), plan(json!({})));
+    let mut hold = reserve(&mut counters, &plan, "3", NOW).unwrap();
+    counters.add(0, amount(1));
+    counters.reset(&OwnerName::of_user(&UserId::parse("u").unwrap()), &plan.groups[0].id);
+    assert_eq!(stands(&counters), (0, 0));
+    counters.free(&hold, hold.amount);
+    counters.charge(&mut hold, amount(3));
+    assert_eq!(stands(&counters), (0, 0));
 }
 
 #[test]
@@ -124,12 +124,12 @@ fn groups_without_a_limit_refuse_nothing_and_a_quota_of_0_everything() {
         (json!({"enforcement": "soft"}), true),
         (json!({"periodType": "concurrent"}), false),
     ] {
-        let mut book = Book::default();
-        assert_eq!(reserve(&mut book, &plan(more.clone()), "6", NOW).is_some(), fits, "{more}");
+        let mut counters = InMemoryCounters::default();
+        assert_eq!(reserve(&mut counters, &plan(more.clone()), "6", NOW).is_some(), fits, "{more}");
     }
-    let (mut book, plan) = (Book::default(), plan(json!({"periodType": "concurrent"})));
-    let hold = reserve(&mut book, &plan, "5", NOW).unwrap();
-    assert!(reserve(&mut book, &plan, "1", NOW + 9 * DAY).is_none());
-    book.free(&hold, hold.amount);
-    assert!(reserve(&mut book, &plan, "5", NOW + 9 * DAY).is_some());
+    let (mut counters, plan) = (InMemoryCounters::default(), plan(json!({"periodType": "concurrent"})));
+    let hold = reserve(&mut counters, &plan, "5", NOW).unwrap();
+    assert!(reserve(&mut counters, &plan, "1", NOW + 9 * DAY).is_none());
+    counters.free(&hold, hold.amount);
+    assert!(reserve(&mut counters, &plan, "5", NOW + 9 * DAY).is_some());
 }

@@ -6,9 +6,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::views::{ExplainedGroupView, metadata_map};
-use crate::domain::metering::explain::Traced;
+use crate::domain::metering::explain::ExplainedGroup;
+use crate::domain::metering::reservation::Actual;
 use crate::domain::metering::reservation::Item;
-use crate::domain::reporting::ledger::{EntryKind, Outcome, StoredEntry, ToldActual};
+use crate::domain::reporting::ledger::{EntryKind, Outcome, StoredEntry};
 use crate::domain::time::window::rfc3339;
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::ids::{GroupId, PlanId};
@@ -147,10 +148,11 @@ pub struct FiguresView {
 
 impl ExplainedReservationView {
     pub fn new(config: &AppConfig, explained: &ExplainedReservation) -> Self {
-        let memo = explained.memo.as_ref();
+        let snapshot = explained.snapshot.as_ref();
         let version = |id: &str, version: u64| HeldVersionView { id: id.to_owned(), version };
-        let plan = memo.and_then(|memo| memo.plan.as_ref().map(|plan| version(PlanId::as_str(plan), memo.version)));
-        let policies = memo.iter().flat_map(|memo| &memo.policies);
+        let plan = snapshot
+            .and_then(|snapshot| snapshot.plan.as_ref().map(|plan| version(PlanId::as_str(plan), snapshot.version)));
+        let policies = snapshot.iter().flat_map(|snapshot| &snapshot.policies);
         let counters = explained.accounts.iter().map(|(entry, window)| {
             let unit = unit_of(config, &entry.group);
             ReservedView {
@@ -182,7 +184,7 @@ impl ExplainedReservationView {
     }
 }
 
-fn item_view(item: &Item, traced: &[Traced]) -> ExplainedItemView {
+fn item_view(item: &Item, traced: &[ExplainedGroup]) -> ExplainedItemView {
     let event = item.event.to_string();
     ExplainedItemView {
         quantity: item.quantity,
@@ -213,7 +215,7 @@ fn entry_view(config: &AppConfig, bucket: u8, StoredEntry { id, entry }: &Stored
         let unit = unit_of(config, &held.group);
         EntryHeldView { group_id: held.group.to_string(), unit, amount: number(held.amount, unit) }
     });
-    let figures = |told: &ToldActual| FiguresView { quantity: told.quantity, metadata: metadata_map(&told.metadata) };
+    let figures = |actual: &Actual| FiguresView { quantity: actual.quantity, metadata: metadata_map(&actual.metadata) };
     ReservationEntryView {
         id: format!("led_{bucket:02x}_{}-{}", id.time_ms, id.number),
         kind: entry.kind,
@@ -221,9 +223,9 @@ fn entry_view(config: &AppConfig, bucket: u8, StoredEntry { id, entry }: &Stored
         late: entry.late,
         charges: charges.collect(),
         held: held.collect(),
-        figures: entry.told.actual.iter().map(figures).collect(),
-        outcome: entry.told.outcome,
-        reason: entry.told.reason.clone(),
-        error_code: entry.told.error_code.clone(),
+        figures: entry.details.actual.iter().map(figures).collect(),
+        outcome: entry.details.outcome,
+        reason: entry.details.reason.clone(),
+        error_code: entry.details.error_code.clone(),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::views::either;
 use crate::domain::configuration::limit_group::LimitGroup;
-use crate::domain::metering::explain::{Mismatch, Outcome, Traced};
+use crate::domain::metering::explain::{ExplainedGroup, Mismatch, Outcome};
 use crate::domain::metering::reason::Reason;
 use crate::domain::time::window::rfc3339;
 use crate::domain::values::amount::{Amount, Unit};
@@ -90,7 +90,7 @@ fn nearest(explanation: &Explanation) -> Option<String> {
 }
 
 /// What the metadata lacks for the rule that comes nearest; None if no rule is of this event.
-fn fields_against(traced: &Traced) -> Option<Vec<String>> {
+fn fields_against(traced: &ExplainedGroup) -> Option<Vec<String>> {
     let rules = traced.tried.iter().filter(|rule| !rule.mismatches.is_empty());
     let of_event = rules.filter(|rule| !rule.mismatches.contains(&Mismatch::Event));
     let nearest = of_event.min_by_key(|rule| rule.mismatches.len())?;
@@ -104,7 +104,7 @@ fn fields_against(traced: &Traced) -> Option<Vec<String>> {
     Some(nearest.mismatches.iter().map(words).collect())
 }
 
-fn uncovered(traced: &Traced) -> String {
+fn uncovered(traced: &ExplainedGroup) -> String {
     match fields_against(traced) {
         Some(fields) => format!("{}; the limit {} has no rule for it", fields.join(", "), name(&traced.group)),
         None => format!("the limit {} covers this event, but has no rule for it", name(&traced.group)),
@@ -123,7 +123,7 @@ fn missing_scope(group: &LimitGroup, missing: &[String]) -> String {
     format!("{} {is} missing; the limit {} needs {them}", list(&words), name(group))
 }
 
-fn too_large(traced: &Traced) -> Option<String> {
+fn too_large(traced: &ExplainedGroup) -> Option<String> {
     let counts = traced.counts().filter(|counts| counts.too_large)?;
     let (unit, most) = (traced.group.unit, traced.group.max_per_call?);
     let (wanted, most) = (amount(counts.amount, unit), amount(most, unit));

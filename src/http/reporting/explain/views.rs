@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::summary::summary;
 use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::UnmatchedEvents;
-use crate::domain::metering::explain::{Mismatch, Origin, Outcome, Traced, Tried};
+use crate::domain::metering::explain::{EvaluatedRule, ExplainedGroup, Mismatch, Origin, Outcome};
 use crate::domain::metering::reason::Reason;
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::amount::Unit;
@@ -238,7 +238,7 @@ impl ExplainedGroupView {
     }
 
     /// An explained group without a counter.
-    pub fn traced(event: &str, traced: &Traced) -> Self {
+    pub fn traced(event: &str, traced: &ExplainedGroup) -> Self {
         let group = &traced.group;
         let (plan_id, policy_id, version) = match &traced.origin {
             Origin::Plan(plan, version) => (Some(plan.to_string()), None, *version),
@@ -287,7 +287,7 @@ impl ExplainedGroupView {
 }
 
 impl TriedRuleView {
-    fn new(event: &str, tried: &Tried) -> Self {
+    fn new(event: &str, tried: &EvaluatedRule) -> Self {
         let mismatches = tried.mismatches.iter().map(|mismatch| MismatchView::new(event, &tried.event, mismatch));
         Self { event: tried.event.clone(), matches: tried.mismatches.is_empty(), mismatches: mismatches.collect() }
     }

@@ -104,17 +104,17 @@ impl Columns {
             cells.push(group.and_then(unit).map_or_else(String::new, |unit| unit.to_string()));
         }
         cells.extend(self.groups.iter().map(charged));
-        let told = |value: Option<rust_decimal::Decimal>| value.map_or_else(String::new, |value| value.to_string());
+        let text = |value: Option<rust_decimal::Decimal>| value.map_or_else(String::new, |value| value.to_string());
         if !self.of_groups {
             cells.extend(COUNTS.map(|count| metrics.get(count).to_string()));
             cells.push(number(metrics.quantity, DECIMALS).to_string());
             cells.push(number(metrics.cost, COST_DECIMALS).to_string());
-            cells.push(told(line.cost_per_accepted()));
-            cells.push(told(line.retry_share()));
+            cells.push(text(line.cost_per_accepted()));
+            cells.push(text(line.retry_share()));
             let figure = |name: &String| metrics.figures.get(name).copied().unwrap_or(0);
             cells.extend(self.figures.iter().map(|name| number(figure(name), DECIMALS).to_string()));
         }
-        cells.extend(line.ratios().map(told));
+        cells.extend(line.ratios().map(text));
         cells
     }
 }

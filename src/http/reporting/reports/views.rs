@@ -136,11 +136,11 @@ fn named(by: &[By], values: &[Option<String>]) -> BTreeMap<String, Option<String
 
 /// Charges per group in its unit. Groups that the configuration does not know are left out.
 fn charged(report: &Report, metrics: &Metrics) -> Vec<ChargedView> {
-    let told = metrics.groups.iter().filter_map(|(group, sums)| {
+    let charged = metrics.groups.iter().filter_map(|(group, sums)| {
         let unit = *report.fields.units.get(group)?;
         Some(ChargedView { group_id: group.to_string(), unit, amount: Number(number(sums.charged, unit.decimals())) })
     });
-    told.collect()
+    charged.collect()
 }
 
 impl ReportLineView {
@@ -279,9 +279,9 @@ pub struct RangeView {
 
 impl RateView {
     fn new(rate: Rate) -> Self {
-        let told = |value: Option<Decimal>| value.map(Number);
+        let number = |value: Option<Decimal>| value.map(Number);
         let runs_out_at = rate.runs_out_at_ms.map(rfc3339);
-        Self { per_day: Number(rate.per_day), projected: told(rate.projected), runs_out_at }
+        Self { per_day: Number(rate.per_day), projected: number(rate.projected), runs_out_at }
     }
 }
 

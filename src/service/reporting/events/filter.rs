@@ -56,7 +56,7 @@ impl EventFilter {
             && self.user.as_ref().is_none_or(|user| entry.user.as_ref() == Some(user))
             && self.key.as_ref().is_none_or(|key| entry.key.as_ref() == Some(key))
             && self.reservation.as_ref().is_none_or(reservation)
-            && self.outcome.is_none_or(|outcome| entry.told.outcome == Some(outcome))
+            && self.outcome.is_none_or(|outcome| entry.details.outcome == Some(outcome))
             && self.late.is_none_or(|late| entry.late == late)
             && self.observed.is_none_or(|observed| observes(entry) == observed)
             && self.reason.as_deref().is_none_or(|reason| says(entry, reason))
@@ -66,27 +66,27 @@ impl EventFilter {
     }
 
     fn has_metadata(&self, entry: &Entry) -> bool {
-        entry.happened().iter().any(|happened| {
-            self.metadata.iter().all(|(name, value)| happened.metadata.get(name) == Some(value.as_str()))
+        entry.entry_items().iter().any(|entry_items| {
+            self.metadata.iter().all(|(name, value)| entry_items.metadata.get(name) == Some(value.as_str()))
         })
     }
 }
 
 fn says(entry: &Entry, reason: &str) -> bool {
-    entry.reason.is_some_and(|known| known.as_str() == reason) || entry.told.reason.as_deref() == Some(reason)
+    entry.reason.is_some_and(|known| known.as_str() == reason) || entry.details.reason.as_deref() == Some(reason)
 }
 
 fn observes(entry: &Entry) -> bool {
-    entry.observed || entry.lacks.iter().any(|lack| lack.observed)
+    entry.observed || entry.denying.iter().any(|counter| counter.observed)
 }
 
 fn concerns(entry: &Entry, group: &GroupId) -> bool {
     entry.charges.iter().any(|charge| charge.group == *group)
-        || entry.lacks.iter().any(|lack| lack.group == *group)
+        || entry.denying.iter().any(|denying_counter| denying_counter.group == *group)
         || entry.held.iter().any(|held| held.group == *group)
 }
 
 fn names(entry: &Entry, pattern: &str) -> bool {
-    let items = entry.memo.iter().flat_map(|memo| memo.items.iter().map(|item| &item.event));
+    let items = entry.snapshot.iter().flat_map(|snapshot| snapshot.items.iter().map(|item| &item.event));
     entry.event.iter().chain(items).any(|event| glob::matches(pattern, event.as_str()))
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::id::EventId;
 use crate::domain::metering::reservation::ReservationId;
-use crate::domain::reporting::ledger::{Charge, DeniedCall, Entry, EntryKind, Held, Lack, Outcome};
+use crate::domain::reporting::ledger::{Charge, DeniedCall, DenyingCounter, Entry, EntryKind, Held, Outcome};
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::metadata::Metadata;
@@ -178,22 +178,22 @@ impl EventCharge {
             unit,
             amount: signed(charge.change, unit),
             balance: number(charge.balance, unit),
-            window: charge.serial.clone(),
+            window: charge.window_seq.clone(),
         }
     }
 }
 
 impl EventLack {
-    fn new(lack: &Lack, config: &AppConfig) -> Self {
-        let unit = config.unit_of(&lack.group);
+    fn new(denying_counter: &DenyingCounter, config: &AppConfig) -> Self {
+        let unit = config.unit_of(&denying_counter.group);
         Self {
-            group_id: lack.group.to_string(),
-            scope: lack.owner.to_map(),
+            group_id: denying_counter.group.to_string(),
+            scope: denying_counter.owner.to_map(),
             unit,
-            requested: number(lack.requested, unit),
-            count: number(lack.count, unit),
-            limit: number(lack.limit, unit),
-            observed: lack.observed,
+            requested: number(denying_counter.requested, unit),
+            count: number(denying_counter.count, unit),
+            limit: number(denying_counter.limit, unit),
+            observed: denying_counter.observed,
         }
     }
 }
@@ -202,7 +202,7 @@ impl EventHeld {
     fn new(held: &Held, config: &AppConfig) -> Self {
         let unit = config.unit_of(&held.group);
         let amount = number(held.amount, unit);
-        Self { group_id: held.group.to_string(), unit, amount, window: held.serial.clone() }
+        Self { group_id: held.group.to_string(), unit, amount, window: held.window_seq.clone() }
     }
 }
 
@@ -222,14 +222,14 @@ impl EventView {
     pub fn new(id: EventId, entry: &Entry, config: &AppConfig) -> Self {
         let text = |name: &dyn std::fmt::Display| name.to_string();
         let (reservation_id, event_id) = ids(id, entry);
-        let memo = entry.memo.as_ref();
+        let snapshot = entry.snapshot.as_ref();
         let items: Vec<EventItem> = entry
-            .happened()
+            .entry_items()
             .into_iter()
-            .map(|happened| EventItem {
-                event: happened.event.to_string(),
-                quantity: happened.quantity.map(Number),
-                metadata: happened.metadata,
+            .map(|entry_items| EventItem {
+                event: entry_items.event.to_string(),
+                quantity: entry_items.quantity.map(Number),
+                metadata: entry_items.metadata,
             })
             .collect();
         let first = items.first();
@@ -248,21 +248,21 @@ impl EventView {
             call: entry.call,
             quantity: first.and_then(|item| item.quantity),
             metadata: first.map(|item| item.metadata.clone()),
-            plan_id: memo.and_then(|memo| memo.plan.as_ref()).map(|plan| text(plan)),
-            plan_version: memo.filter(|memo| memo.plan.is_some()).map(|memo| memo.version),
-            policies: memo
+            plan_id: snapshot.and_then(|snapshot| snapshot.plan.as_ref()).map(|plan| text(plan)),
+            plan_version: snapshot.filter(|snapshot| snapshot.plan.is_some()).map(|snapshot| snapshot.version),
+            policies: snapshot
                 .iter()
-                .flat_map(|memo| &memo.policies)
+                .flat_map(|snapshot| &snapshot.policies)
                 .map(|(id, version)| EventPolicy { id: id.to_string(), version: *version })
                 .collect(),
-            outcome: entry.told.outcome,
-            outcome_before: entry.told.before,
-            reason: entry.reason.map(|reason| reason.as_str().to_owned()).or_else(|| entry.told.reason.clone()),
+            outcome: entry.details.outcome,
+            outcome_before: entry.details.before,
+            reason: entry.reason.map(|reason| reason.as_str().to_owned()).or_else(|| entry.details.reason.clone()),
             observed: entry.observed,
-            error_code: entry.told.error_code.clone(),
-            degraded: entry.told.degraded,
+            error_code: entry.details.error_code.clone(),
+            degraded: entry.details.degraded,
             charges: entry.charges.iter().map(|charge| EventCharge::new(charge, config)).collect(),
-            denied: entry.lacks.iter().map(|lack| EventLack::new(lack, config)).collect(),
+            denied: entry.denying.iter().map(|denying_counter| EventLack::new(denying_counter, config)).collect(),
             held: entry.held.iter().map(|held| EventHeld::new(held, config)).collect(),
             items: if items.len() > 1 { items } else { Vec::new() },
         }
@@ -270,9 +270,9 @@ impl EventView {
 
     /// Whether `config` contains the groups of the entry. Their units never change, so such a configuration is never
     /// too old.
-    pub(super) fn is_told_by(entry: &Entry, config: &AppConfig) -> bool {
+    pub(super) fn is_described_by(entry: &Entry, config: &AppConfig) -> bool {
         let charged = entry.charges.iter().map(|charge| &charge.group);
-        let lacked = entry.lacks.iter().map(|lack| &lack.group);
+        let lacked = entry.denying.iter().map(|denying_counter| &denying_counter.group);
         let held = entry.held.iter().map(|held| &held.group);
         charged.chain(lacked).chain(held).all(|group| config.groups.contains_key(group))
     }

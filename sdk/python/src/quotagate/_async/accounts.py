@@ -7,9 +7,9 @@ from typing import Any
 
 from quotagate import _json
 from quotagate._async.settling import AsyncCore
+from quotagate._async.streams import follow
 from quotagate._async.transport import Call
-from quotagate._async.usage_stream import watch
-from quotagate._calls import UNSET, given
+from quotagate._calls import UNSET, given, named
 from quotagate.results import Plan, Subscription, Usage
 
 
@@ -18,8 +18,17 @@ class AsyncAccounts:
 
     _core: AsyncCore
 
-    async def usage(self, user_id: str, event: str | None = None, *, deadline: float | None = None) -> Usage:
+    async def usage(
+        self,
+        user_id: str,
+        event: str | None = None,
+        *,
+        key_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        deadline: float | None = None,
+    ) -> Usage:
         """A user's counters now, with unused groups at 0. ``event`` (a name or glob) selects groups that match it.
+        With ``key_id`` or ``metadata`` also the counters of these owners, such as ``{"team": "red"}``.
 
         Raises ``GatewayUnavailable`` and ``QuotagateError``. Without a subscription, ``plan_id`` is None.
 
@@ -28,7 +37,8 @@ class AsyncAccounts:
             for c in (await client.usage("u_42")).counters:
                 print(c.label, c.used, c.quota, c.resets_at)
         """
-        answer = await self._core.call(Call("GET", "usage", query={"userId": user_id, "event": event}), deadline)
+        query = {"userId": user_id, "event": event, "key": key_id, **named(metadata)}
+        answer = await self._core.call(Call("GET", "usage", query=query), deadline)
         return Usage.from_json(answer.data)
 
     def watch_usage(self, user_id: str, event: str | None = None) -> AsyncGenerator[Usage, None]:
@@ -42,7 +52,8 @@ class AsyncAccounts:
             async for usage in client.watch_usage("u_42"):
                 print(usage.counters[0].remaining)
         """
-        return watch(self._core.transport, user_id, event)
+        query = {"userId": user_id, "event": event}
+        return follow(self._core.transport, Usage, "usage/stream", query, changes_only=True)
 
     async def upsert_subscription(
         self,

@@ -70,14 +70,17 @@ class AsyncAdminAccess:
         """
         await write(self._core, "DELETE", path_of("keys", key_id))
 
-    async def create_app(self, app_id: str, *, placement: Placement | None = None) -> AppView:
+    async def create_app(
+        self, app_id: str, *, placement: Placement | None = None, idempotency_key: str | None = None
+    ) -> AppView:
         """Creates an app; needs the root admin key. ``placement`` cannot be changed later.
 
         Example::
 
             await admin.create_app("shop")
         """
-        return AppView.from_json(await write(self._core, "POST", "apps", given(id=app_id, placement=placement)))
+        body = given(id=app_id, placement=placement)
+        return AppView.from_json(await write(self._core, "POST", "apps", body, idempotency_key=idempotency_key))
 
     def apps(self) -> AsyncGenerator[AppView, None]:
         """All apps; needs the root admin key.

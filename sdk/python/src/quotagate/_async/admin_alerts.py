@@ -20,7 +20,7 @@ class AsyncAdminAlerts:
     _core: AsyncCore
 
     def approvals(self, status: Literal["open", "decided"] | None = None) -> AsyncGenerator[ApprovalView, None]:
-        """Approval requests: all, the open ones, or the decided ones.
+        """Approval requests, newest first: the open ones, or with ``"decided"`` the others.
 
         Example::
 
@@ -59,7 +59,9 @@ class AsyncAdminAlerts:
         body = given(amount=amount, until=until, note=note, rollbackOwner=rollback_owner)
         return Grant.from_json(await write(self._core, "POST", path, body, idempotency_key=idempotency_key))
 
-    async def reject(self, approval_id: str, *, note: str | None = None) -> ApprovalView:
+    async def reject(
+        self, approval_id: str, *, note: str | None = None, idempotency_key: str | None = None
+    ) -> ApprovalView:
         """Rejects a request until its window ends or someone reopens it.
 
         Example::
@@ -67,9 +69,12 @@ class AsyncAdminAlerts:
             await admin.reject(request.id, note="not this month")
         """
         path = path_of("approvals", approval_id) + "/reject"
-        return ApprovalView.from_json(await write(self._core, "POST", path, given(note=note)))
+        decided = await write(self._core, "POST", path, given(note=note), idempotency_key=idempotency_key)
+        return ApprovalView.from_json(decided)
 
-    async def reopen(self, approval_id: str, *, note: str | None = None) -> ApprovalView:
+    async def reopen(
+        self, approval_id: str, *, note: str | None = None, idempotency_key: str | None = None
+    ) -> ApprovalView:
         """Reopens a decided request.
 
         Example::
@@ -77,7 +82,8 @@ class AsyncAdminAlerts:
             await admin.reopen(request.id)
         """
         path = path_of("approvals", approval_id) + "/reopen"
-        return ApprovalView.from_json(await write(self._core, "POST", path, given(note=note)))
+        decided = await write(self._core, "POST", path, given(note=note), idempotency_key=idempotency_key)
+        return ApprovalView.from_json(decided)
 
     def alerts(self) -> AsyncGenerator[AlertView, None]:
         """The events of webhooks, newest first: thresholds, limits, approval requests, expiries.
@@ -147,15 +153,16 @@ class AsyncAdminAlerts:
         """
         await write(self._core, "DELETE", path_of("webhooks", webhook_id), if_match=if_match)
 
-    async def rotate_webhook_secret(self, webhook_id: str) -> WebhookView:
-        """Creates a new ``secret`` for a webhook. Only this answer contains it.
+    async def rotate_webhook_secret(self, webhook_id: str, *, idempotency_key: str | None = None) -> WebhookView:
+        """Creates a new ``secret`` for a webhook. Only this answer contains it. For 24 hours, messages are signed with
+        both secrets.
 
         Example::
 
             secret = (await admin.rotate_webhook_secret("ops")).secret
         """
         path = path_of("webhooks", webhook_id) + "/rotate-secret"
-        return WebhookView.from_json(await write(self._core, "POST", path))
+        return WebhookView.from_json(await write(self._core, "POST", path, idempotency_key=idempotency_key))
 
     def webhook_deliveries(
         self, webhook_id: str, status: DeliveryStatus | None = None

@@ -42,15 +42,17 @@ class AsyncAdminPolicies:
         written = await write(self._core, "PUT", path, policy, if_match=if_match, idempotency_key=idempotency_key)
         return PolicyView.from_json(written)
 
-    async def preview_policy(self, policy_id: str, policy: bodies.PolicyBody | Mapping[str, Any]) -> Preview:
+    async def preview_policy(
+        self, policy_id: str, policy: bodies.PolicyBody | Mapping[str, Any], *, if_match: int | None = None
+    ) -> Preview:
         """What ``put_policy`` would change. Writes nothing.
 
         Example::
 
             (await admin.preview_policy("team_budget", draft)).changes
         """
-        preview = await write(self._core, "PUT", path_of("policies", policy_id), policy, query={"dryRun": "true"})
-        return Preview.from_json(preview)
+        path, query = path_of("policies", policy_id), {"dryRun": "true"}
+        return Preview.from_json(await write(self._core, "PUT", path, policy, if_match=if_match, query=query))
 
     def policies(self) -> AsyncGenerator[PolicyView, None]:
         """All policies.
@@ -88,7 +90,9 @@ class AsyncAdminPolicies:
         """
         return models(self._core, PolicyVersionView, path_of("policies", policy_id) + "/versions")
 
-    async def rollback_policy(self, policy_id: str, version: int, *, if_match: int | None = None) -> PolicyView:
+    async def rollback_policy(
+        self, policy_id: str, version: int, *, if_match: int | None = None, idempotency_key: str | None = None
+    ) -> PolicyView:
         """Writes the content of an earlier version as a new one.
 
         Example::
@@ -96,9 +100,13 @@ class AsyncAdminPolicies:
             await admin.rollback_policy("team_budget", earlier.version)
         """
         path = path_of("policies", policy_id) + "/rollback"
-        return PolicyView.from_json(await write(self._core, "POST", path, {"version": version}, if_match=if_match))
+        body = {"version": version}
+        written = await write(self._core, "POST", path, body, if_match=if_match, idempotency_key=idempotency_key)
+        return PolicyView.from_json(written)
 
-    async def review_policy(self, policy_id: str, *, note: str | None = None) -> PolicyView:
+    async def review_policy(
+        self, policy_id: str, *, note: str | None = None, idempotency_key: str | None = None
+    ) -> PolicyView:
         """Records a review of the policy. The next one is due one ``reviewCadence`` later (``review_due_at``).
 
         Example::
@@ -106,7 +114,8 @@ class AsyncAdminPolicies:
             await admin.review_policy("team_budget", note="still right")
         """
         path = path_of("policies", policy_id) + "/review"
-        return PolicyView.from_json(await write(self._core, "POST", path, given(note=note)))
+        reviewed = await write(self._core, "POST", path, given(note=note), idempotency_key=idempotency_key)
+        return PolicyView.from_json(reviewed)
 
     def counters(self, group_id: str) -> AsyncGenerator[CounterView, None]:
         """The counters of a group whose scope is not only the user, such as one per team.

@@ -8,6 +8,7 @@ from typing import Any
 from quotagate import bodies
 from quotagate._async.pages import get, models, write
 from quotagate._async.settling import AsyncCore
+from quotagate._async.streams import follow
 from quotagate._async.transport import path_of
 from quotagate._calls import given, named
 from quotagate._json import Number
@@ -27,6 +28,14 @@ from quotagate.models import (
     UnusualView,
     WindowView,
 )
+
+
+def event_filter(
+    types: Sequence[str] | None, late: bool | None, metadata: Mapping[str, str] | None
+) -> dict[str, str | None]:
+    """The parameters of a filter that are not plain texts."""
+    kinds = ",".join(types) if types else None
+    return {"type": kinds, "late": None if late is None else str(late).lower(), **named(metadata)}
 
 
 class AsyncAdminReports:
@@ -61,21 +70,54 @@ class AsyncAdminReports:
                 print(denial.timestamp, denial.reason)
         """
         query = {
-            "type": ",".join(types) if types else None,
             "userId": user_id,
             "event": event,
             "keyId": key_id,
             "groupId": group_id,
             "reservationId": reservation_id,
             "outcome": outcome,
-            "late": None if late is None else str(late).lower(),
             "reason": reason,
             "from": start,
             "to": end,
             "order": "asc" if oldest_first else None,
-            **named(metadata),
+            **event_filter(types, late, metadata),
         }
         return models(self._core, EventView, "events", query)
+
+    def follow_events(
+        self,
+        *,
+        types: Sequence[str] | None = None,
+        user_id: str | None = None,
+        event: str | None = None,
+        key_id: str | None = None,
+        group_id: str | None = None,
+        reservation_id: str | None = None,
+        outcome: str | None = None,
+        late: bool | None = None,
+        reason: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        after: str | None = None,
+    ) -> AsyncGenerator[EventView, None]:
+        """New events as they happen, until the caller stops, or those after the event with the id ``after``. The
+        filters are those of ``events``. The client reconnects a lost stream and misses no event.
+
+        Example::
+
+            async for denial in admin.follow_events(types=["denial"]):
+                print(denial.user_id, denial.reason)
+        """
+        query = {
+            "userId": user_id,
+            "event": event,
+            "keyId": key_id,
+            "groupId": group_id,
+            "reservationId": reservation_id,
+            "outcome": outcome,
+            "reason": reason,
+            **event_filter(types, late, metadata),
+        }
+        return follow(self._core.transport, EventView, "events/stream", query, after=after)
 
     def report(
         self,
@@ -89,10 +131,17 @@ class AsyncAdminReports:
         key_id: str | None = None,
         group_id: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        ratio: Sequence[str] = (),
+        top: str | None = None,
+        limit: int | None = None,
     ) -> AsyncGenerator[ReportLineView, None]:
         """Calls, denials, charges, cost and more from the day ``start`` to the day ``end`` (default: the last 30 days).
         There is one line for each ``period`` (``day``, ``week``, ``month``; default: the whole time) and each
         combination of up to four fields in ``by``: ``group``, ``user``, ``event``, ``key``, ``metadata.<name>``.
+
+        ``ratio`` adds ratios of two sums to each line, such as ``completion_tokens/prompt_tokens``. ``top`` sorts by
+        ``calls``, ``denials`` or ``cost``, largest first, and returns the first ``limit`` lines (1 to 1000, default
+        100). Without ``top`` all lines are read, ``limit`` at a time.
 
         Example::
 
@@ -108,6 +157,9 @@ class AsyncAdminReports:
             "userId": user_id,
             "keyId": key_id,
             "groupId": group_id,
+            "ratio": list(ratio) or None,
+            "top": top,
+            "limit": limit,
             **named(metadata),
         }
         return models(self._core, ReportLineView, "reports/usage", query)
@@ -142,17 +194,32 @@ class AsyncAdminReports:
         return ForecastView.from_json(await get(self._core, "reports/forecast", {"userId": user_id}))
 
     def history(
-        self, user_id: str, *, group_id: str | None = None, start: str | None = None, end: str | None = None
+        self,
+        user_id: str,
+        *,
+        group_id: str | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        key_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[WindowView, None]:
         """A user's windows with quota, usage and overage, for invoices; ``final`` windows no longer change. ``start``
-        and ``end`` (RFC 3339) select the windows that overlap that time.
+        and ``end`` (RFC 3339) select the windows that overlap that time. With ``key_id`` or ``metadata`` also the
+        counters of these owners.
 
         Example::
 
             async for window in admin.history("u_42"):
                 print(window.period.start, window.used, window.overage)
         """
-        query = {"userId": user_id, "groupId": group_id, "from": start, "to": end}
+        query = {
+            "userId": user_id,
+            "groupId": group_id,
+            "from": start,
+            "to": end,
+            "key": key_id,
+            **named(metadata),
+        }
         return models(self._core, WindowView, "usage/history", query)
 
     async def explain(
@@ -213,7 +280,9 @@ class AsyncAdminReports:
         preview = await write(self._core, "POST", "subscriptions", subscription, query={"dryRun": "true"})
         return SubscriptionPreviewView.from_json(preview)
 
-    async def preview_delete_plan(self, plan_id: str, *, move_to: str | None = None) -> DeletePreview:
+    async def preview_delete_plan(
+        self, plan_id: str, *, move_to: str | None = None, if_match: int | None = None
+    ) -> DeletePreview:
         """What depends on a plan: users by mode, groups, grants, approval requests, webhooks. ``refusal`` is the reason
         for which ``delete_plan`` would fail now. Deletes nothing.
 
@@ -221,20 +290,22 @@ class AsyncAdminReports:
 
             (await admin.preview_delete_plan("beta", move_to="free")).users
         """
-        query = {"dryRun": "true", "moveTo": move_to}
-        return DeletePreview.from_json(await write(self._core, "DELETE", path_of("plans", plan_id), query=query))
+        path, query = path_of("plans", plan_id), {"dryRun": "true", "moveTo": move_to}
+        return DeletePreview.from_json(await write(self._core, "DELETE", path, if_match=if_match, query=query))
 
-    async def preview_delete_policy(self, policy_id: str) -> DeletePreview:
+    async def preview_delete_policy(self, policy_id: str, *, if_match: int | None = None) -> DeletePreview:
         """What depends on a policy: groups, grants, approval requests, webhooks. Deletes nothing.
 
         Example::
 
             (await admin.preview_delete_policy("team_budgets")).open_approvals
         """
-        path = path_of("policies", policy_id)
-        return DeletePreview.from_json(await write(self._core, "DELETE", path, query={"dryRun": "true"}))
+        path, query = path_of("policies", policy_id), {"dryRun": "true"}
+        return DeletePreview.from_json(await write(self._core, "DELETE", path, if_match=if_match, query=query))
 
-    async def release_reservation(self, reservation_id: str, *, reason: str | None = None) -> SettlementView:
+    async def release_reservation(
+        self, reservation_id: str, *, reason: str | None = None, idempotency_key: str | None = None
+    ) -> SettlementView:
         """Releases a reservation that another client made; it can no longer be committed. The ledger and the audit log
         record ``reason`` (at most 256 bytes).
 
@@ -243,7 +314,8 @@ class AsyncAdminReports:
             await admin.release_reservation("rsv_…", reason="worker 7 is gone")
         """
         path = path_of("reservations", reservation_id) + "/release"
-        return SettlementView.from_json(await write(self._core, "POST", path, given(reason=reason)))
+        released = await write(self._core, "POST", path, given(reason=reason), idempotency_key=idempotency_key)
+        return SettlementView.from_json(released)
 
     def nodes(self) -> AsyncGenerator[NodeView, None]:
         """The gateway's nodes that reported within the last hour.

@@ -17,15 +17,16 @@ class AsyncAdminUsers:
 
     _core: AsyncCore
 
-    def users(self, search: str | None = None) -> AsyncGenerator[UserView, None]:
-        """Users whose ids begin with ``search``, or all.
+    def users(self, search: str | None = None, *, contains: str | None = None) -> AsyncGenerator[UserView, None]:
+        """Users whose ids begin with ``search``, or all. ``contains`` is a text anywhere in the id, the display name
+        or the tags, in upper or lower case.
 
         Example::
 
             async for user in admin.users("acct_"):
                 print(user.user_id, user.blocked)
         """
-        return models(self._core, UserView, "users", {"search": search})
+        return models(self._core, UserView, "users", {"search": search, "contains": contains})
 
     async def user(self, user_id: str) -> UserDetailView:
         """One user: subscription, counters, open reservations, grants, closed windows.
@@ -36,17 +37,21 @@ class AsyncAdminUsers:
         """
         return UserDetailView.from_json(await get(self._core, path_of("users", user_id)))
 
-    async def put_user(self, user_id: str, *, name: str | None = None, tags: Sequence[str] = ()) -> ProfileView:
+    async def put_user(
+        self, user_id: str, *, name: str | None = None, tags: Sequence[str] = (), idempotency_key: str | None = None
+    ) -> ProfileView:
         """Replaces the user's display name and tags. Limits do not depend on them.
 
         Example::
 
             await admin.put_user("u_42", name="Ada Lovelace", tags=["vip"])
         """
-        body = given(name=name, tags=list(tags))
-        return ProfileView.from_json(await write(self._core, "PUT", path_of("users", user_id), body))
+        path, body = path_of("users", user_id), given(name=name, tags=list(tags))
+        return ProfileView.from_json(await write(self._core, "PUT", path, body, idempotency_key=idempotency_key))
 
-    async def block_user(self, user_id: str, *, note: str | None = None) -> UserChanged:
+    async def block_user(
+        self, user_id: str, *, note: str | None = None, idempotency_key: str | None = None
+    ) -> UserChanged:
         """Denies all calls of the user, with the reason ``user_blocked``.
 
         Example::
@@ -54,9 +59,12 @@ class AsyncAdminUsers:
             await admin.block_user("u_42", note="chargeback")
         """
         path = path_of("users", user_id) + "/block"
-        return UserChanged.from_json(await write(self._core, "POST", path, given(note=note)))
+        changed = await write(self._core, "POST", path, given(note=note), idempotency_key=idempotency_key)
+        return UserChanged.from_json(changed)
 
-    async def unblock_user(self, user_id: str, *, note: str | None = None) -> UserChanged:
+    async def unblock_user(
+        self, user_id: str, *, note: str | None = None, idempotency_key: str | None = None
+    ) -> UserChanged:
         """Unblocks a user.
 
         Example::
@@ -64,9 +72,17 @@ class AsyncAdminUsers:
             await admin.unblock_user("u_42")
         """
         path = path_of("users", user_id) + "/unblock"
-        return UserChanged.from_json(await write(self._core, "POST", path, given(note=note)))
+        changed = await write(self._core, "POST", path, given(note=note), idempotency_key=idempotency_key)
+        return UserChanged.from_json(changed)
 
-    async def reset_user(self, user_id: str, *, group_id: str | None = None, note: str | None = None) -> UserChanged:
+    async def reset_user(
+        self,
+        user_id: str,
+        *,
+        group_id: str | None = None,
+        note: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> UserChanged:
         """Resets the user's usage to 0: of one group, or of all.
 
         Example::
@@ -75,7 +91,7 @@ class AsyncAdminUsers:
         """
         path = path_of("users", user_id) + "/reset"
         body = given(groupId=group_id, note=note)
-        return UserChanged.from_json(await write(self._core, "POST", path, body))
+        return UserChanged.from_json(await write(self._core, "POST", path, body, idempotency_key=idempotency_key))
 
     async def create_grant(
         self,

@@ -250,7 +250,9 @@ class AsyncMetering:
             self._raise_denial(result.decision)
         return result
 
-    async def outcome(self, reservation: str | DecisionView, outcome: Outcome) -> OutcomeView:
+    async def outcome(
+        self, reservation: str | DecisionView, outcome: Outcome, *, idempotency_key: str | None = None
+    ) -> OutcomeView:
         """Records after a commit whether the end user accepted the result: ``"accepted"`` or ``"rejected"``. The last
         call counts. Raises ``reservation_not_pending`` (409) before the commit.
 
@@ -259,7 +261,8 @@ class AsyncMetering:
             await client.outcome(r, "rejected")
         """
         path = path_of("reservations", reservation_id_of(reservation) or "") + "/outcome"
-        return OutcomeView.from_json((await self._core.call(Call("POST", path, {"outcome": outcome}))).data)
+        call = Call("POST", path, {"outcome": outcome}, idempotency_key=idempotency_key)
+        return OutcomeView.from_json((await self._core.call(call)).data)
 
     async def can_use(
         self,

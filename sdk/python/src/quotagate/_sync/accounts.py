@@ -7,10 +7,10 @@ from collections.abc import Generator, Mapping
 from typing import Any
 
 from quotagate import _json
-from quotagate._calls import UNSET, given
+from quotagate._calls import UNSET, given, named
 from quotagate._sync.settling import Core
+from quotagate._sync.streams import follow
 from quotagate._sync.transport import Call
-from quotagate._sync.usage_stream import watch
 from quotagate.results import Plan, Subscription, Usage
 
 
@@ -19,8 +19,17 @@ class Accounts:
 
     _core: Core
 
-    def usage(self, user_id: str, event: str | None = None, *, deadline: float | None = None) -> Usage:
+    def usage(
+        self,
+        user_id: str,
+        event: str | None = None,
+        *,
+        key_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        deadline: float | None = None,
+    ) -> Usage:
         """A user's counters now, with unused groups at 0. ``event`` (a name or glob) selects groups that match it.
+        With ``key_id`` or ``metadata`` also the counters of these owners, such as ``{"team": "red"}``.
 
         Raises ``GatewayUnavailable`` and ``QuotagateError``. Without a subscription, ``plan_id`` is None.
 
@@ -29,7 +38,8 @@ class Accounts:
             for c in (client.usage("u_42")).counters:
                 print(c.label, c.used, c.quota, c.resets_at)
         """
-        answer = self._core.call(Call("GET", "usage", query={"userId": user_id, "event": event}), deadline)
+        query = {"userId": user_id, "event": event, "key": key_id, **named(metadata)}
+        answer = self._core.call(Call("GET", "usage", query=query), deadline)
         return Usage.from_json(answer.data)
 
     def watch_usage(self, user_id: str, event: str | None = None) -> Generator[Usage, None]:
@@ -43,7 +53,8 @@ class Accounts:
             for usage in client.watch_usage("u_42"):
                 print(usage.counters[0].remaining)
         """
-        return watch(self._core.transport, user_id, event)
+        query = {"userId": user_id, "event": event}
+        return follow(self._core.transport, Usage, "usage/stream", query, changes_only=True)
 
     def upsert_subscription(
         self,

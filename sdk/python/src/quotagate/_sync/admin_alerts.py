@@ -21,7 +21,7 @@ class AdminAlerts:
     _core: Core
 
     def approvals(self, status: Literal["open", "decided"] | None = None) -> Generator[ApprovalView, None]:
-        """Approval requests: all, the open ones, or the decided ones.
+        """Approval requests, newest first: the open ones, or with ``"decided"`` the others.
 
         Example::
 
@@ -60,7 +60,7 @@ class AdminAlerts:
         body = given(amount=amount, until=until, note=note, rollbackOwner=rollback_owner)
         return Grant.from_json(write(self._core, "POST", path, body, idempotency_key=idempotency_key))
 
-    def reject(self, approval_id: str, *, note: str | None = None) -> ApprovalView:
+    def reject(self, approval_id: str, *, note: str | None = None, idempotency_key: str | None = None) -> ApprovalView:
         """Rejects a request until its window ends or someone reopens it.
 
         Example::
@@ -68,9 +68,10 @@ class AdminAlerts:
             admin.reject(request.id, note="not this month")
         """
         path = path_of("approvals", approval_id) + "/reject"
-        return ApprovalView.from_json(write(self._core, "POST", path, given(note=note)))
+        decided = write(self._core, "POST", path, given(note=note), idempotency_key=idempotency_key)
+        return ApprovalView.from_json(decided)
 
-    def reopen(self, approval_id: str, *, note: str | None = None) -> ApprovalView:
+    def reopen(self, approval_id: str, *, note: str | None = None, idempotency_key: str | None = None) -> ApprovalView:
         """Reopens a decided request.
 
         Example::
@@ -78,7 +79,8 @@ class AdminAlerts:
             admin.reopen(request.id)
         """
         path = path_of("approvals", approval_id) + "/reopen"
-        return ApprovalView.from_json(write(self._core, "POST", path, given(note=note)))
+        decided = write(self._core, "POST", path, given(note=note), idempotency_key=idempotency_key)
+        return ApprovalView.from_json(decided)
 
     def alerts(self) -> Generator[AlertView, None]:
         """The events of webhooks, newest first: thresholds, limits, approval requests, expiries.
@@ -148,15 +150,16 @@ class AdminAlerts:
         """
         write(self._core, "DELETE", path_of("webhooks", webhook_id), if_match=if_match)
 
-    def rotate_webhook_secret(self, webhook_id: str) -> WebhookView:
-        """Creates a new ``secret`` for a webhook. Only this answer contains it.
+    def rotate_webhook_secret(self, webhook_id: str, *, idempotency_key: str | None = None) -> WebhookView:
+        """Creates a new ``secret`` for a webhook. Only this answer contains it. For 24 hours, messages are signed with
+        both secrets.
 
         Example::
 
             secret = (admin.rotate_webhook_secret("ops")).secret
         """
         path = path_of("webhooks", webhook_id) + "/rotate-secret"
-        return WebhookView.from_json(write(self._core, "POST", path))
+        return WebhookView.from_json(write(self._core, "POST", path, idempotency_key=idempotency_key))
 
     def webhook_deliveries(
         self, webhook_id: str, status: DeliveryStatus | None = None

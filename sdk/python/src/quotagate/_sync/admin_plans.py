@@ -10,7 +10,7 @@ from quotagate import bodies
 from quotagate._calls import given
 from quotagate._sync.pages import get, models, write
 from quotagate._sync.settling import Core
-from quotagate._sync.transport import path_of
+from quotagate._sync.transport import Call, path_of
 from quotagate.models import Applied, AuditView, Configuration, PlanView, Preview, Settings, VersionView
 
 
@@ -43,15 +43,17 @@ class AdminPlans:
         written = write(self._core, "PUT", path, plan, if_match=if_match, idempotency_key=idempotency_key)
         return PlanView.from_json(written)
 
-    def preview_plan(self, plan_id: str, plan: bodies.PlanBody | Mapping[str, Any]) -> Preview:
+    def preview_plan(
+        self, plan_id: str, plan: bodies.PlanBody | Mapping[str, Any], *, if_match: int | None = None
+    ) -> Preview:
         """What ``put_plan`` would change, and how many users would be over their limit. Writes nothing.
 
         Example::
 
             (admin.preview_plan("free", draft)).over_limit
         """
-        preview = write(self._core, "PUT", path_of("plans", plan_id), plan, query={"dryRun": "true"})
-        return Preview.from_json(preview)
+        path, query = path_of("plans", plan_id), {"dryRun": "true"}
+        return Preview.from_json(write(self._core, "PUT", path, plan, if_match=if_match, query=query))
 
     def get_plan(self, plan_id: str) -> PlanView:
         """One plan. Raises ``not_found`` (404).
@@ -82,7 +84,9 @@ class AdminPlans:
         """
         return models(self._core, VersionView, path_of("plans", plan_id) + "/versions")
 
-    def rollback_plan(self, plan_id: str, version: int, *, if_match: int | None = None) -> PlanView:
+    def rollback_plan(
+        self, plan_id: str, version: int, *, if_match: int | None = None, idempotency_key: str | None = None
+    ) -> PlanView:
         """Writes the content of an earlier version as a new one.
 
         Example::
@@ -90,7 +94,9 @@ class AdminPlans:
             admin.rollback_plan("free", earlier.version)
         """
         path = path_of("plans", plan_id) + "/rollback"
-        return PlanView.from_json(write(self._core, "POST", path, {"version": version}, if_match=if_match))
+        body = {"version": version}
+        written = write(self._core, "POST", path, body, if_match=if_match, idempotency_key=idempotency_key)
+        return PlanView.from_json(written)
 
     def settings(self) -> Settings:
         """The app's settings.
@@ -109,6 +115,7 @@ class AdminPlans:
         max_scope_values: int | None = None,
         report_labels: Sequence[str] | None = None,
         currency: str | None = None,
+        idempotency_key: str | None = None,
     ) -> Settings:
         """Replaces all settings of the app; a setting that you leave out takes its default.
 
@@ -126,7 +133,7 @@ class AdminPlans:
             onStoreFailure=on_store_failure, maxScopeValues=max_scope_values, reportLabels=labels, currency=currency
         )
         body["defaultPlanId"] = default_plan_id
-        return Settings.from_json(write(self._core, "PUT", "app", body))
+        return Settings.from_json(write(self._core, "PUT", "app", body, idempotency_key=idempotency_key))
 
     def configuration(self) -> Configuration:
         """The whole configuration as one document.
@@ -137,20 +144,47 @@ class AdminPlans:
         """
         return Configuration.from_json(get(self._core, "configuration"))
 
+    def configuration_with_revision(self) -> tuple[Configuration, int]:
+        """The same with its revision, so that ``apply_configuration`` overwrites nobody else's change.
+
+        Example::
+
+            configuration, revision = admin.configuration_with_revision()
+            admin.apply_configuration(edited(configuration), if_match=revision)
+        """
+        answer = self._core.call(Call("GET", "configuration"))
+        return Configuration.from_json(answer.data), int(answer.headers["etag"].strip('"'))
+
     def apply_configuration(
-        self, configuration: bodies.Configuration | Mapping[str, Any], *, dry_run: bool = False
+        self,
+        configuration: bodies.Configuration | Mapping[str, Any],
+        *,
+        dry_run: bool = False,
+        prune: bool = True,
+        if_match: int | None = None,
+        idempotency_key: str | None = None,
     ) -> Applied:
         """Makes the configuration match the document in one step. With ``dry_run`` it only returns the difference.
 
         A part that the document leaves out stays as it is. Within a part, entries that the document does not have are
-        deleted.
+        deleted, or with ``prune=False`` stay as ``unlisted``. ``if_match`` is the revision that the change is based
+        on, such as ``revision`` of a dry run: ``version_conflict`` (412) if there is a newer one.
 
         Example::
 
-            (admin.apply_configuration({"plans": [...]}, dry_run=True)).changes
+            changes = admin.apply_configuration({"plans": [...]}, dry_run=True)
+            admin.apply_configuration({"plans": [...]}, if_match=changes.revision)
         """
-        query = {"dryRun": "true"} if dry_run else None
-        return Applied.from_json(write(self._core, "PUT", "configuration", configuration, query=query))
+        applied = write(
+            self._core,
+            "PUT",
+            "configuration",
+            configuration,
+            if_match=if_match,
+            idempotency_key=idempotency_key,
+            query=given(dryRun="true" if dry_run else None, prune=None if prune else "false"),
+        )
+        return Applied.from_json(applied)
 
     def audit(
         self, *, actor: str | None = None, action: str | None = None, target: str | None = None

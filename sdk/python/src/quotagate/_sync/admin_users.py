@@ -18,15 +18,16 @@ class AdminUsers:
 
     _core: Core
 
-    def users(self, search: str | None = None) -> Generator[UserView, None]:
-        """Users whose ids begin with ``search``, or all.
+    def users(self, search: str | None = None, *, contains: str | None = None) -> Generator[UserView, None]:
+        """Users whose ids begin with ``search``, or all. ``contains`` is a text anywhere in the id, the display name
+        or the tags, in upper or lower case.
 
         Example::
 
             for user in admin.users("acct_"):
                 print(user.user_id, user.blocked)
         """
-        return models(self._core, UserView, "users", {"search": search})
+        return models(self._core, UserView, "users", {"search": search, "contains": contains})
 
     def user(self, user_id: str) -> UserDetailView:
         """One user: subscription, counters, open reservations, grants, closed windows.
@@ -37,17 +38,19 @@ class AdminUsers:
         """
         return UserDetailView.from_json(get(self._core, path_of("users", user_id)))
 
-    def put_user(self, user_id: str, *, name: str | None = None, tags: Sequence[str] = ()) -> ProfileView:
+    def put_user(
+        self, user_id: str, *, name: str | None = None, tags: Sequence[str] = (), idempotency_key: str | None = None
+    ) -> ProfileView:
         """Replaces the user's display name and tags. Limits do not depend on them.
 
         Example::
 
             admin.put_user("u_42", name="Ada Lovelace", tags=["vip"])
         """
-        body = given(name=name, tags=list(tags))
-        return ProfileView.from_json(write(self._core, "PUT", path_of("users", user_id), body))
+        path, body = path_of("users", user_id), given(name=name, tags=list(tags))
+        return ProfileView.from_json(write(self._core, "PUT", path, body, idempotency_key=idempotency_key))
 
-    def block_user(self, user_id: str, *, note: str | None = None) -> UserChanged:
+    def block_user(self, user_id: str, *, note: str | None = None, idempotency_key: str | None = None) -> UserChanged:
         """Denies all calls of the user, with the reason ``user_blocked``.
 
         Example::
@@ -55,9 +58,10 @@ class AdminUsers:
             admin.block_user("u_42", note="chargeback")
         """
         path = path_of("users", user_id) + "/block"
-        return UserChanged.from_json(write(self._core, "POST", path, given(note=note)))
+        changed = write(self._core, "POST", path, given(note=note), idempotency_key=idempotency_key)
+        return UserChanged.from_json(changed)
 
-    def unblock_user(self, user_id: str, *, note: str | None = None) -> UserChanged:
+    def unblock_user(self, user_id: str, *, note: str | None = None, idempotency_key: str | None = None) -> UserChanged:
         """Unblocks a user.
 
         Example::
@@ -65,9 +69,17 @@ class AdminUsers:
             admin.unblock_user("u_42")
         """
         path = path_of("users", user_id) + "/unblock"
-        return UserChanged.from_json(write(self._core, "POST", path, given(note=note)))
+        changed = write(self._core, "POST", path, given(note=note), idempotency_key=idempotency_key)
+        return UserChanged.from_json(changed)
 
-    def reset_user(self, user_id: str, *, group_id: str | None = None, note: str | None = None) -> UserChanged:
+    def reset_user(
+        self,
+        user_id: str,
+        *,
+        group_id: str | None = None,
+        note: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> UserChanged:
         """Resets the user's usage to 0: of one group, or of all.
 
         Example::
@@ -76,7 +88,7 @@ class AdminUsers:
         """
         path = path_of("users", user_id) + "/reset"
         body = given(groupId=group_id, note=note)
-        return UserChanged.from_json(write(self._core, "POST", path, body))
+        return UserChanged.from_json(write(self._core, "POST", path, body, idempotency_key=idempotency_key))
 
     def create_grant(
         self,

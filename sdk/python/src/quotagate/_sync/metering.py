@@ -251,7 +251,9 @@ class Metering:
             self._raise_denial(result.decision)
         return result
 
-    def outcome(self, reservation: str | DecisionView, outcome: Outcome) -> OutcomeView:
+    def outcome(
+        self, reservation: str | DecisionView, outcome: Outcome, *, idempotency_key: str | None = None
+    ) -> OutcomeView:
         """Records after a commit whether the end user accepted the result: ``"accepted"`` or ``"rejected"``. The last
         call counts. Raises ``reservation_not_pending`` (409) before the commit.
 
@@ -260,7 +262,8 @@ class Metering:
             client.outcome(r, "rejected")
         """
         path = path_of("reservations", reservation_id_of(reservation) or "") + "/outcome"
-        return OutcomeView.from_json((self._core.call(Call("POST", path, {"outcome": outcome}))).data)
+        call = Call("POST", path, {"outcome": outcome}, idempotency_key=idempotency_key)
+        return OutcomeView.from_json((self._core.call(call)).data)
 
     def can_use(
         self,

@@ -3,8 +3,9 @@ use serde_json::json;
 use super::*;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
-use crate::domain::metering::reservation::{Item, Memo};
-use crate::domain::reporting::ledger::{Charge, Lack, Told, ToldActual};
+use crate::domain::metering::reservation::Actual;
+use crate::domain::metering::reservation::{Item, RequestSnapshot};
+use crate::domain::reporting::ledger::{Charge, DenyingCounter, EntryDetails};
 use crate::domain::reporting::rollup::GroupSums;
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{KeyId, UserId};
@@ -36,7 +37,7 @@ fn charge(group: &str, change: i64) -> Charge {
     Charge {
         owner: OwnerName::of_user(&UserId::parse("u").unwrap()),
         group: GroupId::parse(group).unwrap(),
-        serial: "1".to_owned(),
+        window_seq: "1".to_owned(),
         change,
         balance: Amount::ZERO,
         limit: None,
@@ -47,7 +48,7 @@ fn charge(group: &str, change: i64) -> Charge {
 
 fn entry(kind: EntryKind, items: Vec<Item>, charges: Vec<Charge>) -> Entry {
     let user = UserId::parse("u").unwrap();
-    let memo = Memo {
+    let snapshot = RequestSnapshot {
         user: user.clone(),
         key: None,
         plan: None,
@@ -66,12 +67,12 @@ fn entry(kind: EntryKind, items: Vec<Item>, charges: Vec<Charge>) -> Entry {
         event: items.first().map(|item| item.event.clone()),
         key: Some(KeyId::parse("key_1").unwrap()),
         charges,
-        memo: (!items.is_empty()).then_some(memo),
-        told: Told::default(),
+        snapshot: (!items.is_empty()).then_some(snapshot),
+        details: EntryDetails::default(),
         call: None,
         reason: None,
         observed: false,
-        lacks: Vec::new(),
+        denying: Vec::new(),
         held: Vec::new(),
     }
 }
@@ -96,11 +97,9 @@ fn a_commit_is_a_call_with_its_labels_figures_charges_and_the_larger_cost() {
         vec![item("llm.chat", 1, labels)],
         vec![charge("calls", 1), charge("spend", 250_000), charge("team", 200_000), charge("gone", 5)],
     );
-    commit.told.actual = vec![ToldActual {
-        quantity: None,
-        metadata: metadata(json!({"completion_tokens": "12.5", "latency_ms": "x"})),
-    }];
-    commit.told.outcome = Some(Outcome::Accepted);
+    commit.details.actual =
+        vec![Actual { quantity: None, metadata: metadata(json!({"completion_tokens": "12.5", "latency_ms": "x"})) }];
+    commit.details.outcome = Some(Outcome::Accepted);
     commit.late = true;
     let (name, metrics) = first(&commit);
     let labels = [("model", "large"), ("attempt", "2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -121,9 +120,9 @@ fn a_commit_is_a_call_with_its_labels_figures_charges_and_the_larger_cost() {
 fn a_call_of_several_items_counts_once_and_each_quantity_in_its_own_row() {
     let items = vec![item("a", 2, json!({})), item("b", 3, json!({"model": "m"}))];
     let rows = fold(&entry(EntryKind::Track, items, vec![charge("calls", 5)]), &fields());
-    let told: Vec<_> =
+    let charges: Vec<_> =
         rows.iter().map(|(name, row)| (name.event.as_str(), row.get(Count::Calls), row.quantity)).collect();
-    assert_eq!(told, [(Some("a"), 1, 2 * STEPS), (Some("b"), 0, 3 * STEPS)]);
+    assert_eq!(charges, [(Some("a"), 1, 2 * STEPS), (Some("b"), 0, 3 * STEPS)]);
     assert!(rows[1].1.groups.is_empty());
 }
 
@@ -131,8 +130,8 @@ fn a_call_of_several_items_counts_once_and_each_quantity_in_its_own_row() {
 fn what_is_given_back_is_taken_off_where_it_was_charged() {
     let mut refund =
         entry(EntryKind::Refund, vec![item("a.refund", 9, json!({"model": "m"}))], vec![charge("spend", -70)]);
-    refund.told.actual =
-        vec![ToldActual { quantity: Some(Number(2.into())), metadata: metadata(json!({"prompt_tokens": 5})) }];
+    refund.details.actual =
+        vec![Actual { quantity: Some(Number(2.into())), metadata: metadata(json!({"prompt_tokens": 5})) }];
     let (name, metrics) = first(&refund);
     assert_eq!((name.event.as_str(), name.labels.get("model")), (Some("a"), Some("m")));
     assert_eq!((metrics.quantity, metrics.cost), (-2 * STEPS, -70));
@@ -144,7 +143,7 @@ fn what_is_given_back_is_taken_off_where_it_was_charged() {
 fn denials_count_by_reason_and_by_the_groups_without_room_and_use_nothing() {
     let mut denial = entry(EntryKind::Denial, vec![item("a", 9, json!({"prompt_tokens": 5}))], Vec::new());
     denial.reason = Some(Reason::LimitReached);
-    let lack = |group: &str| Lack {
+    let lack = |group: &str| DenyingCounter {
         owner: OwnerName::of_user(&UserId::parse("u").unwrap()),
         group: GroupId::parse(group).unwrap(),
         requested: Amount::ZERO,
@@ -153,19 +152,19 @@ fn denials_count_by_reason_and_by_the_groups_without_room_and_use_nothing() {
         used: None,
         observed: false,
     };
-    denial.lacks = vec![lack("calls"), lack("calls")];
+    denial.denying = vec![lack("calls"), lack("calls")];
     let (_, metrics) = first(&denial);
     assert_eq!(counts(&metrics), [("denials", 1)]);
     assert_eq!((metrics.quantity, metrics.figures.len(), metrics.reasons[&Reason::LimitReached]), (0, 0, 1));
     assert_eq!(metrics.groups[&GroupId::parse("calls").unwrap()].denials, 1);
 
     // A group that only observes, beside the one that denied; then alone, so that the call was allowed.
-    denial.lacks[0].observed = true;
+    denial.denying[0].observed = true;
     let sums = |denials, observed| GroupSums { denials, observed, ..GroupSums::default() };
     let (_, metrics) = first(&denial);
     assert_eq!(counts(&metrics), [("denials", 1)]);
     assert_eq!(metrics.groups[&GroupId::parse("calls").unwrap()], sums(1, 1));
-    denial.lacks.truncate(1);
+    denial.denying.truncate(1);
     denial.observed = true;
     let (_, metrics) = first(&denial);
     assert_eq!((counts(&metrics), metrics.reasons.len()), (vec![("observed", 1)], 0));
@@ -175,8 +174,8 @@ fn denials_count_by_reason_and_by_the_groups_without_room_and_use_nothing() {
 #[test]
 fn other_outcomes_take_the_former_one_back() {
     let mut outcome = entry(EntryKind::Outcome, vec![item("a", 9, json!({}))], Vec::new());
-    outcome.told.outcome = Some(Outcome::Rejected);
-    outcome.told.before = Some(Outcome::Accepted);
+    outcome.details.outcome = Some(Outcome::Rejected);
+    outcome.details.before = Some(Outcome::Accepted);
     let (_, metrics) = first(&outcome);
     assert_eq!(counts(&metrics), [("accepted", -1), ("rejected", 1)]);
     assert_eq!(metrics.quantity, 0);

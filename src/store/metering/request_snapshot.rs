@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::metering::reservation::{Drawn, Item, Memo, ONE};
+use crate::domain::metering::reservation::{Drawn, Item, ONE, RequestSnapshot};
 use crate::domain::values::ids::{EventName, KeyId, PlanId, PolicyId, UserId};
 use crate::domain::values::metadata::{self, Metadata};
 use crate::domain::values::number::Number;
@@ -13,7 +13,7 @@ use crate::store::error::StoreError;
 use crate::store::keys::{decode, encode};
 
 #[derive(Serialize, Deserialize)]
-struct Kept<'a> {
+struct StoredSnapshot<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<Cow<'a, KeyId>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -22,11 +22,11 @@ struct Kept<'a> {
     version: u64,
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     policies: Cow<'a, [(PolicyId, u64)]>,
-    items: Vec<KeptItem<'a>>,
+    items: Vec<StoredSnapshotItem<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct KeptItem<'a> {
+struct StoredSnapshotItem<'a> {
     /// None if it is the event of the preceding line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     event: Option<Cow<'a, EventName>>,
@@ -39,7 +39,7 @@ struct KeptItem<'a> {
     drawn: Option<Cow<'a, Drawn>>,
 }
 
-impl<'a> KeptItem<'a> {
+impl<'a> StoredSnapshotItem<'a> {
     /// `beside`: the event of the preceding line.
     fn of(item: &'a Item, beside: Option<&EventName>) -> Self {
         Self {
@@ -61,17 +61,17 @@ fn stored<'de, 'a, D: serde::Deserializer<'de>>(from: D) -> Result<Cow<'a, Metad
 
 /// # Errors
 /// [`StoreError::Unexpected`] if the snapshot cannot be serialized; never in practice.
-pub fn memo_text(memo: &Memo) -> Result<String, StoreError> {
+pub fn snapshot_text(snapshot: &RequestSnapshot) -> Result<String, StoreError> {
     let unexpected = |error: serde_json::Error| StoreError::Unexpected(error.to_string());
-    let kept = Kept {
-        key: memo.key.as_ref().map(Cow::Borrowed),
-        plan: memo.plan.as_ref().map(Cow::Borrowed),
-        version: memo.version,
-        policies: Cow::Borrowed(&memo.policies),
-        items: memo.items.iter().map(|item| KeptItem::of(item, memo.event())).collect(),
+    let stored = StoredSnapshot {
+        key: snapshot.key.as_ref().map(Cow::Borrowed),
+        plan: snapshot.plan.as_ref().map(Cow::Borrowed),
+        version: snapshot.version,
+        policies: Cow::Borrowed(&snapshot.policies),
+        items: snapshot.items.iter().map(|item| StoredSnapshotItem::of(item, snapshot.event())).collect(),
     };
-    let mut text = serde_json::to_string(&kept).map_err(unexpected)?;
-    if let Some(rules) = &memo.rules {
+    let mut text = serde_json::to_string(&stored).map_err(unexpected)?;
+    if let Some(rules) = &snapshot.rules {
         text.push('\t');
         text.push_str(&serde_json::to_string(rules).map_err(unexpected)?);
     }
@@ -79,11 +79,11 @@ pub fn memo_text(memo: &Memo) -> Result<String, StoreError> {
 }
 
 /// Parses a snapshot with the event and user of the preceding line.
-pub(in crate::store) fn parse_memo(event: &str, user: &str, text: &str) -> Option<Memo> {
-    let (memo, rules) = text.split_once('\t').map_or((text, None), |(memo, rules)| (memo, Some(rules)));
-    let kept: Kept = serde_json::from_str(memo).ok()?;
+pub(in crate::store) fn parse_snapshot(event: &str, user: &str, text: &str) -> Option<RequestSnapshot> {
+    let (snapshot, rules) = text.split_once('\t').map_or((text, None), |(snapshot, rules)| (snapshot, Some(rules)));
+    let stored: StoredSnapshot = serde_json::from_str(snapshot).ok()?;
     let first = EventName::parse(&decode(event)?).ok();
-    let item = |item: KeptItem| {
+    let item = |item: StoredSnapshotItem| {
         Some(Item {
             event: item.event.map(Cow::into_owned).or_else(|| first.clone())?,
             quantity: item.quantity.unwrap_or(ONE),
@@ -91,31 +91,31 @@ pub(in crate::store) fn parse_memo(event: &str, user: &str, text: &str) -> Optio
             drawn: item.drawn.map(Cow::into_owned),
         })
     };
-    Some(Memo {
+    Some(RequestSnapshot {
         user: UserId::parse(&decode(user)?).ok()?,
-        key: kept.key.map(Cow::into_owned),
-        plan: kept.plan.map(Cow::into_owned),
-        version: kept.version,
+        key: stored.key.map(Cow::into_owned),
+        plan: stored.plan.map(Cow::into_owned),
+        version: stored.version,
         rules: rules.map(serde_json::from_str).transpose().ok()?,
-        policies: kept.policies.into_owned(),
-        items: kept.items.into_iter().map(item).collect::<Option<_>>()?,
+        policies: stored.policies.into_owned(),
+        items: stored.items.into_iter().map(item).collect::<Option<_>>()?,
     })
 }
 
 /// A snapshot after the line `<event> - <user>`, for a node's cache.
 ///
 /// # Errors
-/// As [`memo_text`].
-pub(in crate::store) fn request_text(memo: &Memo) -> Result<String, StoreError> {
-    let event = memo.event().map_or_else(|| "-".to_owned(), |event| encode(event.as_str()));
-    Ok(format!("{event} - {}\n{}", encode(memo.user.as_str()), memo_text(memo)?))
+/// As [`snapshot_text`].
+pub(in crate::store) fn request_text(snapshot: &RequestSnapshot) -> Result<String, StoreError> {
+    let event = snapshot.event().map_or_else(|| "-".to_owned(), |event| encode(event.as_str()));
+    Ok(format!("{event} - {}\n{}", encode(snapshot.user.as_str()), snapshot_text(snapshot)?))
 }
 
 /// Parses `<event> <key> <user>` and the snapshot after it: returns the encoded key and the snapshot.
-pub(in crate::store) fn parse_request<'a>(about: &'a str, memo: &str) -> Option<(&'a str, Memo)> {
-    let mut parts = about.split(' ');
+pub(in crate::store) fn parse_request<'a>(call_label: &'a str, snapshot: &str) -> Option<(&'a str, RequestSnapshot)> {
+    let mut parts = call_label.split(' ');
     let (event, key, user) = (parts.next()?, parts.next()?, parts.next()?);
-    Some((key, parse_memo(event, user, memo)?))
+    Some((key, parse_snapshot(event, user, snapshot)?))
 }
 
 #[cfg(test)]
@@ -124,7 +124,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::store::keys::about;
+    use crate::store::keys::call_label;
 
     fn item() -> impl Strategy<Value = Item> {
         let quantity = prop_oneof![Just("1"), Just("1.0"), Just("0"), Just("2.5")];
@@ -147,7 +147,7 @@ mod tests {
             items in prop::collection::vec(item(), 1..4), user in "[a-z:%{} é]{1,8}", has_key in any::<bool>(), has_plan in any::<bool>(),
         ) {
             let key = KeyId::parse("key_1").unwrap();
-            let memo = Memo {
+            let snapshot = RequestSnapshot {
                 user: UserId::parse(&user).unwrap(),
                 key: has_key.then(|| key.clone()),
                 plan: has_plan.then(|| PlanId::parse("free").unwrap()),
@@ -156,19 +156,19 @@ mod tests {
                 policies: has_plan.then(|| (PolicyId::parse("all").unwrap(), 3)).into_iter().collect(),
                 items,
             };
-            let beside = about(memo.event().unwrap(), &key, &memo.user);
-            let text = memo_text(&memo).unwrap();
+            let beside = call_label(snapshot.event().unwrap(), &key, &snapshot.user);
+            let text = snapshot_text(&snapshot).unwrap();
             prop_assert!(!text.contains('\n'));
-            prop_assert_eq!(parse_request(&beside, &text), Some(("key_1", memo.clone())));
-            let at_hand = request_text(&memo).unwrap();
-            let (beside, text) = at_hand.split_once('\n').unwrap();
-            prop_assert_eq!(parse_request(beside, text), Some(("-", memo)));
+            prop_assert_eq!(parse_request(&beside, &text), Some(("key_1", snapshot.clone())));
+            let cached = request_text(&snapshot).unwrap();
+            let (beside, text) = cached.split_once('\n').unwrap();
+            prop_assert_eq!(parse_request(beside, text), Some(("-", snapshot)));
         }
     }
 
     #[test]
     fn a_plain_call_keeps_what_is_its_own_alone() {
-        let memo = Memo {
+        let snapshot = RequestSnapshot {
             user: UserId::parse("u").unwrap(),
             key: None,
             plan: Some(PlanId::parse("free").unwrap()),
@@ -182,9 +182,9 @@ mod tests {
                 drawn: None,
             }],
         };
-        assert_eq!(memo_text(&memo).unwrap(), r#"{"plan":"free","version":7,"items":[{}]}"#);
-        assert_eq!(parse_memo("llm.chat", "u", r#"{"version":7}"#), None, "no items");
-        assert_eq!(parse_memo("", "u", r#"{"items":[{}]}"#), None, "no event");
-        assert_eq!(parse_memo("llm.chat", "", r#"{"items":[{}]}"#), None, "no user");
+        assert_eq!(snapshot_text(&snapshot).unwrap(), r#"{"plan":"free","version":7,"items":[{}]}"#);
+        assert_eq!(parse_snapshot("llm.chat", "u", r#"{"version":7}"#), None, "no items");
+        assert_eq!(parse_snapshot("", "u", r#"{"items":[{}]}"#), None, "no event");
+        assert_eq!(parse_snapshot("llm.chat", "", r#"{"items":[{}]}"#), None, "no user");
     }
 }

@@ -11,12 +11,12 @@ use crate::domain::values::ids::GroupId;
 use crate::service::configuration::app_config::AppConfig;
 use crate::service::gateway::Gateway;
 use crate::service::metering::call::Call;
-use crate::service::metering::decision::{Decision, DeniedBy, Relief, judge};
-use crate::service::metering::facts::View;
+use crate::service::metering::decision::{Decision, DeniedBy, Relief, group_outcomes};
+use crate::service::metering::facts::CallFacts;
 use crate::service::tenant::Tenant;
 use crate::store::metering::operation::Operation;
 
-pub(super) enum Judgement {
+pub(super) enum OfflineDecision {
     Allowed(Entry),
     Denied(Box<Decision>),
 }
@@ -28,11 +28,11 @@ fn never_fits(matched: &Matched) -> bool {
 }
 
 /// A denial without figures of counters, which are unknown.
-fn denied(admission: &Admission, view: &View) -> Decision {
+fn denied(admission: &Admission, facts: &CallFacts) -> Decision {
     let state = |matched: &Matched| CounterState { over_limit: never_fits(matched), ..CounterState::default() };
     let states: Vec<CounterState> = admission.matched.iter().map(state).collect();
-    let judged = judge(admission, &states, LimitGroup::refuses_beyond);
-    let decision = Decision::denied(&judged, admission, Relief { free_at_ms: None, opened: &[] }, view.now_ms);
+    let outcomes = group_outcomes(admission, &states, LimitGroup::refuses_beyond);
+    let decision = Decision::denied(&outcomes, admission, Relief { free_at_ms: None, opened: &[] }, facts.now_ms);
     let denied_by = decision.denied_by.into_iter().map(|denied| DeniedBy { remaining: None, ..denied }).collect();
     Decision { degraded: true, denied_by, counters: Vec::new(), ..decision }
 }
@@ -41,30 +41,30 @@ impl Gateway {
     /// Denies calls that are denied regardless of counters: a blocked user, no subscription, an event or scope that
     /// does not match, a call larger than the whole quota. If the node has not seen the user, any plan may be the
     /// user's, so the call is allowed if one of the plans allows it. None if the call cannot be measured.
-    pub(super) fn judge_without_store(
+    pub(super) fn decide_without_store(
         &self,
         tenant: &Tenant,
         call: &Call,
         operation: &Operation,
         config: Arc<AppConfig>,
-    ) -> Option<Judgement> {
-        let at_hand = self.views_at_hand(tenant, &call.user, &config);
+    ) -> Option<OfflineDecision> {
+        let cached = self.cached_facts(tenant, &call.user, &config);
         let mut refused = None;
-        for view in &at_hand.views {
+        for facts in &cached.sets {
             let Ok(admission) =
-                prepare(view.effective_limits(), call.caller(view), &call.requests(), view.now_ms, Purpose::Ask)
+                prepare(facts.effective_limits(), call.caller(facts), &call.requests(), facts.now_ms, Purpose::Ask)
             else {
                 continue;
             };
             if admission.refusal.is_some() || admission.matched.iter().any(never_fits) {
-                refused.get_or_insert_with(|| denied(&admission, view));
+                refused.get_or_insert_with(|| denied(&admission, facts));
                 continue;
             }
-            let known = |group: &GroupId| at_hand.is_known || config.policy_of(group).is_some();
+            let known = |group: &GroupId| cached.is_known || config.policy_of(group).is_some();
             let groups = admission.matched.iter().map(|matched| matched.group.id.clone()).filter(known).collect();
-            let answer = Answer { at_ms: view.now_ms, matched: !admission.matched.is_empty(), groups };
-            return Some(Judgement::Allowed(Entry::new(tenant, call, operation, answer)));
+            let answer = Answer { at_ms: facts.now_ms, matched: !admission.matched.is_empty(), groups };
+            return Some(OfflineDecision::Allowed(Entry::new(tenant, call, operation, answer)));
         }
-        refused.map(|decision| Judgement::Denied(Box::new(decision)))
+        refused.map(|decision| OfflineDecision::Denied(Box::new(decision)))
     }
 }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
-use crate::domain::metering::reservation::{Actual, Item, Memo};
+use crate::domain::metering::reservation::{Actual, Item, RequestSnapshot};
 use crate::domain::reporting::entry_id::EntryId;
-use crate::domain::reporting::ledger::{Charge, DeniedCall, Entry, EntryKind, StoredEntry, ToldActual};
+use crate::domain::reporting::ledger::{Charge, DeniedCall, Entry, EntryKind, StoredEntry};
 use crate::domain::simulation::in_memory_counters::Opening;
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::{Amount, Unit};
@@ -19,7 +19,7 @@ pub type Units = HashMap<GroupId, Unit>;
 /// A recorded call.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Index in [`Past::users`].
+    /// Index in [`Timeline::users`].
     pub user: usize,
     pub key: Option<KeyId>,
     pub event: Option<EventName>,
@@ -32,7 +32,7 @@ pub struct Call {
 
 /// What happened to a call.
 #[derive(Clone, Debug)]
-pub enum Deed {
+pub enum CallAction {
     /// It was allowed and held.
     Reserve,
     Denied {
@@ -44,7 +44,7 @@ pub enum Deed {
     /// A refund without a reservation.
     GiveBack,
     Draw(Vec<Actual>),
-    /// Empty to charge what is held.
+    /// Empty to charge the held amounts.
     Commit(Vec<Actual>),
     Release,
     Expire,
@@ -59,32 +59,32 @@ pub struct Moment {
     pub at_ms: TimeMs,
     /// Within the same millisecond, lower values come first.
     order: u64,
-    /// Index in [`Past::calls`]; unused for a reset.
+    /// Index in [`Timeline::calls`]; unused for a reset.
     pub call: usize,
-    pub deed: Deed,
+    pub action: CallAction,
     /// The amount charged for it, in steps of a cent.
     pub cost: i64,
 }
 
 /// All recorded calls in the order in which they happened.
 #[derive(Debug, Default)]
-pub struct Past {
+pub struct Timeline {
     pub users: Vec<UserId>,
     pub calls: Vec<Call>,
     pub moments: Vec<Moment>,
     pub openings: Vec<(OwnerName, GroupId, Opening)>,
-    /// The usage of each group since [`PastBuilder::since_ms`], in steps.
+    /// The usage of each group since [`TimelineBuilder::since_ms`], in steps.
     pub used: BTreeMap<GroupId, i64>,
 }
 
 /// Builds a timeline from the entries of both streams, which may come in any order.
 #[derive(Debug)]
-pub struct PastBuilder {
+pub struct TimelineBuilder {
     units: Units,
     /// Earlier moments are included, but not counted in the sums.
     since_ms: TimeMs,
     until_ms: TimeMs,
-    past: Past,
+    timeline: Timeline,
     users: HashMap<UserId, usize>,
     /// By name and creation time.
     reservations: HashMap<(u128, TimeMs), usize>,
@@ -95,14 +95,14 @@ pub struct PastBuilder {
     found_full: HashMap<(OwnerName, GroupId), Opening>,
 }
 
-impl PastBuilder {
+impl TimelineBuilder {
     /// `whole`: nothing before the first entry is missing.
     pub fn new(units: Units, since_ms: TimeMs, until_ms: TimeMs, whole: bool) -> Self {
         Self {
             units,
             since_ms,
             until_ms,
-            past: Past::default(),
+            timeline: Timeline::default(),
             users: HashMap::new(),
             reservations: HashMap::new(),
             opened: HashMap::new(),
@@ -111,16 +111,18 @@ impl PastBuilder {
         }
     }
 
-    pub fn finish(mut self) -> Past {
+    pub fn finish(mut self) -> Timeline {
         // A counter that was full all the time occurs in denials only.
         for ((owner, group), opening) in std::mem::take(&mut self.found_full) {
             if !self.opened.get(&group).is_some_and(|owners| owners.contains_key(&owner)) {
-                self.past.openings.push((owner, group, opening));
+                self.timeline.openings.push((owner, group, opening));
             }
         }
         // A hold that expires at an instant is free at that instant.
-        self.past.moments.sort_by_key(|moment| (moment.at_ms, !matches!(moment.deed, Deed::Expire), moment.order));
-        self.past
+        self.timeline
+            .moments
+            .sort_by_key(|moment| (moment.at_ms, !matches!(moment.action, CallAction::Expire), moment.order));
+        self.timeline
     }
 
     /// Entries of one stream must come oldest first.
@@ -136,48 +138,47 @@ impl PastBuilder {
         }
         if entry.at_ms >= self.since_ms {
             for charge in &entry.charges {
-                *self.past.used.entry(charge.group.clone()).or_default() += charge.change;
+                *self.timeline.used.entry(charge.group.clone()).or_default() += charge.change;
             }
         }
         let (at_ms, cost) = (entry.at_ms, cost(&self.units, entry.charges.iter().map(|it| (&it.group, it.change))));
-        let Some((call, deed)) = self.read(entry, order) else { return };
-        self.past.moments.push(Moment { at_ms, order: order + 1, call, deed, cost });
+        let Some((call, action)) = self.read(entry, order) else { return };
+        self.timeline.moments.push(Moment { at_ms, order: order + 1, call, action, cost });
     }
 
     /// The call of an entry, and what happened to it; None if too little is known.
-    fn read(&mut self, entry: Entry, order: u64) -> Option<(usize, Deed)> {
-        let actual = |told: Vec<ToldActual>| -> Vec<Actual> {
-            told.into_iter().map(|told| Actual { quantity: told.quantity, metadata: told.metadata }).collect()
-        };
+    fn read(&mut self, entry: Entry, order: u64) -> Option<(usize, CallAction)> {
         let kind = entry.kind;
         match kind {
             EntryKind::Reset => {
                 let counters = entry.charges.into_iter().map(|charge| (charge.owner, charge.group));
-                return Some((usize::MAX, Deed::Reset(counters.collect())));
+                return Some((usize::MAX, CallAction::Reset(counters.collect())));
             }
             // The call was allowed, so it has entries of its own.
             EntryKind::Denial if entry.observed => return None,
             EntryKind::Denial => {
-                let denying = entry.lacks.iter().filter(|lack| !lack.observed);
-                let groups = denying.map(|lack| lack.group.clone()).collect();
-                let deed = Deed::Denied { call: entry.call, reason: entry.reason, groups };
-                return Some((self.call(entry)?, deed));
+                let denying = entry.denying.iter().filter(|counter| !counter.observed);
+                let groups = denying.map(|counter| counter.group.clone()).collect();
+                let action = CallAction::Denied { call: entry.call, reason: entry.reason, groups };
+                return Some((self.call(entry)?, action));
             }
-            EntryKind::Track => return Some((self.call(entry)?, Deed::Track)),
-            EntryKind::Refund if entry.created_at_ms.is_none() => return Some((self.call(entry)?, Deed::GiveBack)),
+            EntryKind::Track => return Some((self.call(entry)?, CallAction::Track)),
+            EntryKind::Refund if entry.created_at_ms.is_none() => {
+                return Some((self.call(entry)?, CallAction::GiveBack));
+            }
             _ => {}
         }
-        let told = entry.told.actual.clone();
+        let actual = entry.details.actual.clone();
         let call = self.reservation(entry, order)?;
-        let deed = match kind {
-            EntryKind::Commit => Deed::Commit(actual(told)),
-            EntryKind::Draw => Deed::Draw(actual(told)),
-            EntryKind::Release => Deed::Release,
-            EntryKind::Expire => Deed::Expire,
-            EntryKind::Refund => Deed::Refund(actual(told)),
+        let action = match kind {
+            EntryKind::Commit => CallAction::Commit(actual),
+            EntryKind::Draw => CallAction::Draw(actual),
+            EntryKind::Release => CallAction::Release,
+            EntryKind::Expire => CallAction::Expire,
+            EntryKind::Refund => CallAction::Refund(actual),
             EntryKind::Track | EntryKind::Reset | EntryKind::Outcome | EntryKind::Denial => return None,
         };
-        Some((call, deed))
+        Some((call, action))
     }
 
     /// The reservation of an entry. It was made at its creation time, whichever entry mentions it first.
@@ -185,56 +186,56 @@ impl PastBuilder {
         let created_at_ms = entry.created_at_ms?;
         let name = u128::from_str_radix(entry.operation.as_ref()?.as_str(), 16).ok()?;
         if let Some(known) = self.reservations.get(&(name, created_at_ms)) {
-            let call = self.past.calls.get_mut(*known)?;
+            let call = self.timeline.calls.get_mut(*known)?;
             // An expiry has less information than a late commit that follows it.
-            if let Some(memo) = entry.memo.filter(|_| call.items.is_empty()) {
-                (call.items, call.plan) = (as_made(memo.items), memo.plan);
+            if let Some(snapshot) = entry.snapshot.filter(|_| call.items.is_empty()) {
+                (call.items, call.plan) = (as_made(snapshot.items), snapshot.plan);
             }
             return Some(*known);
         }
         let call = self.call(entry)?;
         self.reservations.insert((name, created_at_ms), call);
-        self.past.moments.push(Moment { at_ms: created_at_ms, order, call, deed: Deed::Reserve, cost: 0 });
+        self.timeline.moments.push(Moment { at_ms: created_at_ms, order, call, action: CallAction::Reserve, cost: 0 });
         Some(call)
     }
 
     fn call(&mut self, entry: Entry) -> Option<usize> {
-        let user = entry.user.or_else(|| entry.memo.as_ref().map(|memo| memo.user.clone()))?;
+        let user = entry.user.or_else(|| entry.snapshot.as_ref().map(|snapshot| snapshot.user.clone()))?;
         let user = self.user(user);
-        let event = entry.event.or_else(|| entry.memo.as_ref().and_then(Memo::event).cloned());
-        let (items, plan) = entry.memo.map(|memo| (as_made(memo.items), memo.plan)).unwrap_or_default();
+        let event = entry.event.or_else(|| entry.snapshot.as_ref().and_then(RequestSnapshot::event).cloned());
+        let (items, plan) = entry.snapshot.map(|snapshot| (as_made(snapshot.items), snapshot.plan)).unwrap_or_default();
         let held = entry.held.into_iter().map(|held| (held.group, held.amount)).collect();
         Some(self.push(Call { user, key: entry.key, event, items, held, plan }))
     }
 
     fn user(&mut self, user: UserId) -> usize {
         *self.users.entry(user).or_insert_with_key(|user| {
-            self.past.users.push(user.clone());
-            self.past.users.len() - 1
+            self.timeline.users.push(user.clone());
+            self.timeline.users.len() - 1
         })
     }
 
     fn push(&mut self, call: Call) -> usize {
-        self.past.calls.push(call);
-        self.past.calls.len() - 1
+        self.timeline.calls.push(call);
+        self.timeline.calls.len() - 1
     }
 
     /// Adds a call that is in no stream, with what happened to it.
-    pub fn made(&mut self, at_ms: TimeMs, user: UserId, item: Item, deeds: Vec<Deed>) {
+    pub fn made(&mut self, at_ms: TimeMs, user: UserId, item: Item, deeds: Vec<CallAction>) {
         let user = self.user(user);
         let event = Some(item.event.clone());
         let call = self.push(Call { user, key: None, event, items: vec![item], held: Vec::new(), plan: None });
-        for deed in deeds {
-            let order = self.past.moments.len() as u64;
-            self.past.moments.push(Moment { at_ms, order, call, deed, cost: 0 });
+        for action in deeds {
+            let order = self.timeline.moments.len() as u64;
+            self.timeline.moments.push(Moment { at_ms, order, call, action, cost: 0 });
         }
     }
 
     /// A denial records the amounts in a counter; an expiry, that a part of them was held.
     fn note_full(&mut self, entry: &Entry) {
-        for lack in &entry.lacks {
-            let opening = Opening { at_ms: entry.at_ms, used: lack.count };
-            self.found_full.entry((lack.owner.clone(), lack.group.clone())).or_insert(opening);
+        for denying_counter in &entry.denying {
+            let opening = Opening { at_ms: entry.at_ms, used: denying_counter.count };
+            self.found_full.entry((denying_counter.owner.clone(), denying_counter.group.clone())).or_insert(opening);
         }
         if let Some(user) = entry.user.as_ref().filter(|_| !entry.held.is_empty()) {
             let owner = OwnerName::of_user(user);
@@ -255,7 +256,7 @@ impl PastBuilder {
             let before = i64::try_from(charge.balance.steps()).unwrap_or(i64::MAX).saturating_sub(charge.change);
             let used = u64::try_from(before).ok().and_then(|steps| Amount::from_steps(steps).ok());
             if let Some(used) = used.filter(|used| *used > Amount::ZERO) {
-                self.past.openings.push((charge.owner.clone(), charge.group.clone(), Opening { at_ms, used }));
+                self.timeline.openings.push((charge.owner.clone(), charge.group.clone(), Opening { at_ms, used }));
             }
         }
     }

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::past::{Call, Deed, Moment, Past, Units, cost};
 use super::rules::{Position, Rules};
+use super::timeline::{Call, CallAction, Moment, Timeline, Units, cost};
 use crate::domain::configuration::limit_group::Enforcement;
 use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Caller, Purpose, Request, prepare};
 use crate::domain::metering::reason::Reason;
-use crate::domain::metering::reservation::{Actual, Memo, Total};
-use crate::domain::reporting::ledger::{DeniedCall, Lack};
-use crate::domain::simulation::in_memory_counters::{Book, Hold};
+use crate::domain::metering::reservation::{Actual, RequestSnapshot, Total};
+use crate::domain::reporting::ledger::{DeniedCall, DenyingCounter};
+use crate::domain::simulation::in_memory_counters::{Hold, InMemoryCounters};
 use crate::domain::time::window::{TimeMs, WindowKind};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::field_error::FieldError;
@@ -21,10 +21,10 @@ use crate::domain::values::metadata::Metadata;
 
 /// Why a call would be denied.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Refused {
+pub enum SimulatedDenial {
     For {
         reason: Reason,
-        lacks: Vec<Lack>,
+        denying: Vec<DenyingCounter>,
     },
     /// The call would be invalid: a rule needs figures that it does not have.
     Invalid(FieldError),
@@ -32,20 +32,20 @@ pub enum Refused {
 
 /// The simulated decision on a call.
 #[derive(Debug)]
-pub struct Judgement<'a> {
+pub struct SimulatedDecision<'a> {
     pub at_ms: TimeMs,
     pub call: &'a Call,
     pub user: &'a UserId,
     /// If the call was denied, the recorded reason and groups.
     pub was_denied: Option<(Option<Reason>, &'a [GroupId])>,
-    pub refused: Option<Refused>,
+    pub refused: Option<SimulatedDenial>,
     /// If the call is allowed: what would have denied it if it did not only observe.
-    pub observed: Option<Refused>,
+    pub observed: Option<SimulatedDenial>,
 }
 
 /// The sums of a replay.
 #[derive(Debug, Default)]
-pub struct Sums {
+pub struct SimulationSums {
     /// In steps, by group.
     pub used: BTreeMap<GroupId, i64>,
     /// In steps of a cent.
@@ -57,76 +57,82 @@ pub struct Sums {
 }
 
 /// An open reservation.
-struct Running {
+struct SimulatedReservation {
     plan: Option<Arc<Plan>>,
     holds: Vec<Hold>,
     /// Neither settled nor expired.
     live: bool,
     /// The request with the sums of its draws.
-    drawn: Option<Memo>,
+    drawn: Option<RequestSnapshot>,
 }
 
-pub struct Rehearsal<'a> {
-    past: &'a Past,
+pub struct Simulator<'a> {
+    timeline: &'a Timeline,
     rules: Rules<'a>,
     units: &'a Units,
     /// Until this time recorded decisions are kept, and nothing is evaluated.
     since_ms: TimeMs,
     /// If false, calls over the limit are allowed too.
     refuses: bool,
-    pub book: Book,
-    running: Vec<Option<Running>>,
-    pub sums: Sums,
+    pub counters: InMemoryCounters,
+    running: Vec<Option<SimulatedReservation>>,
+    pub sums: SimulationSums,
 }
 
 type Changes = Vec<(GroupId, i64)>;
 
 /// Which calls are decided.
 #[derive(Clone, Copy)]
-pub struct Enforced {
+pub struct DecidedCalls {
     /// Earlier calls only fill the counters.
     pub since_ms: TimeMs,
     /// Whether calls are denied at all.
     pub refuses: bool,
 }
 
-impl<'a> Rehearsal<'a> {
-    pub fn new(past: &'a Past, rules: Rules<'a>, units: &'a Units, mut book: Book, enforcement: Enforced) -> Self {
-        let Enforced { since_ms, refuses } = enforcement;
-        for (owner, group, opening) in &past.openings {
-            book.open(owner, group, *opening);
+impl<'a> Simulator<'a> {
+    pub fn new(
+        timeline: &'a Timeline,
+        rules: Rules<'a>,
+        units: &'a Units,
+        mut counters: InMemoryCounters,
+        enforcement: DecidedCalls,
+    ) -> Self {
+        let DecidedCalls { since_ms, refuses } = enforcement;
+        for (owner, group, opening) in &timeline.openings {
+            counters.open(owner, group, *opening);
         }
-        let running = std::iter::repeat_with(|| None).take(past.calls.len()).collect();
-        let sums = Sums { cost_of: vec![0; past.users.len()], ..Sums::default() };
-        Self { past, rules, units, since_ms, refuses, book, running, sums }
+        let running = std::iter::repeat_with(|| None).take(timeline.calls.len()).collect();
+        let sums = SimulationSums { cost_of: vec![0; timeline.users.len()], ..SimulationSums::default() };
+        Self { timeline, rules, units, since_ms, refuses, counters, running, sums }
     }
 
     /// Replays one moment. Returns the decision if it is a call to be decided.
-    pub fn step(&mut self, moment: &'a Moment) -> Option<Judgement<'a>> {
-        if let Deed::Reset(counters) = &moment.deed {
+    pub fn step(&mut self, moment: &'a Moment) -> Option<SimulatedDecision<'a>> {
+        if let CallAction::Reset(counters) = &moment.action {
             for (owner, group) in counters {
-                self.book.reset(owner, group);
+                self.counters.reset(owner, group);
             }
             return None;
         }
-        let call = self.past.calls.get(moment.call)?;
-        let (was_denied, decided, changes) = match &moment.deed {
-            Deed::Reserve => (None, self.reserve(moment, call), Changes::new()),
-            Deed::Denied { reason, groups, call: made } => {
+        let call = self.timeline.calls.get(moment.call)?;
+        let (was_denied, decided, changes) = match &moment.action {
+            CallAction::Reserve => (None, self.reserve(moment, call), Changes::new()),
+            CallAction::Denied { reason, groups, call: made } => {
                 let (decided, changes) = self.ask_again(moment, call, *reason, *made);
                 (Some((*reason, groups.as_slice())), decided, changes)
             }
-            deed => {
-                let changes = self.settle(moment, call, deed);
+            action => {
+                let changes = self.settle(moment, call, action);
                 self.count(moment, call, &changes);
                 return None;
             }
         };
         self.count(moment, call, &changes);
-        let user = self.past.users.get(call.user)?;
+        let user = self.timeline.users.get(call.user)?;
         let Decided { refused, observed } = decided;
-        let judgement = Judgement { at_ms: moment.at_ms, call, user, was_denied, refused, observed };
-        (moment.at_ms >= self.since_ms).then_some(judgement)
+        let decision = SimulatedDecision { at_ms: moment.at_ms, call, user, was_denied, refused, observed };
+        (moment.at_ms >= self.since_ms).then_some(decision)
     }
 
     fn count(&mut self, moment: &Moment, call: &Call, changes: &Changes) {
@@ -154,10 +160,10 @@ impl<'a> Rehearsal<'a> {
         purpose: Purpose,
     ) -> (Position, Result<Admission, FieldError>) {
         let position = self.rules.position(call.user, moment.at_ms, call.plan.as_ref());
-        let Some(user) = self.past.users.get(call.user) else {
+        let Some(user) = self.timeline.users.get(call.user) else {
             return (position, Err(FieldError::new("userId", "must be a known user")));
         };
-        let standing = self.rules.effective_limits(&position);
+        let effective_limits = self.rules.effective_limits(&position);
         let caller = Caller { user, app: self.rules.app, key: call.key.as_ref() };
         let admission = match call.items.is_empty() {
             true => Ok(self.as_held(moment, call, &position, caller)),
@@ -167,7 +173,7 @@ impl<'a> Rehearsal<'a> {
                     quantity: item.quantity.0,
                     metadata: &item.metadata,
                 });
-                prepare(standing, caller, &requests.collect::<Vec<_>>(), moment.at_ms, purpose)
+                prepare(effective_limits, caller, &requests.collect::<Vec<_>>(), moment.at_ms, purpose)
             }
         };
         (position, admission)
@@ -175,14 +181,14 @@ impl<'a> Rehearsal<'a> {
 
     /// Of a reservation that expired, only the held amounts in the groups of its first owner are known.
     fn as_held(&self, moment: &Moment, call: &Call, position: &Position, caller: Caller<'_>) -> Admission {
-        let standing = self.rules.effective_limits(position);
-        let mut admission = Admission::empty(standing, OwnerName::of_user(caller.user));
+        let effective_limits = self.rules.effective_limits(position);
+        let mut admission = Admission::empty(effective_limits, OwnerName::of_user(caller.user));
         let nothing = Metadata::default();
         for (id, amount) in &call.held {
-            let Some(group) = standing.groups().find(|group| group.id == *id) else { continue };
+            let Some(group) = effective_limits.groups().find(|group| group.id == *id) else { continue };
             if let Some(owner) = admission.owner(&group.scope, caller, &nothing) {
                 // Amounts cannot add up here, since each group has one owner.
-                let _ = admission.place(group, owner, *amount, standing.anchor, moment.at_ms);
+                let _ = admission.place(group, owner, *amount, effective_limits.anchor, moment.at_ms);
             }
         }
         admission
@@ -192,13 +198,13 @@ impl<'a> Rehearsal<'a> {
         let (position, admission) = self.prepared(moment, call, Purpose::Ask);
         let admission = match admission {
             Ok(admission) => admission,
-            Err(fault) => return Decided::denied(Refused::Invalid(fault)),
+            Err(fault) => return Decided::denied(SimulatedDenial::Invalid(fault)),
         };
-        let (places, lacks) = self.book.ask(&admission, moment.at_ms);
-        let decided = Decided::of(&admission, lacks);
+        let (places, denying) = self.counters.ask(&admission, moment.at_ms);
+        let decided = Decided::of(&admission, denying);
         if decided.refused.is_none() || !self.refuses || moment.at_ms < self.since_ms {
-            let holds = self.book.hold(&admission, &places);
-            let running = Running { plan: position.plan, holds, live: true, drawn: None };
+            let holds = self.counters.hold(&admission, &places);
+            let running = SimulatedReservation { plan: position.plan, holds, live: true, drawn: None };
             if let Some(place) = self.running.get_mut(moment.call) {
                 *place = Some(running);
             }
@@ -218,14 +224,14 @@ impl<'a> Rehearsal<'a> {
         let stays = matches!(reason, Some(Reason::UserBlocked | Reason::NoSubscription));
         let known = !call.items.is_empty() && made != Some(DeniedCall::Extend);
         if let Some(reason) = reason.filter(|_| stays || !known) {
-            return (Decided::denied(Refused::For { reason, lacks: Vec::new() }), Changes::new());
+            return (Decided::denied(SimulatedDenial::For { reason, denying: Vec::new() }), Changes::new());
         }
         let admission = match self.prepared(moment, call, Purpose::Ask).1 {
             Ok(admission) => admission,
-            Err(fault) => return (Decided::denied(Refused::Invalid(fault)), Changes::new()),
+            Err(fault) => return (Decided::denied(SimulatedDenial::Invalid(fault)), Changes::new()),
         };
-        let (places, lacks) = self.book.ask(&admission, moment.at_ms);
-        let decided = Decided::of(&admission, lacks);
+        let (places, denying) = self.counters.ask(&admission, moment.at_ms);
+        let decided = Decided::of(&admission, denying);
         let passes = decided.refused.is_none() && moment.at_ms >= self.since_ms;
         (decided, if passes { self.use_at_once(&admission, &places) } else { Changes::new() })
     }
@@ -234,7 +240,7 @@ impl<'a> Rehearsal<'a> {
         let mut changes = Changes::new();
         for (matched, place) in admission.matched.iter().zip(places) {
             if !matched.group.is_concurrent() {
-                self.book.add(*place, matched.amount);
+                self.counters.add(*place, matched.amount);
                 changes.push((matched.group.id.clone(), steps(matched.amount)));
             }
         }
@@ -242,19 +248,25 @@ impl<'a> Rehearsal<'a> {
     }
 
     /// What follows after an allowed call; nothing if these rules deny it.
-    fn settle(&mut self, moment: &Moment, call: &Call, deed: &Deed) -> Changes {
-        match deed {
-            Deed::Track | Deed::GiveBack => return self.track(moment, call, matches!(deed, Deed::GiveBack)),
-            Deed::Reserve | Deed::Denied { .. } | Deed::Reset(_) => return Changes::new(),
-            Deed::Draw(_) | Deed::Commit(_) | Deed::Release | Deed::Expire | Deed::Refund(_) => {}
+    fn settle(&mut self, moment: &Moment, call: &Call, action: &CallAction) -> Changes {
+        match action {
+            CallAction::Track | CallAction::GiveBack => {
+                return self.track(moment, call, matches!(action, CallAction::GiveBack));
+            }
+            CallAction::Reserve | CallAction::Denied { .. } | CallAction::Reset(_) => return Changes::new(),
+            CallAction::Draw(_)
+            | CallAction::Commit(_)
+            | CallAction::Release
+            | CallAction::Expire
+            | CallAction::Refund(_) => {}
         }
         let Some(mut running) = self.running.get_mut(moment.call).and_then(Option::take) else {
             return Changes::new();
         };
-        let changes = match deed {
-            Deed::Draw(actual) => self.commit(&mut running, call, actual, false),
-            Deed::Commit(actual) => self.commit(&mut running, call, actual, true),
-            Deed::Refund(actual) => self.refund(&mut running, call, actual),
+        let changes = match action {
+            CallAction::Draw(actual) => self.commit(&mut running, call, actual, false),
+            CallAction::Commit(actual) => self.commit(&mut running, call, actual, true),
+            CallAction::Refund(actual) => self.refund(&mut running, call, actual),
             _ => self.end(&mut running),
         };
         if let Some(place) = self.running.get_mut(moment.call) {
@@ -269,36 +281,36 @@ impl<'a> Rehearsal<'a> {
             self.sums.unmeasured += 1;
             return Changes::new();
         };
-        let (places, _) = self.book.ask(&admission, moment.at_ms);
+        let (places, _) = self.counters.ask(&admission, moment.at_ms);
         if !gives_back {
             return self.use_at_once(&admission, &places);
         }
         let pairs = admission.matched.iter().zip(places);
         pairs
-            .map(|(matched, place)| (matched.group.id.clone(), -steps(self.book.take(place, matched.amount))))
+            .map(|(matched, place)| (matched.group.id.clone(), -steps(self.counters.take(place, matched.amount))))
             .collect()
     }
 
     /// Release or expiry: everything that is held becomes free.
-    fn end(&mut self, running: &mut Running) -> Changes {
+    fn end(&mut self, running: &mut SimulatedReservation) -> Changes {
         if running.live {
             for hold in &running.holds {
-                self.book.free(hold, hold.amount);
+                self.counters.free(hold, hold.amount);
             }
         }
         running.live = false;
         self.holds_of(running).map(|(group, _)| (group, 0)).collect()
     }
 
-    fn holds_of<'b>(&'b self, running: &'b Running) -> impl Iterator<Item = (GroupId, &'b Hold)> {
+    fn holds_of<'b>(&'b self, running: &'b SimulatedReservation) -> impl Iterator<Item = (GroupId, &'b Hold)> {
         running.holds.iter().filter_map(|hold| {
-            let account = self.book.account(hold.place)?;
+            let account = self.counters.account(hold.place)?;
             (account.window.kind != WindowKind::Concurrent).then(|| (account.group.clone(), hold))
         })
     }
 
     /// As in `lua/commit.lua`: counters without figures are charged the held amount.
-    fn commit(&mut self, running: &mut Running, call: &Call, actual: &[Actual], last: bool) -> Changes {
+    fn commit(&mut self, running: &mut SimulatedReservation, call: &Call, actual: &[Actual], last: bool) -> Changes {
         let totals = match actual.is_empty() || call.items.is_empty() {
             true => None,
             false => match self.measure(running, call, actual, last) {
@@ -311,7 +323,7 @@ impl<'a> Rehearsal<'a> {
         };
         let mut changes = Changes::new();
         for hold in &mut running.holds {
-            let Some(account) = self.book.account(hold.place) else { continue };
+            let Some(account) = self.counters.account(hold.place) else { continue };
             let group = account.group.clone();
             let share = match account.window.kind == WindowKind::Concurrent {
                 true => Amount::ZERO,
@@ -323,9 +335,9 @@ impl<'a> Rehearsal<'a> {
             let concurrent = account.window.kind == WindowKind::Concurrent;
             let freed = if last { hold.amount } else { share.min(hold.amount) };
             if running.live {
-                self.book.free(hold, freed);
+                self.counters.free(hold, freed);
             }
-            self.book.charge(hold, share);
+            self.counters.charge(hold, share);
             hold.amount = hold.amount.saturating_sub(freed);
             if !concurrent {
                 changes.push((group, steps(share)));
@@ -337,30 +349,32 @@ impl<'a> Rehearsal<'a> {
 
     fn measure(
         &self,
-        running: &mut Running,
+        running: &mut SimulatedReservation,
         call: &Call,
         actual: &[Actual],
         last: bool,
     ) -> Result<Vec<Total>, FieldError> {
         let rules = self.rules.of(running.plan.clone());
         if last && running.drawn.is_none() {
-            return self.memo(call)?.settle(self.rules.app, &rules, actual);
+            return self.snapshot(call)?.settle(self.rules.app, &rules, actual);
         }
-        let memo = running.drawn.take().map_or_else(|| self.memo(call), Ok)?;
-        let (memo, totals) = memo.draw(self.rules.app, &rules, actual)?;
-        running.drawn = Some(memo);
+        let snapshot = running.drawn.take().map_or_else(|| self.snapshot(call), Ok)?;
+        let (snapshot, totals) = snapshot.draw(self.rules.app, &rules, actual)?;
+        running.drawn = Some(snapshot);
         Ok(totals)
     }
 
-    fn refund(&mut self, running: &mut Running, call: &Call, actual: &[Actual]) -> Changes {
+    fn refund(&mut self, running: &mut SimulatedReservation, call: &Call, actual: &[Actual]) -> Changes {
         let rules = self.rules.of(running.plan.clone());
-        let given = actual.first().map(|actual| self.memo(call)?.refund(self.rules.app, &rules, actual));
+        let given = actual.first().map(|actual| self.snapshot(call)?.refund(self.rules.app, &rules, actual));
         let Some(Ok((mut amounts, whole))) = given else { return Changes::new() };
         let mut changes = Changes::new();
         let mut open = Amount::ZERO;
         for last in [false, true] {
             for hold in &mut running.holds {
-                let Some(group) = self.book.account(hold.place).map(|account| account.group.clone()) else { continue };
+                let Some(group) = self.counters.account(hold.place).map(|account| account.group.clone()) else {
+                    continue;
+                };
                 if whole.contains(&group) != last {
                     continue;
                 }
@@ -370,7 +384,7 @@ impl<'a> Rehearsal<'a> {
                 };
                 let wanted = amount.as_ref().map_or(Amount::ZERO, |amount| **amount);
                 let wanted = if last && open == Amount::ZERO { hold.charged } else { wanted };
-                let (given, taken) = self.book.give_back(hold, wanted);
+                let (given, taken) = self.counters.give_back(hold, wanted);
                 if let Some(amount) = amount {
                     *amount = amount.saturating_sub(given);
                     open = open.saturating_add(hold.charged);
@@ -381,9 +395,9 @@ impl<'a> Rehearsal<'a> {
         changes
     }
 
-    fn memo(&self, call: &Call) -> Result<Memo, FieldError> {
-        let user = self.past.users.get(call.user).cloned();
-        Ok(Memo {
+    fn snapshot(&self, call: &Call) -> Result<RequestSnapshot, FieldError> {
+        let user = self.timeline.users.get(call.user).cloned();
+        Ok(RequestSnapshot {
             user: user.ok_or_else(|| FieldError::new("userId", "must be a known user"))?,
             key: call.key.clone(),
             plan: None,
@@ -401,29 +415,30 @@ fn steps(amount: Amount) -> i64 {
 
 /// The decision on a call.
 struct Decided {
-    refused: Option<Refused>,
-    observed: Option<Refused>,
+    refused: Option<SimulatedDenial>,
+    observed: Option<SimulatedDenial>,
 }
 
 impl Decided {
-    fn denied(refused: Refused) -> Self {
+    fn denied(refused: SimulatedDenial) -> Self {
         Self { refused: Some(refused), observed: None }
     }
 
-    fn of(admission: &Admission, lacks: Vec<Lack>) -> Self {
-        let (observed, lacks): (Vec<Lack>, Vec<Lack>) = lacks.into_iter().partition(|lack| lack.observed);
-        let refused = refusal(admission, lacks);
+    fn of(admission: &Admission, denying: Vec<DenyingCounter>) -> Self {
+        let (observed, denying): (Vec<DenyingCounter>, Vec<DenyingCounter>) =
+            denying.into_iter().partition(|counter| counter.observed);
+        let refused = refusal(admission, denying);
         let early = admission.observed.first().map(|early| early.reason);
         let reason = early.or((!observed.is_empty()).then_some(Reason::LimitReached)).filter(|_| refused.is_none());
-        Self { refused, observed: reason.map(|reason| Refused::For { reason, lacks: observed }) }
+        Self { refused, observed: reason.map(|reason| SimulatedDenial::For { reason, denying: observed }) }
     }
 }
 
 /// The reason of a denial, in the same order of precedence as a gateway.
-fn refusal(admission: &Admission, mut lacks: Vec<Lack>) -> Option<Refused> {
+fn refusal(admission: &Admission, mut denying: Vec<DenyingCounter>) -> Option<SimulatedDenial> {
     if let Some(refusal) = &admission.refusal {
         let closed = admission.closed.iter().filter(|_| refusal.reason == Reason::LimitReached);
-        lacks.extend(closed.map(|closed| Lack {
+        denying.extend(closed.map(|closed| DenyingCounter {
             owner: admission.owners[closed.owner].as_ref().clone(),
             group: closed.group.id.clone(),
             requested: closed.amount,
@@ -432,15 +447,15 @@ fn refusal(admission: &Admission, mut lacks: Vec<Lack>) -> Option<Refused> {
             used: None,
             observed: false,
         }));
-        return Some(Refused::For { reason: refusal.reason, lacks });
+        return Some(SimulatedDenial::For { reason: refusal.reason, denying });
     }
-    if lacks.is_empty() {
+    if denying.is_empty() {
         return None;
     }
-    let approvable = |lack: &Lack| {
-        let known = admission.matched.iter().find(|matched| matched.group.id == lack.group);
+    let approvable = |denying_counter: &DenyingCounter| {
+        let known = admission.matched.iter().find(|matched| matched.group.id == denying_counter.group);
         known.is_some_and(|matched| matched.group.enforcement == Enforcement::Approval)
     };
-    let reason = if lacks.iter().all(approvable) { Reason::ApprovalRequired } else { Reason::LimitReached };
-    Some(Refused::For { reason, lacks })
+    let reason = if denying.iter().all(approvable) { Reason::ApprovalRequired } else { Reason::LimitReached };
+    Some(SimulatedDenial::For { reason, denying })
 }

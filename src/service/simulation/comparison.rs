@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::past::{Past, Units};
-use super::rehearsal::{Enforced, Judgement, Rehearsal, Sums};
 use super::report::{self, Agreement, Changed, GroupSum, Report, Side, UserSum};
 use super::rules::Rules;
+use super::simulator::{DecidedCalls, SimulatedDecision, SimulationSums, Simulator};
 use super::tally::{OutcomeSums, PresentSums, Verdict};
+use super::timeline::{Timeline, Units};
 use crate::domain::accounts::subscription::Subscribed;
-use crate::domain::simulation::in_memory_counters::{Account, Book};
+use crate::domain::simulation::in_memory_counters::{Account, InMemoryCounters};
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::ids::{AppId, GroupId, PlanId, UserId};
 use crate::service::configuration::app_config::AppConfig;
@@ -17,11 +17,11 @@ use crate::service::configuration::app_config::AppConfig;
 /// The number of users that are listed as most affected.
 const MOST_AFFECTED: usize = 10;
 /// The number of moments between two progress reports.
-const TOLD_EVERY: usize = 10_000;
+const PROGRESS_EVERY: usize = 10_000;
 
 /// The input of a replay, apart from the rules.
-pub struct Work<'a> {
-    pub past: &'a Past,
+pub struct SimulationInput<'a> {
+    pub timeline: &'a Timeline,
     pub units: &'a Units,
     pub app: &'a AppId,
     /// In the order of the timeline's users.
@@ -32,19 +32,19 @@ pub struct Work<'a> {
 }
 
 /// The result of a replay of the present rules.
-pub struct Present {
+pub struct PresentSimulation {
     tally: PresentSums,
-    sums: Sums,
+    sums: SimulationSums,
 }
 
 /// The result of a replay of a draft.
-pub struct Drafted {
+pub struct DraftSimulation {
     tally: OutcomeSums,
-    sums: Sums,
+    sums: SimulationSums,
     accounts: Vec<Account>,
 }
 
-impl Drafted {
+impl DraftSimulation {
     /// Drops the counters, which reports do not need.
     pub fn without_accounts(self) -> Self {
         Self { accounts: Vec::new(), ..self }
@@ -52,7 +52,7 @@ impl Drafted {
 }
 
 /// A report, and the counters as the draft would leave them.
-pub struct Rehearsed {
+pub struct SimulationResult {
     pub report: Report,
     pub accounts: Vec<Account>,
 }
@@ -65,66 +65,66 @@ pub struct RuleSet<'a> {
     pub instead: Option<(&'a PlanId, &'a PlanId)>,
 }
 
-impl Work<'_> {
-    /// Replays the present rules. `told` is called from time to time with the number of replayed moments, `verdict` with
+impl SimulationInput<'_> {
+    /// Replays the present rules. `progress` is called from time to time with the number of replayed moments, `verdict` with
     /// the decision about each call, in order.
     pub fn present(
         &self,
         config: &AppConfig,
-        book: Book,
-        told: impl Fn(usize),
+        counters: InMemoryCounters,
+        progress: impl Fn(usize),
         mut verdict: impl FnMut(Verdict),
-    ) -> Present {
+    ) -> PresentSimulation {
         let mut tally = PresentSums::default();
         let (sums, _) =
-            self.replay(RuleSet { config, instead: None }, book, told, |judgement| verdict(tally.add(judgement)));
-        Present { tally, sums }
+            self.replay(RuleSet { config, instead: None }, counters, progress, |decision| verdict(tally.add(decision)));
+        PresentSimulation { tally, sums }
     }
 
     /// Replays a draft. `before`: the verdicts of the present rules.
     pub fn draft(
         &self,
         drafted: RuleSet<'_>,
-        book: Book,
-        told: impl Fn(usize),
+        counters: InMemoryCounters,
+        progress: impl Fn(usize),
         mut before: impl Iterator<Item = Verdict>,
-    ) -> Drafted {
+    ) -> DraftSimulation {
         let mut tally = OutcomeSums::default();
-        let add = |judgement: &Judgement<'_>| tally.add(judgement, &before.next().flatten(), self.units);
-        let (sums, accounts) = self.replay(drafted, book, told, add);
-        Drafted { tally, sums, accounts }
+        let add = |decision: &SimulatedDecision<'_>| tally.add(decision, &before.next().flatten(), self.units);
+        let (sums, accounts) = self.replay(drafted, counters, progress, add);
+        DraftSimulation { tally, sums, accounts }
     }
 
     /// Usage and charges of a replay that nothing is compared with.
-    pub fn sums(&self, config: &AppConfig, book: Book) -> Sums {
-        self.replay(RuleSet { config, instead: None }, book, |_| {}, |_| {}).0
+    pub fn sums(&self, config: &AppConfig, counters: InMemoryCounters) -> SimulationSums {
+        self.replay(RuleSet { config, instead: None }, counters, |_| {}, |_| {}).0
     }
 
     fn replay(
         &self,
         rules: RuleSet<'_>,
-        book: Book,
-        told: impl Fn(usize),
-        mut judged: impl FnMut(&Judgement<'_>),
-    ) -> (Sums, Vec<Account>) {
+        counters: InMemoryCounters,
+        progress: impl Fn(usize),
+        mut on_decision: impl FnMut(&SimulatedDecision<'_>),
+    ) -> (SimulationSums, Vec<Account>) {
         let rules = Rules::new(self.app, rules.config, rules.instead, self.subscribed);
-        let enforced = Enforced { since_ms: self.since_ms, refuses: self.refuses };
-        let mut rehearsal = Rehearsal::new(self.past, rules, self.units, book, enforced);
-        for (place, moment) in self.past.moments.iter().enumerate() {
-            if place % TOLD_EVERY == 0 {
-                told(place);
+        let enforced = DecidedCalls { since_ms: self.since_ms, refuses: self.refuses };
+        let mut simulator = Simulator::new(self.timeline, rules, self.units, counters, enforced);
+        for (place, moment) in self.timeline.moments.iter().enumerate() {
+            if place % PROGRESS_EVERY == 0 {
+                progress(place);
             }
-            if let Some(judgement) = rehearsal.step(moment) {
-                judged(&judgement);
+            if let Some(decision) = simulator.step(moment) {
+                on_decision(&decision);
             }
         }
-        (rehearsal.sums, rehearsal.book.into_accounts())
+        (simulator.sums, simulator.counters.into_accounts())
     }
 }
 
 /// A figure as recorded, under the present rules, and under the draft; in steps.
 #[derive(Clone, Copy, Default)]
-struct Three {
+struct ComparedFigure {
     recorded: i64,
     present: i64,
     draft: i64,
@@ -132,13 +132,13 @@ struct Three {
 
 /// The sums over all buckets.
 #[derive(Default)]
-pub struct Whole {
+pub struct Comparison {
     tally: OutcomeSums,
     /// With how many calls the present rules deny.
     present: Option<(Agreement, u64)>,
     span: Option<(TimeMs, TimeMs)>,
-    cents: Three,
-    used: BTreeMap<GroupId, Three>,
+    cents: ComparedFigure,
+    used: BTreeMap<GroupId, ComparedFigure>,
     unmeasured: u64,
     affected: Vec<UserSum>,
     users: (u64, u64),
@@ -153,14 +153,14 @@ pub struct Source {
     pub whole: bool,
 }
 
-impl Whole {
+impl Comparison {
     /// Adds a bucket of recorded calls.
-    pub fn add(&mut self, past: &Past, draft: Drafted, present: Present, since_ms: TimeMs) {
-        self.add_span(past, since_ms);
-        for moment in past.moments.iter().filter(|moment| moment.at_ms >= since_ms) {
+    pub fn add(&mut self, timeline: &Timeline, draft: DraftSimulation, present: PresentSimulation, since_ms: TimeMs) {
+        self.add_span(timeline, since_ms);
+        for moment in timeline.moments.iter().filter(|moment| moment.at_ms >= since_ms) {
             self.cents.recorded += moment.cost;
         }
-        for (group, used) in &past.used {
+        for (group, used) in &timeline.used {
             self.used.entry(group.clone()).or_default().recorded += used;
         }
         self.cents.present += present.sums.cost;
@@ -173,29 +173,29 @@ impl Whole {
         sum.agree += agree;
         sum.denied_otherwise += denied_otherwise;
         *denied += present.tally.denied;
-        self.add_draft(past, draft, &present.sums.cost_of);
+        self.add_draft(timeline, draft, &present.sums.cost_of);
     }
 
     /// Adds a trace; `free`: without any refusal.
-    pub fn add_trace(&mut self, past: &Past, draft: Drafted, free: Sums) {
-        self.add_span(past, TimeMs::MIN);
+    pub fn add_trace(&mut self, timeline: &Timeline, draft: DraftSimulation, free: SimulationSums) {
+        self.add_span(timeline, TimeMs::MIN);
         self.cents.recorded += free.cost;
         for (group, used) in &free.used {
             self.used.entry(group.clone()).or_default().recorded += used;
         }
-        self.add_draft(past, draft, &free.cost_of);
+        self.add_draft(timeline, draft, &free.cost_of);
     }
 
-    fn add_span(&mut self, past: &Past, since_ms: TimeMs) {
-        let first = past.moments.iter().find(|moment| moment.at_ms >= since_ms);
-        for at_ms in first.into_iter().chain(past.moments.last()).map(|moment| moment.at_ms) {
+    fn add_span(&mut self, timeline: &Timeline, since_ms: TimeMs) {
+        let first = timeline.moments.iter().find(|moment| moment.at_ms >= since_ms);
+        for at_ms in first.into_iter().chain(timeline.moments.last()).map(|moment| moment.at_ms) {
             let (first, last) = self.span.unwrap_or((at_ms, at_ms));
             self.span = Some((first.min(at_ms), last.max(at_ms)));
         }
     }
 
     /// `before`: the charges of users without the draft, in steps of a cent.
-    fn add_draft(&mut self, past: &Past, draft: Drafted, before: &[i64]) {
+    fn add_draft(&mut self, timeline: &Timeline, draft: DraftSimulation, before: &[i64]) {
         self.cents.draft += draft.sums.cost;
         for (group, used) in &draft.sums.used {
             self.used.entry(group.clone()).or_default().draft += used;
@@ -206,7 +206,7 @@ impl Whole {
             self.users.1 += u64::from(*allowed > 0);
             let cents = |of: &[i64]| report::cents(of.get(*user).copied().unwrap_or(0));
             self.affected.push(UserSum {
-                user_id: past.users.get(*user).map(UserId::to_string).unwrap_or_default(),
+                user_id: timeline.users.get(*user).map(UserId::to_string).unwrap_or_default(),
                 newly_denied: *denied,
                 newly_allowed: *allowed,
                 cents_present: cents(before),
@@ -223,20 +223,20 @@ impl Whole {
     }
 
     /// `draft`: the name of the draft.
-    pub fn rehearsed(self, draft: String, source: Source, units: &Units, began: Instant) -> Rehearsed {
+    pub fn into_result(self, draft: String, source: Source, units: &Units, began: Instant) -> SimulationResult {
         let Source { name: source, entries, whole } = source;
         let OutcomeSums { calls, were_denied, denied, newly_denied, newly_allowed, observed, denied_otherwise, .. } =
             self.tally;
         let is_ledger = self.present.is_some();
-        let group = |(group, sums): (&GroupId, &Three)| {
+        let group = |(group, sums): (&GroupId, &ComparedFigure)| {
             let unit = *units.get(group)?;
-            let told = |steps: i64| report::in_unit(steps, unit);
+            let progress = |steps: i64| report::in_unit(steps, unit);
             Some(GroupSum {
                 group_id: group.to_string(),
                 unit,
-                recorded: told(sums.recorded),
-                present: is_ledger.then(|| told(sums.present)),
-                draft: told(sums.draft),
+                recorded: progress(sums.recorded),
+                present: is_ledger.then(|| progress(sums.present)),
+                draft: progress(sums.draft),
             })
         };
         let side = |denied, cents| Side { allowed: calls - denied, denied, cents: Some(report::cents(cents)) };
@@ -261,6 +261,6 @@ impl Whole {
             present_rules: self.present.map(|(agreement, _)| agreement),
             seconds: began.elapsed().as_secs_f64(),
         };
-        Rehearsed { report, accounts: self.accounts }
+        SimulationResult { report, accounts: self.accounts }
     }
 }
