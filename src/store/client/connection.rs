@@ -311,9 +311,9 @@ mod tests {
             let url = format!("{scheme}://{}/master", listener.local_addr().unwrap());
             let link = Link::open(&url, Duration::from_secs(30)).unwrap();
             let ping = redis::cmd("PING");
-            let heard = async { listener.accept().await.unwrap().0.read_u8().await.unwrap() };
+            let first_byte = async { listener.accept().await.unwrap().0.read_u8().await.unwrap() };
             tokio::select! {
-                heard = heard => assert_eq!(heard, first, "{scheme}"),
+                sent = first_byte => assert_eq!(sent, first, "{scheme}"),
                 answer = link.run(&ping) => panic!("{scheme}: {answer:?}"),
             }
         }
