@@ -283,7 +283,8 @@ impl Admission {
             reason: Reason::CallTooLarge,
             requested,
         }));
-        let (observed, closed) = std::mem::take(&mut self.closed).into_iter().partition(|closed| closed.group.observes());
+        let (observed, closed) =
+            std::mem::take(&mut self.closed).into_iter().partition(|closed| closed.group.observes());
         self.closed = closed;
         let observed: Vec<Closed> = observed;
         self.observed.extend(observed.into_iter().map(|closed| Observation {

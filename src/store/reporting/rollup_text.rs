@@ -217,7 +217,9 @@ mod tests {
         metrics.count(Count::Calls, 2);
         let text = write_metrics(&metrics);
         assert_eq!(text, "calls=2 quantity=-1.5 cost=250 f:prompt_tokens=0.000000000003");
-        for bad in ["calls=x", "calls", "quantity=1e3", "quantity=.", "f:a=1.0000000000001", "odd=1", "g:a=1,2", "g:a=1,2,3,x"] {
+        for bad in
+            ["calls=x", "calls", "quantity=1e3", "quantity=.", "f:a=1.0000000000001", "odd=1", "g:a=1,2", "g:a=1,2,3,x"]
+        {
             assert_eq!(read_metrics(bad), None, "{bad}");
         }
     }

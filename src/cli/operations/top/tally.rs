@@ -111,7 +111,9 @@ mod tests {
         later.add(&json!({"type": "denial", "userId": "cy", "reason": "unmatched_event", "charges": []}));
         later.add(&json!({"type": "expire", "charges": []}));
         let observed = json!([{"groupId": "a", "observed": true}]);
-        later.add(&json!({"type": "denial", "userId": "cy", "reason": "limit_reached", "observed": true, "denied": observed}));
+        later.add(
+            &json!({"type": "denial", "userId": "cy", "reason": "limit_reached", "observed": true, "denied": observed}),
+        );
         later.add(&json!({"type": "release", "reason": "x", "charges": []}));
         tally.merge(&later);
         let count = |charged, denied| Count { charged, denied };
