@@ -258,13 +258,13 @@ async fn pages_follow_each_other_and_csv_is_harmless() {
     );
     assert_eq!(lines[1], "2027-01-02,2027-01-31,,image.render,3,1,0,0,3,0,0,0,0,0,0,0,0,0,0,3,0,,0,0,0,0,3");
     assert!(
-        lines.iter().any(|line| line.starts_with("2027-01-02,2027-01-31,'=cmd(),\"llm.\"\"x\"\", y\",1,0,1,")),
+        lines.iter().any(|line| line.starts_with("2027-01-02,2027-01-31,'=cmd(),\"llm.\"\"x\"\", y\",1,0,0,1,")),
         "{lines:?}"
     );
     let by_group = admin.get("reports/usage?by=group&format=csv&limit=1").await;
     assert_eq!(
         by_group.text,
-        "start,end,group,calls,denials,charged,unit\r\n2027-01-02,2027-01-31,calls,5,0,5,count\r\n"
+        "start,end,group,calls,denials,observed,charged,unit\r\n2027-01-02,2027-01-31,calls,5,0,0,5,count\r\n"
     );
     assert!(by_group.header("x-next-cursor").is_some());
 }
