@@ -224,10 +224,10 @@ fn pairs(owner: &str) -> BTreeMap<&str, &str> {
     owner.split(',').filter_map(|pair| pair.split_once('=')).collect()
 }
 
-fn observed(told: &Value) -> (String, (u64, Option<u64>, String)) {
-    let group = told["groupId"].as_str().unwrap();
-    let figures = |name: &str| steps_of(&told[name], group);
-    let reason = told["reason"].as_str().unwrap_or_default().to_owned();
+fn observed(reply: &Value) -> (String, (u64, Option<u64>, String)) {
+    let group = reply["groupId"].as_str().unwrap();
+    let figures = |name: &str| steps_of(&reply[name], group);
+    let reason = reply["reason"].as_str().unwrap_or_default().to_owned();
     (group.to_owned(), (figures("requested").unwrap(), figures("remaining"), reason))
 }
 

@@ -75,14 +75,14 @@ impl Model {
             observed.insert(matched.group.id.to_owned(), (matched.amount, stand.remaining, String::new()));
         }
         for (group, reason, amount) in admission.observed.iter().rev() {
-            let told = match admission.matched.iter().find(|matched| matched.group.id == group.id) {
+            let figures = match admission.matched.iter().find(|matched| matched.group.id == group.id) {
                 Some(matched) => {
                     let stand = self.stand(&matched.group, &matched.owner, Some(matched.window));
                     (matched.amount, stand.remaining, word(reason))
                 }
                 None => (*amount, (*reason == "limit_reached").then_some(0), word(reason)),
             };
-            observed.insert(group.id.to_owned(), told);
+            observed.insert(group.id.to_owned(), figures);
         }
         observed
     }

@@ -38,7 +38,7 @@ async fn limit(table: &Table, operation: &Operation, own: Option<(Option<u64>, O
         group: &group,
         quota: own.as_ref().map(|own| (own, Unit::Count)),
         audit_entry: &AuditEntry::default(),
-        answer: "told",
+        answer: "answer",
     };
     table.store.limit(args).await.unwrap()
 }
@@ -137,7 +137,7 @@ async fn a_limit_is_set_once_per_idempotency_key_and_missing_if_there_is_none() 
     assert!(matches!(limit(&table, &keyed("k", "y"), some).await, LimitReply::Reused));
     assert!(matches!(limit(&table, &harmless(), None).await, LimitReply::Limited(_)));
     match limit(&table, &keyed("k", "x"), some).await {
-        LimitReply::Before(first) => assert_eq!(first, "told"),
+        LimitReply::Before(first) => assert_eq!(first, "answer"),
         other => panic!("{other:?}"),
     }
     assert!(matches!(limit(&table, &harmless(), None).await, LimitReply::Missing), "a repetition sets nothing");
@@ -173,7 +173,10 @@ async fn a_group_that_observes_marks_what_it_would_have_denied_and_writes_it_onc
     let entry = &denials[0].entry;
     assert_eq!((entry.observed, entry.denying.len()), (true, 1));
     let counter = &entry.denying[0];
-    assert_eq!((counter.observed, counter.requested.steps(), counter.count.steps(), counter.limit.steps()), (true, 1, 3, 3));
+    assert_eq!(
+        (counter.observed, counter.requested.steps(), counter.count.steps(), counter.limit.steps()),
+        (true, 1, 3, 3)
+    );
     // Once the holds have expired, nothing is observed.
     table.clock(ms(NOON) + 60_000).await;
     assert_eq!(reserve(&harmless(), 3).await, Some(tally(0, 3)));

@@ -176,8 +176,8 @@ async fn nothing_else_of_the_group_denies_either() {
         let reserved = world.app.reserve(ask()).await;
         assert_eq!(reserved["allowed"], true, "{reserved}");
         let found = &reserved["observed"][0];
-        let told = if reason == "limit_reached" { Value::Null } else { json!(reason) };
-        assert_eq!((&found["groupId"], &found["reason"], &found["remaining"]), (&json!(id), &told, &remaining));
+        let expected = if reason == "limit_reached" { Value::Null } else { json!(reason) };
+        assert_eq!((&found["groupId"], &found["reason"], &found["remaining"]), (&json!(id), &expected, &remaining));
         if reason == "missing_scope" {
             assert_eq!(found["missingScope"], json!(["metadata.team"]));
         }
