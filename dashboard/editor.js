@@ -190,6 +190,7 @@ export function DocumentPage({ kind, id, extra }) {
     <${Loaded} of=${loaded} what=${kind.title}>${() => html`
       ${kind.facts ? kind.facts(document) : html`<${DefaultPlan} id=${id} />`}
       ${admin ? html`<${Editor} key=${document.version} kind=${kind} id=${id} document=${document} done=${saved} />` : html`<${Reading} kind=${kind} id=${id} document=${document} />`}
+      ${kind.below?.(document)}
       <h2>Versions</h2>
       <${Loaded} of=${versions} what="versions">${() => html`<${Versions} list=${versions.data.data} current=${document.version} back=${admin ? (version) => dialog.show('rollback', version) : null} />`}<//>`}
     <//>

@@ -85,6 +85,7 @@ const Report = ({ report }) => html`<div class="whatif" role="status">
   ${report.calls > 0 && html`<${Sides} report=${report} />
     <${Changed} title="Newly denied" changed=${report.newlyDenied} kind="bad" />
     <${Changed} title="Newly allowed" changed=${report.newlyAllowed} kind="good" />
+    ${report.observed.calls > 0 && html`<${Changed} title="Allowed, since the limit only observes" changed=${report.observed} kind="warn" />`}
     ${report.mostAffected.length > 0 && html`<${Users} users=${report.mostAffected} />`}`}
   <${Notes} report=${report} />
 </div>`;

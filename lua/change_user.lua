@@ -106,7 +106,7 @@ local function move(group)
     end
   end
   -- A reset frees quota again.
-  if group.action == 'block' and reset == '-' then
+  if group.action == 'block' and reset == '-' and group.quota then
     set(group.id .. '.blocked', group.seq .. ' ' .. args.digits(math.max(0, group.quota - used)))
     owner.adjusted = true
   end

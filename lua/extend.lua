@@ -82,8 +82,11 @@ end
 
 for _, recorded in ipairs(loaded.owners) do
   for _, owner in ipairs(owners) do
-    for _, group in ipairs(recorded.key == owner.key and owner.groups or {}) do
-      record.hold(recorded, group.id, group.seq, group.amount)
+    if recorded.key == owner.key then
+      owner.is_recorded = true
+      for _, group in ipairs(owner.groups) do
+        record.hold(recorded, group.id, group.seq, group.amount)
+      end
     end
   end
 end
@@ -112,10 +115,13 @@ for _, owner in ipairs(loaded.owners) do
   end
 end
 for _, owner in ipairs(owners) do
-  for _, group in ipairs(owner.groups) do
-    group.held = group.held + group.amount
+  -- A scope that was full at the reserve was left out.
+  if owner.is_recorded then
+    for _, group in ipairs(owner.groups) do
+      group.held = group.held + group.amount
+    end
+    counter.write(owner, now, alert.watch(owner, {}))
   end
-  counter.write(owner, now, alert.watch(owner, {}))
 end
 -- Even if the amount rounds to nothing: the next one is measured together with it.
 if changes ~= '-' then
@@ -135,6 +141,8 @@ for _, owner in ipairs(loaded.owners) do
   end
 end
 for _, owner in ipairs(owners) do
-  retention.keep(owner, p, now)
+  if owner.is_recorded then
+    retention.keep(owner, p, now)
+  end
 end
 return answer

@@ -27,6 +27,7 @@ local KEYS, ARGV
 --- @include "lib/hold"
 --- @include "lib/record"
 --- @include "lib/allowance"
+--- @include "lib/own_quota"
 --- @include "lib/alert"
 --- @include "lib/approval"
 --- @include "lib/counter"
@@ -67,6 +68,7 @@ end
 --- @command "enqueue" headroom
 --- @command "extend" headroom
 --- @command "grant" allow-oom
+--- @command "limit" allow-oom
 --- @command "log" allow-oom
 --- @command "mark" allow-oom
 --- @command "migrate" allow-oom

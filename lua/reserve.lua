@@ -24,9 +24,10 @@ Replies, in order of precedence
     proposed: '<id> <amount> <limit> <window>,…'
   free_at_ms: when the first hold of every full concurrent group ends, else 0
   opened: approval requests, '<group>:<id>:<open|rejected>,…'; '' unless only approval is needed
-  counters: per group '<used>+<held>[+<granted>+<blocked>]', and '!' if it is over its limit
+  counters: per group '<used>+<held>[+<granted>+<blocked>][=<own quota|->]', and '!' if it is over its limit, '?' if it only observes and
+    would have denied the call
   held, now, reclaimed, counters            it expires ttl_ms after now
-  unmetered, now                            nothing to hold
+  unmetered, now                            nothing to hold, or only in scopes without a place for another name
 ]]
 
 local defined = program.get(ARGV[1])
@@ -48,7 +49,17 @@ local refusal, now, reclaimed = admission.decide(p, refused)
 if refusal then
   return refusal[1] == 'denied' and operation.keep(KEYS[1], p.fingerprint, refusal, p.owners) or refusal
 end
-if counter.count(p.owners) == 0 then
+
+-- A scope without a place for another name is left out if all its groups only observe.
+local function is_placed(owner)
+  return #owner.groups > 0 and not owner.crowded
+end
+
+local placed = false
+for at = 1, #p.owners do
+  placed = placed or is_placed(p.owners[at])
+end
+if not placed then
   return operation.keep(KEYS[1], p.fingerprint, { 'unmetered', now }, p.owners)
 end
 
@@ -58,7 +69,7 @@ local name, told = string.sub(KEYS[1], #p.tag + 4), about .. ' ' .. created
 local record = 'held ' .. created .. ' ' .. args.digits(ttl) .. ' 0 ' .. p.fingerprint .. '\n' .. about .. '\n' .. memo
 for at = 1, #p.owners do
   local owner = p.owners[at]
-  if #owner.groups > 0 then
+  if is_placed(owner) then
     record = record .. '\n' .. admission.place(owner, name, told, now, expires_at_ms, expires_at)
     retention.keep(owner, p, now)
     told = '- ' .. created

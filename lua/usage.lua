@@ -33,7 +33,8 @@ for _, owner in ipairs(p.owners) do
   for _, group in ipairs(owner.groups) do
     local expired = due[group.id] and due[group.id][group.seq] or 0
     group.held = math.max(0, group.held - expired)
-    group.lacks = counter.lacks(group)
+    group.lacks = counter.exceeds(group, group.limit)
+    group.observed = group.observes and counter.exceeds(group, group.observes)
   end
 end
 return { 'usage', now, hold.free_at(p.owners, now), counter.stands(p.owners, true) }

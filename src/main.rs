@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use quotagate::cli::operations::{documents, explain, export_config, grants, keys, top, users};
+use quotagate::cli::operations::{documents, explain, export_config, grants, keys, limits, top, users};
 use quotagate::cli::{apply, export, inspect, migrate, pages, print, replay, rollup, verify, whatif};
 use quotagate::config::{Config, Init, LogFormat};
 use quotagate::http;
@@ -43,6 +43,7 @@ enum Command {
     Policies(documents::PoliciesArgs),
     Keys(keys::KeysArgs),
     Grants(grants::GrantsArgs),
+    Limits(limits::LimitsArgs),
     /// Send a trace of LLM calls through a running gateway
     Replay(replay::ReplayArgs),
     /// Show and explain a user's data in Redis
@@ -86,6 +87,7 @@ fn main() -> ExitCode {
         Command::Policies(args) => once(documents::policies(args)),
         Command::Keys(args) => once(keys::run(args)),
         Command::Grants(args) => once(grants::run(args)),
+        Command::Limits(args) => once(limits::run(args)),
         Command::Completions(args) => {
             pages::completions(&args, Cli::command());
             Ok(())

@@ -51,6 +51,7 @@ export function ruleWords(rule) {
 export const enforcements = [
   ['hard', 'deny'],
   ['soft', 'report overage'],
+  ['observe', 'report what would be denied'],
   ['approval', 'ask for approval'],
 ];
 

@@ -32,12 +32,12 @@ export const Charges = ({ event }) => [...event.charges.map((charge) => ({ ...ch
 function Row({ event, mine, open, toggle }) {
   return html`<tr data-event=${event.id}>
     <td><button type="button" class="small" aria-expanded=${open ? 'true' : 'false'} aria-label=${`Details of ${event.type} ${event.id}`} onClick=${toggle}>${open ? '▾' : '▸'}</button> <${Time} at=${event.timestamp} /></td>
-    <td><${Badge} kind=${kinds[event.type]}>${event.type}<//>${event.late && html` <${Badge} kind="warn">late<//>`}${event.degraded && html` <${Badge} kind="warn">degraded<//>`}</td>
+    <td><${Badge} kind=${event.observed ? undefined : kinds[event.type]}>${event.type}<//>${event.late && html` <${Badge} kind="warn">late<//>`}${event.degraded && html` <${Badge} kind="warn">degraded<//>`}${event.observed && html` <${Badge} kind="warn">observed<//>`}</td>
     ${!mine && html`<td>${event.userId && html`<a href=${link(['users', event.userId])}><bdi class="name">${event.userId}</bdi></a>`}</td>`}
     <td><bdi class="name">${event.event}</bdi>${event.items?.length > 1 && html` <span class="quiet">and ${number(event.items.length - 1)} more</span>`}</td>
     <td class="figure">${event.quantity === undefined ? '' : number(event.quantity)}</td>
     <td><${Charges} event=${event} /></td>
-    <td>${event.reason && html`<code>${event.reason}</code>`} ${event.outcome} ${event.type === 'denial' && explanation(event) && html`<a class="why" href=${explanation(event)} aria-label=${`Why ${event.event} was denied`}>Why</a>`}</td>
+    <td>${event.reason && html`<code>${event.reason}</code>`} ${event.outcome} ${event.type === 'denial' && explanation(event) && html`<a class="why" href=${explanation(event)} aria-label=${`Why ${event.event} ${event.observed ? 'would be' : 'was'} denied`}>Why</a>`}</td>
   </tr>
   ${open && html`<tr class="details"><td colspan=${mine ? 6 : 7}><${Details} event=${event} /></td></tr>`}`;
 }

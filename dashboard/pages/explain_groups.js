@@ -29,6 +29,7 @@ const Rules = ({ rules }) => html`<ul>${rules.filter((rule) => !rule.matches).fl
 
 function State({ group }) {
   if (group.refuses) return html`<${Badge} kind="bad">${group.matches ? 'matches, refuses' : 'refuses'}<//>`;
+  if (group.observed) return html`<${Badge} kind="warn">only observes, would refuse<//>`;
   if (group.missingScope?.length) return html`<${Badge}>does not count<//>`;
   return group.matches ? html`<${Badge} kind="good">matches<//>` : html`<${Badge}>does not match<//>`;
 }

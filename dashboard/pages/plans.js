@@ -1,5 +1,6 @@
 import * as api from '../api.js';
 import { DocumentPage, NewDocument, toNew } from '../editor.js';
+import { OwnerLimits } from './owner_limits.js';
 import { Badge, Empty, Heading, Loaded, Name, Table, html, link, useLoad } from '../ui.js';
 
 const example = {
@@ -14,6 +15,7 @@ const kind = {
   title: 'plan',
   Title: 'Plan',
   moves: true,
+  below: (plan) => html`<${OwnerLimits} document=${plan} />`,
   example: () => JSON.stringify(example, null, 2),
 };
 

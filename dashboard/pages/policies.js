@@ -1,6 +1,7 @@
 import * as api from '../api.js';
 import { By } from '../by.js';
 import { DocumentPage, NewDocument, toNew } from '../editor.js';
+import { OwnerLimits } from './owner_limits.js';
 import { Badge, Confirm, Empty, Heading, Loaded, Name, Table, Time, html, keepFilter, link, useDialog, useLoad } from '../ui.js';
 import { useState } from '../vendor/hooks.js';
 
@@ -19,6 +20,7 @@ const kind = {
   title: 'policy',
   Title: 'Policy',
   moves: false,
+  below: (policy) => html`<${OwnerLimits} document=${policy} />`,
   example: () => JSON.stringify(example, null, 2),
   facts: (policy) => html`<dl class="facts">
     <dt>Owner</dt><dd><bdi>${policy.owner ?? '–'}</bdi></dd>

@@ -2,11 +2,11 @@
 
 import { figure, number, unitName } from '../ui.js';
 
-const counts = ['calls', 'denials', 'released', 'expiries', 'late', 'degraded', 'draws', 'refunds', 'accepted', 'rejected', 'retries', 'quantity'];
+const counts = ['calls', 'denials', 'observed', 'released', 'expiries', 'late', 'degraded', 'draws', 'refunds', 'accepted', 'rejected', 'retries', 'quantity'];
 
 const inUnit = (title, unit) => (unitName(unit) ? `${title} (${unit})` : title);
 
-const titles = { costPerAccepted: () => inUnit('Cost per accepted', 'cents'), retryShare: () => 'Retry share', cost: () => inUnit('Cost', 'cents') };
+const titles = { observed: () => 'Would be denied', costPerAccepted: () => inUnit('Cost per accepted', 'cents'), retryShare: () => 'Retry share', cost: () => inUnit('Cost', 'cents') };
 
 const title = (name) => titles[name]?.() ?? name.charAt(0).toUpperCase() + name.slice(1);
 
@@ -39,7 +39,7 @@ export function columnsOf(lines) {
   const always = ['calls', 'denials'];
   const simple = counts.filter((name) => always.includes(name) || some((line) => line[name]));
   return [
-    ...simple.map((name) => ({ name, title: title(name), read: (line) => line[name], usual: always.includes(name) })),
+    ...simple.map((name) => ({ name, title: title(name), read: (line) => line[name], usual: always.includes(name) || name === 'observed' })),
     ...(some((line) => line.cost) ? [{ name: 'cost', title: title('cost'), read: (line) => line.cost, unit: 'cents', usual: true }] : []),
     ...charges(lines),
     ...['costPerAccepted', 'retryShare'].filter((name) => some((line) => line[name])).map((name) => ({ name, title: title(name), read: (line) => line[name], unit: name === 'costPerAccepted' ? 'cents' : undefined, usual: false })),

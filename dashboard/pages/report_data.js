@@ -4,7 +4,7 @@ import * as api from '../api.js';
 import { before } from './report_range.js';
 
 /** What the gateway ranks by itself, of all lines that there are. */
-export const RANKED = ['calls', 'denials', 'cost'];
+export const RANKED = ['calls', 'denials', 'observed', 'cost'];
 
 /** Lines of one answer, and answers that are read one after the other. */
 const PAGE = 1000;

@@ -30,7 +30,7 @@ function callOf({ from, to, period, by, event, userId, keyId, groupId, metadata,
 const fieldsIn = (by) => split(by).filter((name) => name.startsWith('metadata.')).map((name) => name.slice('metadata.'.length)).join(', ');
 
 /** Without `by` there is always a line, of zeros if nothing happened. */
-const isQuiet = (line) => ['calls', 'denials', 'draws', 'released', 'expiries', 'late', 'refunds'].every((name) => !line[name]) && line.charged.length === 0;
+const isQuiet = (line) => ['calls', 'denials', 'observed', 'draws', 'released', 'expiries', 'late', 'refunds'].every((name) => !line[name]) && line.charged.length === 0;
 
 /** Reports that are asked for most, each one click away. */
 function Ready() {
@@ -39,6 +39,7 @@ function Ready() {
     ['Yesterday’s cost by model', { ...days.Yesterday, by: 'metadata.model', metric: 'cost' }],
     ['Cost by user, last 7 days', { ...days['Last 7 days'], by: 'user', metric: 'cost' }],
     ['Denials by group, today', { ...days.Today, by: 'group', metric: 'denials' }],
+    ['Observed denials by group, last 7 days', { ...days['Last 7 days'], by: 'group', metric: 'observed' }],
     ['Calls by day, this month', { ...days['This month'], period: 'day' }],
   ];
   return html`<nav class="row ready" aria-label="Ready reports">${all.map(([title, query]) => html`<a href=${link(['reports'], query)}>${title}</a>`)}</nav>`;
@@ -89,7 +90,7 @@ function Filters({ typed, faults, change }) {
 function Totals({ report, metric }) {
   const { totals, totalsBefore, past } = report;
   if (!totals) return null;
-  const columns = columnsOf([totals]).filter((column) => ['calls', 'denials', 'cost', metric?.name].includes(column.name));
+  const columns = columnsOf([totals]).filter((column) => ['calls', 'denials', 'observed', 'cost', metric?.name].includes(column.name));
   return html`<dl class="totals">${columns.map((column) => html`<div key=${column.name}><dt>${column.title}</dt><dd>${figure(column.read(totals), column.unit)}
     ${totalsBefore && html` <span class="quiet" title=${`${past.from} to ${past.to}: ${figure(column.read(totalsBefore), column.unit)}`}>${changeWords(column.read(totals), column.read(totalsBefore) ?? 0)}</span>`}</dd></div>`)}</dl>
     ${totalsBefore && html`<p class="quiet">Changes are against ${past.from === past.to ? past.from : `${past.from} to ${past.to}`}.</p>`}`;
@@ -105,7 +106,7 @@ function Columns({ columns, chosen, change }) {
 
 /** Says what the lines are, where they are not all of them. */
 function Part({ report, metric }) {
-  if (report.cut) return html`<p class="notice">There are more than ${report.lines.length.toLocaleString('en')} lines. These are the first of them by name, so they are not ranked. Choose calls, denials or cost to see the largest of all, or narrow the filters.</p>`;
+  if (report.cut) return html`<p class="notice">There are more than ${report.lines.length.toLocaleString('en')} lines. These are the first of them by name, so they are not ranked. Choose calls, denials, observed denials or cost to see the largest of all, or narrow the filters.</p>`;
   if (report.ranked) return html`<p class="quiet">These are the ${report.lines.length.toLocaleString('en')} lines with the largest ${metric.title.toLowerCase()} of all. The CSV has every line.</p>`;
   return null;
 }

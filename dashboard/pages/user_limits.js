@@ -11,12 +11,12 @@ const isByGroup = (limits) => !limits || !Array.isArray(limits.groups);
 const asTyped = (limits, plan) =>
   Object.fromEntries(plan.groups.map((group) => {
     const own = isByGroup(limits) ? limits?.[group.id] : limits.groups.find((one) => one.id === group.id);
-    return [group.id, { quota: own === undefined || own.quota === null ? '' : String(own.quota), none: own?.quota === null }];
+    return [group.id, { quota: own === undefined || own.quota === null ? '' : String(own.quota), none: own?.quota === null, own }];
   }));
 
-/** Null where every group is as in the plan. */
-function limitsOf(typed) {
-  const own = Object.entries(typed).filter(([, { quota, none }]) => none || quota.trim() !== '').map(([id, { quota, none }]) => [id, { quota: none ? null : quota.trim() }]);
+/** Null where every group is as in the plan. An end and a note stay. */
+function limitsOf(typed, limits) {
+  const own = Object.entries(typed).filter(([, { quota, none }]) => none || quota.trim() !== '').map(([id, { quota, none, own }]) => [id, { ...(isByGroup(limits) && own), quota: none ? null : quota.trim() }]);
   return own.length === 0 ? null : Object.fromEntries(own);
 }
 
@@ -47,7 +47,7 @@ function Form({ user, plan, close, done }) {
   const [note, setNote] = useState('');
   const { busy, error, write } = useWrite();
   const submit = async () => {
-    const changed = await write('POST', 'subscriptions', { userId: user.userId, planId: plan.id, customLimits: limitsOf(typed), note: note.trim() || undefined });
+    const changed = await write('POST', 'subscriptions', { userId: user.userId, planId: plan.id, customLimits: limitsOf(typed, customLimits), note: note.trim() || undefined });
     if (changed) done();
     return changed !== null;
   };

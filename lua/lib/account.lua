@@ -2,11 +2,12 @@
 --   .account       'version=<n> expiry=<ms> ttl=<ms>[ forget=<ms|never>][ flags=<letters>]'
 --     version of what is true of a user (0: nothing was ever written); no hold expires before `expiry` (0: there is
 --     none); no reservation of this owner lived longer than `ttl`, unless it was extended; `forget`, see lib/retention;
---     flags: g grants or blocked amounts exist (lib/allowance), w alerts are watched (lib/alert)
+--     flags: g grants or blocked amounts exist (lib/allowance), w alerts are watched (lib/alert), l own quotas exist
+--     (lib/own_quota)
 --   .subscription  '<plan> <since> <cycle|-> <until|->', .limits (JSON), .block: of a user
 --   .extended      until when an extended reservation may be charged (ms), without its grace
 --   <group>        '<used>+<held>/<quota|-> <kind>/<start>/<end>#<sequence number>', see lib/window
--- and rare fields of groups, see lib/allowance, lib/alert and lib/approval. A group's id never contains a dot.
+-- and rare fields of groups, see lib/allowance, lib/own_quota, lib/alert and lib/approval. A group's id never contains a dot.
 local account = {
   -- For an owner without `.account`.
   nothing = 'version=0 expiry=0 ttl=0',
@@ -17,12 +18,13 @@ function account.parse(owner, text)
   text = text or account.nothing
   local version, expiry, ttl, rest = string.match(text, '^version=(%d+) expiry=(%d+) ttl=(%d+)(.*)$')
   owner.stored, owner.version, owner.next_expiry, owner.longest_ttl = text, version, expiry + 0, ttl + 0
-  owner.forget_at, owner.adjusted, owner.watched = false, false, false
+  owner.forget_at, owner.adjusted, owner.watched, owner.limited = false, false, false, false
   if rest ~= '' then
     owner.forget_at = string.match(rest, ' forget=(%S+)') or false
     local flags = string.match(rest, ' flags=(%a+)') or ''
     owner.adjusted = string.find(flags, 'g', 1, true) ~= nil
     owner.watched = string.find(flags, 'w', 1, true) ~= nil
+    owner.limited = string.find(flags, 'l', 1, true) ~= nil
   end
 end
 
@@ -31,8 +33,8 @@ local function text_of(owner)
   if owner.forget_at then
     text = text .. ' forget=' .. owner.forget_at
   end
-  if owner.adjusted or owner.watched then
-    text = text .. ' flags=' .. (owner.adjusted and 'g' or '') .. (owner.watched and 'w' or '')
+  if owner.adjusted or owner.watched or owner.limited then
+    text = text .. ' flags=' .. (owner.adjusted and 'g' or '') .. (owner.watched and 'w' or '') .. (owner.limited and 'l' or '')
   end
   return text
 end

@@ -31,10 +31,9 @@ local function request_approval(p, now)
   return table.concat(opened, ',')
 end
 
--- The state of a counter over its limit, for the stream of denials, see lib/ledger.
-local function lack(group)
+-- The state of a counter over its limit, for the stream of denials, see lib/ledger. `limit_text` is `limit` as text.
+local function lack(group, limit, limit_text)
   local counted = group.concurrent and group.held or group.used + group.held
-  local limit, limit_text = group.limit, group.limit_text
   if group.granted > 0 or group.blocked > 0 then
     limit = math.max(0, math.min(limit + group.granted - group.blocked, counter.most))
     limit_text = args.digits(limit)
@@ -44,6 +43,28 @@ local function lack(group)
     return text
   end
   return text .. ':' .. args.digits(group.used) .. ':' .. window.bounds(group.window)
+end
+
+-- Whether the group's limit denies this call, or would deny it if the group did not only observe.
+local function compare(owner, group, skip_full_scopes)
+  local is_full = owner.crowded and not skip_full_scopes
+  local observes = not skip_full_scopes and group.observes
+  group.lacks = (is_full and not observes) or counter.exceeds(group, group.limit)
+  group.observed = observes and (is_full or counter.exceeds(group, observes))
+end
+
+-- Each owner's `observing` lists the state of its counters that only observe, and would have denied the call.
+local function list_observed(p)
+  for at = 1, #p.owners do
+    local owner = p.owners[at]
+    for place = 1, #owner.groups do
+      local group = owner.groups[place]
+      if group.observed then
+        owner.observing = owner.observing or {}
+        owner.observing[#owner.observing + 1] = lack(group, group.observes, args.digits(group.observes))
+      end
+    end
+  end
 end
 
 -- The reply to a denied call: see reserve. Each owner's `lacking` lists the state of its counters over their limits.
@@ -56,7 +77,7 @@ local function denial(p, now, reclaimed, opened)
       local group = owner.groups[place]
       if group.lacks then
         owner.lacking = owner.lacking or {}
-        owner.lacking[#owner.lacking + 1] = lack(group)
+        owner.lacking[#owner.lacking + 1] = lack(group, group.limit, group.limit_text)
         is_full = is_full or group.concurrent
         if p.precheck_denial == '' and not owner.crowded then
           alert.denied(owner, group, now, p.outbox)
@@ -69,7 +90,8 @@ local function denial(p, now, reclaimed, opened)
 end
 
 -- Checks the facts, removes expired holds, and checks every group's limit. `refused`: the entry for the stream of
--- denials, see lib/ledger; `skip_full_scopes`: an owner whose scope is full is left out instead of denying the call.
+-- denials, see lib/ledger; `skip_full_scopes`: an owner whose scope is full is left out instead of denying the call, and
+-- nothing is observed.
 -- Returns a reply that ends the call, or nil, the time and how many holds were reclaimed.
 function admission.decide(p, refused, skip_full_scopes)
   local stale, now = facts.check(p)
@@ -78,22 +100,27 @@ function admission.decide(p, refused, skip_full_scopes)
   end
   local reclaimed, more = facts.reclaim(p, now)
   local denied = p.precheck_denial ~= ''
-  local hard = denied
+  local hard, observed = denied, p.observed ~= ''
   for at = 1, #p.owners do
     local owner = p.owners[at]
     owner.crowded = is_crowded(owner)
     for place = 1, #owner.groups do
       local group = owner.groups[place]
-      group.lacks = (owner.crowded and not skip_full_scopes) or counter.lacks(group)
-      denied = denied or group.lacks
+      compare(owner, group, skip_full_scopes)
+      denied, observed = denied or group.lacks, observed or group.observed
       hard = hard or (group.lacks and (owner.crowded or not group.approval))
     end
   end
-  if not denied then
+  if not denied and not observed then
     return nil, now, reclaimed
   end
   if more and p.precheck_denial == '' then
     return { 'again', now, reclaimed }
+  end
+  list_observed(p)
+  if not denied then
+    ledger.observe(refused, now, p.observed ~= '' and p.observed or 'limit_reached', p.owners)
+    return nil, now, reclaimed
   end
   local opened = ''
   if not hard and p.approval_request then

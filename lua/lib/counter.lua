@@ -13,6 +13,9 @@ function counter.read(owner, now)
   local behind = false
   local values = pieces.get(owner.key, owner.fields)
   account.parse(owner, values[1])
+  if owner.limited then
+    own_quota.apply(owner, now)
+  end
   local first = owner.mortal and args.digits(math.floor(now / 1000)) or '1'
   local groups = owner.groups
   for place = 1, #groups do
@@ -37,14 +40,14 @@ function counter.read(owner, now)
   return behind
 end
 
--- The decision: does this call exceed the limit? Everything counts, including holds. A limit of 0 denies every matching
--- call, even with an amount of 0. Refunds are always allowed.
-function counter.lacks(group)
+-- The decision: does this call exceed `most`, the group's limit or the quota that it observes? Everything counts, including
+-- holds. A limit of 0 denies every matching call, even with an amount of 0. Refunds are always allowed.
+function counter.exceeds(group, most)
   if group.amount < 0 then
     return false
   end
   local counted = group.concurrent and group.held or group.used + group.held
-  local limit = group.limit + group.granted - group.blocked
+  local limit = most + group.granted - group.blocked
   if limit > counter.most then
     limit = counter.most
   end
@@ -173,7 +176,8 @@ function counter.describe(owners)
   return table.concat(groups, ',')
 end
 
--- The state of a counter: '<used>+<held>', with '+<granted>+<blocked>' if there is any of them.
+-- The state of a counter: '<used>+<held>', with '+<granted>+<blocked>' if there is any of them. What else is said of it, see
+-- lib/own_quota and below.
 function counter.stand(group)
   local text = args.digits(group.used) .. '+' .. args.digits(group.held)
   if group.granted > 0 or group.blocked > 0 then
@@ -182,13 +186,16 @@ function counter.stand(group)
   return text
 end
 
--- The state of every group, separated by spaces; those over their limit with '!' if `marked`.
+-- The state of every group, separated by spaces; those over their limit with '!' if `marked`, those that would have denied
+-- the call if they did not only observe with '?'.
 function counter.stands(owners, marked)
   local list = {}
   for at = 1, #owners do
-    local groups = owners[at].groups
+    local owner = owners[at]
+    local groups = owner.groups
     for place = 1, #groups do
-      list[#list + 1] = counter.stand(groups[place]) .. (marked and groups[place].lacks and '!' or '')
+      local group = groups[place]
+      list[#list + 1] = counter.stand(group) .. own_quota.mark(owner, group.id) .. (marked and group.lacks and '!' or '') .. (group.observed and '?' or '')
     end
   end
   return table.concat(list, ' ')

@@ -9,8 +9,9 @@
 -- Behind the limit of a counter stands ':<its window>' if three quarters of the limit are used, or ':closed' if it was
 -- charged in a window that is closed.
 -- The lines of a denial: 'denial <at ms> <call> <event> <key> <user> <reason>'; lacks '<owner>
--- <group>:<requested>:<counted>:<limit>,… …' or '-'; memo. Behind the limit stands ':<used>:<window>' if three quarters
--- of it are used.
+-- <group>:<requested>:<counted>:<limit>,… …' or '-'; memo; and, written as lacks, the counters of groups that only
+-- observe and would have denied the call, if there are any. Behind the limit stands ':<used>:<window>' if three quarters
+-- of it are used. The first line begins with 'observed' instead of 'denial' if the call was allowed.
 -- Both streams are bounded; the ledger by `most` entries. Entries of layout 6 have a field for each part.
 local ledger = { key = false, most = '0', most_denials = '100000', charges = {} }
 
@@ -71,14 +72,34 @@ function ledger.write_denial(key, now, call, about, reason, lacks, memo)
     'denial ' .. now .. ' ' .. call .. ' ' .. about .. ' ' .. reason .. '\n' .. lacks .. '\n' .. without_rules(memo))
 end
 
--- `refused`: key of the stream, and call, about and memo of the request; `owners`: with their counters over the limit.
-function ledger.deny(refused, now, reason, owners)
-  local lacks = {}
+-- The owners' lists of counters, see above.
+local function listed(owners, name)
+  local lists = {}
   for at = 1, #owners do
     local owner = owners[at]
-    if owner.lacking then
-      lacks[#lacks + 1] = owner.word .. ' ' .. table.concat(owner.lacking, ',')
+    if owner[name] then
+      lists[#lists + 1] = owner.word .. ' ' .. table.concat(owner[name], ',')
     end
   end
-  ledger.write_denial(refused.key, args.digits(now), refused.call, refused.about, reason, #lacks > 0 and table.concat(lacks, ' ') or '-', refused.memo)
+  return #lists > 0 and table.concat(lists, ' ') or '-'
+end
+
+local function write_observed(refused, kind, now, reason, lacks, observed)
+  local head = kind .. ' ' .. args.digits(now) .. ' ' .. refused.call .. ' ' .. refused.about .. ' ' .. reason
+  add(refused.key, ledger.most_denials, head .. '\n' .. lacks .. '\n' .. without_rules(refused.memo) .. '\n' .. observed)
+end
+
+-- `refused`: key of the stream, and call, about and memo of the request; `owners`: with their counters over the limit.
+function ledger.deny(refused, now, reason, owners)
+  local lacks, observed = listed(owners, 'lacking'), listed(owners, 'observing')
+  if observed == '-' then
+    ledger.write_denial(refused.key, args.digits(now), refused.call, refused.about, reason, lacks, refused.memo)
+  else
+    write_observed(refused, 'denial', now, reason, lacks, observed)
+  end
+end
+
+-- The call was allowed, but groups that only observe would have denied it.
+function ledger.observe(refused, now, reason, owners)
+  write_observed(refused, 'observed', now, reason, '-', listed(owners, 'observing'))
 end

@@ -5,7 +5,8 @@
 --
 -- The text: '<tag> <sandbox (0|1)> <configuration revision> <whether expiries are reported (0|1)> <most entries of the
 -- ledger> <straight path (0|1)>' (tag: how the bucket's keys begin, qg:{acme:live}:), then a line per owner: 'user' or 'other', then per group ' <id> <limit> <quota|-> <flags>
--- <percents|->;'. Flags: '-' and in flight only (c), a denied call asks for approval (a), a denial is reported (l).
+-- <percents|->;'. Flags: '-' and in flight only (c), a denied call asks for approval (a), a denial is reported (l), the
+-- group only observes (o), the quota is the limit (h).
 local program = {
   -- Groups of all programs together, some 15 MB; beyond it all programs are forgotten.
   most = 10000,
@@ -31,20 +32,26 @@ local function read_owner(kind, text)
   for id, limit, quota, flags, percents in string.gmatch(text, ' (%S+) (%d+) (%S+) (%S+) ([^;]+);') do
     local group = {
       id = id, limit_text = limit, limit = args.stored(limit), quota = quota ~= '-' and args.stored(quota),
-      concurrent = string.find(flags, 'c', 1, true) ~= nil, approval = string.find(flags, 'a', 1, true) ~= nil,
-      tell_limit = string.find(flags, 'l', 1, true) ~= nil, percents = percents ~= '-' and percents,
+      concurrent = string.find(flags, 'c', 1, true) ~= nil, is_hard = string.find(flags, 'h', 1, true) ~= nil,
+      -- What is done at the quota, if there is one; an owner may have one of its own (lib/own_quota).
+      asks = string.find(flags, 'a', 1, true) ~= nil, tells = string.find(flags, 'l', 1, true) ~= nil,
+      alerts = percents ~= '-' and percents, watches = string.find(flags, 'o', 1, true) ~= nil,
+      approval = false, tell_limit = false, percents = false, observes = false,
       -- Of the present call.
       window = false, amount_text = false, amount = 0, stored = false, stored_seq = false, seq = false, change = false,
-      later_start = false, requoted = false, used = 0, held = 0, granted = 0, blocked = 0, grants = false, lacks = false,
+      later_start = false, requoted = false, used = 0, held = 0, granted = 0, blocked = 0, grants = false, lacks = false, observed = false,
     }
+    group.approval, group.tell_limit = group.asks and group.quota ~= false, group.tells and group.quota ~= false
+    group.percents, group.observes = group.quota and group.alerts, group.watches and group.quota
     local place = #owner.groups + 1
     owner.groups[place], owner.fields[place + 1] = group, id
-    owner.limits[place], owner.prefixes[place] = group.limit, (place > 1 and ',' or '') .. id .. ':'
+    -- A call beyond an observed quota is left to the general path, as a denial that is reported.
+    owner.limits[place], owner.prefixes[place] = group.observes or group.limit, (place > 1 and ',' or '') .. id .. ':'
     owner.changes[2 * place - 1], owner.changes[2 * place], owner.tails[place] = id, false, false
-    owner.tells_denials = owner.tells_denials or group.approval or group.tell_limit
+    owner.tells_denials = owner.tells_denials or group.approval or group.tell_limit or group.observes ~= false
     owner.has_alerts = owner.has_alerts or group.percents
     -- A limit of 0 and a group in flight are decided by other rules.
-    if group.concurrent or group.limit <= 0 then
+    if group.concurrent or owner.limits[place] <= 0 then
       owner.straight = false
     end
   end

@@ -14,6 +14,7 @@
 --     the node's own refusal under these facts ('' none)
 --     forget_at ('-' | 'never' | ms) of a user who is to be forgotten, and the user
 --     id of an approval request ('-' none), what the node reports of the call
+--     nothing, or the reason for which groups that only observe would have denied the call under these facts
 local proposal = {}
 
 -- The proposal of the present call, or nil if its program is unknown. `own`: the number of arguments of the call
@@ -27,7 +28,7 @@ function proposal.read(first_key, own)
   local read = {
     program = defined, tag = defined.tag, stamp_key = defined.stamp, fingerprint = ARGV[2], sandbox = defined.sandbox,
     version = ARGV[3], valid_from = frame.from, valid_until = frame.upto, owners = {},
-    precheck_denial = '', forget_at = '-', user = false, approval_request = false, outbox = false, expiry_outbox = false,
+    precheck_denial = '', observed = '', forget_at = '-', user = false, approval_request = false, outbox = false, expiry_outbox = false,
   }
   read.outbox = keys.of(read.tag, 'outbox')
   read.expiry_outbox = defined.tells_expiry and read.outbox
@@ -37,7 +38,7 @@ function proposal.read(first_key, own)
     local owner = { key = key, holds = keys.holds(read.tag, word), past = keys.past(read.tag, word), word = word,
       groups = shape.groups, fields = shape.fields, has_alerts = shape.has_alerts, renew = '-', stored = false,
       version = false, next_expiry = 0, longest_ttl = 0, forget_at = false, adjusted = false, watched = false,
-      crowded = false, lacking = false }
+      crowded = false, lacking = false, observing = false }
     first_key = first_key + 1
     if not shape.is_user then
       owner.renew, owner.most = string.match(ARGV[at], '^(%S+) (%d+)$')
@@ -48,7 +49,7 @@ function proposal.read(first_key, own)
       local group, amount = shape.groups[index], ARGV[at]
       at, window_at = at + 1, window_at + 1
       group.window, group.amount_text, group.amount = frame[window_at], amount, args.stored(amount)
-      group.granted, group.blocked, group.grants, group.lacks = 0, 0, false, false
+      group.granted, group.blocked, group.grants, group.lacks, group.observed = 0, 0, false, false, false
     end
     read.owners[place] = owner
   end
@@ -57,6 +58,7 @@ function proposal.read(first_key, own)
     if ARGV[at + 3] ~= '-' then
       read.approval_request = { id = ARGV[at + 3], about = ARGV[at + 4] }
     end
+    read.observed = ARGV[at + 5] or ''
   end
   ledger.open(defined.ledger, defined.ledger_most)
   return read

@@ -76,6 +76,9 @@ function settle.open(owner, now, expiry_outbox, reclaimed)
     hold.reclaim(owner, now, expiry_outbox)
     return settle.open(owner, now, expiry_outbox, true)
   end
+  if owner.limited then
+    own_quota.note(owner, now)
+  end
   owner.groups = {}
   for place = 1, #entries do
     local entry, value = entries[place], values[place + 1]
@@ -175,7 +178,7 @@ function settle.closed_until(owner, expires_at)
   return changes
 end
 
--- Per owner '<owner>[ <group> <used>+<held>[+<granted>+<blocked>]/<window>#<sequence number>]…', separated by ' ; '.
+-- Per owner '<owner>[ <group> <used>+<held>[+<granted>+<blocked>][=<own quota|->]/<window>#<sequence number>]…', separated by ' ; '.
 local function entries_text(owners)
   local list = {}
   for at = 1, #owners do
@@ -183,7 +186,7 @@ local function entries_text(owners)
     list[at] = owner.word
     for place = 1, #owner.entries do
       local entry = owner.entries[place]
-      list[at] = list[at] .. ' ' .. entry.id .. ' ' .. counter.stand(entry) .. '/' .. entry.window .. '#' .. entry.seq
+      list[at] = list[at] .. ' ' .. entry.id .. ' ' .. counter.stand(entry) .. own_quota.mark(owner, entry.id) .. '/' .. entry.window .. '#' .. entry.seq
     end
   end
   return table.concat(list, ' ; ')

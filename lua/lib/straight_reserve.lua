@@ -116,7 +116,7 @@ function straight_reserve.decide(defined)
       place, window_at = place + 1, window_at + 1
     end
   end
-  if ARGV[place] and (ARGV[place] ~= '' or ARGV[place + 1] ~= '-') then
+  if ARGV[place] and (ARGV[place] ~= '' or ARGV[place + 1] ~= '-' or ARGV[place + 5]) then
     return nil
   end
   if is_over then

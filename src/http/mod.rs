@@ -25,7 +25,7 @@ use std::time::Instant;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use access::{apps, audit, keys, sessions};
-use accounts::{approvals, counters, grants, subscriptions, users};
+use accounts::{approvals, counters, grants, limits, subscriptions, users};
 use configuration::{apply, plans, policies, settings, test_clock};
 use metering::usage::Draining;
 use metering::{batch, can_use, commit, extend, release, reserve, track, usage};
@@ -223,6 +223,10 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/users/{id}/reset").route(web::post().to(users::reset)))
         .service(resource("/grants").route(web::post().to(grants::create)).route(web::get().to(grants::list)))
         .service(resource("/grants/{id}").route(web::delete().to(grants::delete)))
+        .service(resource("/limits").route(web::get().to(limits::list)))
+        .service(
+            resource("/limits/{groupId}").route(web::put().to(limits::put)).route(web::delete().to(limits::delete)),
+        )
         .service(resource("/audit").route(web::get().to(audit::list)))
         .service(resource("/app").route(web::get().to(settings::get)).route(web::put().to(settings::put)))
         .service(

@@ -15,6 +15,7 @@ mod events;
 mod explain;
 mod forms;
 mod hostile;
+mod limits;
 // The screenshots of the documentation need one more window size.
 #[allow(dead_code)]
 mod pages;

@@ -25,20 +25,22 @@ enum Purpose {
     GiveBack,
 }
 
-struct Matched {
-    group: Group,
-    owner: String,
-    amount: u64,
-    window: Window,
+pub(super) struct Matched {
+    pub group: Group,
+    pub owner: String,
+    pub amount: u64,
+    pub window: Window,
 }
 
 /// The parts of a call, before any counter is read.
 #[derive(Default)]
-struct Admission {
-    matched: Vec<Matched>,
+pub(super) struct Admission {
+    pub matched: Vec<Matched>,
     /// Groups outside of their fixed period, with the amount and the start of the period.
     closed: Vec<(Group, u64, Option<Ms>)>,
     refusal: Option<(&'static str, Vec<Group>)>,
+    /// Groups that would refuse the call if they did not only observe: why, and the amount.
+    pub observed: Vec<(Group, &'static str, u64)>,
 }
 
 impl Admission {
@@ -48,6 +50,36 @@ impl Admission {
         let wanted = matched.chain(self.closed.iter().map(|(group, amount, _)| (group, *amount)));
         let too_large = wanted.filter(|(group, amount)| group.most_per_call.is_some_and(|most| *amount > most));
         too_large.map(|(group, _)| group.clone()).collect()
+    }
+
+    /// Refuses the call because of its amounts, or of a period that is not running.
+    fn refuse_amounts(&mut self) {
+        let amount = |group: &Group| {
+            let matched =
+                self.matched.iter().find(|matched| matched.group.id == group.id).map(|matched| matched.amount);
+            matched.or(self.closed.iter().find(|closed| closed.0.id == group.id).map(|closed| closed.1)).unwrap_or(0)
+        };
+        let (watched, too_large): (Vec<Group>, Vec<Group>) = self.too_large().into_iter().partition(Group::observes);
+        let mut observed: Vec<_> =
+            watched.into_iter().map(|group| (group.clone(), "call_too_large", amount(&group))).collect();
+        let (watched, closed): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.closed).into_iter().partition(|(group, ..)| group.observes());
+        observed.extend(watched.into_iter().map(|(group, amount, _)| (group, "limit_reached", amount)));
+        self.closed = closed;
+        self.observed.extend(observed);
+        if self.refusal.is_none() {
+            self.refusal = match too_large.is_empty() {
+                false => Some(("call_too_large", too_large)),
+                true => (!self.closed.is_empty()).then_some(("limit_reached", Vec::new())),
+            };
+        }
+    }
+
+    /// Sets the groups apart that only observe.
+    fn observe(&mut self, reason: &'static str, groups: Vec<Group>) -> Vec<Group> {
+        let (watched, refusing): (Vec<Group>, Vec<Group>) = groups.into_iter().partition(Group::observes);
+        self.observed.extend(watched.into_iter().map(|group| (group, reason, 0)));
+        refusing
     }
 }
 
@@ -71,7 +103,7 @@ impl Model {
             for (place, group) in self.standing(asked.user).into_iter().enumerate() {
                 let Some(rule) = group.rule(item.event, item.labels) else {
                     if group.covers(item.event) {
-                        in_plan |= place < of_plan;
+                        in_plan |= place < of_plan && !group.observes();
                         uncovered.push(group);
                     }
                     continue;
@@ -97,16 +129,16 @@ impl Model {
         }
         if purpose == Purpose::Ask {
             let denies = plan.is_some_and(|plan| !plan.passes_unmatched);
-            let too_large = admission.too_large();
+            let uncovered = admission.observe("uncovered_event", uncovered);
+            let missing = admission.observe("missing_scope", missing);
             let reasons = [
                 ("unmatched_event", unmatched && denies, Vec::new()),
                 ("uncovered_event", !uncovered.is_empty(), uncovered),
                 ("missing_scope", !missing.is_empty(), missing),
-                ("call_too_large", !too_large.is_empty(), too_large),
-                ("limit_reached", !admission.closed.is_empty(), Vec::new()),
             ];
             let first = reasons.into_iter().find(|(_, refuses, _)| *refuses);
             admission.refusal = first.map(|(reason, _, groups)| (reason, groups));
+            admission.refuse_amounts();
         }
         admission
     }
@@ -123,6 +155,7 @@ impl Model {
             known.1 += amount;
             return;
         }
+        let group = self.own(&group, &owner);
         match group.period.window(self.anchor(user), self.now_ms) {
             Some(window) => admission.matched.push(Matched { group, owner, amount, window }),
             None => {
@@ -136,9 +169,13 @@ impl Model {
     }
 
     fn lacks(&self, matched: &Matched) -> bool {
-        let Some(quota) = matched.group.quota.filter(|_| matched.group.enforcement != Enforcement::Soft) else {
-            return false;
-        };
+        let passes = matches!(matched.group.enforcement, Enforcement::Soft | Enforcement::Observe);
+        !passes && self.exceeds(matched)
+    }
+
+    /// The amount does not fit into the quota.
+    pub(super) fn exceeds(&self, matched: &Matched) -> bool {
+        let Some(quota) = matched.group.quota else { return false };
         let stand = self.stand(&matched.group, &matched.owner, Some(matched.window));
         let counted = if matched.group.is_concurrent() { stand.held } else { stand.used + stand.held };
         let limit = (quota + stand.granted).saturating_sub(stand.blocked);
@@ -208,6 +245,7 @@ impl Model {
             allowed: Some(false),
             reasons: vec![(*reason).to_owned()],
             denied_by,
+            observed: self.observed(admission),
             groups: admission.matched.iter().map(|matched| matched.group.id.to_owned()).chain(closed).collect(),
             retry_ms: lifted.map(|at| (at - self.now_ms).max(1)),
             counters: self.stands_of(admission),
@@ -278,8 +316,9 @@ impl Model {
         if let Some(denial) = self.deny(&admission) {
             return denial;
         }
+        let observed = self.observed(&admission);
         if admission.matched.is_empty() {
-            return self.passed(&admission);
+            return Reply { observed, ..self.passed(&admission) };
         }
         let held = self.enter_all(&admission);
         // The rules are those of the plan, without the user's own limits.
@@ -301,12 +340,13 @@ impl Model {
             charged: Vec::new(),
         };
         self.reservations.insert(name, reservation);
-        Reply { expires_ms: Some(expires_ms), ..self.passed(&admission) }
+        Reply { expires_ms: Some(expires_ms), observed, ..self.passed(&admission) }
     }
 
     pub fn can_use(&self, asked: Asked<'_>) -> Reply {
         let admission = self.admission(asked, Purpose::Ask);
-        let reply = self.denial(&admission).unwrap_or_else(|| self.passed(&admission));
+        let reply = self.denial(&admission);
+        let reply = reply.unwrap_or_else(|| Reply { observed: self.observed(&admission), ..self.passed(&admission) });
         // The answer contains nothing else.
         Reply { denied_by: BTreeMap::new(), counters: Vec::new(), retry_ms: None, ..reply }
     }
@@ -318,7 +358,8 @@ impl Model {
             let code = denial.reasons[0].clone();
             return Reply { status: 429, code, allowed: None, ..denial };
         }
-        self.count(asked.user, &admission, |used, amount| used + amount)
+        let observed = if enforce { self.observed(&admission) } else { BTreeMap::new() };
+        Reply { observed, ..self.count(asked.user, &admission, |used, amount| used + amount) }
     }
 
     pub fn give_back(&mut self, asked: Asked<'_>) -> Reply {
@@ -368,6 +409,7 @@ impl Model {
         if let Some(denial) = self.deny(&admission) {
             return Reply { expires_ms: Some(before.expires_ms), ..denial };
         }
+        let observed = self.observed(&admission);
         for new in self.enter_all(&admission) {
             let held = &mut self.reservations.get_mut(&of).unwrap().held;
             let same = |entry: &&mut Entry| {
@@ -392,9 +434,9 @@ impl Model {
         }
         let expires_ms = Some(it.expires_ms);
         if enlarged {
-            return Reply { expires_ms, ..self.passed(&admission) };
+            return Reply { expires_ms, observed, ..self.passed(&admission) };
         }
-        Reply { expires_ms, allowed: Some(true), ..self.all_of(of) }
+        Reply { expires_ms, observed, allowed: Some(true), ..self.all_of(of) }
     }
 
     /// The current state of all groups of a reservation for its user.
@@ -432,12 +474,7 @@ impl Model {
                 self.place(&mut admission, &it.user, group.clone(), owner, further);
             }
         }
-        let too_large = admission.too_large();
-        if !too_large.is_empty() {
-            admission.refusal = Some(("call_too_large", too_large));
-        } else if !admission.closed.is_empty() {
-            admission.refusal = Some(("limit_reached", Vec::new()));
-        }
+        admission.refuse_amounts();
         admission
     }
 }

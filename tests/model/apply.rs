@@ -55,6 +55,7 @@ impl Model {
             Call::Reset { user, group } => self.reset(user, *group),
             Call::Grant { owner, group, amount, expires_ms } => self.grant(name, owner, group, *amount, *expires_ms),
             Call::Revoke { of } => self.revoke(*of),
+            Call::Limit { owner, group, limit } => self.limit(owner, group, *limit),
             Call::Edit { policy, of, group, edit } => self.edit(*policy, of, group, *edit),
             Call::Approve { owner, group, amount, until_ms } => self.approve(name, owner, group, *amount, *until_ms),
             Call::Reject { owner, group } => self.reject(owner, group),
@@ -68,6 +69,7 @@ impl Model {
         edges.extend(self.counters.keys().filter_map(|name| self.stored(name)?.end_ms));
         edges
             .extend(self.counters.values().flat_map(|counter| counter.grants.iter().filter_map(|grant| grant.ends_ms)));
+        edges.extend(self.limits.values().filter_map(|limit| limit.until_ms));
         edges.extend(self.users.values().filter_map(|user| user.subscription.as_ref()?.ends_ms));
         edges.retain(|edge| *edge > self.now_ms);
         edges.sort_unstable();

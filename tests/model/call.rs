@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::amounts::{number, steps_of};
+use super::limits::OwnLimit;
 use super::rules::{Enforcement, Item, Labels, Ms, Period, ms, text};
 use super::settle::Actual;
 use crate::support::Answer;
@@ -102,6 +103,12 @@ pub enum Call {
     Revoke {
         of: Name,
     },
+    /// Sets another quota for one owner, or removes it.
+    Limit {
+        owner: String,
+        group: &'static str,
+        limit: Option<OwnLimit>,
+    },
     /// Changes a group of a plan or policy.
     Edit {
         policy: bool,
@@ -150,6 +157,8 @@ pub struct Reply {
     pub reasons: Vec<String>,
     /// By group: the requested amount, the remaining amount, and the status of its approval request.
     pub denied_by: BTreeMap<String, (u64, Option<u64>, String)>,
+    /// By group that only observes: the requested and the remaining amount, and the reason unless it is the limit.
+    pub observed: BTreeMap<String, (u64, Option<u64>, String)>,
     pub groups: BTreeSet<String>,
     /// The expiry of a reservation.
     pub expires_ms: Option<Ms>,
@@ -176,6 +185,7 @@ impl Reply {
         Self {
             counters: Vec::new(),
             denied_by: BTreeMap::new(),
+            observed: BTreeMap::new(),
             groups: BTreeSet::new(),
             retry_ms: None,
             replayed: false,
@@ -208,6 +218,17 @@ fn stand(counter: &Value) -> Stand {
 
 fn threshold(reply: &Value) -> (String, u64) {
     (reply["groupId"].as_str().unwrap().to_owned(), reply["percent"].as_u64().unwrap())
+}
+
+fn pairs(owner: &str) -> BTreeMap<&str, &str> {
+    owner.split(',').filter_map(|pair| pair.split_once('=')).collect()
+}
+
+fn observed(reply: &Value) -> (String, (u64, Option<u64>, String)) {
+    let group = reply["groupId"].as_str().unwrap();
+    let figures = |name: &str| steps_of(&reply[name], group);
+    let reason = reply["reason"].as_str().unwrap_or_default().to_owned();
+    (group.to_owned(), (figures("requested").unwrap(), figures("remaining"), reason))
 }
 
 fn strings<T: FromIterator<String>>(list: &Value) -> T {
@@ -271,6 +292,7 @@ impl Call {
             replayed: flag("replayed"),
             reasons: strings(&json["reasons"]),
             denied_by: denied_by.collect(),
+            observed: json["observed"].as_array().into_iter().flatten().map(observed).collect(),
             groups: strings(&json["matchedGroupIds"]),
             expires_ms: json["expiresAt"]
                 .as_str()
@@ -300,7 +322,12 @@ impl Call {
     pub fn takes_key(&self) -> bool {
         !matches!(
             self,
-            Self::CanUse { .. } | Self::Usage { .. } | Self::Time { .. } | Self::Revoke { .. } | Self::Edit { .. }
+            Self::CanUse { .. }
+                | Self::Usage { .. }
+                | Self::Time { .. }
+                | Self::Revoke { .. }
+                | Self::Edit { .. }
+                | Self::Limit { limit: None, .. }
         )
     }
 
@@ -417,12 +444,20 @@ impl Call {
                 ("POST", format!("users/{user}/reset"), given)
             }
             Self::Grant { owner, group, amount, expires_ms } => {
-                let scope: BTreeMap<&str, &str> = owner.split(',').filter_map(|pair| pair.split_once('=')).collect();
+                let scope = pairs(owner);
                 may("groupId", Some(json!(group)));
                 may("scope", Some(json!(scope)));
                 may("amount", Some(number(*amount, group)));
                 may("expiresAt", expires_ms.map(|at| json!(text(at))));
                 ("POST", "grants".to_owned(), given)
+            }
+            Self::Limit { owner, group, limit } => {
+                may("scope", Some(json!(pairs(owner))));
+                if let Some(OwnLimit { quota, until_ms }) = limit {
+                    may("quota", Some(json!(quota.map(|quota| number(quota, group)))));
+                    may("until", until_ms.map(|at| json!(text(at))));
+                }
+                (if limit.is_some() { "PUT" } else { "DELETE" }, format!("limits/{group}"), given)
             }
             Self::Revoke { of } => ("DELETE", format!("grants/{}", id(*of)), Value::Null),
             Self::Edit { policy, of, .. } => {

@@ -15,6 +15,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 
 use super::call::{Call, Name, Reply, Stand};
+use super::limits::OwnLimit;
 use super::order::{Timed, explain};
 use super::outside;
 use super::play::{reduced, send};
@@ -162,7 +163,13 @@ impl Crowd<'_> {
                 Call::Revoke { of: known.grants[random.random_range(0..known.grants.len())].0 }
             }
             95..97 => Call::Reset { user, group: Some("month") },
-            97..99 => Call::Block { user, blocked: random.random_bool(0.4) },
+            97 => Call::Block { user, blocked: random.random_bool(0.4) },
+            98..100 => {
+                let quota = random.random_bool(0.8).then(|| random.random_range(0..20));
+                let group = ["fair", "watched"][random.random_range(0..2)];
+                let limit = random.random_bool(0.8).then_some(OwnLimit { quota, until_ms: None });
+                Call::Limit { owner: format!("user={user}"), group, limit }
+            }
             _ => return None,
         })
     }
@@ -243,9 +250,10 @@ fn subject<'a>(call: &'a Call, history: &'a [Timed<Made>]) -> Option<&'a str> {
         | Call::Cancel { user, .. }
         | Call::Block { user, .. }
         | Call::Reset { user, .. } => Some(user),
-        Call::Grant { owner, .. } | Call::Approve { owner, .. } | Call::Reject { owner, .. } => {
-            owner.strip_prefix("user=")
-        }
+        Call::Grant { owner, .. }
+        | Call::Approve { owner, .. }
+        | Call::Reject { owner, .. }
+        | Call::Limit { owner, .. } => owner.strip_prefix("user="),
         Call::Commit { of, .. } | Call::Release { of } | Call::Extend { of, .. } | Call::Revoke { of } => of_name(*of),
         Call::Time { .. } | Call::Edit { .. } => None,
     }

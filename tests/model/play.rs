@@ -37,6 +37,8 @@ const HEARS_WITHIN: Duration = PATIENCE;
 pub struct Figures {
     pub calls: usize,
     pub denied: usize,
+    /// Allowed calls that a group which only observes would have denied.
+    pub observed: usize,
     pub repeated: usize,
     /// Alerts that were reported.
     pub alerts: usize,
@@ -75,9 +77,12 @@ pub async fn send(
 /// Of these calls only status and code are compared; their effects show in the counters.
 pub fn reduced(call: &Call, reply: Reply) -> Reply {
     match call {
-        Call::Edit { .. } | Call::Grant { .. } | Call::Approve { .. } | Call::Time { .. } | Call::Revoke { .. } => {
-            Reply { status: reply.status, code: reply.code, ..Reply::default() }
-        }
+        Call::Edit { .. }
+        | Call::Grant { .. }
+        | Call::Approve { .. }
+        | Call::Time { .. }
+        | Call::Revoke { .. }
+        | Call::Limit { .. } => Reply { status: reply.status, code: reply.code, ..Reply::default() },
         _ => reply,
     }
 }
@@ -173,6 +178,7 @@ impl<'a> Play<'a> {
             return Err(self.failure(&differ(&reply, &expected, &answer)));
         }
         figures.alerts += expected.passed.len();
+        figures.observed += usize::from(expected.allowed == Some(true) && !expected.observed.is_empty());
         figures.denied += usize::from(expected.allowed == Some(false) || expected.status == 429);
         self.remember(name, call, &answer);
         Ok(())

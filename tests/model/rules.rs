@@ -155,6 +155,7 @@ pub enum Scope {
 pub enum Enforcement {
     Hard,
     Soft,
+    Observe,
     Approval,
 }
 
@@ -238,6 +239,10 @@ impl Group {
         !self.covers.is_empty() && names(self.covers, event)
     }
 
+    pub fn observes(&self) -> bool {
+        self.enforcement == Enforcement::Observe
+    }
+
     pub fn is_concurrent(&self) -> bool {
         self.period == Period::Concurrent
     }
@@ -268,7 +273,8 @@ impl Group {
         let mut body = json!({
             "id": self.id, "unit": unit(self.id), "quota": self.quota.map(|quota| number(quota, self.id)), "matches": rules.collect::<Vec<_>>(),
             "enforcement": match self.enforcement {
-                Enforcement::Hard => "hard", Enforcement::Soft => "soft", Enforcement::Approval => "approval",
+                Enforcement::Hard => "hard", Enforcement::Soft => "soft", Enforcement::Observe => "observe",
+                Enforcement::Approval => "approval",
             },
             "onPlanChange": match self.on_change {
                 OnChange::Carry => "carry", OnChange::Reset => "reset", OnChange::Block => "block",

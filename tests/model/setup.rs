@@ -7,7 +7,7 @@ use crate::support::START;
 pub const PLANS: [&str; 3] = ["free", "pro", "team"];
 pub const EVENTS: [&str; 6] = ["job.run", "job.side", "chat.a", "chat.b", "paid.x", "other"];
 /// Every group, for calls that name one.
-pub const GROUPS: [&str; 15] = [
+pub const GROUPS: [&str; 17] = [
     "month",
     "minute",
     "flight",
@@ -23,6 +23,8 @@ pub const GROUPS: [&str; 15] = [
     "never",
     "render",
     "price",
+    "watched",
+    "fair",
 ];
 
 pub fn start_ms() -> Ms {
@@ -124,7 +126,10 @@ pub fn rules(app: &str, shared: bool, default_plan: bool) -> Rules {
         reply(&[99, 100], Group { on_change: OnChange::Reset, ..price(5_123_456, "*") }),
     ];
     let pairs = Group { scope: Scope::UserAndTeam, ..group("pair_hour", 20, Period::Hourly, "chat.a") };
-    let mut caps = vec![reply(&[10, 60], pairs)];
+    let watched = group("watched", 7, Period::Hourly, "job.*");
+    let watched = Group { enforcement: Enforcement::Observe, most_per_call: Some(4), ..watched };
+    let mut caps =
+        vec![reply(&[10, 60], pairs), reply(&[100], watched), reply(&[50], group("fair", 60, Period::Daily, "job.*"))];
     if shared {
         team.push(Group { scope: Scope::Team, ..group("team_day", 24, Period::Daily, "job.side") });
         let whole = Group { scope: Scope::App, ..group("whole_week", 110, Period::Weekly, "job.*") };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::alerts::Watch;
 use super::call::{Call, Name, Reply, Stand};
+use super::limits::OwnLimit;
 use super::rules::{Anchor, Group, Item, Labels, Ms, Plan, Rules, Window};
 
 pub const GRACE_MS: Ms = 15 * 60_000;
@@ -119,6 +120,8 @@ pub struct Model {
     pub counters: BTreeMap<CounterName, Counter>,
     pub accounts: BTreeMap<(CounterName, u64), Account>,
     pub reservations: BTreeMap<Name, Reservation>,
+    /// Also those that have ended.
+    pub limits: BTreeMap<CounterName, OwnLimit>,
     /// First answers to calls with an idempotency key.
     pub done: BTreeMap<Name, (Call, Reply)>,
 }
@@ -133,6 +136,7 @@ impl Model {
             counters: BTreeMap::new(),
             accounts: BTreeMap::new(),
             reservations: BTreeMap::new(),
+            limits: BTreeMap::new(),
             done: BTreeMap::new(),
         }
     }
@@ -286,7 +290,7 @@ impl Model {
             // A closed window keeps only the used amount.
             false => [used, 0, 0, 0],
         };
-        stand(group, &entry.owner, figures, Some(window))
+        stand(&self.own(group, &entry.owner), &entry.owner, figures, Some(window))
     }
 
     /// The counters of a user's groups.
@@ -295,7 +299,7 @@ impl Model {
         let groups = self.standing(user);
         let stands = groups.iter().filter(|group| wanted(group)).filter_map(|group| {
             let owner = group.owner(user, &self.rules.app, labels)?;
-            Some(self.stand(group, &owner, group.period.window(anchor, self.now_ms)))
+            Some(self.stand(&self.own(group, &owner), &owner, group.period.window(anchor, self.now_ms)))
         });
         let mut stands: Vec<Stand> = stands.collect();
         stands.sort();

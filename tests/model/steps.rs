@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::amounts::scaled;
 use super::call::{Call, Edit, Name};
+use super::limits::OwnLimit;
 use super::rules::{Enforcement, Item, Labels, MINUTE_MS, Ms, Period, SECOND_MS};
 use super::settle::Actual;
 use super::setup::{EVENTS, GROUPS, PLANS};
@@ -115,7 +116,8 @@ impl Step {
             }
             26..29 => Call::CanUse { user, items: self.items(item) },
             29..43 => self.commit(model)?,
-            43..48 => Call::Release { of: self.reservation(model)? },
+            43..46 => Call::Release { of: self.reservation(model)? },
+            46..48 => self.limit(&user, model),
             48..54 => {
                 let of = self.reservation(model)?;
                 let alone = model.reservations[&of].items.len() == 1;
@@ -132,7 +134,8 @@ impl Step {
                 let user = if self.pick(2, 8) == 0 { user } else { model.reservations[&of].user.clone() };
                 Call::Refund { user, of, quantity, steps: labels.steps }
             }
-            65..68 => Call::Usage { user, labels },
+            65..67 => Call::Usage { user, labels },
+            67..68 => self.limit(&user, model),
             68..78 => Call::Time { now_ms: self.time(model) },
             78..84 => self.subscribe(user, model),
             84..85 => {
@@ -235,6 +238,20 @@ impl Step {
         Call::Grant { owner, group, amount: scaled(group, self.quantity()), expires_ms }
     }
 
+    /// Another quota for an owner that has counters, or none.
+    fn limit(&self, user: &str, model: &Model) -> Call {
+        let (group, owner) = match self.pick(0, 5) {
+            0 => ("whole_week", format!("app={}", model.rules.app)),
+            1 => ("team_day", "metadata.team=red".to_owned()),
+            2 => ("pair_hour", format!("metadata.team=red,user={user}")),
+            3 => ("watched", format!("user={user}")),
+            _ => ("fair", format!("user={user}")),
+        };
+        let quota = (self.pick(1, 6) > 0).then(|| scaled(group, self.pick(1, 12) as u64));
+        let until_ms = (self.pick(2, 2) == 0).then(|| model.later(self.pick(2, 9) as i64));
+        Call::Limit { owner, group, limit: (self.pick(3, 5) > 0).then_some(OwnLimit { quota, until_ms }) }
+    }
+
     /// A live or ended grant.
     fn any_grant(&self, model: &Model) -> Option<Name> {
         let all = model.counters.values().flat_map(|counter| counter.grants.iter().map(|grant| grant.name));
@@ -259,8 +276,9 @@ impl Step {
         let edit = match self.pick(3, 6) {
             0 => Edit::Toggle,
             1 if own && !group.is_concurrent() => Edit::Period(of(&periods, self.picks[3] / 6)),
-            2 if own && group.id != "asked" => {
-                Edit::Enforcement(of(&[Enforcement::Hard, Enforcement::Soft], self.picks[3] / 6))
+            2 if group.id != "asked" => {
+                let kinds = [Enforcement::Hard, Enforcement::Soft, Enforcement::Observe];
+                Edit::Enforcement(of(&kinds, self.picks[3] / 6))
             }
             _ => quota,
         };

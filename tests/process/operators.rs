@@ -332,6 +332,18 @@ async fn keys_and_grants_are_created_listed_and_revoked() {
     assert!(
         desk.refused(&["grants", "create", "images", "x1", "--user", "ada"]).starts_with("400 invalid_request: amount")
     );
+
+    let set = ["limits", "set", "images", "3", "--user", "ada", "--until", "2099-01-01T00:00:00Z"];
+    assert_eq!(desk.done(&set), "The quota of user=ada in images is 3, until 2099-01-01T00:00:00Z.\n");
+    let list = desk.done(&["limits", "list", "images"]);
+    assert!(line(&list, "user=ada").contains("user=ada 3 count 2099-01-01T00:00:00Z"), "{list}");
+    let unlimited = read(&desk.done(&["limits", "set", "images", "unlimited", "--scope", "user=ada", "--json"]));
+    assert_eq!(unlimited["quota"], serde_json::Value::Null);
+    let remove = ["limits", "remove", "images", "--user", "ada"];
+    assert_eq!(desk.done(&[&remove[..], &["--yes"]].concat()), "Removed the quota of user=ada in images.\n");
+    assert_eq!(desk.done(&["limits", "list", "images"]), "No owner has another quota.\n");
+    assert!(desk.refused(&[&remove[..], &["--yes"]].concat()).starts_with("404 not_found"));
+    assert_eq!(command(&desk.gateway, ADMIN_KEY, &["limits", "set", "images", "1"]).0, Some(2), "whose?");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -372,12 +384,13 @@ async fn every_command_uses_the_same_address_and_key_and_fails_in_one_clear_line
     let desk = Desk::new().await;
     let trace = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/azure-llm-conv-2023-excerpt.csv");
     let file = desk.file("any.yaml", PLAN);
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &["users", "list"],
         &["plans", "list"],
         &["policies", "list"],
         &["keys", "list"],
         &["grants", "list"],
+        &["limits", "list", "images"],
         &["explain", "ada", "image.a"],
         &["top", "--once"],
         &["export-config"],

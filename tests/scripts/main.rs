@@ -12,6 +12,7 @@ mod holds;
 mod kept;
 mod ledger;
 mod near;
+mod own_quotas;
 mod owners;
 mod statuses;
 mod table;

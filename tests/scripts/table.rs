@@ -147,6 +147,8 @@ impl Table {
             limit: amount(*limit),
             quota: None,
             watch: None,
+            observes: false,
+            is_hard: true,
         };
         Owner {
             keys: self.bucket.user(&UserId::parse(name).unwrap()),
@@ -183,6 +185,7 @@ impl Table {
             snapshot: &snapshot_text(&snapshot()).unwrap(),
             owners,
             asked: None,
+            observed: "",
         };
         self.store.reserve(args).await.unwrap()
     }
@@ -262,7 +265,7 @@ impl Table {
         let measured = Measured { changes, snapshot: None, totals: Default::default() };
         let measured = (!owners.is_empty()).then_some(&measured);
         let (target, facts) = (self.target(id, operation), self.facts(&belief));
-        let args = ExtendArgs { target, ttl_ms, measured, facts, verdict: "", owners, asked: None };
+        let args = ExtendArgs { target, ttl_ms, measured, facts, verdict: "", owners, asked: None, observed: "" };
         self.store.extend(args).await.unwrap()
     }
 
@@ -290,6 +293,7 @@ impl Table {
             match_facts: "",
             owners,
             asked: None,
+            observed: "",
         };
         self.store.track(args).await.unwrap()
     }

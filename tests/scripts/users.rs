@@ -203,6 +203,8 @@ async fn grant(table: &Table, id: &str, amount: u64, ends_at: Option<&str>) -> G
         limit: Amount::from_steps(MOST).unwrap(),
         quota: None,
         watch: None,
+        observes: false,
+        is_hard: true,
     };
     let owner = Owner { keys: table.owner("u", &[]).keys, renew: None, groups: vec![group.clone()] };
     let version = table.counters().await.get("version").cloned().unwrap_or_else(|| "0".to_owned());
@@ -299,6 +301,7 @@ async fn data_of_users_who_never_subscribed_expire_after_the_last_window() {
             snapshot: &snapshot_text(&crate::table::snapshot()).unwrap(),
             owners: &owners,
             asked: None,
+            observed: "",
         };
         table.store.reserve(args).await.unwrap()
     };

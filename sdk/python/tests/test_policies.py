@@ -42,6 +42,14 @@ def test_policies(sandbox: Sandbox, subscribed: Subscribed) -> None:
             admin.create_grant(team["id"], {"metadata.team": "red"}, 3)
             assert client.can(user, event, 4, {"team": "red"})
             assert [(each.scope, each.used) for each in admin.counters(team["id"])] == [({"metadata.team": "red"}, 4)]
+            red = {"metadata.team": "red"}
+            limit = client.limits.put(team["id"], red, 4, until="2099-01-01T00:00:00Z", note="trial")
+            assert (limit.scope, limit.quota, limit.note) == (red, 4, "trial")
+            assert [each.quota for each in client.limits.list(team["id"])] == [4]
+            assert not client.can(user, event, 4, {"team": "red"})
+            client.limits.delete(team["id"], red)
+            assert client.can(user, event, 4, {"team": "red"})
+            assert list(client.limits.list(team["id"])) == []
         second = admin.put_policy(policy, {**body, "notes": "changed"}, if_match=first.version)
         assert [each.policy.notes for each in admin.policy_versions(policy)] == ["changed", None]
         assert admin.rollback_policy(policy, first.version, if_match=second.version).notes is None

@@ -2,6 +2,7 @@
 import type { CallOptions, UsageOptions, WatchOptions, WriteOptions } from "./call-options.js";
 import { Admin } from "./admin/index.js";
 import { metadataQuery } from "./admin/resource.js";
+import { Limits } from "./limits.js";
 import { Metering } from "./metering.js";
 import type { CancelBody, SubscribeBody } from "./models.js";
 import { type ClientOptions, settingsOf } from "./options.js";
@@ -18,11 +19,14 @@ import { watch } from "./watch.js";
 export class Client extends Metering {
   /** Calls for operators; needs an `ak_` key (`testClock` also accepts `sk_test_`). */
   readonly admin: Admin;
+  /** Another quota for one user, team, key, or other owner. */
+  readonly limits: Limits;
 
   /** Use {@link createClient}. */
   constructor(options: ClientOptions) {
     super(settingsOf(options), options.onUndelivered);
     this.admin = new Admin(this.transport);
+    this.limits = new Limits(this.transport, "limits");
   }
 
   /**

@@ -173,6 +173,8 @@ export interface CanUseView {
   details: CanUseDetail[];
   matched: boolean;
   matchedGroupIds: string[];
+  /** Groups with the enforcement `observe` that would have denied the call; absent if there are none. */
+  observed?: ObservedView[];
   reasons: Reason[];
 }
 
@@ -319,6 +321,8 @@ export interface DecisionView {
   expiresAt?: string | null;
   matched: boolean;
   matchedGroupIds: string[];
+  /** Groups with the enforcement `observe` that would have denied the call; absent if there are none. */
+  observed?: ObservedView[];
   /** The first category of refusal; empty if allowed. */
   reasons: Reason[];
   reservationId?: string | null;
@@ -424,7 +428,7 @@ export interface Difference {
 export type Effect = "carried" | "new" | "reset" | "blocked" | "closed";
 
 /** What happens when the quota is reached. */
-export type Enforcement = "hard" | "soft" | "approval";
+export type Enforcement = "hard" | "soft" | "observe" | "approval";
 
 /** The change of one counter. */
 export interface EntryChargeView {
@@ -475,13 +479,15 @@ export interface EventItem {
   quantity?: number | null;
 }
 
-/** A counter whose limit denied the call. Amounts are in the unit. */
+/** A counter whose limit denied the call, or would have denied it. Amounts are in the unit. */
 export interface EventLack {
   /** Used plus held at the time of the denial. */
   count: number;
   groupId: string;
   /** Quota plus grants minus blocked amounts. */
   limit: number;
+  /** The group has the enforcement `observe`: it would have denied the call. */
+  observed?: boolean;
   requested: number;
   scope: Record<string, string>;
   unit: Unit;
@@ -502,7 +508,7 @@ export interface EventView {
   createdAt?: string | null;
   /** The call was allowed while Redis was unavailable, and counted later. */
   degraded?: boolean;
-  /** For a denial: the counters whose limit was reached. */
+  /** For a denial: the counters whose limit was reached, and those that only observe. */
   denied?: EventLack[];
   errorCode?: string | null;
   /** The first event of a call with several. */
@@ -520,6 +526,8 @@ export interface EventView {
   late: boolean;
   /** The request's metadata, overridden by the actual metadata. For a call with several events, that of the first. */
   metadata?: Record<string, string> | null;
+  /** For a denial: the call was allowed, since the groups that would have denied it have the enforcement `observe`. */
+  observed?: boolean;
   outcome?: Outcome | null;
   /** The outcome that this one replaces. */
   outcomeBefore?: Outcome | null;
@@ -569,6 +577,8 @@ export interface ExplainedCallView {
   groups: ExplainedGroupView[];
   /** Including the metadata of the key. */
   metadata: Record<string, string>;
+  /** Groups with the enforcement `observe` that would have denied the call; absent if there are none. */
+  observed?: ObservedView[];
   /** Null without a subscription and a default plan; then only policies apply. */
   plan?: ExplainedPlanView | null;
   quantity: number;
@@ -610,6 +620,8 @@ export interface ExplainedGroupView {
   matches: boolean;
   /** Names in the group's scope that are missing in the call; if any, the group does not count it. */
   missingScope?: string[];
+  /** The group has the enforcement `observe`, and would refuse the call otherwise. */
+  observed?: boolean;
   opensAt?: string | null;
   /** A fixed period is not running: it begins at that time, or is over if the time is absent. */
   outsidePeriod?: boolean;
@@ -1112,7 +1124,7 @@ export interface ListViewEventView {
     createdAt?: string | null;
     /** The call was allowed while Redis was unavailable, and counted later. */
     degraded?: boolean;
-    /** For a denial: the counters whose limit was reached. */
+    /** For a denial: the counters whose limit was reached, and those that only observe. */
     denied?: EventLack[];
     errorCode?: string | null;
     /** The first event of a call with several. */
@@ -1130,6 +1142,8 @@ export interface ListViewEventView {
     late: boolean;
     /** The request's metadata, overridden by the actual metadata. For a call with several events, that of the first. */
     metadata?: Record<string, string> | null;
+    /** For a denial: the call was allowed, since the groups that would have denied it have the enforcement `observe`. */
+    observed?: boolean;
     outcome?: Outcome | null;
     /** The outcome that this one replaces. */
     outcomeBefore?: Outcome | null;
@@ -1207,6 +1221,23 @@ export interface ListViewNodeView {
   data: (NodeAbout & {
     /** There was no heartbeat for 15 seconds. */
     silent: boolean;
+  })[];
+  /** Null on the last page. */
+  nextCursor?: string | null;
+}
+
+/** A list: `{data, nextCursor}`. */
+export interface ListViewOwnerLimit {
+  data: ({
+    groupId: string;
+    note?: string | null;
+    /** Instead of the group's quota. 0 denies every matching call; null counts without limit. */
+    quota?: number | null;
+    /** Whose limit it is, such as `{"metadata.team": "red"}`: a value for each name in the group's scope. */
+    scope: Record<string, string>;
+    unit: Unit;
+    /** RFC 3339: the limit ends at this time. Null if it does not end. */
+    until?: string | null;
   })[];
   /** Null on the last page. */
   nextCursor?: string | null;
@@ -1391,6 +1422,18 @@ export interface NoteBody {
 /** How a [`Number`] may be written. */
 export type NumberOrText = number | string;
 
+/** A group with the enforcement `observe` that would have denied the call. Amounts are in the unit. */
+export interface ObservedView {
+  groupId: string;
+  /** Names in the group's scope that are missing in the call. */
+  missingScope?: string[];
+  /** Present if it is another reason than `limit_reached`. */
+  reason?: Reason | null;
+  /** Before this call. Null if the group cannot count the call: without a value of its scope, or without a rule. */
+  remaining?: number | null;
+  requested: number;
+}
+
 /** Returned with a denial. */
 export interface OnLimitBody {
   fallback?: FallbackBody | null;
@@ -1444,6 +1487,35 @@ export interface OverLimit {
   /** Null counted without limit. */
   quotaBefore?: number | null;
   users: number;
+}
+
+/** A limit of one owner. */
+export interface OwnerLimit {
+  groupId: string;
+  note?: string | null;
+  /** Instead of the group's quota. 0 denies every matching call; null counts without limit. */
+  quota?: number | null;
+  /** Whose limit it is, such as `{"metadata.team": "red"}`: a value for each name in the group's scope. */
+  scope: Record<string, string>;
+  unit: Unit;
+  /** RFC 3339: the limit ends at this time. Null if it does not end. */
+  until?: string | null;
+}
+
+export interface OwnerLimitBody {
+  note?: string | null;
+  /** In the group's unit, instead of the group's quota. 0 denies every matching call; null counts without limit. */
+  quota: NumberOrText | null;
+  /** Whose limit it is, such as `{"metadata.team": "red"}`: a value for each name in the group's scope. */
+  scope: Record<string, string>;
+  /** RFC 3339: the limit ends at this time. */
+  until?: string | null;
+}
+
+/** Whose limit to remove. */
+export interface OwnerLimitScope {
+  /** Such as `{"metadata.team": "red"}`: a value for each name in the group's scope. */
+  scope: Record<string, string>;
 }
 
 /** The state of a background task of this node. */
@@ -1646,8 +1718,9 @@ export interface ReleaseOperation {
 }
 
 /**
- * The sums of a line. A line of one group (`by=group`, `groupId=`) has only `calls`, `denials`, `charged` and
- * `ratios`: calls that matched the group, and denials because the group's limit was reached.
+ * The sums of a line. A line of one group (`by=group`, `groupId=`) has only `calls`, `denials`, `observed`, `charged`
+ * and `ratios`: calls that matched the group, denials because the group's limit was reached, and calls that it would
+ * have denied.
  */
 export interface ReportLineView {
   accepted?: number | null;
@@ -1678,6 +1751,11 @@ export interface ReportLineView {
   figures?: Record<string, number> | null;
   /** Commits after the reservation had expired. */
   late?: number | null;
+  /**
+   * Calls that were allowed, and that groups with the enforcement `observe` would have denied. In a line of one group:
+   * calls that this group would have denied, including those that another limit denied.
+   */
+  observed: number;
   quantity?: number | null;
   /** By the text of the ratio; null if its second operand is 0. */
   ratios: Record<string, number | null>;
@@ -2003,6 +2081,8 @@ export interface TrackedView {
   eventId: string;
   matchStatus: MatchStatus;
   matchedGroupIds: string[];
+  /** With `enforce`: groups with the enforcement `observe` that would have denied the call; absent if there are none. */
+  observed?: ObservedView[];
   /** Alerts that this call triggered. */
   thresholds?: ThresholdView[];
 }
@@ -2239,6 +2319,8 @@ export interface WhatifReport {
   mostAffected: WhatifUser[];
   newlyAllowed: WhatifChanged;
   newlyDenied: WhatifChanged;
+  /** Calls that the draft allows, and that its groups with the enforcement `observe` would have denied. */
+  observed: WhatifChanged;
   /** The present rules, replayed in the same way: what the draft is compared with. Null for a trace. */
   present?: WhatifSide | null;
   /** Null for a trace. */

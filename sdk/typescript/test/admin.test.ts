@@ -131,6 +131,21 @@ test("users: list, get, block, reset, and grants", async () => {
   assert.equal((await counter(userId)).used, 0);
 });
 
+test("limits: another quota for one owner", async () => {
+  const { admin: client, client: backEnd, user } = await world([group("images", 5, "image.*", { scope: ["metadata.team"] })]);
+  await user("u_1");
+  const scope = { "metadata.team": "red" };
+  const limit = await backEnd.limits.put("images", { scope, quota: 2, note: "trial" });
+  assert.deepEqual([limit.scope, limit.quota, limit.until, limit.note], [scope, 2, null, "trial"]);
+  assert.equal(await backEnd.can("u_1", "image.render", 3, { team: "red" }), false);
+  assert.equal(await backEnd.can("u_1", "image.render", 3, { team: "blue" }), true);
+  const listed = [];
+  for await (const one of client.limits.all("images", { limit: 1 })) listed.push(one.quota);
+  assert.deepEqual([listed, (await client.limits.list("images")).data.length], [[2], 1]);
+  await backEnd.limits.delete("images", scope);
+  assert.equal(await backEnd.can("u_1", "image.render", 3, { team: "red" }), true);
+});
+
 test("the audit log records who changed what", async () => {
   const { admin: client, user } = await world([group("images", 5, "image.*")]);
   await user("u_1");

@@ -10,7 +10,7 @@ use crate::service::reporting::events::view::{EventCharge, EventView};
 
 /// The columns, documented in `docs/reference/events.md`. `row` of `rows`: an event has as many rows as charges, at least one.
 pub const HEADER: &str = "id,row,rows,type,timestamp,recorded_at,user,event,key,reservation_id,event_id,created_at,late,\
-degraded,call,quantity,outcome,reason,error_code,plan_id,plan_version,metadata,items,denied,held,group,scope,unit,amount,balance,window,app,mode\n";
+degraded,call,quantity,outcome,reason,observed,error_code,plan_id,plan_version,metadata,items,denied,held,group,scope,unit,amount,balance,window,app,mode\n";
 
 pub struct Csv;
 
@@ -61,6 +61,7 @@ fn event_cells(event: &EventView) -> Result<Vec<String>, SinkError> {
         event.quantity.map(|quantity| quantity.0.to_string()).unwrap_or_default(),
         word(event.outcome)?,
         optional_text(event.reason.as_ref()),
+        event.observed.to_string(),
         optional_text(event.error_code.as_ref()),
         plain(event.plan_id.as_ref()),
         event.plan_version.map(|version| version.to_string()).unwrap_or_default(),

@@ -5,6 +5,7 @@ pub mod explain;
 pub mod export_config;
 pub mod grants;
 pub mod keys;
+pub mod limits;
 pub mod top;
 pub mod users;
 

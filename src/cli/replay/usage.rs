@@ -91,7 +91,7 @@ pub async fn soft_groups(gateway: &Gateway, usages: &[Usage]) -> Result<BTreeMap
         let groups = plan
             .groups
             .into_iter()
-            .filter(|group| group.enforcement.as_deref() == Some("soft"))
+            .filter(|group| matches!(group.enforcement.as_deref(), Some("soft" | "observe")))
             .map(|group| group.id)
             .collect();
         soft.insert(plan_id.to_owned(), groups);

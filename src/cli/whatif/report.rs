@@ -15,6 +15,9 @@ impl fmt::Display for Report {
         writeln!(f, "{}\n", self.sides())?;
         self.changed(f, "Would have been denied", &self.newly_denied)?;
         self.changed(f, "Would have been allowed", &self.newly_allowed)?;
+        if self.observed.calls > 0 {
+            self.changed(f, "Observed: a hard limit would have denied", &self.observed)?;
+        }
         if !self.groups.is_empty() {
             writeln!(f, "Use by group\n{}\n", self.group_sums())?;
         }

@@ -1,5 +1,6 @@
 //! Custom limits of one user: other quotas than the plan's, or a whole plan body.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -7,6 +8,7 @@ use serde_json::Value;
 
 use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::PlanBody;
+use crate::domain::time::window::{TimeMs, parse_rfc3339, rfc3339};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::document;
 use crate::domain::values::field_error::FieldError;
@@ -19,6 +21,27 @@ use crate::domain::values::number::{Number, explicit_null};
 struct QuotaBody {
     #[serde(default, deserialize_with = "explicit_null")]
     quota: Option<Option<Number>>,
+    /// RFC 3339: it ends at this time.
+    until: Option<String>,
+    note: Option<String>,
+}
+
+impl QuotaBody {
+    fn until_ms(&self) -> Option<TimeMs> {
+        self.until.as_deref().and_then(parse_rfc3339)
+    }
+
+    fn has_ended(&self, now: TimeMs) -> bool {
+        self.until_ms().is_some_and(|until_ms| until_ms <= now)
+    }
+}
+
+/// One of the quotas as a client sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CustomQuota<'a> {
+    pub quota: Option<Number>,
+    pub until_ms: Option<TimeMs>,
+    pub note: Option<&'a str>,
 }
 
 #[derive(Clone, Debug)]
@@ -54,7 +77,15 @@ impl CustomLimits {
             Value::Object(fields) if fields.get("groups").is_some_and(Value::is_array) => {
                 serde_path_to_error::deserialize(value).map(|body| Form::Body(Box::new(body))).map_err(fault)?
             }
-            Value::Object(_) => serde_path_to_error::deserialize(value).map(Form::Quotas).map_err(fault)?,
+            Value::Object(_) => {
+                let quotas: BTreeMap<String, QuotaBody> = serde_path_to_error::deserialize(value).map_err(fault)?;
+                let is_bad = |quota: &QuotaBody| quota.until.is_some() && quota.until_ms().is_none();
+                if let Some((group, _)) = quotas.iter().find(|(_, quota)| is_bad(quota)) {
+                    let field = format!("customLimits.{group}.until");
+                    return Err(FieldError::new(field, "must be an RFC 3339 time, such as 2026-01-31T10:00:00Z"));
+                }
+                Form::Quotas(quotas)
+            }
             _ => {
                 return Err(FieldError::new(
                     "customLimits",
@@ -73,6 +104,63 @@ impl CustomLimits {
     /// Whether the rules are replaced too, and not only the quotas.
     pub fn is_whole_plan(&self) -> bool {
         matches!(self.form, Form::Body(_))
+    }
+
+    /// The quotas that have not ended.
+    pub fn at(&self, now: TimeMs) -> Cow<'_, Self> {
+        match &self.form {
+            Form::Quotas(quotas) if quotas.values().any(|quota| quota.has_ended(now)) => {
+                let live = quotas.iter().filter(|(_, quota)| !quota.has_ended(now));
+                let live = live.map(|(group, quota)| (group.clone(), quota.clone())).collect();
+                Cow::Owned(Self { text: self.text.clone(), form: Form::Quotas(live) })
+            }
+            _ => Cow::Borrowed(self),
+        }
+    }
+
+    /// When the next quota ends; None if none does.
+    pub fn next_end(&self, now: TimeMs) -> Option<TimeMs> {
+        let Form::Quotas(quotas) = &self.form else { return None };
+        quotas.values().filter_map(QuotaBody::until_ms).filter(|until_ms| *until_ms > now).min()
+    }
+
+    /// The quota of a group, unless it has ended; None for a whole plan too.
+    pub fn quota(&self, group: &GroupId, now: TimeMs) -> Option<CustomQuota<'_>> {
+        let Form::Quotas(quotas) = &self.form else { return None };
+        let quota = quotas.get(group.as_str()).filter(|quota| !quota.has_ended(now))?;
+        Some(CustomQuota { quota: quota.quota.flatten(), until_ms: quota.until_ms(), note: quota.note.as_deref() })
+    }
+
+    /// These limits with another quota of a group, or without it; without quotas that have ended. None if nothing is
+    /// left.
+    ///
+    /// # Errors
+    /// The limits are a whole plan.
+    pub fn with(
+        limits: Option<&Self>,
+        group: &GroupId,
+        quota: Option<CustomQuota<'_>>,
+        now: TimeMs,
+    ) -> Result<Option<Self>, FieldError> {
+        if limits.is_some_and(Self::is_whole_plan) {
+            let message = "must be a user without a custom plan; send the whole `customLimits` instead";
+            return Err(FieldError::new("scope.user", message));
+        }
+        let stored: Option<BTreeMap<String, Value>> = limits.and_then(|it| serde_json::from_str(it.as_str()).ok());
+        let mut quotas = stored.unwrap_or_default();
+        let is_live = |limits: &Self, id: &str| GroupId::parse(id).is_ok_and(|id| limits.quota(&id, now).is_some());
+        quotas.retain(|id, _| id != group.as_str() && limits.is_some_and(|limits| is_live(limits, id)));
+        if let Some(CustomQuota { quota, until_ms, note }) = quota {
+            let mut body = serde_json::Map::new();
+            body.insert("quota".to_owned(), serde_json::to_value(quota).unwrap_or_default());
+            body.extend(until_ms.map(|until_ms| ("until".to_owned(), Value::String(rfc3339(until_ms)))));
+            body.extend(note.map(|note| ("note".to_owned(), Value::String(note.to_owned()))));
+            quotas.insert(group.to_string(), Value::Object(body));
+        }
+        match quotas.is_empty() {
+            true => Ok(None),
+            false => Self::parse(&Value::Object(quotas.into_iter().collect())).map(Some),
+        }
     }
 
     /// The plan as it applies to this user. Quotas of groups that the plan no longer has are ignored.
@@ -162,6 +250,37 @@ mod tests {
         ] {
             assert_eq!(quotas(limits.clone()), expected.map_err(str::to_owned), "{limits}");
         }
+    }
+
+    #[test]
+    fn a_quota_ends_by_itself_and_can_be_set_alone() {
+        let group = |id: &str| GroupId::parse(id).unwrap();
+        let limits = CustomLimits::parse(&json!({
+            "a": {"quota": 1, "until": "2027-02-01T00:00:00Z"}, "b": {"quota": null, "note": "x"}}))
+        .unwrap();
+        let (before, end) =
+            (parse_rfc3339("2027-01-31T23:59:59Z").unwrap(), parse_rfc3339("2027-02-01T00:00:00Z").unwrap());
+        let applied = |now| quotas(serde_json::from_str(limits.at(now).as_str()).unwrap());
+        assert_eq!(applied(before), Ok(vec![Some(1), None]));
+        let plan = limits.at(end).apply(&plan()).unwrap();
+        assert_eq!(plan.groups.iter().map(|group| group.quota.map(Amount::steps)).collect::<Vec<_>>(), [Some(5), None]);
+        assert_eq!((limits.next_end(before), limits.next_end(end)), (Some(end), None));
+        assert_eq!(limits.quota(&group("b"), end).unwrap().note, Some("x"));
+        assert!(limits.quota(&group("a"), end).is_none());
+
+        let quota = CustomQuota { quota: Some(Number(7.into())), until_ms: Some(end), note: None };
+        let text = |limits: Option<CustomLimits>| limits.map(|limits| limits.as_str().to_owned());
+        let set = |limits, id, quota, now| text(CustomLimits::with(limits, &group(id), quota, now).unwrap());
+        let seven = r#"{"a":{"quota":7,"until":"2027-02-01T00:00:00Z"}}"#;
+        assert_eq!(set(None, "a", Some(quota.clone()), before).as_deref(), Some(seven));
+        let without_ended = r#"{"b":{"note":"x","quota":null}}"#;
+        assert_eq!(set(Some(&limits), "c", None, end).as_deref(), Some(without_ended));
+        assert_eq!(set(Some(&limits), "b", None, end), None);
+        let body = json!({"periodType": "daily", "groups": [{"id": "a", "unit": "count", "quota": 1, "matches": [{"event": "x"}]}]});
+        let whole = CustomLimits::parse(&body).unwrap();
+        assert_eq!(CustomLimits::with(Some(&whole), &group("a"), Some(quota), before).unwrap_err().field, "scope.user");
+        let bad = CustomLimits::parse(&json!({"a": {"quota": 1, "until": "soon"}})).unwrap_err();
+        assert_eq!(bad.field, "customLimits.a.until");
     }
 
     #[test]

@@ -36,12 +36,12 @@ impl Subscribed {
     /// The subscription at an instant, and until when this stays the same.
     pub fn at(&self, now: TimeMs) -> (Option<&Subscription>, TimeMs) {
         match &self.subscription {
-            None => (None, TimeMs::MAX),
-            Some(subscription) => match subscription.ends_at_ms {
-                None => (Some(subscription), TimeMs::MAX),
-                Some(end) if now < end => (Some(subscription), end),
-                Some(_) => (None, TimeMs::MAX),
-            },
+            Some(subscription) if subscription.ends_at_ms.is_none_or(|end| now < end) => {
+                let limits_end_ms = subscription.custom_limits.as_ref().and_then(|limits| limits.next_end(now));
+                let until_ms = subscription.ends_at_ms.into_iter().chain(limits_end_ms).min();
+                (Some(subscription), until_ms.unwrap_or(TimeMs::MAX))
+            }
+            Some(_) | None => (None, TimeMs::MAX),
         }
     }
 }

@@ -24,8 +24,29 @@ pub enum Enforcement {
     Hard,
     /// Calls are still allowed and counted, and the overage is reported.
     Soft,
+    /// As soft, and answers, events and reports say which calls a hard group would have denied: for trying a limit on
+    /// live traffic.
+    Observe,
     /// The call is denied until an operator approves more.
     Approval,
+}
+
+/// Whether limits apply to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limits {
+    Enforced,
+    /// The usage has already happened; only what a counter can hold limits it.
+    Ignored,
+}
+
+impl Limits {
+    /// The amount beyond which a call is denied.
+    pub fn of(self, group: &LimitGroup) -> Amount {
+        match self {
+            Self::Enforced => group.refuses_beyond(),
+            Self::Ignored => Amount::LARGEST,
+        }
+    }
 }
 
 /// What happens to a group's counter when a user moves to this plan.
@@ -86,12 +107,20 @@ impl LimitGroup {
         self.matches.get(rule).and_then(|rule| rule.measure.as_ref()).unwrap_or(&self.measure)
     }
 
-    /// The amount beyond which calls are denied: the quota, or for a soft group the maximum of a counter.
+    /// The amount beyond which calls are denied: the quota, or the maximum of a counter for a soft group and for one
+    /// that observes.
     pub fn refuses_beyond(&self) -> Amount {
         match (self.enforcement, self.quota) {
             (Enforcement::Hard | Enforcement::Approval, Some(quota)) => quota,
-            (Enforcement::Hard | Enforcement::Approval, None) | (Enforcement::Soft, _) => self.unit.most(),
+            (Enforcement::Hard | Enforcement::Approval, None) | (Enforcement::Soft | Enforcement::Observe, _) => {
+                self.unit.most()
+            }
         }
+    }
+
+    /// The group never denies a call, and reports those that it would have denied.
+    pub fn observes(&self) -> bool {
+        self.enforcement == Enforcement::Observe
     }
 
     /// The group limits holds at the same time; nothing is ever used.

@@ -99,6 +99,15 @@ pub struct Refusal {
     pub groups: Vec<Arc<LimitGroup>>,
 }
 
+/// A group that would deny the call by the facts alone, if it did not only observe.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    pub group: Arc<LimitGroup>,
+    pub reason: Reason,
+    /// The call's amount; 0 if the group does not count it.
+    pub requested: Amount,
+}
+
 /// The result of evaluating a call against the facts.
 #[derive(Clone, Debug)]
 pub struct Admission {
@@ -108,6 +117,8 @@ pub struct Admission {
     pub matched: Vec<Matched>,
     pub closed: Vec<Closed>,
     pub refusal: Option<Refusal>,
+    /// In the order of refusal.
+    pub observed: Vec<Observation>,
     /// Names of scopes that are missing in the call.
     pub missing: Vec<String>,
     /// The user has a plan.
@@ -176,15 +187,16 @@ pub fn prepare(
         return Ok(admission);
     }
     let Refusing { unmatched, uncovered, missing } = refusing;
-    let too_large = admission.too_large();
+    let uncovered = admission.observe_groups(Reason::UncoveredEvent, uncovered);
+    let missing = admission.observe_groups(Reason::MissingScope, missing);
     let reason = [
         (unmatched, Reason::UnmatchedEvent, Vec::new()),
         (!uncovered.is_empty(), Reason::UncoveredEvent, uncovered),
         (!missing.is_empty(), Reason::MissingScope, missing),
-        (!too_large.is_empty(), Reason::CallTooLarge, too_large),
-        (!admission.closed.is_empty(), Reason::LimitReached, Vec::new()),
     ];
-    match reason.into_iter().find(|(refuses, ..)| *refuses) {
+    let refused = reason.into_iter().find(|(refuses, ..)| *refuses);
+    admission.refuse_amounts();
+    match refused {
         Some((_, reason, groups)) => Ok(admission.refused(reason, groups)),
         None => Ok(admission),
     }
@@ -259,12 +271,41 @@ impl Admission {
         self
     }
 
-    /// The groups whose `maxPerCall` is exceeded by the sum of the call's requests.
-    pub fn too_large(&self) -> Vec<Arc<LimitGroup>> {
+    /// Denies the call if the sum of its requests exceeds the `maxPerCall` of a group, or if the fixed period of a group
+    /// is not running.
+    pub fn refuse_amounts(&mut self) {
         let matched = self.matched.iter().map(|matched| (&matched.group, matched.amount));
         let wanted = matched.chain(self.closed.iter().map(|closed| (&closed.group, closed.amount)));
         let too_large = wanted.filter(|(group, amount)| group.max_per_call.is_some_and(|most| *amount > most));
-        too_large.map(|(group, _)| Arc::clone(group)).collect()
+        let (observed, too_large): (Vec<_>, Vec<_>) = too_large.partition(|(group, _)| group.observes());
+        let too_large: Vec<_> = too_large.into_iter().map(|(group, _)| Arc::clone(group)).collect();
+        self.observed.extend(observed.into_iter().map(|(group, requested)| Observation {
+            group: Arc::clone(group),
+            reason: Reason::CallTooLarge,
+            requested,
+        }));
+        let (observed, closed) =
+            std::mem::take(&mut self.closed).into_iter().partition(|closed| closed.group.observes());
+        self.closed = closed;
+        let observed: Vec<Closed> = observed;
+        self.observed.extend(observed.into_iter().map(|closed| Observation {
+            group: closed.group,
+            reason: Reason::LimitReached,
+            requested: closed.amount,
+        }));
+        if !too_large.is_empty() {
+            self.refusal = Some(Refusal { reason: Reason::CallTooLarge, groups: too_large });
+        } else if !self.closed.is_empty() {
+            self.refusal = Some(Refusal { reason: Reason::LimitReached, groups: Vec::new() });
+        }
+    }
+
+    /// Returns those of the groups that deny the call; the others only observe.
+    fn observe_groups(&mut self, reason: Reason, groups: Vec<Arc<LimitGroup>>) -> Vec<Arc<LimitGroup>> {
+        let (observed, refusing): (Vec<_>, Vec<_>) = groups.into_iter().partition(|group| group.observes());
+        let observed = observed.into_iter().map(|group| Observation { group, reason, requested: Amount::ZERO });
+        self.observed.extend(observed);
+        refusing
     }
 
     /// Adds the amounts of one request to the groups that it matches.
@@ -279,7 +320,12 @@ impl Admission {
         let (mut matches, mut in_plan) = (0, false);
         for (place, group) in effective_limits.groups().enumerate() {
             let considered = consider(group, caller, request, purpose)?;
-            in_plan |= place < plans && !matches!(considered, Considered::Unmatched { covers: false });
+            // A group that observes does not cover an event that no other group of the plan counts.
+            let knows = match considered {
+                Considered::Unmatched { covers } => covers && !group.observes(),
+                _ => true,
+            };
+            in_plan |= place < plans && knows;
             match considered {
                 Considered::Unmatched { covers } => refusing.uncovered.extend(covers.then(|| Arc::clone(group))),
                 Considered::Apart { .. } => {}
@@ -374,6 +420,7 @@ impl Admission {
             matched: Vec::new(),
             closed: Vec::new(),
             refusal: None,
+            observed: Vec::new(),
             missing: Vec::new(),
             subscribed: effective_limits.plan.is_some(),
             validity,

@@ -55,7 +55,8 @@ impl Counter {
         self.allowance().map(|allowance| allowance.saturating_sub(self.blocked.saturating_add(self.counted())))
     }
 
-    fn counted(&self) -> Amount {
+    /// `used + held`; for a concurrent group only `held`.
+    pub fn counted(&self) -> Amount {
         if self.group.is_concurrent() { self.held } else { self.count() }
     }
 
@@ -103,4 +104,18 @@ pub struct CounterState {
     pub blocked: Amount,
     /// The call's amount does not fit.
     pub over_limit: bool,
+    /// The group would have denied the call if it did not only observe.
+    pub observed: bool,
+    /// The owner's own quota instead of the group's; None counts without limit.
+    pub quota: Option<Option<Amount>>,
+}
+
+impl CounterState {
+    /// The group as it applies to the counter's owner.
+    pub fn group(&self, group: &Arc<LimitGroup>) -> Arc<LimitGroup> {
+        match self.quota {
+            None => Arc::clone(group),
+            Some(quota) => Arc::new(LimitGroup { quota, ..group.as_ref().clone() }),
+        }
+    }
 }

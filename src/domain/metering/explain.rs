@@ -172,6 +172,11 @@ fn outcome(group: &Arc<LimitGroup>, asked: ExplainedRequest<'_>, admission: &mut
 impl ExplainedGroup {
     /// The group refuses the call whatever its counter says.
     pub fn refuses(&self) -> bool {
+        !self.group.observes() && self.would_refuse()
+    }
+
+    /// As [`ExplainedGroup::refuses`], even if the group only observes.
+    pub fn would_refuse(&self) -> bool {
         match &self.outcome {
             Outcome::Unmatched { covers } => *covers,
             Outcome::MissingScope { refuses, .. } => *refuses,

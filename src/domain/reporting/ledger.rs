@@ -31,7 +31,7 @@ pub enum EntryKind {
     Expire,
     /// The outcome of a result, recorded after the commit.
     Outcome,
-    /// A denied call; it changed nothing.
+    /// A denied call, which changed nothing; or a call that groups with the enforcement `observe` would have denied.
     Denial,
 }
 
@@ -152,7 +152,7 @@ impl DeniedCall {
     }
 }
 
-/// A counter whose limit denied the call.
+/// A counter whose limit denied the call, or would have denied it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DenyingCounter {
     pub owner: OwnerName,
@@ -164,6 +164,8 @@ pub struct DenyingCounter {
     pub limit: Amount,
     /// `used`, and the window, if at least three quarters of the limit were used.
     pub used: Option<(Amount, Window)>,
+    /// The group only observes, so its limit denied nothing.
+    pub observed: bool,
 }
 
 /// The amounts that an expired reservation held.
@@ -198,6 +200,8 @@ pub struct Entry {
     pub call: Option<DeniedCall>,
     /// For a denial.
     pub reason: Option<Reason>,
+    /// For a denial: the call was allowed, since the groups that would have denied it only observe.
+    pub observed: bool,
     pub denying: Vec<DenyingCounter>,
     /// For an expiry: holds of the reservation's first owner.
     pub held: Vec<Held>,

@@ -94,12 +94,13 @@ impl InMemoryCounters {
     }
 
     /// Moves the counters of an admission to their windows. Returns their indices, and the counters that are over
-    /// their limits.
+    /// their limits or would be if they did not only observe.
     pub fn ask(&mut self, admission: &Admission, now: TimeMs) -> (Vec<usize>, Vec<DenyingCounter>) {
         let mut denying = Vec::new();
         let places = admission.matched.iter().map(|matched| {
             let place = self.turn(&admission.owners[matched.owner], matched);
-            denying.extend(self.accounts.get(place).and_then(|account| account.denying_counter(matched, now)));
+            let account = self.accounts.get(place).into_iter();
+            denying.extend(account.flat_map(|account| account.denying_counters(matched, now)));
             place
         });
         (places.collect(), denying)
@@ -260,10 +261,19 @@ impl Account {
         live.fold(Amount::ZERO, |sum, limit_change| sum.saturating_add(limit_change.amount))
     }
 
-    /// The decision of `lua/lib/counter.lua`: a limit of 0 denies every matching call, even with an amount of 0.
-    fn denying_counter(&self, matched: &Matched, now: TimeMs) -> Option<DenyingCounter> {
+    /// What denies the call, and what would if the group did not only observe.
+    fn denying_counters(&self, matched: &Matched, now: TimeMs) -> impl Iterator<Item = DenyingCounter> {
         let group = &matched.group;
-        let limit = group.refuses_beyond().saturating_add(self.sum(now, false)).saturating_sub(self.sum(now, true));
+        let quota = group.quota.filter(|_| group.observes());
+        let observed = quota.and_then(|quota| self.denying_counter(matched, quota, now));
+        let observed = observed.map(|counter| DenyingCounter { observed: true, ..counter });
+        self.denying_counter(matched, group.refuses_beyond(), now).into_iter().chain(observed)
+    }
+
+    /// The decision of `lua/lib/counter.lua`: a limit of 0 denies every matching call, even with an amount of 0.
+    fn denying_counter(&self, matched: &Matched, most: Amount, now: TimeMs) -> Option<DenyingCounter> {
+        let group = &matched.group;
+        let limit = most.saturating_add(self.sum(now, false)).saturating_sub(self.sum(now, true));
         let count = self.counted();
         let fits = count.checked_add(matched.amount).is_some_and(|sum| sum <= limit) && limit > Amount::ZERO;
         (!fits).then(|| DenyingCounter {
@@ -273,6 +283,7 @@ impl Account {
             count,
             limit,
             used: None,
+            observed: false,
         })
     }
 }

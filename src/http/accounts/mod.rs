@@ -3,5 +3,6 @@
 pub(crate) mod approvals;
 pub(crate) mod counters;
 pub(crate) mod grants;
+pub(crate) mod limits;
 pub(crate) mod subscriptions;
 pub(crate) mod users;

@@ -11,7 +11,7 @@ use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::Body;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::rate_limit;
-use crate::http::wire::views::{AmountView, CounterView, TimeView};
+use crate::http::wire::views::{AmountView, CounterView, ObservedView, TimeView};
 use crate::service::metering::decision::Decision;
 
 /// The state of one matched group.
@@ -39,6 +39,9 @@ pub struct CanUseView {
     matched_group_ids: Vec<GroupId>,
     reasons: Vec<Reason>,
     details: Vec<CanUseDetail>,
+    /// Groups with the enforcement `observe` that would have denied the call; absent if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    observed: Vec<ObservedView>,
 }
 
 impl CanUseView {
@@ -55,6 +58,7 @@ impl CanUseView {
             matched_group_ids: decision.matched_groups.clone(),
             reasons: decision.reasons.clone(),
             details: details.collect(),
+            observed: ObservedView::all(&decision.observed),
         }
     }
 }

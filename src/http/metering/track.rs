@@ -13,7 +13,7 @@ use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::{Body, ParsedBody};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::rate_limit;
-use crate::http::wire::views::{CounterView, ThresholdView};
+use crate::http::wire::views::{CounterView, ObservedView, ThresholdView};
 use crate::service::error::ServiceError;
 use crate::service::metering::call::Call;
 use crate::service::metering::track::{MatchStatus, Tracked};
@@ -48,6 +48,9 @@ pub struct TrackedView {
     /// Alerts that this call triggered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     thresholds: Vec<ThresholdView>,
+    /// With `enforce`: groups with the enforcement `observe` that would have denied the call; absent if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    observed: Vec<ObservedView>,
 }
 
 impl TrackedView {
@@ -58,6 +61,7 @@ impl TrackedView {
             matched_group_ids: tracked.matched_groups.iter().map(ToString::to_string).collect(),
             counters: CounterView::all(&tracked.counters),
             thresholds: ThresholdView::all(&tracked.crossed),
+            observed: ObservedView::all(&tracked.observed),
         }
     }
 }

@@ -70,6 +70,9 @@ fn read_filter(filter: &mut EventFilter, name: &str, value: &str) -> Result<bool
         "late" => {
             filter.late = Some(value.parse().map_err(|_| ApiError::invalid(name, "must be true or false"))?);
         }
+        "observed" => {
+            filter.observed = Some(value.parse().map_err(|_| ApiError::invalid(name, "must be true or false"))?);
+        }
         "reason" => filter.reason = Some(value.to_owned()),
         other => match other.strip_prefix("metadata.") {
             Some(field) => filter.metadata.push((field.to_owned(), value.to_owned())),
@@ -119,6 +122,7 @@ fn read_page(parameters: Parameters) -> Result<EventsPage, ApiError> {
         ("keyId" = Option<String>, Query), ("groupId" = Option<String>, Query, description = "events that charged, held in, or were denied by this group"),
         ("reservationId" = Option<String>, Query), ("outcome" = Option<String>, Query, description = "accepted or rejected"),
         ("late" = Option<bool>, Query), ("reason" = Option<String>, Query, description = "reason of a denial or a release"),
+        ("observed" = Option<bool>, Query, description = "true: calls that groups with the enforcement `observe` would have denied"),
         ("metadata.{name}" = Option<String>, Query, description = "events with this metadata value"),
         ("from" = Option<String>, Query, description = "RFC 3339: events recorded at or after this time (real time, not the test clock)"),
         ("to" = Option<String>, Query, description = "RFC 3339: events recorded before this time"),
@@ -149,6 +153,7 @@ pub async fn list(
     params(("type" = Option<String>, Query), ("userId" = Option<String>, Query), ("event" = Option<String>, Query),
         ("keyId" = Option<String>, Query), ("groupId" = Option<String>, Query), ("reservationId" = Option<String>, Query),
         ("outcome" = Option<String>, Query), ("late" = Option<bool>, Query), ("reason" = Option<String>, Query),
+        ("observed" = Option<bool>, Query),
         ("metadata.{name}" = Option<String>, Query), ("Last-Event-ID" = Option<String>, Header)),
     responses((status = 200, content_type = "text/event-stream", body = String), (status = 400, body = Problem),
         (status = 401, body = Problem), (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]

@@ -36,7 +36,7 @@ use views::{ForecastCounterView, ForecastView, ReportView, UnusualLineView, Unus
         ("metadata.{name}" = Option<String>, Query),
         ("ratio" = Option<Vec<String>>, Query, description = "a ratio of two sums, such as completion_tokens/prompt_tokens or calls[metadata.cache=hit]/calls; may be repeated"),
         ("format" = Option<String>, Query, description = "json (default) or csv"),
-        ("top" = Option<String>, Query, description = "calls, denials or cost: sorts all lines by this value, largest first; cannot be combined with `cursor`"),
+        ("top" = Option<String>, Query, description = "calls, denials, observed or cost: sorts all lines by this value, largest first; cannot be combined with `cursor`"),
         ("limit" = Option<usize>, Query, description = "1 to 1000; default 100 for JSON, all lines for CSV"),
         ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before")),
     responses((status = 200, content((ReportView = "application/json"), (String = "text/csv"))), (status = 400, body = Problem),

@@ -46,14 +46,15 @@ pub fn decision(decision: &Decision) -> Option<String> {
         reservation,
         reasons,
         denied_by,
+        observed,
         retry,
         counters,
         retry_after_ms,
         counters_at_ms: _,
         replayed: _,
     } = decision;
-    let is_plain = *allowed && !degraded && reasons.is_empty() && denied_by.is_empty() && retry.is_none();
-    if !is_plain || retry_after_ms.is_some() {
+    let is_plain = *allowed && !degraded && reasons.is_empty() && denied_by.is_empty() && observed.is_empty();
+    if !is_plain || retry.is_some() || retry_after_ms.is_some() {
         return None;
     }
     let mut json = String::with_capacity(BYTES);

@@ -14,7 +14,7 @@ use crate::domain::time::window::{TimeMs, TimeText, Window};
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::ids::GroupId;
 use crate::domain::values::number::Number;
-use crate::service::metering::decision::{Decision, DeniedBy, Retry};
+use crate::service::metering::decision::{Decision, DeniedBy, Observed, Retry};
 
 /// An amount in its unit.
 pub fn number(amount: Amount, unit: Unit) -> Number {
@@ -215,6 +215,41 @@ impl DeniedByView {
     }
 }
 
+/// A group with the enforcement `observe` that would have denied the call. Amounts are in the unit.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedView {
+    #[schema(value_type = String)]
+    pub group_id: GroupId,
+    #[schema(value_type = f64)]
+    pub requested: AmountView,
+    /// Before this call. Null if the group cannot count the call: without a value of its scope, or without a rule.
+    #[schema(value_type = Option<f64>)]
+    pub remaining: Option<AmountView>,
+    /// Present if it is another reason than `limit_reached`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Names in the group's scope that are missing in the call.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing_scope: Vec<String>,
+}
+
+impl ObservedView {
+    pub fn all(observed: &[Observed]) -> Vec<Self> {
+        let view = |observed: &Observed| {
+            let Observed { group, reason, requested, remaining, missing_scope } = observed;
+            Self {
+                group_id: group.id.clone(),
+                requested: AmountView(*requested, group.unit),
+                remaining: remaining.map(|remaining| AmountView(remaining, group.unit)),
+                reason: Some(*reason).filter(|reason| *reason != Reason::LimitReached),
+                missing_scope: missing_scope.clone(),
+            }
+        };
+        observed.iter().map(view).collect()
+    }
+}
+
 /// The answer to reserve and extend.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -235,6 +270,9 @@ pub struct DecisionView {
     /// The first category of refusal; empty if allowed.
     pub reasons: Vec<Reason>,
     pub denied_by: Vec<DeniedByView>,
+    /// Groups with the enforcement `observe` that would have denied the call; absent if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub observed: Vec<ObservedView>,
     /// The tightest counter first.
     pub counters: Vec<CounterView>,
     /// Until the last of the denying windows ends; absent if waiting does not help.
@@ -291,6 +329,7 @@ impl DecisionView {
             expires_at: decision.reservation.as_ref().map(|(_, expires_at_ms)| TimeView(*expires_at_ms)),
             reasons: decision.reasons.clone(),
             denied_by: decision.denied_by.iter().map(DeniedByView::new).collect(),
+            observed: ObservedView::all(&decision.observed),
             counters: CounterView::all(&decision.counters),
             retry_after_ms: decision.retry_after_ms,
             retry: decision.retry.as_ref().and_then(RetryView::new),

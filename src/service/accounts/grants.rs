@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::access::audit::AuditEntry;
-use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::Admission;
 use crate::domain::metering::idempotency::Idempotency;
@@ -113,7 +113,7 @@ impl Gateway {
         };
         let mut validity = admission.validity;
         validity.narrow(TimeMs::MIN, new.expires_at_ms.unwrap_or(TimeMs::MAX));
-        let mut owners = facts.owners(&admission, |group| group.unit.most());
+        let mut owners = facts.owners(&admission, Limits::Ignored);
         let Some(owner) = owners.first_mut() else {
             return Err(ServiceError::Internal("a grant without an owner".to_owned()));
         };

@@ -2,6 +2,7 @@
 
 pub mod approvals;
 pub mod grants;
+pub mod limits;
 pub mod profiles;
 pub mod subscription_preview;
 pub mod subscriptions;

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::subscriptions::{RequestedChange, SubscriptionView, view_of};
 use crate::domain::accounts::subscription::{Move, Upsert};
-use crate::domain::configuration::limit_group::{LimitGroup, OnPlanChange};
+use crate::domain::configuration::limit_group::{LimitGroup, Limits, OnPlanChange};
 use crate::domain::metering::admission::{Admission, Caller, EffectiveLimits, Matched, overview};
 use crate::domain::metering::counter::{Counter, CounterState};
 use crate::domain::time::window::{TimeMs, WindowKind};
@@ -68,7 +68,7 @@ impl Gateway {
                 own_plan(&facts.config, tenant.placement, limits, plan).map_err(ServiceError::Invalid)?;
             }
             let own = wanted.subscription.custom_limits.as_ref();
-            let own = own.map(|limits| counted_plan(&facts.config, limits, plan));
+            let own = own.map(|limits| counted_plan(&facts.config, &limits.at(facts.now_ms), plan));
             let plan = own.as_ref().unwrap_or(plan);
             let effective_limits = EffectiveLimits {
                 plan: Some(plan),
@@ -80,7 +80,7 @@ impl Gateway {
             let caller = Caller { user, app: &facts.app, key: None };
             let per_user = |group: &LimitGroup| group.scope.is_user();
             let admission = overview(effective_limits, caller, &Metadata::default(), facts.now_ms, per_user);
-            let owners = facts.owners(&admission, LimitGroup::refuses_beyond);
+            let owners = facts.owners(&admission, Limits::Enforced);
             Ok(match self.store.usage(&facts.bucket, facts.for_script(admission.validity), &owners).await? {
                 UsageReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
                 UsageReply::Reclaim(now_ms) => self.reclaim_attempt(facts, &owners, now_ms).await?,

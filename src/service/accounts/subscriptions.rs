@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::access::audit::AuditEntry;
-use crate::domain::accounts::custom_limits::CustomLimits;
+use crate::domain::accounts::custom_limits::{CustomLimits, CustomQuota};
 use crate::domain::accounts::subscription::{Move, Subscribed, Subscription, Upsert};
 use crate::domain::configuration::limit_group::{LimitGroup, OnPlanChange};
 use crate::domain::metering::admission::{Caller, EffectiveLimits, Validity, overview};
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::time::window::{TimeMs, rfc3339};
-use crate::domain::values::ids::{KeyId, PlanId, UserId};
+use crate::domain::values::ids::{GroupId, KeyId, PlanId, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::domain::webhooks::webhook::WebhookEvent;
 use crate::service::configuration::app_config::{AppConfig, Change};
@@ -57,6 +57,14 @@ pub struct SubscriptionWrite<'a> {
     /// The reason, for the audit log.
     pub note: Option<&'a str>,
     pub rules: GroupRegistration,
+}
+
+/// The quota of one group in custom limits.
+#[derive(Clone, Debug)]
+pub(super) struct QuotaChange<'a> {
+    pub group: &'a GroupId,
+    /// None removes it.
+    pub quota: Option<CustomQuota<'a>>,
 }
 
 /// Whether the groups of a plan body in `customLimits` are registered.
@@ -153,6 +161,44 @@ impl Gateway {
             moves: upserted.changed.then_some(upserted.moves),
             action: "subscription.put",
         })
+    }
+
+    /// Sets the quota of one group in the custom limits of a running subscription, or removes it. None if it has none to
+    /// remove.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; a user without a subscription, or with a custom plan.
+    pub(super) async fn set_custom_quota(
+        &self,
+        tenant: &Tenant,
+        written: SubscriptionWrite<'_>,
+        change: QuotaChange<'_>,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Option<SubscriptionView>, ServiceError> {
+        let operation = Operation::new(written.user.as_str(), idempotency, false);
+        self.with_facts(tenant, written.user, async |facts| {
+            let QuotaChange { group, quota } = &change;
+            let running = facts.subscribed.at(facts.now_ms).0;
+            let limits = running.and_then(|running| running.custom_limits.as_deref());
+            let known = limits.is_some_and(|limits| limits.quota(group, facts.now_ms).is_some());
+            if quota.is_none() && !known {
+                if let Some(retry) = self.check_facts(facts, written.user).await? {
+                    return Ok(retry);
+                }
+                return Ok(Attempt::Done(self.first_answer(facts, &operation).await?));
+            }
+            let action = if quota.is_some() { "limit.put" } else { "limit.delete" };
+            let wanted = match wanted_upsert(facts, group, quota.clone()) {
+                Ok(upsert) => self.upserted(facts, &upsert).await.map(|wanted| RequestedChange { action, ..wanted }),
+                Err(refusal) => Err(refusal),
+            };
+            Ok(match self.subscribe_attempt(facts, written, &operation, wanted).await? {
+                Attempt::Done(answer) => Attempt::Done(Some(answer)),
+                Attempt::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
+                Attempt::Again(ran) => Attempt::Again(ran),
+            })
+        })
+        .await
     }
 
     /// Ends the subscription, now or at `ends_at_ms`.
@@ -257,7 +303,8 @@ impl Gateway {
             return Ok(Vec::new());
         };
         let own = wanted.subscription.custom_limits.as_ref();
-        let own = own.map(|limits| limits.apply(plan).map(|_| counted_plan(&facts.config, limits, plan))).transpose();
+        let own = own.map(|limits| limits.at(facts.now_ms));
+        let own = own.map(|limits| limits.apply(plan).map(|_| counted_plan(&facts.config, &limits, plan))).transpose();
         let own = own.map_err(ServiceError::Invalid)?;
         let effective_limits = EffectiveLimits {
             plan: Some(own.as_ref().unwrap_or(plan)),
@@ -332,6 +379,25 @@ impl Gateway {
         }
         Ok(())
     }
+}
+
+/// The running subscription with another quota of one group in its custom limits.
+fn wanted_upsert(facts: &CallFacts, group: &GroupId, quota: Option<CustomQuota<'_>>) -> Result<Upsert, ServiceError> {
+    let running = facts.subscribed.at(facts.now_ms).0;
+    let running =
+        running.filter(|running| facts.config.plan(&running.plan).is_some_and(|it| it.group(group).is_some()));
+    let running = running.ok_or_else(|| {
+        ServiceError::invalid("scope.user", format!("must be a user with a subscription to a plan with `{group}`"))
+    })?;
+    let limits = CustomLimits::with(running.custom_limits.as_deref(), group, quota, facts.now_ms)?;
+    Ok(Upsert {
+        plan: running.plan.clone(),
+        started_at_ms: None,
+        cycle_start_ms: None,
+        ends_at_ms: None,
+        custom_limits: Some(limits.map(Arc::new)),
+        reset_usage: false,
+    })
 }
 
 fn cancellation(

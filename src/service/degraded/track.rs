@@ -8,11 +8,10 @@
 use futures::stream::{self, StreamExt};
 
 use super::entry::Entry;
-use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::limit_group::Limits;
 use crate::domain::metering::admission::Purpose;
 use crate::domain::metering::reservation::{RequestSnapshot, ReservationId};
 use crate::domain::reporting::ledger::EntryDetails;
-use crate::domain::values::amount::Amount;
 use crate::infra::journal::file::Record;
 use crate::infra::supervise::Pulse;
 use crate::service::error::ServiceError;
@@ -148,7 +147,7 @@ impl Gateway {
                 return before.map_or(Err(refusal), |reply| self.count_answer(facts, reply));
             }
         };
-        let owners = facts.owners(&admission, |_: &LimitGroup| Amount::LARGEST);
+        let owners = facts.owners(&admission, Limits::Ignored);
         let snapshot = RequestSnapshot::new(call.caller(facts), facts.effective_limits(), false, &call.requests());
         let args = TrackArgs {
             bucket: &facts.bucket,
@@ -163,6 +162,7 @@ impl Gateway {
             match_facts: "",
             owners: &owners,
             asked: None,
+            observed: "",
         };
         let reply = self.store.track_degraded(args).await?;
         self.count_answer(facts, reply)

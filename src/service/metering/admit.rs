@@ -74,3 +74,9 @@ pub(crate) fn asked(
 pub(crate) fn verdict(admission: &Admission) -> &'static str {
     admission.refusal.as_ref().map_or("", |refusal| refusal.reason.as_str())
 }
+
+/// The first reason for which groups that only observe would have denied the call by the facts alone, in the form that
+/// scripts expect.
+pub(crate) fn observed_reason(admission: &Admission) -> &'static str {
+    admission.observed.first().map_or("", |observed| observed.reason.as_str())
+}

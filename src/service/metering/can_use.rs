@@ -2,9 +2,9 @@
 
 use super::admit::Prepared;
 use super::call::Call;
-use super::decision::{Decision, Relief, group_outcomes};
+use super::decision::{Counted, Decision, Relief, group_outcomes};
 use super::facts::Attempt;
-use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::metering::admission::Purpose;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
@@ -23,7 +23,7 @@ impl Gateway {
                 Prepared::Admitted(admission) => admission,
                 Prepared::Stale(stale) => return Ok(stale),
             };
-            let owners = facts.owners(&admission, LimitGroup::refuses_beyond);
+            let owners = facts.owners(&admission, Limits::Enforced);
             Ok(match self.store.usage(&facts.bucket, facts.for_script(admission.validity), &owners).await? {
                 UsageReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
                 UsageReply::Reclaim(now_ms) => self.reclaim_attempt(facts, &owners, now_ms).await?,
@@ -37,7 +37,7 @@ impl Gateway {
                         decision.counters.extend(admission.closed_counters());
                         decision
                     } else {
-                        Decision::allowed(&outcomes, now_ms)
+                        Decision::allowed(&outcomes, now_ms).observing(&outcomes, &admission, Counted::Before)
                     })
                 }
             })

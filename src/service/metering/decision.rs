@@ -27,6 +27,8 @@ pub struct Decision {
     /// The first category of refusal; empty if allowed.
     pub reasons: Vec<Reason>,
     pub denied_by: Vec<DeniedBy>,
+    /// Groups that would have denied the call if they did not only observe.
+    pub observed: Vec<Observed>,
     /// How the client may retry, by the strictest policy that matched.
     pub retry: Option<Retry>,
     /// Denying counters first, then the tightest.
@@ -37,6 +39,25 @@ pub struct Decision {
     pub counters_at_ms: TimeMs,
     /// This is the stored answer of the same operation.
     pub replayed: bool,
+}
+
+/// A group that would have denied the call if it did not only observe.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    pub group: Arc<LimitGroup>,
+    pub reason: Reason,
+    pub requested: Amount,
+    /// Before the call; None if the group does not count the call.
+    pub remaining: Option<Amount>,
+    /// Names in the group's scope that are missing in the call.
+    pub missing_scope: Vec<String>,
+}
+
+/// Whether counters include the call's amounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    Before,
+    After,
 }
 
 /// How the client may retry.
@@ -105,6 +126,15 @@ impl GroupOutcome {
         }
     }
 
+    /// What remained before the call's amount was counted.
+    fn remaining_before(&self, counted: Counted) -> Option<Amount> {
+        let counter = self.counter();
+        let taken =
+            counter.counted().saturating_sub(if counted == Counted::After { self.amount } else { Amount::ZERO });
+        let allowance = counter.allowance()?;
+        Some(allowance.saturating_sub(self.state.blocked.saturating_add(taken)))
+    }
+
     /// When the limit has room again; None if never.
     fn lifts_at(&self, free_at_ms: Option<TimeMs>) -> Option<TimeMs> {
         let fresh = self.limit.saturating_add(self.state.granted);
@@ -115,6 +145,38 @@ impl GroupOutcome {
     }
 }
 
+/// The groups that would have denied the call if they did not only observe.
+pub fn observed(outcomes: &[GroupOutcome], admission: &Admission, counted: Counted) -> Vec<Observed> {
+    let early = |outcome: &GroupOutcome| admission.observed.iter().find(|early| early.group.id == outcome.group.id);
+    let counting = outcomes.iter().filter(|outcome| outcome.group.observes());
+    let counting = counting.filter(|outcome| outcome.state.observed || early(outcome).is_some());
+    let counting = counting.map(|outcome| Observed {
+        group: Arc::clone(&outcome.group),
+        reason: early(outcome).map_or(Reason::LimitReached, |early| early.reason),
+        requested: outcome.amount,
+        remaining: outcome.remaining_before(counted),
+        missing_scope: Vec::new(),
+    });
+    let others =
+        admission.observed.iter().filter(|early| outcomes.iter().all(|outcome| outcome.group.id != early.group.id));
+    let others = others.map(|early| Observed {
+        group: Arc::clone(&early.group),
+        reason: early.reason,
+        requested: early.requested,
+        remaining: (early.reason == Reason::LimitReached).then_some(Amount::ZERO),
+        missing_scope: match early.reason {
+            Reason::MissingScope => missing_scope(&early.group, admission),
+            _ => Vec::new(),
+        },
+    });
+    counting.chain(others).collect()
+}
+
+/// The names in the group's scope that are missing in the call.
+fn missing_scope(group: &LimitGroup, admission: &Admission) -> Vec<String> {
+    group.scope.names().into_iter().filter(|name| admission.missing.contains(name)).collect()
+}
+
 /// Combines the groups of an admission with the counters that a script returned.
 pub fn group_outcomes(
     admission: &Admission,
@@ -123,13 +185,16 @@ pub fn group_outcomes(
 ) -> Vec<GroupOutcome> {
     let pairs = admission.matched.iter().zip(states);
     pairs
-        .map(|(matched, state)| GroupOutcome {
-            group: Arc::clone(&matched.group),
-            owner: Arc::clone(&admission.owners[matched.owner]),
-            window: matched.window,
-            amount: matched.amount,
-            limit: limit(&matched.group),
-            state: *state,
+        .map(|(matched, state)| {
+            let group = state.group(&matched.group);
+            GroupOutcome {
+                owner: Arc::clone(&admission.owners[matched.owner]),
+                window: matched.window,
+                amount: matched.amount,
+                limit: limit(&group),
+                group,
+                state: *state,
+            }
         })
         .collect()
 }
@@ -171,6 +236,12 @@ impl Decision {
         }
     }
 
+    /// With the groups that would have denied the call if they did not only observe.
+    #[must_use]
+    pub fn observing(self, outcomes: &[GroupOutcome], admission: &Admission, counted: Counted) -> Self {
+        Self { observed: observed(outcomes, admission, counted), ..self }
+    }
+
     /// The decision of a denied call: denied by the facts (`verdict`), or by groups whose limit is reached. `opened`
     /// are the approval requests that it opened.
     pub fn denied(outcomes: &[GroupOutcome], admission: &Admission, relief: Relief<'_>, now_ms: TimeMs) -> Self {
@@ -188,9 +259,8 @@ impl Decision {
             Some(refusal) => {
                 for group in &refusal.groups {
                     let known = outcomes.iter().find(|outcome| outcome.group.id == group.id);
-                    let missing = group.scope.names().into_iter().filter(|name| admission.missing.contains(name));
                     denied_by.push(DeniedBy {
-                        missing_scope: missing.collect(),
+                        missing_scope: missing_scope(group, admission),
                         ..known.map_or_else(|| DeniedBy::of(group), GroupOutcome::denied_by)
                     });
                 }
@@ -224,6 +294,7 @@ impl Decision {
                 .collect(),
             reasons: vec![reason],
             denied_by,
+            observed: observed(outcomes, admission, Counted::Before),
             counters: by_tightness(outcomes),
             retry_after_ms: lifted_at.map(|at| (at - now_ms).max(1)),
             counters_at_ms: now_ms,

@@ -1,12 +1,12 @@
 //! extend: more time for a reservation, a larger amount, or both.
 
-use super::admit::{asked, verdict};
+use super::admit::{asked, observed_reason, verdict};
 use super::call::{Call, CallItem, CounterContext};
-use super::decision::{Decision, group_outcomes};
+use super::decision::{Counted, Decision, group_outcomes};
 use super::facts::{Attempt, CallFacts};
 use super::repeat::{Present, Repetition};
 use super::settle::{ROUNDS, busy, locate};
-use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Caller, Refusal};
 use crate::domain::metering::idempotency::Idempotency;
@@ -106,7 +106,7 @@ impl Gateway {
         // More time alone is always granted, even if the user's state has changed.
         let owners = match measured {
             None => Vec::new(),
-            Some(_) => facts.owners(&admission, LimitGroup::refuses_beyond),
+            Some(_) => facts.owners(&admission, Limits::Enforced),
         };
         let asked = self.asked_by(facts, known, &admission, target.operation)?;
         let args = ExtendArgs {
@@ -117,6 +117,7 @@ impl Gateway {
             verdict: verdict(&admission),
             owners: &owners,
             asked: asked.as_ref(),
+            observed: observed_reason(&admission),
         };
         let reply = self.store.extend(args).await?;
         self.extend_answer(context, &admission, reply).await
@@ -151,7 +152,7 @@ impl Gateway {
             ExtendReply::Extended { now_ms, expires_at_ms, states, .. } => {
                 self.clocks.observe_time(&facts.bucket, now_ms);
                 let outcomes = group_outcomes(admission, &states, LimitGroup::refuses_beyond);
-                let mut decision = Decision::allowed(&outcomes, now_ms);
+                let mut decision = Decision::allowed(&outcomes, now_ms).observing(&outcomes, admission, Counted::After);
                 if outcomes.is_empty() {
                     decision.matched_groups = known.groups.clone();
                     decision.matched = true;
@@ -221,12 +222,7 @@ impl Gateway {
             }
         }
         admission.matched.sort_by_key(|matched| matched.owner);
-        let too_large = admission.too_large();
-        if !too_large.is_empty() {
-            admission.refusal = Some(Refusal { reason: Reason::CallTooLarge, groups: too_large });
-        } else if !admission.closed.is_empty() {
-            admission.refusal = Some(Refusal { reason: Reason::LimitReached, groups: Vec::new() });
-        }
+        admission.refuse_amounts();
         Ok(admission)
     }
 

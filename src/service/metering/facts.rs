@@ -1,17 +1,17 @@
 //! Optimistic facts: a node computes with cached facts, the script checks them, and if one is stale the node updates
 //! it and computes again. Usually one round trip is enough, and no cache can cause a wrong decision.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::domain::accounts::subscription::{Subscribed, Subscription};
-use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::limit_group::Limits;
 use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, EffectiveLimits, Matched, Validity};
 use crate::domain::metering::reservation::{GRACE_MS, LONGEST_LIFE_MS};
 use crate::domain::time::period::SubscriptionAnchor;
 use crate::domain::time::window::TimeMs;
-use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{AppId, UserId};
 use crate::domain::webhooks::webhook::WebhookEvent;
 use crate::service::configuration::app_config::AppConfig;
@@ -87,14 +87,14 @@ impl CallFacts {
     }
 
     /// The owners of an admission with the amounts for their groups.
-    pub fn owners(&self, admission: &Admission, limit: impl Fn(&LimitGroup) -> Amount) -> Vec<Owner> {
+    pub fn owners(&self, admission: &Admission, limits: Limits) -> Vec<Owner> {
         let reports_limit = self.config.wants(WebhookEvent::LimitReached);
         let owners = admission.owners.iter().enumerate().map(|(place, name)| {
             let matched = || admission.matched.iter().filter(|matched| matched.owner == place);
             Owner {
                 keys: self.bucket.owner(name),
                 renew: (!name.scope().is_user()).then(|| self.renew(name, matched())),
-                groups: matched().map(|matched| OwnedGroup::of(matched, &limit, reports_limit)).collect(),
+                groups: matched().map(|matched| OwnedGroup::of(matched, limits, reports_limit)).collect(),
             }
         });
         owners.collect()
@@ -280,11 +280,17 @@ impl Gateway {
         let Some(limits) = &subscription.custom_limits else {
             return Some(Arc::clone(plan));
         };
-        let key = (cache_key.to_owned(), subscribed.version.clone(), config.revision);
+        // Quotas that have ended make another plan of the same version.
+        let limits = limits.at(now_ms);
+        let version = match limits {
+            Cow::Borrowed(_) => subscribed.version.clone(),
+            Cow::Owned(_) => format!("{}@{}", subscribed.version, limits.next_end(now_ms).unwrap_or(0)),
+        };
+        let key = (cache_key.to_owned(), version, config.revision);
         if let Some(known) = self.own_plans.get(&key) {
             return Some(known);
         }
-        let own = counted_plan(config, limits, plan);
+        let own = counted_plan(config, &limits, plan);
         self.own_plans.insert(key, Arc::clone(&own));
         Some(own)
     }

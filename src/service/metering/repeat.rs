@@ -90,7 +90,7 @@ pub(super) fn outcomes_again(
             let owner =
                 contexts.iter().find_map(|context| group.scope.owner(context.caller.subject(context.metadata)))?;
             Some(GroupOutcome {
-                group: Arc::clone(group),
+                group: state.group(group),
                 owner: Arc::new(owner),
                 window: owned.window,
                 amount: owned.amount,

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use super::admit::{Prepared, asked, verdict};
+use super::admit::{Prepared, asked, observed_reason, verdict};
 use super::call::{Call, CallContext, contexts};
-use super::decision::{Decision, Retry, group_outcomes};
+use super::decision::{Counted, Decision, Retry, group_outcomes};
 use super::facts::{Attempt, CallFacts};
 use super::repeat::{Present, Repetition};
-use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::configuration::policy::retry_of;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Purpose};
-use crate::domain::metering::counter::Counter;
+use crate::domain::metering::counter::{Counter, CounterState};
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::metering::reservation::{RequestSnapshot, ReservationId};
 use crate::domain::time::window::TimeMs;
@@ -86,7 +86,7 @@ impl Gateway {
             &requests,
         ))?;
         let call_label = call.call_label();
-        let owners = facts.owners(&admission, LimitGroup::refuses_beyond);
+        let owners = facts.owners(&admission, Limits::Enforced);
         let asked = asked(facts, call, &admission, operation)?;
         let args = ReserveArgs {
             bucket: &facts.bucket,
@@ -98,6 +98,7 @@ impl Gateway {
             snapshot: &snapshot,
             owners: &owners,
             asked: asked.as_ref(),
+            observed: observed_reason(&admission),
         };
         let reply = self.store.reserve(args).await?;
         let request = RequestTexts { call_label: &call_label, snapshot: &snapshot };
@@ -123,7 +124,11 @@ impl Gateway {
             ReserveReply::Again(ran) => Attempt::Again(ran),
             ReserveReply::Unmetered(ran) => {
                 self.observe_run(&facts.bucket, ran);
-                Attempt::Done(Decision::allowed(&[], ran.now_ms))
+                // Groups that were left out only observe, and their scopes are full.
+                let full = CounterState { observed: true, ..CounterState::default() };
+                let left_out =
+                    group_outcomes(admission, &vec![full; admission.matched.len()], LimitGroup::refuses_beyond);
+                Attempt::Done(Decision::allowed(&[], ran.now_ms).observing(&left_out, admission, Counted::Before))
             }
             ReserveReply::Denied(ran, denied) => {
                 self.observe_run(&facts.bucket, ran);
@@ -137,8 +142,8 @@ impl Gateway {
                     created_at_ms: ran.now_ms,
                     bucket: facts.bucket.number(),
                 };
-                let decision =
-                    Decision::allowed(&group_outcomes(admission, &states, LimitGroup::refuses_beyond), ran.now_ms);
+                let outcomes = group_outcomes(admission, &states, LimitGroup::refuses_beyond);
+                let decision = Decision::allowed(&outcomes, ran.now_ms).observing(&outcomes, admission, Counted::After);
                 if let Some(RequestTexts { call_label, snapshot }) = request {
                     let groups = &decision.matched_groups;
                     let known = PackedReservation::fresh(ran.now_ms, expires_at_ms, call_label, snapshot, groups);

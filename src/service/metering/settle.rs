@@ -403,7 +403,7 @@ impl Gateway {
             let CounterState { used, held, granted, blocked, .. } = account.state;
             let owner = Arc::clone(&account.owner);
             Some(Counter {
-                group: Arc::clone(group),
+                group: account.state.group(group),
                 owner,
                 window: account.window,
                 used,

@@ -3,12 +3,12 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::admit::{Prepared, asked, verdict};
+use super::admit::{Prepared, asked, observed_reason, verdict};
 use super::call::{Call, CallContext, CallItem, contexts};
-use super::decision::{Decision, GroupOutcome, by_tightness, group_outcomes};
+use super::decision::{Counted, Decision, GroupOutcome, Observed, by_tightness, group_outcomes, observed};
 use super::facts::Attempt;
 use super::repeat::{Repetition, outcomes_again};
-use crate::domain::configuration::limit_group::{Enforcement, LimitGroup};
+use crate::domain::configuration::limit_group::{Enforcement, LimitGroup, Limits};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Purpose};
 use crate::domain::metering::counter::{Counter, CounterState, CrossedThreshold};
@@ -42,6 +42,8 @@ pub struct Tracked {
     pub matched_groups: Vec<GroupId>,
     pub counters: Vec<Counter>,
     pub crossed: Vec<CrossedThreshold>,
+    /// With `enforce`: groups that would have denied the call if they did not only observe.
+    pub observed: Vec<Observed>,
     pub now_ms: TimeMs,
     pub replayed: bool,
 }
@@ -108,8 +110,9 @@ impl Gateway {
         // `concurrent` groups limit open reservations, and this call has none.
         admission.matched.retain(|matched| !matched.group.is_concurrent());
         let enforce = purpose == Purpose::Ask;
-        let limit = if enforce { LimitGroup::refuses_beyond } else { |_: &LimitGroup| Amount::LARGEST };
-        let owners = facts.owners(&admission, limit);
+        let limits = if enforce { Limits::Enforced } else { Limits::Ignored };
+        let limit = |group: &LimitGroup| limits.of(group);
+        let owners = facts.owners(&admission, limits);
         let asked = if enforce { asked(facts, call, &admission, operation)? } else { None };
         let snapshot = RequestSnapshot::new(call.caller(facts), facts.effective_limits(), false, &call.requests());
         let args = TrackArgs {
@@ -124,6 +127,7 @@ impl Gateway {
             match_facts: &match_facts(&admission),
             owners: &owners,
             asked: asked.as_ref(),
+            observed: if enforce { observed_reason(&admission) } else { "" },
         };
         let reply = self.store.track(args).await?;
         Ok(match reply {
@@ -150,7 +154,8 @@ impl Gateway {
                 }
                 let outcomes = group_outcomes(&admission, &states, limit);
                 let status = match_status(&admission, &outcomes);
-                Attempt::Done(Tracked { crossed, ..tracked(operation, &outcomes, status, ran.now_ms) })
+                let observed = observed(&outcomes, &admission, Counted::After);
+                Attempt::Done(Tracked { crossed, observed, ..tracked(operation, &outcomes, status, ran.now_ms) })
             }
             TrackReply::Before(first) => match self.check_facts(facts, &call.user).await? {
                 Some(retry) => retry,
@@ -178,7 +183,8 @@ impl Gateway {
                 let admission = Admission::empty(facts.effective_limits(), OwnerName::of_user(&call.user));
                 let first = first_status(&match_facts, &groups, &states);
                 let status = first.unwrap_or_else(|| match_status(&admission, &outcomes));
-                Ok(Tracked { replayed: true, crossed, ..tracked(operation, &outcomes, status, ran.now_ms) })
+                let observed = observed(&outcomes, &admission, Counted::After);
+                Ok(Tracked { replayed: true, crossed, observed, ..tracked(operation, &outcomes, status, ran.now_ms) })
             }
             _ => Err(ServiceError::IdempotencyKeyReused),
         }
@@ -202,6 +208,7 @@ impl Gateway {
             matched_groups: refunded.counters.iter().map(|counter| counter.group.id.clone()).collect(),
             counters: refunded.counters,
             crossed: refunded.crossed,
+            observed: Vec::new(),
             now_ms: refunded.now_ms,
             replayed: refunded.replayed,
         })
@@ -215,6 +222,7 @@ fn tracked(operation: &Operation, outcomes: &[GroupOutcome], match_status: Match
         matched_groups: outcomes.iter().map(|outcome| outcome.group.id.clone()).collect(),
         counters: by_tightness(outcomes),
         crossed: Vec::new(),
+        observed: Vec::new(),
         now_ms,
         replayed: false,
     }

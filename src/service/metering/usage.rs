@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::call::CounterContext;
 use super::facts::{Attempt, CallFacts};
 use crate::domain::accounts::subscription::Subscription;
-use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, overview};
 use crate::domain::metering::counter::{Counter, CounterState};
@@ -51,7 +51,7 @@ impl Gateway {
         let CounterContext { caller, metadata } = context;
         self.with_facts(tenant, caller.user, async |facts| {
             let admission = overview(facts.effective_limits(), caller, metadata, facts.now_ms, &wanted);
-            let owners = facts.owners(&admission, LimitGroup::refuses_beyond);
+            let owners = facts.owners(&admission, Limits::Enforced);
             Ok(match self.store.usage(&facts.bucket, facts.for_script(admission.validity), &owners).await? {
                 UsageReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
                 UsageReply::Reclaim(now_ms) => self.reclaim_attempt(facts, &owners, now_ms).await?,
@@ -122,7 +122,7 @@ impl Gateway {
             let group = effective_limits.groups().find(|known| known.id == group.id).unwrap_or(group);
             let mut admission = Admission::empty(effective_limits, owner.clone());
             admission.place(group, 0, Amount::ZERO, effective_limits.anchor, facts.now_ms)?;
-            let owners = facts.owners(&admission, LimitGroup::refuses_beyond);
+            let owners = facts.owners(&admission, Limits::Enforced);
             let checked = Facts { version: NO_USER, ..facts.for_script(admission.validity) };
             Ok(match self.store.usage(&facts.bucket, checked, &owners).await? {
                 UsageReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
@@ -157,7 +157,7 @@ fn answer(facts: &CallFacts, admission: &Admission, states: &[CounterState], now
         .iter()
         .zip(states)
         .map(|(matched, state)| Counter {
-            group: matched.group.clone(),
+            group: state.group(&matched.group),
             owner: admission.owners[matched.owner].clone(),
             window: Some(matched.window),
             used: state.used,

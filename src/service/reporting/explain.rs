@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::accounts::subscription::Subscription;
-use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::configuration::plan::Plan;
 use crate::domain::metering::admission::{Caller, EffectiveLimits, Purpose, Request, prepare};
 use crate::domain::metering::counter::Counter;
@@ -16,7 +16,7 @@ use crate::domain::values::ids::{KeyId, UserId};
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::metering::call::CallItem;
-use crate::service::metering::decision::{Decision, GroupOutcome, Relief, group_outcomes};
+use crate::service::metering::decision::{Counted, Decision, GroupOutcome, Relief, group_outcomes};
 use crate::service::metering::facts::{Attempt, CallFacts, NEVER_WRITTEN};
 use crate::service::tenant::Tenant;
 use crate::store::accounts::users::LiveGrant;
@@ -66,13 +66,15 @@ pub struct Explained {
     pub limit: Option<Amount>,
     /// The call would exceed the limit.
     pub lacks_room: bool,
+    /// The group only observes, and would deny the call otherwise.
+    pub observed: bool,
     pub grants: Vec<LiveGrant>,
 }
 
 impl Explained {
     /// The group refuses the call.
     pub fn refuses(&self) -> bool {
-        self.lacks_room || self.traced.refuses()
+        (self.lacks_room && !self.observed) || self.traced.refuses()
     }
 }
 
@@ -96,7 +98,7 @@ impl Gateway {
         // The counters of a blocked user are shown too.
         let open = EffectiveLimits { blocked: false, ..effective_limits };
         let (traced, counting) = trace(open, caller, request, facts.now_ms);
-        let owners = facts.owners(&counting, LimitGroup::refuses_beyond);
+        let owners = facts.owners(&counting, Limits::Enforced);
         let (now_ms, states, free_at_ms) =
             match self.store.usage(&facts.bucket, facts.for_script(counting.validity), &owners).await? {
                 UsageReply::Stale(stale, now_ms) => return Ok(Attempt::Stale(stale, now_ms)),
@@ -115,7 +117,7 @@ impl Gateway {
                 let denied = admission.refusal.is_some() || asked.iter().any(|outcome| outcome.state.over_limit);
                 Verdict::Decided(Box::new(match denied {
                     true => Decision::denied(asked, &admission, Relief { free_at_ms, opened: &[] }, now_ms),
-                    false => Decision::allowed(asked, now_ms),
+                    false => Decision::allowed(asked, now_ms).observing(asked, &admission, Counted::Before),
                 }))
             }
         };
@@ -145,14 +147,24 @@ impl Gateway {
         outcomes: &[GroupOutcome],
         now_ms: TimeMs,
     ) -> Result<Explained, ServiceError> {
-        let Some(own) = outcomes.iter().find(|outcome| Arc::ptr_eq(&outcome.group, &traced.group)) else {
-            return Ok(Explained { traced, counter: None, limit: None, lacks_room: false, grants: Vec::new() });
+        let Some(own) = outcomes.iter().find(|outcome| outcome.group.id == traced.group.id) else {
+            let observed = traced.group.observes() && traced.would_refuse();
+            return Ok(Explained {
+                traced,
+                counter: None,
+                limit: None,
+                lacks_room: false,
+                observed,
+                grants: Vec::new(),
+            });
         };
         let grants = match own.state.granted {
             Amount::ZERO => Vec::new(),
             _ => self.store.stored_owner(&facts.bucket, &own.owner).await?.grants_to(&traced.group.id, now_ms),
         };
         let limit = own.counter().allowance().map(|allowance| allowance.saturating_sub(own.state.blocked));
-        Ok(Explained { traced, counter: Some(own.counter()), limit, lacks_room: own.state.over_limit, grants })
+        let observed = own.state.observed || (own.group.observes() && traced.would_refuse());
+        let lacks_room = own.state.over_limit || own.state.observed;
+        Ok(Explained { traced, counter: Some(own.counter()), limit, lacks_room, observed, grants })
     }
 }

@@ -225,7 +225,8 @@ impl Comparison {
     /// `draft`: the name of the draft.
     pub fn into_result(self, draft: String, source: Source, units: &Units, began: Instant) -> SimulationResult {
         let Source { name: source, entries, whole } = source;
-        let OutcomeSums { calls, were_denied, denied, newly_denied, newly_allowed, denied_otherwise, .. } = self.tally;
+        let OutcomeSums { calls, were_denied, denied, newly_denied, newly_allowed, observed, denied_otherwise, .. } =
+            self.tally;
         let is_ledger = self.present.is_some();
         let group = |(group, sums): (&GroupId, &ComparedFigure)| {
             let unit = *units.get(group)?;
@@ -252,6 +253,7 @@ impl Comparison {
             under_draft: side(denied, self.cents.draft),
             newly_denied: Changed { users: self.users.0, ..newly_denied },
             newly_allowed: Changed { users: self.users.1, ..newly_allowed },
+            observed,
             denied_otherwise,
             unmeasured: self.unmeasured,
             groups: self.used.iter().filter_map(group).collect(),

@@ -135,6 +135,8 @@ pub struct Report {
     pub under_draft: Side,
     pub newly_denied: Changed,
     pub newly_allowed: Changed,
+    /// Calls that the draft allows, and that its groups with the enforcement `observe` would have denied.
+    pub observed: Changed,
     /// Denied under both, but by other groups or for another reason.
     pub denied_otherwise: u64,
     /// Commits whose figures the draft cannot measure; the held amounts were charged.

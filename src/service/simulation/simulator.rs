@@ -39,6 +39,8 @@ pub struct SimulatedDecision<'a> {
     /// If the call was denied, the recorded reason and groups.
     pub was_denied: Option<(Option<Reason>, &'a [GroupId])>,
     pub refused: Option<SimulatedDenial>,
+    /// If the call is allowed: what would have denied it if it did not only observe.
+    pub observed: Option<SimulatedDenial>,
 }
 
 /// The sums of a replay.
@@ -114,11 +116,11 @@ impl<'a> Simulator<'a> {
             return None;
         }
         let call = self.timeline.calls.get(moment.call)?;
-        let (was_denied, refused, changes) = match &moment.action {
+        let (was_denied, decided, changes) = match &moment.action {
             CallAction::Reserve => (None, self.reserve(moment, call), Changes::new()),
             CallAction::Denied { reason, groups, call: made } => {
-                let (refused, changes) = self.ask_again(moment, call, *reason, *made);
-                (Some((*reason, groups.as_slice())), refused, changes)
+                let (decided, changes) = self.ask_again(moment, call, *reason, *made);
+                (Some((*reason, groups.as_slice())), decided, changes)
             }
             action => {
                 let changes = self.settle(moment, call, action);
@@ -128,13 +130,9 @@ impl<'a> Simulator<'a> {
         };
         self.count(moment, call, &changes);
         let user = self.timeline.users.get(call.user)?;
-        (moment.at_ms >= self.since_ms).then_some(SimulatedDecision {
-            at_ms: moment.at_ms,
-            call,
-            user,
-            was_denied,
-            refused,
-        })
+        let Decided { refused, observed } = decided;
+        let decision = SimulatedDecision { at_ms: moment.at_ms, call, user, was_denied, refused, observed };
+        (moment.at_ms >= self.since_ms).then_some(decision)
     }
 
     fn count(&mut self, moment: &Moment, call: &Call, changes: &Changes) {
@@ -196,22 +194,22 @@ impl<'a> Simulator<'a> {
         admission
     }
 
-    fn reserve(&mut self, moment: &Moment, call: &Call) -> Option<SimulatedDenial> {
+    fn reserve(&mut self, moment: &Moment, call: &Call) -> Decided {
         let (position, admission) = self.prepared(moment, call, Purpose::Ask);
         let admission = match admission {
             Ok(admission) => admission,
-            Err(fault) => return Some(SimulatedDenial::Invalid(fault)),
+            Err(fault) => return Decided::denied(SimulatedDenial::Invalid(fault)),
         };
         let (places, denying) = self.counters.ask(&admission, moment.at_ms);
-        let refused = refusal(&admission, denying);
-        if refused.is_none() || !self.refuses || moment.at_ms < self.since_ms {
+        let decided = Decided::of(&admission, denying);
+        if decided.refused.is_none() || !self.refuses || moment.at_ms < self.since_ms {
             let holds = self.counters.hold(&admission, &places);
             let running = SimulatedReservation { plan: position.plan, holds, live: true, drawn: None };
             if let Some(place) = self.running.get_mut(moment.call) {
                 *place = Some(running);
             }
         }
-        refused
+        decided
     }
 
     /// Decides a call that was denied. If it is allowed, the requested amount is charged at once, since the actual one
@@ -222,20 +220,20 @@ impl<'a> Simulator<'a> {
         call: &Call,
         reason: Option<Reason>,
         made: Option<DeniedCall>,
-    ) -> (Option<SimulatedDenial>, Changes) {
+    ) -> (Decided, Changes) {
         let stays = matches!(reason, Some(Reason::UserBlocked | Reason::NoSubscription));
         let known = !call.items.is_empty() && made != Some(DeniedCall::Extend);
         if let Some(reason) = reason.filter(|_| stays || !known) {
-            return (Some(SimulatedDenial::For { reason, denying: Vec::new() }), Changes::new());
+            return (Decided::denied(SimulatedDenial::For { reason, denying: Vec::new() }), Changes::new());
         }
         let admission = match self.prepared(moment, call, Purpose::Ask).1 {
             Ok(admission) => admission,
-            Err(fault) => return (Some(SimulatedDenial::Invalid(fault)), Changes::new()),
+            Err(fault) => return (Decided::denied(SimulatedDenial::Invalid(fault)), Changes::new()),
         };
         let (places, denying) = self.counters.ask(&admission, moment.at_ms);
-        let refused = refusal(&admission, denying);
-        let passes = refused.is_none() && moment.at_ms >= self.since_ms;
-        (refused, if passes { self.use_at_once(&admission, &places) } else { Changes::new() })
+        let decided = Decided::of(&admission, denying);
+        let passes = decided.refused.is_none() && moment.at_ms >= self.since_ms;
+        (decided, if passes { self.use_at_once(&admission, &places) } else { Changes::new() })
     }
 
     fn use_at_once(&mut self, admission: &Admission, places: &[usize]) -> Changes {
@@ -415,6 +413,27 @@ fn steps(amount: Amount) -> i64 {
     i64::try_from(amount.steps()).unwrap_or(i64::MAX)
 }
 
+/// The decision on a call.
+struct Decided {
+    refused: Option<SimulatedDenial>,
+    observed: Option<SimulatedDenial>,
+}
+
+impl Decided {
+    fn denied(refused: SimulatedDenial) -> Self {
+        Self { refused: Some(refused), observed: None }
+    }
+
+    fn of(admission: &Admission, denying: Vec<DenyingCounter>) -> Self {
+        let (observed, denying): (Vec<DenyingCounter>, Vec<DenyingCounter>) =
+            denying.into_iter().partition(|counter| counter.observed);
+        let refused = refusal(admission, denying);
+        let early = admission.observed.first().map(|early| early.reason);
+        let reason = early.or((!observed.is_empty()).then_some(Reason::LimitReached)).filter(|_| refused.is_none());
+        Self { refused, observed: reason.map(|reason| SimulatedDenial::For { reason, denying: observed }) }
+    }
+}
+
 /// The reason of a denial, in the same order of precedence as a gateway.
 fn refusal(admission: &Admission, mut denying: Vec<DenyingCounter>) -> Option<SimulatedDenial> {
     if let Some(refusal) = &admission.refusal {
@@ -426,6 +445,7 @@ fn refusal(admission: &Admission, mut denying: Vec<DenyingCounter>) -> Option<Si
             count: Amount::ZERO,
             limit: Amount::ZERO,
             used: None,
+            observed: false,
         }));
         return Some(SimulatedDenial::For { reason: refusal.reason, denying });
     }

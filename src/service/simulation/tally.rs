@@ -92,6 +92,9 @@ pub struct OutcomeSums {
     pub denied: u64,
     pub newly_denied: Changed,
     pub newly_allowed: Changed,
+    /// Allowed, and groups of the draft that only observe would have denied it.
+    pub observed: Changed,
+    observing_users: HashSet<usize>,
     /// Denied under both, but for another reason or by other groups.
     pub denied_otherwise: u64,
     /// By the user's index: newly denied, newly allowed.
@@ -104,6 +107,13 @@ impl OutcomeSums {
         self.calls += 1;
         self.were_denied += u64::from(decision.was_denied.is_some());
         self.denied += u64::from(decision.refused.is_some());
+        if let Some(observed) = &decision.observed {
+            if self.observing_users.insert(decision.call.user) {
+                self.observed.users += 1;
+            }
+            let groups = lacking(observed).map(|group| group.to_string());
+            self.observed.add(reason(observed), groups, || example(decision, observed, units));
+        }
         match (before, &decision.refused) {
             (None, None) => {}
             (None, Some(refused)) => {
@@ -129,10 +139,13 @@ impl OutcomeSums {
         self.were_denied += other.were_denied;
         self.denied += other.denied;
         self.denied_otherwise += other.denied_otherwise;
-        for (own, other) in
-            [(&mut self.newly_denied, other.newly_denied), (&mut self.newly_allowed, other.newly_allowed)]
-        {
+        for (own, other) in [
+            (&mut self.newly_denied, other.newly_denied),
+            (&mut self.newly_allowed, other.newly_allowed),
+            (&mut self.observed, other.observed),
+        ] {
             own.calls += other.calls;
+            own.users += other.users;
             for (sums, more) in [(&mut own.by_group, other.by_group), (&mut own.by_reason, other.by_reason)] {
                 for (name, count) in more {
                     *sums.entry(name).or_default() += count;

@@ -154,8 +154,11 @@ impl TimelineBuilder {
                 let counters = entry.charges.into_iter().map(|charge| (charge.owner, charge.group));
                 return Some((usize::MAX, CallAction::Reset(counters.collect())));
             }
+            // The call was allowed, so it has entries of its own.
+            EntryKind::Denial if entry.observed => return None,
             EntryKind::Denial => {
-                let groups = entry.denying.iter().map(|denying_counter| denying_counter.group.clone()).collect();
+                let denying = entry.denying.iter().filter(|counter| !counter.observed);
+                let groups = denying.map(|counter| counter.group.clone()).collect();
                 let action = CallAction::Denied { call: entry.call, reason: entry.reason, groups };
                 return Some((self.call(entry)?, action));
             }

@@ -132,6 +132,7 @@ mod tests {
             details: crate::domain::reporting::ledger::EntryDetails::default(),
             call: None,
             reason: None,
+            observed: false,
             denying: Vec::new(),
             held: Vec::new(),
         }

@@ -89,6 +89,7 @@ impl Store {
             precheck_denial: "",
             owners,
             approval_request: None,
+            observed: "",
         };
         let keys = [bucket.operation(&args.operation.name)];
         let fields = self.propose(&self.library.grant, proposal, &keys, |arguments| {

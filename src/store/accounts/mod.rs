@@ -3,5 +3,6 @@
 pub mod approvals;
 pub mod change_user;
 pub mod grants;
+pub mod limits;
 pub mod profiles;
 pub mod users;

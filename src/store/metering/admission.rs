@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::account::read_window;
 use crate::domain::accounts::custom_limits::CustomLimits;
 use crate::domain::accounts::subscription::{Subscribed, Subscription};
-use crate::domain::configuration::limit_group::{Enforcement, LimitGroup};
+use crate::domain::configuration::limit_group::{Enforcement, Limits};
 use crate::domain::metering::admission::{Matched, Validity};
 use crate::domain::metering::counter::{CounterState, CrossedThreshold};
 use crate::domain::time::window::{TimeMs, Window, parse_rfc3339, rfc3339};
@@ -92,11 +92,15 @@ pub struct OwnedGroup {
     /// None counts without limit.
     pub quota: Option<Amount>,
     pub watch: Option<Watch>,
+    /// The group only observes.
+    pub observes: bool,
+    /// The quota is the limit.
+    pub is_hard: bool,
 }
 
 impl OwnedGroup {
     /// `reports_limit`: a webhook subscribes to denials.
-    pub fn of(matched: &Matched, limit: impl Fn(&LimitGroup) -> Amount, reports_limit: bool) -> Self {
+    pub fn of(matched: &Matched, limits: Limits, reports_limit: bool) -> Self {
         let group = &matched.group;
         let approval = group.enforcement == Enforcement::Approval;
         let watched = approval || reports_limit || !group.alerts.is_empty();
@@ -104,13 +108,12 @@ impl OwnedGroup {
             id: group.id.clone(),
             window: matched.window,
             amount: matched.amount,
-            limit: limit(group),
+            limit: limits.of(group),
             quota: group.quota,
-            watch: group.quota.filter(|_| watched).map(|_| Watch {
-                alerts: group.alerts.clone(),
-                approval,
-                reports_limit,
-            }),
+            watch: watched.then(|| Watch { alerts: group.alerts.clone(), approval, reports_limit }),
+            observes: group.observes(),
+            is_hard: limits == Limits::Enforced
+                && matches!(group.enforcement, Enforcement::Hard | Enforcement::Approval),
         }
     }
 }
@@ -142,17 +145,24 @@ pub enum Stale {
 }
 
 impl CounterState {
-    /// `<used>+<held>[+<granted>+<blocked>][!]`
+    /// `<used>+<held>[+<granted>+<blocked>][=<own quota|->][!][?]`
     pub(in crate::store) fn parse(text: &str) -> Option<Self> {
+        let (text, observed) = text.strip_suffix('?').map_or((text, false), |text| (text, true));
         let (text, over_limit) = text.strip_suffix('!').map_or((text, false), |text| (text, true));
-        let (used, rest) = text.split_once('+')?;
         let steps = |text: &str| Amount::from_steps(text.parse().ok()?).ok();
+        let (text, quota) = match text.split_once('=') {
+            None => (text, None),
+            Some((text, "-")) => (text, Some(None)),
+            Some((text, quota)) => (text, Some(Some(steps(quota)?))),
+        };
+        let (used, rest) = text.split_once('+')?;
+        let marks = Self { over_limit, observed, quota, ..Self::default() };
         match rest.split_once('+') {
-            None => Some(Self { used: steps(used)?, held: steps(rest)?, over_limit, ..Self::default() }),
+            None => Some(Self { used: steps(used)?, held: steps(rest)?, ..marks }),
             Some((held, rest)) => {
                 let (granted, blocked) = rest.split_once('+')?;
                 let (used, held) = (steps(used)?, steps(held)?);
-                Some(Self { used, held, granted: steps(granted)?, blocked: steps(blocked)?, over_limit })
+                Some(Self { used, held, granted: steps(granted)?, blocked: steps(blocked)?, ..marks })
             }
         }
     }
@@ -245,7 +255,8 @@ fn read_subscription(text: &str) -> Option<Subscription> {
     Some(Subscription { plan, started_at_ms, cycle_start_ms, ends_at_ms, custom_limits: None })
 }
 
-/// `<used>+<held>[+<granted>+<blocked>][!] …`, one per group; `!` marks those over their limits.
+/// `<used>+<held>[+<granted>+<blocked>][=<own quota|->][!][?] …`, one per group; `!` marks those over their limits, `?` those
+/// that would have denied the call if they did not only observe.
 pub(in crate::store) fn read_states(fields: &mut Fields) -> Result<Vec<CounterState>, StoreError> {
     let text = fields.text()?;
     let states = text.split(' ').filter(|text| !text.is_empty()).map(CounterState::parse);
@@ -299,7 +310,7 @@ pub(in crate::store) fn read_groups(fields: &mut Fields) -> Result<Vec<OwnedGrou
         let mut amount = || Amount::from_steps(words.next()?.parse().ok()?).ok();
         let (amount, limit) = (amount()?, amount()?);
         let (window, quota) = read_window(words.next()?)?;
-        Some(OwnedGroup { id, amount, limit, window, quota, watch: None })
+        Some(OwnedGroup { id, amount, limit, window, quota, watch: None, observes: false, is_hard: false })
     };
     let groups = text.split(',').filter(|group| !group.is_empty());
     groups.map(|group| parse(group).ok_or_else(|| fields.unexpected("a group of a kept answer"))).collect()

@@ -29,6 +29,8 @@ pub struct ExtendArgs<'a> {
     pub verdict: &'a str,
     pub owners: &'a [Owner],
     pub asked: Option<&'a ApprovalRequest>,
+    /// The reason for which groups that only observe would have denied the call, or empty.
+    pub observed: &'a str,
 }
 
 /// The decision on an extension.
@@ -70,6 +72,7 @@ impl Store {
             precheck_denial: args.verdict,
             owners: args.owners,
             approval_request: args.asked,
+            observed: args.observed,
         };
         let keys = [bucket.operation(&target.id.name), bucket.operation(&target.operation.name)];
         let snapshot = args.measured.and_then(|measured| measured.snapshot.as_ref()).map(snapshot_text).transpose()?;

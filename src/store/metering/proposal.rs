@@ -28,6 +28,8 @@ pub(in crate::store) struct Proposal<'a> {
     pub precheck_denial: &'a str,
     pub owners: &'a [Owner],
     pub approval_request: Option<&'a ApprovalRequest>,
+    /// The reason for which groups that only observe would have denied the call under these facts, or empty.
+    pub observed: &'a str,
 }
 
 impl Store {
@@ -108,6 +110,8 @@ fn write_group(group: &OwnedGroup, text: &mut String) {
         (group.window.kind == WindowKind::Concurrent, 'c'),
         (watch.is_some_and(|watch| watch.approval), 'a'),
         (watch.is_some_and(|watch| watch.reports_limit), 'l'),
+        (group.observes, 'o'),
+        (group.is_hard, 'h'),
     ];
     text.extend([" ", group.id.as_str(), " "]);
     push_digits(group.limit.steps(), text);
@@ -151,7 +155,8 @@ impl Proposal<'_> {
         push_signed(validity.until_ms, &mut text);
         for group in groups {
             text.push(';');
-            let alerts = group.watch.as_ref().map_or(&[][..], |watch| &watch.alerts);
+            let watch = group.watch.as_ref().filter(|_| group.quota.is_some());
+            let alerts = watch.map_or(&[][..], |watch| &watch.alerts);
             push_window(&group.window, group.quota, alerts, &mut text);
         }
         text
@@ -159,7 +164,8 @@ impl Proposal<'_> {
 
     /// Arguments that most calls do not need.
     fn write_tail(&self, arguments: &mut Arguments) {
-        if self.precheck_denial.is_empty() && self.facts.forget.is_none() && self.approval_request.is_none() {
+        let has_denial = !self.precheck_denial.is_empty() || !self.observed.is_empty();
+        if !has_denial && self.facts.forget.is_none() && self.approval_request.is_none() {
             return;
         }
         arguments.text(self.precheck_denial);
@@ -172,5 +178,8 @@ impl Proposal<'_> {
             None => arguments.text("-").text(""),
             Some(request) => arguments.text(&request.id).text(&request.about),
         };
+        if !self.observed.is_empty() {
+            arguments.text(self.observed);
+        }
     }
 }

@@ -30,6 +30,8 @@ pub struct ReserveArgs<'a> {
     pub snapshot: &'a str,
     pub owners: &'a [Owner],
     pub asked: Option<&'a ApprovalRequest>,
+    /// The reason for which groups that only observe would have denied the call, or empty.
+    pub observed: &'a str,
 }
 
 /// The decision.
@@ -64,6 +66,7 @@ impl Store {
             precheck_denial: args.verdict,
             owners: args.owners,
             approval_request: args.asked,
+            observed: args.observed,
         };
         let keys = [args.bucket.operation(&args.operation.name)];
         let fields = self.propose(&self.library.reserve, proposal, &keys, |arguments| {

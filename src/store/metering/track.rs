@@ -36,6 +36,8 @@ pub struct TrackArgs<'a> {
     pub match_facts: &'a str,
     pub owners: &'a [Owner],
     pub asked: Option<&'a ApprovalRequest>,
+    /// The reason for which groups that only observe would have denied the call, or empty.
+    pub observed: &'a str,
 }
 
 /// The result.
@@ -89,6 +91,7 @@ impl Store {
             precheck_denial: args.verdict,
             owners: args.owners,
             approval_request: args.asked,
+            observed: args.observed,
         };
         let snapshot = snapshot_text(args.snapshot)?;
         let keys = [args.bucket.operation(&args.operation.name)];

@@ -31,8 +31,15 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn usage(&self, bucket: &Bucket, facts: Facts<'_>, owners: &[Owner]) -> Result<UsageReply, StoreError> {
-        let proposal =
-            Proposal { bucket, fingerprint: "-", facts, precheck_denial: "", owners, approval_request: None };
+        let proposal = Proposal {
+            bucket,
+            fingerprint: "-",
+            facts,
+            precheck_denial: "",
+            owners,
+            approval_request: None,
+            observed: "",
+        };
         read(self.propose(&self.library.usage, proposal, &[], |_| {}).await?)
     }
 

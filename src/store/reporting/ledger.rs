@@ -294,8 +294,8 @@ fn read_stored(bucket: &Bucket, stored: &Value) -> Result<(EntryId, Result<Entry
 fn charges_alone(bucket: &Bucket, fields: &[(&str, &str)]) -> Damaged {
     let field = |name: &str| fields.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
     let charges = match field("entry") {
-        Some(entry) if !entry.starts_with("expire ") && !entry.starts_with("denial ") => entry.split('\n').nth(1),
-        Some(_) => None,
+        Some(entry) if ["expire", "denial", "observed"].contains(&entry.split(' ').next()?) => None,
+        Some(entry) => entry.split('\n').nth(1),
         None => field("charges"),
     };
     read_charges(bucket, charges?)
@@ -309,8 +309,11 @@ fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {
     };
     let head = parts.head;
     let [event, key, user] = head.label.map(|word| (word != "-").then(|| decode(word)));
+    let observed = head.kind == "observed";
+    let marked =
+        |of: &OwnerName, item: &str| Some(DenyingCounter { observed: true, ..read_denying_counter(of, item)? });
     Some(Entry {
-        kind: EntryKind::parse(head.kind)?,
+        kind: EntryKind::parse(if observed { "denial" } else { head.kind })?,
         at_ms: head.at.parse().ok()?,
         late: head.late,
         operation: known(head.operation, OperationName::parse)?,
@@ -323,7 +326,8 @@ fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {
         details: known(parts.details, |details| serde_json::from_str(details).ok())?.unwrap_or_default(),
         call: known(head.call, DeniedCall::parse)?,
         reason: known(head.reason, Reason::parse)?,
-        denying: lists(bucket, parts.denying, read_denying_counter)?,
+        observed,
+        denying: [lists(bucket, parts.denying, read_denying_counter)?, lists(bucket, parts.observed, marked)?].concat(),
         held: known(parts.held, |held| held.split(',').map(read_held).collect::<Option<Vec<_>>>())?.unwrap_or_default(),
     })
 }
@@ -334,6 +338,7 @@ struct EntryParts<'a> {
     charges: Option<&'a str>,
     held: Option<&'a str>,
     denying: Option<&'a str>,
+    observed: Option<&'a str>,
     snapshot: Option<&'a str>,
     details: Option<&'a str>,
 }
@@ -343,9 +348,9 @@ impl<'a> EntryParts<'a> {
         let mut lines = entry.splitn(4, '\n').map(|line| stated(Some(line)));
         let head = EntryHead::parse(lines.next()??)?;
         let (list, snapshot, details) = (lines.next().flatten(), lines.next().flatten(), lines.next().flatten());
-        let none = Self { head, charges: None, held: None, denying: None, snapshot, details };
+        let none = Self { head, charges: None, held: None, denying: None, observed: None, snapshot, details };
         Some(match none.head.kind {
-            "denial" => Self { denying: list, ..none },
+            "denial" | "observed" => Self { denying: list, observed: details, details: None, ..none },
             "expire" => Self { held: list, ..none },
             _ => Self { charges: list, ..none },
         })
@@ -355,7 +360,7 @@ impl<'a> EntryParts<'a> {
     fn of_layout_6(field: &impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
         let [charges, held, denying, snapshot, details] =
             ["charges", "held", "lacks", "memo", "told"].map(|name| stated(field(name)));
-        Some(Self { head: EntryHead::of_layout_6(field)?, charges, held, denying, snapshot, details })
+        Some(Self { head: EntryHead::of_layout_6(field)?, charges, held, denying, observed: None, snapshot, details })
     }
 }
 
@@ -379,12 +384,12 @@ struct EntryHead<'a> {
 
 impl<'a> EntryHead<'a> {
     /// `<type> <at> <late> <operation> <created> <event> <key> <user>`, or
-    /// `denial <at> <call> <event> <key> <user> <reason>`.
+    /// `denial <at> <call> <event> <key> <user> <reason>`; with `observed` instead of `denial` if the call was allowed.
     fn parse(entry: &'a str) -> Option<Self> {
         let words: Vec<&str> = entry.split(' ').collect();
         match *words.as_slice() {
-            ["denial", at, call, event, key, user, reason] => Some(Self {
-                kind: "denial",
+            [kind @ ("denial" | "observed"), at, call, event, key, user, reason] => Some(Self {
+                kind,
                 at,
                 late: false,
                 operation: None,
@@ -483,6 +488,7 @@ fn read_denying_counter(owner: &OwnerName, item: &str) -> Option<DenyingCounter>
             None => None,
             Some(used) => Some((steps(used)?, Window::parse(parts.next()?)?)),
         },
+        observed: false,
     })
 }
 

@@ -121,8 +121,8 @@ fn read_decimal(text: &str) -> Option<i128> {
     if sign < 0 { Some(sum) } else { sum.checked_neg() }
 }
 
-/// `<count>=<n> quantity=<n> cost=<n> g:<group>=<charged>,<calls>,<denials> f:<figure>=<n> r:<reason>=<n>`, without
-/// zeros, separated by spaces. Quantity and figures are decimal numbers, cost and charges are steps of their units.
+/// `<count>=<n> quantity=<n> cost=<n> g:<group>=<charged>,<calls>,<denials>[,<observed>] f:<figure>=<n> r:<reason>=<n>`,
+/// without zeros, separated by spaces. Quantity and figures are decimal numbers, cost and charges are steps of their units.
 pub fn write_metrics(metrics: &Metrics) -> String {
     let mut text = String::with_capacity(METRICS_BYTES);
     for count in Count::ALL {
@@ -136,13 +136,17 @@ pub fn write_metrics(metrics: &Metrics) -> String {
     for (reason, count) in &metrics.reasons {
         push_sum(&["r:", reason.as_str()], *count, push_whole, &mut text);
     }
-    for (group, GroupSums { charged, calls, denials }) in &metrics.groups {
+    for (group, GroupSums { charged, calls, denials, observed }) in &metrics.groups {
         push_name(&["g:", group.as_str()], &mut text);
         push_whole(*charged, &mut text);
         text.push(',');
         push_whole(*calls, &mut text);
         text.push(',');
         push_whole(*denials, &mut text);
+        if *observed != 0 {
+            text.push(',');
+            push_whole(*observed, &mut text);
+        }
     }
     text
 }
@@ -170,7 +174,12 @@ pub fn read_metrics(text: &str) -> Option<Metrics> {
         let (name, value) = part.split_once('=')?;
         if let Some(group) = name.strip_prefix("g:") {
             let mut sums = value.split(',').map(|sum| sum.parse().ok());
-            let sums = GroupSums { charged: sums.next()??, calls: sums.next()??, denials: sums.next()?? };
+            let (charged, calls, denials) = (sums.next()??, sums.next()??, sums.next()??);
+            let observed = match sums.next() {
+                None => 0,
+                Some(sum) => sum?,
+            };
+            let sums = GroupSums { charged, calls, denials, observed };
             metrics.groups.insert(GroupId::parse(group).ok()?, sums);
             continue;
         }
@@ -217,14 +226,15 @@ mod tests {
         #[test]
         fn metrics_are_read_as_they_were_written(
             counts in prop::collection::vec(-9_i64..9, Count::ALL.len()), quantity: i128, cost: i64,
-            figures in prop::collection::btree_map("\\PC{1,8}", 1_i128.., 0..3), sums: (i64, u32, u32),
+            figures in prop::collection::btree_map("\\PC{1,8}", 1_i128.., 0..3), sums: (i64, u32, u32, u8),
         ) {
             let mut metrics = Metrics { quantity, cost: i128::from(cost), figures, ..Metrics::default() };
             for (count, by) in Count::ALL.into_iter().zip(counts) {
                 metrics.count(count, i128::from(by));
             }
             metrics.reasons.insert(Reason::LimitReached, 3);
-            let sums = GroupSums { charged: sums.0.into(), calls: sums.1.into(), denials: sums.2.into() };
+            let (charged, calls, denials, observed) = (sums.0.into(), sums.1.into(), sums.2.into(), sums.3.into());
+            let sums = GroupSums { charged, calls, denials, observed };
             metrics.groups.insert(GroupId::parse("lg_a-1").unwrap(), sums);
             prop_assert_eq!(read_metrics(&write_metrics(&metrics)), Some(metrics));
         }
@@ -250,7 +260,9 @@ mod tests {
         metrics.count(Count::Calls, 2);
         let text = write_metrics(&metrics);
         assert_eq!(text, "calls=2 quantity=-1.5 cost=250 f:prompt_tokens=0.000000000003");
-        for bad in ["calls=x", "calls", "quantity=1e3", "quantity=.", "f:a=1.0000000000001", "odd=1", "g:a=1,2"] {
+        for bad in
+            ["calls=x", "calls", "quantity=1e3", "quantity=.", "f:a=1.0000000000001", "odd=1", "g:a=1,2", "g:a=1,2,3,x"]
+        {
             assert_eq!(read_metrics(bad), None, "{bad}");
         }
     }

@@ -77,6 +77,9 @@ async fn each_kind_of_key_may_do_what_it_is_meant_for() {
         ("POST", "grants", grant, supporters),
         ("GET", "grants", Value::Null, viewers),
         ("DELETE", "grants/grt_0", Value::Null, supporters),
+        ("PUT", "limits/images", json!({"scope": {"user": "u"}, "quota": 5}), subscribers),
+        ("GET", "limits?groupId=images", Value::Null, watchers),
+        ("DELETE", "limits/images", json!({"scope": {"user": "u"}}), subscribers),
         ("GET", "counters?groupId=images", Value::Null, viewers),
         ("GET", "alerts", Value::Null, viewers),
         ("GET", "explain?userId=u&event=image.a", Value::Null, explainers),
@@ -420,7 +423,7 @@ fn the_matrix_of_keys_is_complete() {
             continue;
         }
         for method in item.as_object().unwrap().keys().filter(|name| name.as_str() != "parameters") {
-            let start = path.split("{id}").next().unwrap();
+            let start = path.split('{').next().unwrap();
             // The part after the last parameter.
             let end = path.rsplit_once('}').map_or("", |(_, end)| end);
             let line = format!("(\"{}\", \"{start}", method.to_uppercase());

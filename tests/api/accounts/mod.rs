@@ -4,6 +4,7 @@ mod approvals;
 mod custom_limits;
 mod default_plan;
 mod grants;
+mod limits;
 mod many_users;
 mod operators;
 mod plan_changes;

@@ -7,6 +7,7 @@ mod draws;
 mod extreme_amounts;
 mod idempotency;
 mod metadata;
+mod observe;
 mod repeated_writes;
 mod scopes;
 mod settle;

@@ -252,19 +252,19 @@ async fn pages_follow_each_other_and_csv_is_harmless() {
     let lines: Vec<&str> = answer.text.split("\r\n").collect();
     assert_eq!(
         lines[0],
-        "start,end,metadata.model,event,calls,denials,charged.calls,charged.images,charged.spend,draws,released,\
+        "start,end,metadata.model,event,calls,denials,observed,charged.calls,charged.images,charged.spend,draws,released,\
          expiries,late,degraded,refunds,accepted,rejected,retries,quantity,cost,costPerAccepted,retryShare,\
          figures.cached_tokens,figures.completion_tokens,figures.prompt_tokens,calls/denials"
     );
-    assert_eq!(lines[1], "2027-01-02,2027-01-31,,image.render,3,1,0,3,0,0,0,0,0,0,0,0,0,0,3,0,,0,0,0,0,3");
+    assert_eq!(lines[1], "2027-01-02,2027-01-31,,image.render,3,1,0,0,3,0,0,0,0,0,0,0,0,0,0,3,0,,0,0,0,0,3");
     assert!(
-        lines.iter().any(|line| line.starts_with("2027-01-02,2027-01-31,'=cmd(),\"llm.\"\"x\"\", y\",1,0,1,")),
+        lines.iter().any(|line| line.starts_with("2027-01-02,2027-01-31,'=cmd(),\"llm.\"\"x\"\", y\",1,0,0,1,")),
         "{lines:?}"
     );
     let by_group = admin.get("reports/usage?by=group&format=csv&limit=1").await;
     assert_eq!(
         by_group.text,
-        "start,end,group,calls,denials,charged,unit\r\n2027-01-02,2027-01-31,calls,5,0,5,count\r\n"
+        "start,end,group,calls,denials,observed,charged,unit\r\n2027-01-02,2027-01-31,calls,5,0,0,5,count\r\n"
     );
     assert!(by_group.header("x-next-cursor").is_some());
 }

@@ -22,6 +22,8 @@ async fn no_cursor_makes_a_list_fail() {
         "events".to_owned(),
         "events?order=asc".to_owned(),
         "grants".to_owned(),
+        "limits?groupId=images".to_owned(),
+        "limits?groupId=whole".to_owned(),
         "reports/usage".to_owned(),
         "users".to_owned(),
         "webhooks/ops/deliveries".to_owned(),

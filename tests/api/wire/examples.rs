@@ -279,6 +279,11 @@ async fn people(it: &mut Recorder) {
     it.call("users.block", Operator, ("POST", "users/u_42/block"), Some(json!({"note": "chargeback"}))).await;
     it.call("users.unblock", Operator, ("POST", "users/u_42/unblock"), Some(json!({}))).await;
     it.call("counters.list", Operator, ("GET", "counters?groupId=all_images"), None).await;
+    let scope = json!({"app": "default"});
+    let limit = json!({"scope": scope, "quota": 2000, "until": "2041-03-01T00:00:00Z", "note": "campaign"});
+    it.call("limits.put", By::App, ("PUT", "limits/all_images"), Some(limit)).await;
+    it.call("limits.list", By::App, ("GET", "limits?groupId=all_images"), None).await;
+    it.call("limits.delete", By::App, ("DELETE", "limits/all_images"), Some(json!({"scope": scope}))).await;
     it.call("configuration.list", Operator, ("GET", "audit?target=user:u_42&limit=1"), None).await;
     // Two requests for approval, an hour apart.
     let mut requests = Vec::new();

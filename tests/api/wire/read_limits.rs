@@ -81,6 +81,7 @@ async fn every_read_that_may_be_long_is_bounded() {
         "approvals",
         "alerts",
         "grants",
+        "limits?groupId=images",
         "usage/history?userId=u",
         "explain?userId=u&event=image.a",
         "plans/p/versions",

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, TypedDict
 
 from quotagate._json import Number
 
-Enforcement: TypeAlias = Literal["hard", "soft", "approval"]
+Enforcement: TypeAlias = Literal["hard", "soft", "observe", "approval"]
 """What happens when the quota is reached."""
 
 IfExpired: TypeAlias = Literal["charge", "reject"]
@@ -406,6 +406,29 @@ class OutcomeBody(TypedDict):
     """``OutcomeBody`` of the API."""
 
     outcome: Outcome
+
+
+class _OwnerLimitBodyRequired(TypedDict):
+    quota: Number | None
+    """In the group's unit, instead of the group's quota. 0 denies every matching call; null counts
+    without limit."""
+    scope: Mapping[str, str]
+    """Whose limit it is, such as `{"metadata.team": "red"}`: a value for each name in the group's scope."""
+
+
+class OwnerLimitBody(_OwnerLimitBodyRequired, total=False):
+    """``OwnerLimitBody`` of the API."""
+
+    note: str | None
+    until: str | None
+    """RFC 3339: the limit ends at this time."""
+
+
+class OwnerLimitScope(TypedDict):
+    """Whose limit to remove."""
+
+    scope: Mapping[str, str]
+    """Such as `{"metadata.team": "red"}`: a value for each name in the group's scope."""
 
 
 class _PlanBodyRequired(TypedDict):

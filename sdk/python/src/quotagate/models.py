@@ -25,7 +25,7 @@ DeniedCall: TypeAlias = Literal["reserve", "track", "extend"]
 Effect: TypeAlias = Literal["carried", "new", "reset", "blocked", "closed"]
 """The effect on a counter."""
 
-Enforcement: TypeAlias = Literal["hard", "soft", "approval"]
+Enforcement: TypeAlias = Literal["hard", "soft", "observe", "approval"]
 """What happens when the quota is reached."""
 
 EntryKind: TypeAlias = Literal["commit", "draw", "release", "track", "refund", "reset", "expire", "outcome", "denial"]
@@ -246,6 +246,8 @@ class CanUseView(Model):
     details: tuple[CanUseDetail, ...]
     matched: bool
     matched_group_ids: tuple[str, ...]
+    observed: tuple[ObservedView, ...] = ()
+    """Groups with the enforcement `observe` that would have denied the call; absent if there are none."""
     reasons: tuple[Reason, ...]
 
 
@@ -348,6 +350,8 @@ class DecisionView(Model):
     expires_at: str | None = None
     matched: bool
     matched_group_ids: tuple[str, ...]
+    observed: tuple[ObservedView, ...] = ()
+    """Groups with the enforcement `observe` that would have denied the call; absent if there are none."""
     reasons: tuple[Reason, ...]
     """The first category of refusal; empty if allowed."""
     reservation_id: str | None = None
@@ -507,13 +511,15 @@ class EventItem(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventLack(Model):
-    """A counter whose limit denied the call. Amounts are in the unit."""
+    """A counter whose limit denied the call, or would have denied it. Amounts are in the unit."""
 
     count: Amount
     """Used plus held at the time of the denial."""
     group_id: str
     limit: Amount
     """Quota plus grants minus blocked amounts."""
+    observed: bool = False
+    """The group has the enforcement `observe`: it would have denied the call."""
     requested: Amount
     scope: dict[str, str]
     unit: Unit
@@ -540,7 +546,7 @@ class EventView(Model):
     degraded: bool = False
     """The call was allowed while Redis was unavailable, and counted later."""
     denied: tuple[EventLack, ...] = ()
-    """For a denial: the counters whose limit was reached."""
+    """For a denial: the counters whose limit was reached, and those that only observe."""
     error_code: str | None = None
     event: str | None = None
     """The first event of a call with several."""
@@ -558,6 +564,9 @@ class EventView(Model):
     metadata: dict[str, str] | None = None
     """The request's metadata, overridden by the actual metadata. For a call with several events, that of
     the first."""
+    observed: bool = False
+    """For a denial: the call was allowed, since the groups that would have denied it have the enforcement
+    `observe`."""
     outcome: Outcome | None = None
     outcome_before: Outcome | None = None
     """The outcome that this one replaces."""
@@ -595,6 +604,8 @@ class ExplainedCallView(Model):
     """The groups of the plan, then those of all policies."""
     metadata: dict[str, str]
     """Including the metadata of the key."""
+    observed: tuple[ObservedView, ...] = ()
+    """Groups with the enforcement `observe` that would have denied the call; absent if there are none."""
     plan: ExplainedPlanView | None = None
     """Null without a subscription and a default plan; then only policies apply."""
     quantity: Amount
@@ -640,6 +651,8 @@ class ExplainedGroupView(Model):
     """At least one rule matches."""
     missing_scope: tuple[str, ...] = ()
     """Names in the group's scope that are missing in the call; if any, the group does not count it."""
+    observed: bool = False
+    """The group has the enforcement `observe`, and would refuse the call otherwise."""
     opens_at: str | None = None
     outside_period: bool = False
     """A fixed period is not running: it begins at that time, or is over if the time is absent."""
@@ -1044,6 +1057,21 @@ class NodeView(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedView(Model):
+    """A group with the enforcement `observe` that would have denied the call. Amounts are in the unit."""
+
+    group_id: str
+    missing_scope: tuple[str, ...] = ()
+    """Names in the group's scope that are missing in the call."""
+    reason: Reason | None = None
+    """Present if it is another reason than `limit_reached`."""
+    remaining: Amount | None = None
+    """Before this call. Null if the group cannot count the call: without a value of its scope, or without
+    a rule."""
+    requested: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OnLimitBody(Model):
     """Returned with a denial."""
 
@@ -1092,6 +1120,21 @@ class OverLimit(Model):
     quota_before: Amount | None = None
     """Null counted without limit."""
     users: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerLimit(Model):
+    """A limit of one owner."""
+
+    group_id: str
+    note: str | None = None
+    quota: Amount | None = None
+    """Instead of the group's quota. 0 denies every matching call; null counts without limit."""
+    scope: dict[str, str]
+    """Whose limit it is, such as `{"metadata.team": "red"}`: a value for each name in the group's scope."""
+    unit: Unit
+    until: str | None = None
+    """RFC 3339: the limit ends at this time. Null if it does not end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1331,6 +1374,8 @@ class RecentWhatif(Model):
     most_affected: tuple[WhatifUser, ...]
     newly_allowed: WhatifChanged
     newly_denied: WhatifChanged
+    observed: WhatifChanged
+    """Calls that the draft allows, and that its groups with the enforcement `observe` would have denied."""
     present: WhatifSide | None = None
     """The present rules, replayed in the same way: what the draft is compared with. Null for a trace."""
     present_rules: WhatifAgreement | None = None
@@ -1359,8 +1404,8 @@ class RecentWhatif(Model):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportLineView(Model):
     """The sums of a line. A line of one group (`by=group`, `groupId=`) has only `calls`, `denials`,
-    `charged` and `ratios`: calls that matched the group, and denials because the group's limit was
-    reached."""
+    `observed`, `charged` and `ratios`: calls that matched the group, denials because the group's limit
+    was reached, and calls that it would have denied."""
 
     accepted: int | None = None
     by: dict[str, str | None]
@@ -1388,6 +1433,10 @@ class ReportLineView(Model):
     """Sums of numeric metadata fields."""
     late: int | None = None
     """Commits after the reservation had expired."""
+    observed: int
+    """Calls that were allowed, and that groups with the enforcement `observe` would have denied. In a
+    line of one group: calls that this group would have denied, including those that another limit
+    denied."""
     quantity: Amount | None = None
     ratios: dict[str, Amount | None]
     """By the text of the ratio; null if its second operand is 0."""
@@ -1616,6 +1665,9 @@ class TrackedView(Model):
     event_id: str
     match_status: MatchStatus
     matched_group_ids: tuple[str, ...]
+    observed: tuple[ObservedView, ...] = ()
+    """With `enforce`: groups with the enforcement `observe` that would have denied the call; absent if
+    there are none."""
     thresholds: tuple[ThresholdView, ...] = ()
     """Alerts that this call triggered."""
 
@@ -1877,6 +1929,8 @@ class WhatifReport(Model):
     most_affected: tuple[WhatifUser, ...]
     newly_allowed: WhatifChanged
     newly_denied: WhatifChanged
+    observed: WhatifChanged
+    """Calls that the draft allows, and that its groups with the enforcement `observe` would have denied."""
     present: WhatifSide | None = None
     """The present rules, replayed in the same way: what the draft is compared with. Null for a trace."""
     present_rules: WhatifAgreement | None = None
@@ -2018,6 +2072,7 @@ CanUseView._fields = {
     "details": ("details", _json.list_of(CanUseDetail.from_json), True),
     "matched": ("matched", _json.flag, True),
     "matchedGroupIds": ("matched_group_ids", _json.list_of(_json.text), True),
+    "observed": ("observed", _json.list_of(ObservedView.from_json), False),
     "reasons": ("reasons", _json.list_of(_json.text), True),
 }
 ChangeView._fields = {
@@ -2072,6 +2127,7 @@ DecisionView._fields = {
     "expiresAt": ("expires_at", _json.text, False),
     "matched": ("matched", _json.flag, True),
     "matchedGroupIds": ("matched_group_ids", _json.list_of(_json.text), True),
+    "observed": ("observed", _json.list_of(ObservedView.from_json), False),
     "reasons": ("reasons", _json.list_of(_json.text), True),
     "reservationId": ("reservation_id", _json.text, False),
     "retry": ("retry", RetryView.from_json, False),
@@ -2159,6 +2215,7 @@ EventLack._fields = {
     "count": ("count", _json.amount, True),
     "groupId": ("group_id", _json.text, True),
     "limit": ("limit", _json.amount, True),
+    "observed": ("observed", _json.flag, False),
     "requested": ("requested", _json.amount, True),
     "scope": ("scope", _json.map_of(_json.text), True),
     "unit": ("unit", _json.text, True),
@@ -2182,6 +2239,7 @@ EventView._fields = {
     "keyId": ("key_id", _json.text, False),
     "late": ("late", _json.flag, True),
     "metadata": ("metadata", _json.map_of(_json.text), False),
+    "observed": ("observed", _json.flag, False),
     "outcome": ("outcome", _json.text, False),
     "outcomeBefore": ("outcome_before", _json.text, False),
     "planId": ("plan_id", _json.text, False),
@@ -2203,6 +2261,7 @@ ExplainedCallView._fields = {
     "event": ("event", _json.text, True),
     "groups": ("groups", _json.list_of(ExplainedGroupView.from_json), True),
     "metadata": ("metadata", _json.map_of(_json.text), True),
+    "observed": ("observed", _json.list_of(ObservedView.from_json), False),
     "plan": ("plan", ExplainedPlanView.from_json, False),
     "quantity": ("quantity", _json.amount, True),
     "reasons": ("reasons", _json.list_of(_json.text), True),
@@ -2226,6 +2285,7 @@ ExplainedGroupView._fields = {
     "limit": ("limit", _json.amount, False),
     "matches": ("matches", _json.flag, True),
     "missingScope": ("missing_scope", _json.list_of(_json.text), False),
+    "observed": ("observed", _json.flag, False),
     "opensAt": ("opens_at", _json.text, False),
     "outsidePeriod": ("outside_period", _json.flag, False),
     "planId": ("plan_id", _json.text, False),
@@ -2445,6 +2505,13 @@ NodeView._fields = {
     "version": ("version", _json.text, True),
     "silent": ("silent", _json.flag, True),
 }
+ObservedView._fields = {
+    "groupId": ("group_id", _json.text, True),
+    "missingScope": ("missing_scope", _json.list_of(_json.text), False),
+    "reason": ("reason", _json.text, False),
+    "remaining": ("remaining", _json.amount, False),
+    "requested": ("requested", _json.amount, True),
+}
 OnLimitBody._fields = {
     "fallback": ("fallback", FallbackBody.from_json, False),
     "message": ("message", _json.text, False),
@@ -2472,6 +2539,14 @@ OverLimit._fields = {
     "quotaAfter": ("quota_after", _json.amount, True),
     "quotaBefore": ("quota_before", _json.amount, False),
     "users": ("users", _json.whole, True),
+}
+OwnerLimit._fields = {
+    "groupId": ("group_id", _json.text, True),
+    "note": ("note", _json.text, False),
+    "quota": ("quota", _json.amount, False),
+    "scope": ("scope", _json.map_of(_json.text), True),
+    "unit": ("unit", _json.text, True),
+    "until": ("until", _json.text, False),
 }
 PartView._fields = {
     "name": ("name", _json.text, True),
@@ -2604,6 +2679,7 @@ RecentWhatif._fields = {
     "mostAffected": ("most_affected", _json.list_of(WhatifUser.from_json), True),
     "newlyAllowed": ("newly_allowed", WhatifChanged.from_json, True),
     "newlyDenied": ("newly_denied", WhatifChanged.from_json, True),
+    "observed": ("observed", WhatifChanged.from_json, True),
     "present": ("present", WhatifSide.from_json, False),
     "presentRules": ("present_rules", WhatifAgreement.from_json, False),
     "recorded": ("recorded", WhatifSide.from_json, True),
@@ -2632,6 +2708,7 @@ ReportLineView._fields = {
     "expiries": ("expiries", _json.whole, False),
     "figures": ("figures", _json.map_of(_json.amount), False),
     "late": ("late", _json.whole, False),
+    "observed": ("observed", _json.whole, True),
     "quantity": ("quantity", _json.amount, False),
     "ratios": ("ratios", _json.map_of(_json.or_none(_json.amount)), True),
     "refunds": ("refunds", _json.whole, False),
@@ -2757,6 +2834,7 @@ TrackedView._fields = {
     "eventId": ("event_id", _json.text, True),
     "matchStatus": ("match_status", _json.text, True),
     "matchedGroupIds": ("matched_group_ids", _json.list_of(_json.text), True),
+    "observed": ("observed", _json.list_of(ObservedView.from_json), False),
     "thresholds": ("thresholds", _json.list_of(ThresholdView.from_json), False),
 }
 TriedRuleView._fields = {
@@ -2887,6 +2965,7 @@ WhatifReport._fields = {
     "mostAffected": ("most_affected", _json.list_of(WhatifUser.from_json), True),
     "newlyAllowed": ("newly_allowed", WhatifChanged.from_json, True),
     "newlyDenied": ("newly_denied", WhatifChanged.from_json, True),
+    "observed": ("observed", WhatifChanged.from_json, True),
     "present": ("present", WhatifSide.from_json, False),
     "presentRules": ("present_rules", WhatifAgreement.from_json, False),
     "recorded": ("recorded", WhatifSide.from_json, True),

@@ -79,7 +79,7 @@ impl Screen {
         let calls = self.calls.as_ref().ok().map(|calls| calls.iter().map(call).collect::<Vec<_>>());
         json!({
             "seconds": self.seconds, "charged": self.tally.all.charged, "denied": self.tally.all.denied,
-            "released": self.tally.released, "expired": self.tally.expired, "denialsByReason": self.tally.reasons,
+            "released": self.tally.released, "expired": self.tally.expired, "observed": self.tally.observed, "denialsByReason": self.tally.reasons,
             "groups": named(self.tally.busiest_groups(self.rows), "groupId"),
             "users": named(self.tally.busiest_users(self.rows), "userId"), "calls": calls,
         })
@@ -101,6 +101,9 @@ impl fmt::Display for Screen {
         }
         writeln!(f, "\nreleased  {:>10.1}/s", self.per_second(self.tally.released))?;
         writeln!(f, "expired   {:>10.1}/s", self.per_second(self.tally.expired))?;
+        if self.tally.observed > 0 {
+            writeln!(f, "observed  {:>10.1}/s", self.per_second(self.tally.observed))?;
+        }
         f.write_str(&self.busiest("limit", self.tally.busiest_groups(self.rows)))?;
         f.write_str(&self.busiest("user", self.tally.busiest_users(self.rows)))?;
         f.write_str(&self.calls())

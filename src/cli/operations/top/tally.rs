@@ -24,6 +24,8 @@ pub struct Tally {
     pub all: Count,
     pub released: u64,
     pub expired: u64,
+    /// Calls that groups which only observe would have denied.
+    pub observed: u64,
     pub reasons: BTreeMap<String, u64>,
     groups: BTreeMap<String, Count>,
     users: BTreeMap<String, Count>,
@@ -34,6 +36,8 @@ impl Tally {
     pub fn add(&mut self, event: &Value) {
         let count = match event["type"].as_str() {
             Some("commit" | "draw" | "track") => Count { charged: 1, denied: 0 },
+            // The call was allowed.
+            Some("denial") if event["observed"] == true => return self.observed += 1,
             Some("denial") => Count { charged: 0, denied: 1 },
             Some("release") => return self.released += 1,
             Some("expire") => return self.expired += 1,
@@ -47,7 +51,8 @@ impl Tally {
             self.users.entry(user.to_owned()).or_default().merge(count);
         }
         let list = if count.denied > 0 { "denied" } else { "charges" };
-        for group in event[list].as_array().into_iter().flatten().filter_map(|part| part["groupId"].as_str()) {
+        let parts = event[list].as_array().into_iter().flatten().filter(|part| part["observed"] != true);
+        for group in parts.filter_map(|part| part["groupId"].as_str()) {
             self.groups.entry(group.to_owned()).or_default().merge(count);
         }
     }
@@ -56,6 +61,7 @@ impl Tally {
         self.all.merge(other.all);
         self.released += other.released;
         self.expired += other.expired;
+        self.observed += other.observed;
         for (reason, count) in &other.reasons {
             *self.reasons.entry(reason.clone()).or_default() += count;
         }
@@ -104,10 +110,14 @@ mod tests {
         later.add(&json!({"type": "denial", "userId": "bob", "reason": "limit_reached", "charges": [], "denied": [{"groupId": "a"}]}));
         later.add(&json!({"type": "denial", "userId": "cy", "reason": "unmatched_event", "charges": []}));
         later.add(&json!({"type": "expire", "charges": []}));
+        let observed = json!([{"groupId": "a", "observed": true}]);
+        later.add(
+            &json!({"type": "denial", "userId": "cy", "reason": "limit_reached", "observed": true, "denied": observed}),
+        );
         later.add(&json!({"type": "release", "reason": "x", "charges": []}));
         tally.merge(&later);
         let count = |charged, denied| Count { charged, denied };
-        assert_eq!((tally.all, tally.released, tally.expired), (count(3, 2), 1, 1));
+        assert_eq!((tally.all, tally.released, tally.expired, tally.observed), (count(3, 2), 1, 1, 1));
         assert_eq!(tally.busiest_groups(2), [("a", count(4, 1)), ("b", count(1, 0))]);
         assert_eq!(tally.busiest_users(9), [("bob", count(2, 1)), ("ada", count(1, 0)), ("cy", count(0, 1))]);
         assert_eq!(tally.reasons, BTreeMap::from([("limit_reached".to_owned(), 1), ("unmatched_event".to_owned(), 1)]));

@@ -114,8 +114,10 @@ impl Side {
                 "must use metrics or figures; `{name}` is neither. Figures are: {}",
                 fields.figures.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
             )),
-            Measure::Count(Count::Calls | Count::Denials) | Measure::Charged => Ok(()),
-            _ if of_groups => Err("must use only calls, denials and charged with by=group or groupId".to_owned()),
+            Measure::Count(Count::Calls | Count::Denials | Count::Observed) | Measure::Charged => Ok(()),
+            _ if of_groups => {
+                Err("must use only calls, denials, observed and charged with by=group or groupId".to_owned())
+            }
             Measure::Count(_) | Measure::Quantity | Measure::Cost | Measure::Figure(_) => Ok(()),
         }
     }

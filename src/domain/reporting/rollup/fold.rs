@@ -83,6 +83,7 @@ fn whole(entry: &Entry, metadata: Option<&Metadata>, fields: &Fields) -> Metrics
         EntryKind::Release => Some(Count::Released),
         EntryKind::Refund => Some(Count::Refunds),
         EntryKind::Expire => Some(Count::Expiries),
+        EntryKind::Denial if entry.observed => Some(Count::Observed),
         EntryKind::Denial => Some(Count::Denials),
         EntryKind::Outcome | EntryKind::Reset => None,
     };
@@ -106,7 +107,7 @@ fn whole(entry: &Entry, metadata: Option<&Metadata>, fields: &Fields) -> Metrics
             None => {}
         }
     }
-    if let Some(reason) = entry.reason.filter(|_| entry.kind == EntryKind::Denial) {
+    if let Some(reason) = entry.reason.filter(|_| counted == Some(Count::Denials)) {
         metrics.reasons.insert(reason, 1);
     }
     metrics.cost = i128::from(cost(entry, &fields.units));
@@ -116,8 +117,12 @@ fn whole(entry: &Entry, metadata: Option<&Metadata>, fields: &Fields) -> Metrics
         // A call that counts for several owners of a group is one call of the group.
         group.calls = i128::from(is_call);
     }
-    for lack in entry.denying.iter().filter(|_| entry.kind == EntryKind::Denial) {
-        metrics.groups.entry(lack.group.clone()).or_default().denials = 1;
+    for counter in entry.denying.iter().filter(|_| entry.kind == EntryKind::Denial) {
+        let group = metrics.groups.entry(counter.group.clone()).or_default();
+        match counter.observed {
+            true => group.observed = 1,
+            false => group.denials = 1,
+        }
     }
     metrics.groups.retain(|_, group| *group != super::GroupSums::default());
     metrics

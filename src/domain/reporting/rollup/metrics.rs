@@ -34,10 +34,12 @@ pub enum Count {
     Rejected,
     /// Calls whose metadata has `attempt`: `retry`, or a number above 1.
     Retries,
+    /// Calls that were allowed, and that groups with the enforcement `observe` would have denied.
+    Observed,
 }
 
 impl Count {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Calls,
         Self::Draws,
         Self::Released,
@@ -49,6 +51,7 @@ impl Count {
         Self::Accepted,
         Self::Rejected,
         Self::Retries,
+        Self::Observed,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -64,6 +67,7 @@ impl Count {
             Self::Accepted => "accepted",
             Self::Rejected => "rejected",
             Self::Retries => "retries",
+            Self::Observed => "observed",
         }
     }
 
@@ -81,6 +85,8 @@ pub struct GroupSums {
     pub calls: i128,
     /// Calls that were denied because of the group's limit.
     pub denials: i128,
+    /// Calls that the group would have denied if it did not only observe.
+    pub observed: i128,
 }
 
 /// The sums of a row. They saturate instead of overflowing.
@@ -123,18 +129,20 @@ impl Metrics {
             add(&mut known.charged, sums.charged);
             add(&mut known.calls, sums.calls);
             add(&mut known.denials, sums.denials);
+            add(&mut known.observed, sums.observed);
         }
         for (name, sum) in &other.figures {
             add(self.figures.entry(name.clone()).or_default(), *sum);
         }
     }
 
-    /// Only the figures of one group: its calls, denials and charges. None if the row has none.
+    /// Only the figures of one group: its calls, denials, observed denials and charges. None if the row has none.
     pub fn of_group(&self, group: &GroupId) -> Option<Self> {
         let sums = *self.groups.get(group)?;
         let mut only = Self { groups: [(group.clone(), sums)].into(), ..Self::default() };
         only.count(Count::Calls, sums.calls);
         only.count(Count::Denials, sums.denials);
+        only.count(Count::Observed, sums.observed);
         Some(only)
     }
 }

@@ -15,10 +15,17 @@ pub fn summary(question: &Question, explanation: &Explanation) -> String {
         Verdict::Invalid(fault) => return format!("Invalid: `{}`: {}.", fault.field, fault.message),
         Verdict::Decided(decision) => decision,
     };
-    let sentence = match decision.reasons.first() {
+    let mut sentence = match decision.reasons.first() {
         None => allowed(explanation),
         Some(reason) => format!("Denied: {}.", cause(*reason, (question, explanation), decision)),
     };
+    let observed: Vec<String> = decision.observed.iter().map(|observed| name(&observed.group)).collect();
+    match observed.as_slice() {
+        [] => {}
+        [one] => sentence.push_str(&format!(" The limit {one} only observes; it would have denied the call.")),
+        _ => sentence
+            .push_str(&format!(" The limits {} only observe; they would have denied the call.", list(&observed))),
+    }
     match explanation.known {
         true => sentence,
         false => format!("{sentence} Nothing is stored of user `{}`.", question.user),
@@ -41,7 +48,8 @@ fn allowed(explanation: &Explanation) -> String {
 
 fn cause(reason: Reason, (question, explanation): (&Question, &Explanation), decision: &Decision) -> String {
     let of_groups = |words: fn(&Explained) -> Option<String>| {
-        let causes: Vec<String> = explanation.groups.iter().filter_map(words).collect();
+        let refusing = explanation.groups.iter().filter(|group| !group.traced.group.observes());
+        let causes: Vec<String> = refusing.filter_map(words).collect();
         causes.join("; ")
     };
     let event = &question.item.event;

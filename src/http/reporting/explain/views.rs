@@ -15,7 +15,7 @@ use crate::domain::values::amount::Unit;
 use crate::domain::values::field_error::FieldError;
 use crate::domain::values::metadata::Metadata;
 use crate::domain::values::number::Number;
-use crate::http::wire::views::{CounterView, DeniedByView, number};
+use crate::http::wire::views::{CounterView, DeniedByView, ObservedView, number};
 use crate::service::accounts::subscriptions::{SubscriptionView, view_of};
 use crate::service::reporting::explain::{Explained, Explanation, Question, Verdict};
 
@@ -37,6 +37,9 @@ pub struct ExplainedCallView {
     /// The first category of refusal; empty if the call is allowed.
     reasons: Vec<Reason>,
     denied_by: Vec<DeniedByView>,
+    /// Groups with the enforcement `observe` that would have denied the call; absent if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    observed: Vec<ObservedView>,
     /// If not empty, the call would be rejected as invalid because of these fields.
     errors: Vec<FieldError>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,6 +93,9 @@ pub struct ExplainedGroupView {
     uncovered: bool,
     /// The group refuses the call.
     refuses: bool,
+    /// The group has the enforcement `observe`, and would refuse the call otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    observed: bool,
     /// Names in the group's scope that are missing in the call; if any, the group does not count it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     missing_scope: Vec<String>,
@@ -183,6 +189,7 @@ impl ExplainedCallView {
             allowed: decision.is_some_and(|decision| decision.allowed),
             reasons: decision.map(|decision| decision.reasons.clone()).unwrap_or_default(),
             denied_by: decision.into_iter().flat_map(|it| &it.denied_by).map(DeniedByView::new).collect(),
+            observed: decision.map(|decision| ObservedView::all(&decision.observed)).unwrap_or_default(),
             errors,
             retry_after_ms: decision.and_then(|decision| decision.retry_after_ms),
             blocked: explanation.blocked,
@@ -219,6 +226,7 @@ impl ExplainedGroupView {
             limit: explained.limit.map(|limit| number(limit, unit)),
             lacks_room: explained.lacks_room,
             refuses: explained.refuses(),
+            observed: explained.observed,
             grants: grants.collect(),
             ..Self::traced(event, &explained.traced)
         }
@@ -226,7 +234,7 @@ impl ExplainedGroupView {
 
     /// For a call that was allowed: no group refused it, and every fixed period was running.
     pub fn of_an_allowed_call(self) -> Self {
-        Self { refuses: false, outside_period: false, opens_at: None, ..self }
+        Self { refuses: false, observed: false, outside_period: false, opens_at: None, ..self }
     }
 
     /// An explained group without a counter.
@@ -247,6 +255,7 @@ impl ExplainedGroupView {
             rules: traced.tried.iter().map(|tried| TriedRuleView::new(event, tried)).collect(),
             rule: None,
             refuses: traced.refuses(),
+            observed: group.observes() && traced.would_refuse(),
             uncovered: false,
             missing_scope: Vec::new(),
             error: None,

@@ -9,7 +9,10 @@ use crate::domain::values::ids::GroupId;
 use crate::service::error::ServiceError;
 use crate::service::reporting::reports::Report;
 
-/// Columns in addition to calls and denials, for lines that are not limited to one group.
+/// Columns of every line.
+const COMMON: [Count; 3] = [Count::Calls, Count::Denials, Count::Observed];
+
+/// Columns in addition to calls, denials and observed, for lines that are not limited to one group.
 const COUNTS: [Count; 9] = [
     Count::Draws,
     Count::Released,
@@ -73,7 +76,7 @@ impl Columns {
     fn header(&self, report: &Report) -> Vec<String> {
         let mut header = vec!["start".to_owned(), "end".to_owned()];
         header.extend(report.asked.by.iter().map(|by| harmless(&by.name())));
-        header.extend(["calls", "denials"].map(str::to_owned));
+        header.extend(COMMON.map(|count| count.as_str().to_owned()));
         if self.by_group {
             header.extend(["charged", "unit"].map(str::to_owned));
         }
@@ -89,7 +92,7 @@ impl Columns {
 
     fn cells(&self, report: &Report, line: &Line) -> Vec<String> {
         let metrics = &line.metrics;
-        let mut cells = vec![metrics.get(Count::Calls).to_string(), metrics.get(Count::Denials).to_string()];
+        let mut cells = COMMON.map(|count| metrics.get(count).to_string()).to_vec();
         let unit = |group: &GroupId| report.fields.units.get(group).copied();
         let charged = |group: &GroupId| {
             let sum = metrics.groups.get(group).map_or(0, |sums| sums.charged);

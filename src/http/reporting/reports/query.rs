@@ -25,6 +25,7 @@ pub enum Format {
 pub enum Top {
     Calls,
     Denials,
+    Observed,
     Cost,
 }
 
@@ -33,8 +34,9 @@ impl Top {
         match text {
             "calls" => Ok(Self::Calls),
             "denials" => Ok(Self::Denials),
+            "observed" => Ok(Self::Observed),
             "cost" => Ok(Self::Cost),
-            _ => Err(ApiError::invalid("top", "must be `calls`, `denials` or `cost`")),
+            _ => Err(ApiError::invalid("top", "must be `calls`, `denials`, `observed` or `cost`")),
         }
     }
 
@@ -42,6 +44,7 @@ impl Top {
         match self {
             Self::Calls => line.metrics.get(Count::Calls),
             Self::Denials => line.metrics.get(Count::Denials),
+            Self::Observed => line.metrics.get(Count::Observed),
             Self::Cost => line.metrics.cost,
         }
     }

@@ -45,8 +45,9 @@ impl ReportView {
     }
 }
 
-/// The sums of a line. A line of one group (`by=group`, `groupId=`) has only `calls`, `denials`, `charged` and
-/// `ratios`: calls that matched the group, and denials because the group's limit was reached.
+/// The sums of a line. A line of one group (`by=group`, `groupId=`) has only `calls`, `denials`, `observed`, `charged`
+/// and `ratios`: calls that matched the group, denials because the group's limit was reached, and calls that it would
+/// have denied.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReportLineView {
@@ -60,6 +61,9 @@ pub struct ReportLineView {
     /// Final commits and tracked events.
     pub calls: i64,
     pub denials: i64,
+    /// Calls that were allowed, and that groups with the enforcement `observe` would have denied. In a line of one group:
+    /// calls that this group would have denied, including those that another limit denied.
+    pub observed: i64,
     /// Per group, in its unit, minus refunds.
     pub charged: Vec<ChargedView>,
     /// By the text of the ratio; null if its second operand is 0.
@@ -154,6 +158,7 @@ impl ReportLineView {
             by: named(&report.asked.by, &name.values),
             calls: whole(metrics.get(Count::Calls)),
             denials: whole(metrics.get(Count::Denials)),
+            observed: whole(metrics.get(Count::Observed)),
             charged: charged(report, metrics),
             ratios: ratios.map(|(ratio, value)| (ratio.text().to_owned(), value.map(Number))).collect(),
             draws: count(Count::Draws),

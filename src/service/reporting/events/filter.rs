@@ -24,6 +24,8 @@ pub struct EventFilter {
     pub reservation: Option<ReservationId>,
     pub outcome: Option<Outcome>,
     pub late: Option<bool>,
+    /// Whether groups that only observe would have denied the call.
+    pub observed: Option<bool>,
     /// The reason of a denial or of a release.
     pub reason: Option<String>,
     /// Names with values that a single event of the call must have.
@@ -56,6 +58,7 @@ impl EventFilter {
             && self.reservation.as_ref().is_none_or(reservation)
             && self.outcome.is_none_or(|outcome| entry.details.outcome == Some(outcome))
             && self.late.is_none_or(|late| entry.late == late)
+            && self.observed.is_none_or(|observed| observes(entry) == observed)
             && self.reason.as_deref().is_none_or(|reason| says(entry, reason))
             && self.group.as_ref().is_none_or(|group| concerns(entry, group))
             && self.event.as_deref().is_none_or(|pattern| names(entry, pattern))
@@ -71,6 +74,10 @@ impl EventFilter {
 
 fn says(entry: &Entry, reason: &str) -> bool {
     entry.reason.is_some_and(|known| known.as_str() == reason) || entry.details.reason.as_deref() == Some(reason)
+}
+
+fn observes(entry: &Entry) -> bool {
+    entry.observed || entry.denying.iter().any(|counter| counter.observed)
 }
 
 fn concerns(entry: &Entry, group: &GroupId) -> bool {

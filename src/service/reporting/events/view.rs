@@ -76,6 +76,9 @@ pub struct EventView {
     /// For a denial: the category, such as `limit_reached`. For a release: the reason given by the caller.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// For a denial: the call was allowed, since the groups that would have denied it have the enforcement `observe`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub observed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_code: Option<String>,
     /// The call was allowed while Redis was unavailable, and counted later.
@@ -83,7 +86,7 @@ pub struct EventView {
     pub degraded: bool,
     /// Every counter that matched, even if it did not change.
     pub charges: Vec<EventCharge>,
-    /// For a denial: the counters whose limit was reached.
+    /// For a denial: the counters whose limit was reached, and those that only observe.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<EventLack>,
     /// For an expiry: the amounts that had been held.
@@ -126,7 +129,7 @@ pub struct EventCharge {
     pub window: String,
 }
 
-/// A counter whose limit denied the call. Amounts are in the unit.
+/// A counter whose limit denied the call, or would have denied it. Amounts are in the unit.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventLack {
@@ -141,6 +144,9 @@ pub struct EventLack {
     /// Quota plus grants minus blocked amounts.
     #[schema(value_type = f64)]
     pub limit: Number,
+    /// The group has the enforcement `observe`: it would have denied the call.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub observed: bool,
 }
 
 /// The amount of a group that an expired reservation held, in the unit.
@@ -187,6 +193,7 @@ impl EventLack {
             requested: number(denying_counter.requested, unit),
             count: number(denying_counter.count, unit),
             limit: number(denying_counter.limit, unit),
+            observed: denying_counter.observed,
         }
     }
 }
@@ -251,6 +258,7 @@ impl EventView {
             outcome: entry.details.outcome,
             outcome_before: entry.details.before,
             reason: entry.reason.map(|reason| reason.as_str().to_owned()).or_else(|| entry.details.reason.clone()),
+            observed: entry.observed,
             error_code: entry.details.error_code.clone(),
             degraded: entry.details.degraded,
             charges: entry.charges.iter().map(|charge| EventCharge::new(charge, config)).collect(),

@@ -6,6 +6,7 @@ use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::Actual;
 use crate::domain::metering::reservation::{Item, RequestSnapshot};
 use crate::domain::reporting::ledger::{Charge, DenyingCounter, EntryDetails};
+use crate::domain::reporting::rollup::GroupSums;
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{KeyId, UserId};
 use crate::domain::values::number::Number;
@@ -70,6 +71,7 @@ fn entry(kind: EntryKind, items: Vec<Item>, charges: Vec<Charge>) -> Entry {
         details: EntryDetails::default(),
         call: None,
         reason: None,
+        observed: false,
         denying: Vec::new(),
         held: Vec::new(),
     }
@@ -148,12 +150,25 @@ fn denials_count_by_reason_and_by_the_groups_without_room_and_use_nothing() {
         count: Amount::ZERO,
         limit: Amount::ZERO,
         used: None,
+        observed: false,
     };
     denial.denying = vec![lack("calls"), lack("calls")];
     let (_, metrics) = first(&denial);
     assert_eq!(counts(&metrics), [("denials", 1)]);
     assert_eq!((metrics.quantity, metrics.figures.len(), metrics.reasons[&Reason::LimitReached]), (0, 0, 1));
     assert_eq!(metrics.groups[&GroupId::parse("calls").unwrap()].denials, 1);
+
+    // A group that only observes, beside the one that denied; then alone, so that the call was allowed.
+    denial.denying[0].observed = true;
+    let sums = |denials, observed| GroupSums { denials, observed, ..GroupSums::default() };
+    let (_, metrics) = first(&denial);
+    assert_eq!(counts(&metrics), [("denials", 1)]);
+    assert_eq!(metrics.groups[&GroupId::parse("calls").unwrap()], sums(1, 1));
+    denial.denying.truncate(1);
+    denial.observed = true;
+    let (_, metrics) = first(&denial);
+    assert_eq!((counts(&metrics), metrics.reasons.len()), (vec![("observed", 1)], 0));
+    assert_eq!(metrics.groups[&GroupId::parse("calls").unwrap()], sums(0, 1));
 }
 
 #[test]

@@ -1,0 +1,127 @@
+//! `quotagate limits`: list, set and remove the limits of single owners.
+
+use std::collections::BTreeMap;
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::cli::print;
+use crate::cli::remote::ask;
+use crate::cli::remote::table::{Column, print_json, print_list};
+use crate::cli::remote::{Call, RemoteError, RemoteMode};
+
+const COLUMNS: [Column; 5] =
+    [("scope", "/scope"), ("quota", "/quota"), ("unit", "/unit"), ("until", "/until"), ("note", "/note")];
+/// The quota that counts without limit, as people write it.
+const UNLIMITED: &str = "unlimited";
+
+/// List, set and remove other quotas of single teams, keys, users or other owners
+#[derive(Clone, Debug, clap::Args)]
+pub struct LimitsArgs {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    remote: RemoteMode,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Verb {
+    /// List the owners that have another quota than their limit
+    List {
+        /// The limit group
+        #[arg(value_name = "GROUP_ID")]
+        group: String,
+        /// How many owners
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give one owner another quota; 0 denies all its calls
+    Set {
+        /// The limit group
+        #[arg(value_name = "GROUP_ID")]
+        group: String,
+        /// In the unit of the limit, or `unlimited`
+        quota: String,
+        #[command(flatten)]
+        owner: Owner,
+        /// RFC 3339: it ends then
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+        /// Why; stored in the audit log
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove the quota of one owner; that of the limit applies again
+    Remove {
+        /// The limit group
+        #[arg(value_name = "GROUP_ID")]
+        group: String,
+        #[command(flatten)]
+        owner: Owner,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+struct Owner {
+    /// The user
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// The owner of a counter of another scope, for example metadata.team=red; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = super::pair)]
+    scope: Vec<(String, String)>,
+}
+
+impl Owner {
+    fn to_map(&self) -> BTreeMap<&str, &str> {
+        let scope = self.scope.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        scope.chain(self.user.as_deref().map(|user| ("user", user))).collect()
+    }
+
+    fn words(&self) -> String {
+        self.to_map().into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// # Errors
+/// [`RemoteError`]
+pub async fn run(args: LimitsArgs) -> Result<(), RemoteError> {
+    let api = args.remote.client()?;
+    match args.verb {
+        Verb::List { group, limit, json } => {
+            let list = api.list(&["limits"], &[("groupId", &group)], limit as usize).await?;
+            print_list(list, &COLUMNS, json, "No owner has another quota.")
+        }
+        Verb::Set { group, quota, owner, until, note, json } => {
+            let wanted = (quota != UNLIMITED).then_some(&quota);
+            let body = json!({"scope": owner.to_map(), "quota": wanted, "until": until, "note": note});
+            let call = Call { body: Some(&body), ..Call::default() };
+            let set = api.call(Method::PUT, &["limits", &group], call).await?.body;
+            if json {
+                return print_json(&set);
+            }
+            let until = until.map_or_else(String::new, |until| format!(", until {until}"));
+            print::out(format!("The quota of {} in {group} is {quota}{until}.\n", owner.words()));
+            Ok(())
+        }
+        Verb::Remove { group, owner, yes } => {
+            let words = owner.words();
+            if ask::confirmed(&format!("Remove the quota of {words} in {group}?"), yes)? {
+                let body = json!({"scope": owner.to_map()});
+                let call = Call { body: Some(&body), ..Call::default() };
+                api.call(Method::DELETE, &["limits", &group], call).await?;
+                print::out(format!("Removed the quota of {words} in {group}.\n"));
+            }
+            Ok(())
+        }
+    }
+}
