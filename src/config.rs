@@ -207,9 +207,7 @@ impl Config {
         if self.admin_key.as_ref().is_some_and(|key| !is_admin_key(key.expose())) {
             return Err(ConfigError::AdminKey);
         }
-        let filter: Result<Targets, _> = self.log.parse();
-        filter.map_err(|error| ConfigError::Log { filter: self.log.clone(), error })?;
-        Ok(())
+        check_log_filter(&self.log)
     }
 
     /// How to start the private Redis; `None` if a Redis URL is set.
@@ -358,7 +356,16 @@ pub enum ConfigError {
     )]
     AdminKey,
     #[error("QUOTAGATE_LOG must be a log filter; {filter:?} is not: {error}")]
-    Log { filter: String, error: tracing_subscriber::filter::ParseError },
+    Log { filter: String, error: String },
+}
+
+fn check_log_filter(filter: &str) -> Result<(), ConfigError> {
+    let refused = |error: String| ConfigError::Log { filter: filter.to_owned(), error };
+    // `Targets` takes a missing level for `error`.
+    if filter.split([',', '=']).any(|part| part.trim().is_empty()) {
+        return Err(refused("a level or a target is missing".to_owned()));
+    }
+    filter.parse::<Targets>().map(|_| ()).map_err(|error| refused(error.to_string()))
 }
 
 fn check_redis_url(url: &str) -> Result<(), ConfigError> {
