@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -30,9 +31,28 @@ fn program(path: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Comman
     command
 }
 
+/// A command that has not exited after this time has failed.
+const MOST_RUN: Duration = Duration::from_secs(180);
+
 /// Runs it until it exits.
+#[track_caller]
 pub fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
-    quotagate(arguments, settings).output().unwrap()
+    let mut command = quotagate(arguments, settings);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let id = child.id();
+    let (exited, exits) = std::sync::mpsc::channel::<()>();
+    let watch = std::thread::spawn(move || {
+        let is_late = exits.recv_timeout(MOST_RUN) == Err(RecvTimeoutError::Timeout);
+        if is_late {
+            Command::new("kill").args(["-KILL", &id.to_string()]).status().unwrap();
+        }
+        is_late
+    });
+    let output = child.wait_with_output().unwrap();
+    drop(exited);
+    assert!(!watch.join().unwrap(), "{arguments:?} {settings:?} was killed after {MOST_RUN:?}: {output:?}");
+    output
 }
 
 /// Fails unless it exited with code 1 and one line that names the reason.
