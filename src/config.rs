@@ -8,10 +8,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use tracing_subscriber::filter::Targets;
-
 use crate::infra::embedded_redis::{AppendFsync, EmbeddedOptions, maxmemory};
 use crate::infra::journal::JournalOptions;
+use crate::infra::telemetry::check_filter;
 use crate::service::reporting::byte_bounds::ByteBounds;
 use crate::service::reporting::retention::Retention;
 use crate::workers::deliveries::DeliverOptions;
@@ -207,7 +206,7 @@ impl Config {
         if self.admin_key.as_ref().is_some_and(|key| !is_admin_key(key.expose())) {
             return Err(ConfigError::AdminKey);
         }
-        check_log_filter(&self.log)
+        check_filter(&self.log).map_err(|error| ConfigError::Log { filter: self.log.clone(), error })
     }
 
     /// How to start the private Redis; `None` if a Redis URL is set.
@@ -357,15 +356,6 @@ pub enum ConfigError {
     AdminKey,
     #[error("QUOTAGATE_LOG must be a log filter; {filter:?} is not: {error}")]
     Log { filter: String, error: String },
-}
-
-fn check_log_filter(filter: &str) -> Result<(), ConfigError> {
-    let refused = |error: String| ConfigError::Log { filter: filter.to_owned(), error };
-    // `Targets` takes a missing level for `error`.
-    if filter.split([',', '=']).any(|part| part.trim().is_empty()) {
-        return Err(refused("a level or a target is missing".to_owned()));
-    }
-    filter.parse::<Targets>().map(|_| ()).map_err(|error| refused(error.to_string()))
 }
 
 fn check_redis_url(url: &str) -> Result<(), ConfigError> {

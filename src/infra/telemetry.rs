@@ -77,6 +77,18 @@ impl Drop for Log {
     }
 }
 
+/// Checks the filter of [`init_logging`].
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_filter(filter: &str) -> Result<(), String> {
+    // `Targets` takes a missing level for `error`.
+    if filter.split([',', '=']).any(|part| part.trim().is_empty()) {
+        return Err("a level or a target is missing".to_owned());
+    }
+    filter.parse::<Targets>().map(|_| ()).map_err(|error| error.to_string())
+}
+
 /// Writes the log and panics to standard error, as text or as one JSON object per line. Standard output is reserved
 /// for the output of commands. `filter` is a level, also per module: `info` or `info,quotagate=debug`; an invalid one
 /// (which the configuration rejects earlier) counts as `info`. Only the first call of a process has an effect.

@@ -144,8 +144,11 @@ async fn everything_is_answered_as_before_and_every_counter_is_proven() {
             fields.remove("requestId");
         }
         let mut answer = call(&gateway, method, path, key, &printed["headers"], &printed["body"]).await;
-        // This version words errors and alerts differently.
+        // This version words errors and alerts differently, and has one more measure in reports.
         for problem in [&mut answer, &mut expected] {
+            for row in problem.get_mut("data").and_then(Value::as_array_mut).into_iter().flatten() {
+                row.as_object_mut().map(|row| row.remove("observed"));
+            }
             if let Some(alerts) = problem.get_mut("data").filter(|_| path.starts_with("alerts")) {
                 alerts.as_array_mut().into_iter().flatten().for_each(|alert| alert["text"] = Value::Null);
             }
@@ -295,10 +298,8 @@ async fn interrupted_after_any_step_it_continues_to_the_same_data() {
         }
         store.migrate(STEP_BY_STEP, |_| {}).await.unwrap();
         let found = state(&redis).await;
-        assert_eq!(found.len(), expected.len(), "after step {stop}");
-        for (found, expected) in found.iter().zip(&expected) {
-            assert_eq!(found, expected, "after step {stop}");
-        }
+        let differs = found.iter().zip(&expected).find(|(found, expected)| found != expected);
+        assert_eq!((found.len(), differs), (expected.len(), None), "after step {stop}");
     }
 }
 

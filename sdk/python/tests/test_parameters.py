@@ -25,6 +25,7 @@ FILTER: dict[str, Any] = {
     "outcome": "accepted",
     "late": True,
     "reason": "x",
+    "observed": True,
     "metadata": {"{name}": "x"},
 }
 NAMED = {"{name}": "x"}
@@ -70,6 +71,9 @@ CALLS: dict[str, list[Call]] = {
             **KEY,
         )
     ],
+    "limits.list": [lambda c: next(c.limits.list("x"))],
+    "limits.put": [lambda c: c.limits.put("x", "u", 1, until=TIME, note="x", **KEY)],
+    "limits.delete": [lambda c: c.limits.delete("x", "u", **KEY)],
     "metering.batch": [lambda c: c.batch([{"op": "release", "reservationId": "x"}], **KEY)],
     "metering.can_use": [lambda c: c.can_use("x", "x", 1, NAMED)],
     "metering.commit": [

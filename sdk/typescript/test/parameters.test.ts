@@ -12,7 +12,7 @@ interface Operation { operationId?: string; parameters?: Parameter[] }
 const metadata = { "{name}": "x" };
 const page = { cursor: "x", limit: 1 };
 const ifMatch = 1;
-const filter = { types: ["denial"], userId: "x", event: "x", keyId: "x", groupId: "x", reservationId: "x", outcome: "accepted", late: true, reason: "x", metadata } as const;
+const filter = { types: ["denial"], userId: "x", event: "x", keyId: "x", groupId: "x", reservationId: "x", outcome: "accepted", late: true, reason: "x", observed: true, metadata } as const;
 
 /** Calls of each operation that has parameters, with all options. */
 const CALLS: Record<string, (client: Client) => Promise<unknown>[]> = {
@@ -24,6 +24,7 @@ const CALLS: Record<string, (client: Client) => Promise<unknown>[]> = {
   "events.list": ({ admin }) => [admin.events.list({ ...page, ...filter, types: [...filter.types], from: "x", to: "x", order: "asc" })],
   "events.stream": ({ admin }) => [admin.events.follow({ ...filter, types: [...filter.types], after: "x" }).next()],
   "grants.list": ({ admin }) => [admin.grants.list({ ...page, userId: "x" })],
+  "limits.list": ({ limits }) => [limits.list("x", page)],
   "plans.put": ({ admin }) => [admin.plans.put("x", { groups: [] }, { ifMatch }), admin.plans.preview("x", { groups: [] }, { ifMatch })],
   "plans.delete": ({ admin }) => [admin.plans.delete("x", { moveTo: "y", ifMatch }), admin.plans.previewDelete("x", { moveTo: "y", ifMatch })],
   "plans.rollback": ({ admin }) => [admin.plans.rollback("x", 1, { ifMatch })],

@@ -20,6 +20,8 @@ export interface EventFilter {
   late?: boolean;
   /** The reason of a denial or a release. */
   reason?: string;
+  /** True: only calls that limits with the enforcement `observe` would have denied. */
+  observed?: boolean;
   metadata?: Record<string, string>;
 }
 

@@ -96,7 +96,7 @@ fn what_rollups_cannot_answer_is_refused_with_the_reason() {
         (asked(&[], &["calls[metadata.tier=x]/calls"]), "ratio", "reportLabels"),
         (asked(&[], &["charged/calls"]), "ratio", "by=group"),
         (asked(&[], &["frames/calls"]), "ratio", "cached_tokens, completion_tokens"),
-        (asked(&["group"], &["quantity/calls"]), "ratio", "only calls, denials and charged"),
+        (asked(&["group"], &["quantity/calls"]), "ratio", "only calls, denials, observed and charged"),
         (
             ReportSpec { filter: Filter { group: Some(group("no")), ..Filter::default() }, ..asked(&[], &[]) },
             "groupId",

@@ -32,11 +32,12 @@ from quotagate.models import (
 
 
 def event_filter(
-    types: Sequence[str] | None, late: bool | None, metadata: Mapping[str, str] | None
+    types: Sequence[str] | None, flags: Mapping[str, bool | None], metadata: Mapping[str, str] | None
 ) -> dict[str, str | None]:
     """The parameters of a filter that are not plain texts."""
     kinds = ",".join(types) if types else None
-    return {"type": kinds, "late": None if late is None else str(late).lower(), **named(metadata)}
+    texts = {name: None if flag is None else str(flag).lower() for name, flag in flags.items()}
+    return {"type": kinds, **texts, **named(metadata)}
 
 
 class AdminReports:
@@ -56,6 +57,7 @@ class AdminReports:
         outcome: str | None = None,
         late: bool | None = None,
         reason: str | None = None,
+        observed: bool | None = None,
         metadata: Mapping[str, str] | None = None,
         start: str | None = None,
         end: str | None = None,
@@ -63,7 +65,8 @@ class AdminReports:
     ) -> Generator[EventView, None]:
         """The entries of the ledger and the denials, newest first. ``types`` are some of ``commit``, ``draw``,
         ``release``, ``track``, ``refund``, ``reset``, ``expire``, ``outcome``, ``denial``. ``event`` is a name or a
-        glob. ``start`` and ``end`` are RFC 3339, in real time.
+        glob. ``observed``: only calls that limits with the enforcement ``observe`` would have denied. ``start`` and
+        ``end`` are RFC 3339, in real time.
 
         Example::
 
@@ -81,7 +84,7 @@ class AdminReports:
             "from": start,
             "to": end,
             "order": "asc" if oldest_first else None,
-            **event_filter(types, late, metadata),
+            **event_filter(types, {"late": late, "observed": observed}, metadata),
         }
         return models(self._core, EventView, "events", query)
 
@@ -97,6 +100,7 @@ class AdminReports:
         outcome: str | None = None,
         late: bool | None = None,
         reason: str | None = None,
+        observed: bool | None = None,
         metadata: Mapping[str, str] | None = None,
         after: str | None = None,
     ) -> Generator[EventView, None]:
@@ -116,7 +120,7 @@ class AdminReports:
             "reservationId": reservation_id,
             "outcome": outcome,
             "reason": reason,
-            **event_filter(types, late, metadata),
+            **event_filter(types, {"late": late, "observed": observed}, metadata),
         }
         return follow(self._core.transport, EventView, "events/stream", query, after=after)
 

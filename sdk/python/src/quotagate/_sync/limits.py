@@ -55,14 +55,15 @@ class Limits:
         """
         return models(self._core, OwnerLimit, "limits", {"groupId": group_id})
 
-    def delete(self, group_id: str, scope: str | Mapping[str, str]) -> None:
+    def delete(self, group_id: str, scope: str | Mapping[str, str], *, idempotency_key: str | None = None) -> None:
         """Removes the owner's quota, so that the group's applies again. Raises ``not_found`` (404) without one.
 
         Example::
 
             client.limits.delete("team_tokens", {"metadata.team": "red"})
         """
-        write(self._core, "DELETE", path_of("limits", group_id), {"scope": owner(scope)})
+        path, body = path_of("limits", group_id), {"scope": owner(scope)}
+        write(self._core, "DELETE", path, body, idempotency_key=idempotency_key)
 
 
 def owner(scope: str | Mapping[str, str]) -> dict[str, str]:
