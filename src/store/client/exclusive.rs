@@ -167,7 +167,8 @@ mod tests {
             stream.write_all(b"+PONG\r\n").await.unwrap();
             stream
         };
-        let (answer, _stream) = tokio::join!(pool.run(&ping), server);
+        let second = async { tokio::join!(pool.run(&ping), server) };
+        let (answer, _stream) = tokio::time::timeout(PATIENCE, second).await.expect("a second connection");
 
         assert_eq!(answer, Ok(Value::SimpleString("PONG".to_owned())));
         let mut rest = Vec::new();
