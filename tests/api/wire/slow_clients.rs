@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use quotagate::http::middleware::limits::Limits;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Redis, Running, in_time};
+use crate::raw_http::{chunked, connect, read, request, send};
+use crate::support::{ROOT_KEY, Redis, Running, in_time, new_key};
 
 /// Longer than any test.
 const LONG: Duration = Duration::from_secs(3_600);
@@ -33,7 +34,7 @@ async fn a_body_that_does_not_come_is_answered_408_and_its_connection_closed() {
     let limits = Limits { body_timeout: Duration::from_millis(200), idle: LONG, ..Limits::default() };
     let node = Running::with_limits(&redis.url(), limits).await;
     for path in ["PUT /api/v1/plans/p", "PUT /api/v1/configuration", "POST /api/v1/keys"] {
-        let head = format!("{path} HTTP/1.1\r\nAuthorization: Bearer {}", crate::support::ROOT_KEY);
+        let head = format!("{path} HTTP/1.1\r\nAuthorization: Bearer {}", ROOT_KEY);
         let (head, problem) = answer_to_half_a_body(&node, &head).await;
         assert!(head.starts_with("http/1.1 408 ") && head.contains("\r\nconnection: close"), "{path}: {head}");
         assert!(head.contains("content-type: application/problem+json"), "{path}: {head}");
@@ -80,5 +81,57 @@ async fn a_call_refused_before_its_body_arrives_closes_the_connection() {
     ] {
         let (head, problem) = answer_to_half_a_body(&node, &format!("{path} HTTP/1.1")).await;
         assert_eq!(problem["code"], code, "{path}: {head}");
+    }
+}
+
+/// Nothing is woken when a piece of a body arrives (`src/http/wire/payload.rs`), so every way to arrive is tried here. No
+/// time limit ends a call that is forgotten.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_is_read_in_whatever_pieces_it_arrives() {
+    let redis = Redis::start().await;
+    let limits = Limits { body_timeout: LONG, idle: LONG, ..Limits::default() };
+    let node = Running::with_limits(&redis.url(), limits).await;
+    let admin = node.client(ROOT_KEY);
+    let line = "POST /api/v1/can-use";
+    // More than the server buffers of a body.
+    let body = format!("{:50000}", json!({"userId": "u", "event": "image.a"}).to_string()).into_bytes();
+    for encode in [
+        |line: &str, headers: &[u8], body: &[u8]| request(line, headers, body),
+        |line: &str, headers: &[u8], body: &[u8]| chunked(line, headers, body, 7_000),
+    ] {
+        // The node has not seen this key yet, so it reads it from Redis before the body.
+        let key = new_key(&admin, json!({"kind": "secret", "mode": "live"})).await;
+        let header = format!("Authorization: Bearer {key}\r\n");
+        let call = encode(line, header.as_bytes(), &body);
+        let head_end = call.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
+        for cuts in [vec![], vec![20], vec![head_end], vec![head_end + 5, 40_000], vec![call.len() - 1]] {
+            let mut stream = connect(&node.url).await;
+            let (mut from, ends) = (0, cuts.iter().copied().chain([call.len()]));
+            for end in ends {
+                stream.write_all(&call[from..end]).await.unwrap();
+                from = end;
+                // Meanwhile the node reads the piece.
+                assert_eq!(send(&node.url, &request("GET /healthz", b"", b"")).await.status, 200);
+            }
+            let answer = in_time("the answer", read(&mut stream)).await.unwrap();
+            assert_eq!((answer.status, &answer.json["reasons"]), (200, &json!(["no_subscription"])), "{cuts:?}");
+        }
+
+        // A second call behind the first: its body ends after the first answer.
+        let mut stream = connect(&node.url).await;
+        stream.write_all(&[&call[..], &call[..head_end + 5]].concat()).await.unwrap();
+        assert_eq!(in_time("the first answer", read(&mut stream)).await.unwrap().status, 200);
+        stream.write_all(&call[head_end + 5..]).await.unwrap();
+        assert_eq!(in_time("the second answer", read(&mut stream)).await.unwrap().status, 200);
+
+        // A client that waits until the server wants the body.
+        let call = encode(line, format!("{header}Expect: 100-continue\r\n").as_bytes(), &body);
+        let head_end = call.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
+        let mut stream = connect(&node.url).await;
+        stream.write_all(&call[..head_end]).await.unwrap();
+        let mut wanted = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+        in_time("the server wants the body", stream.read_exact(&mut wanted)).await.unwrap();
+        stream.write_all(&call[head_end..]).await.unwrap();
+        assert_eq!(in_time("the answer", read(&mut stream)).await.unwrap().status, 200);
     }
 }
