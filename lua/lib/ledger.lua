@@ -3,7 +3,7 @@
 -- An entry has one field, 'entry', since each further field costs every writer and reader. Its lines:
 --   '<type> <at ms> <late 0|1> <operation> <created at ms> <event> <key> <user>' ('-' where unknown)
 --   charges: '<owner> <group>:<sequence number>:<change>:<used after it>:<limit|->,… <owner> …' or '-' (a release, which
---     charges nothing); of an expiry what was held: '<group>:<seq>:<amount>,…'
+--     charges nothing); of an expiry the held amounts: '<group>:<seq>:<amount>,…'
 --   memo, except for an expiry
 --   what the call sent (JSON), if there is anything
 -- Behind the limit of a counter stands ':<its window>' if three quarters of the limit are used, or ':closed' if it was

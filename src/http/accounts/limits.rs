@@ -92,7 +92,7 @@ pub async fn list(
     query: Query<OwnerLimitQuery>,
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
-    // Whoever may read users, or set their limits.
+    // Reading users or setting limits is permission enough.
     if principal.require(Access::ReadUsers).is_err() {
         principal.require(Access::Subscriptions)?;
     }

@@ -108,8 +108,8 @@ impl Reader {
     }
 }
 
-/// The next piece of a body. It wakes nobody, since actix-http hands pieces over while it polls a connection, and polls
-/// the handler right after that. With a waker, each request would poll its connection once more for nothing.
+/// The next piece of a body, without a waker: actix-http hands pieces over while it polls a connection, and polls the
+/// handler right after that. With a waker, each request would poll its connection once more for nothing.
 async fn next_piece(payload: &mut Payload) -> Option<Result<Bytes, PayloadError>> {
     poll_fn(|_| payload.poll_next_unpin(&mut Context::from_waker(Waker::noop()))).await
 }

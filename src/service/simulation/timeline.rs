@@ -154,7 +154,7 @@ impl TimelineBuilder {
                 let counters = entry.charges.into_iter().map(|charge| (charge.owner, charge.group));
                 return Some((usize::MAX, CallAction::Reset(counters.collect())));
             }
-            // The call was allowed, so it has entries of its own.
+            // The call was allowed, so other entries count it.
             EntryKind::Denial if entry.observed => return None,
             EntryKind::Denial => {
                 let denying = entry.denying.iter().filter(|counter| !counter.observed);

@@ -67,7 +67,7 @@ async fn a_teams_limit_applies_to_the_next_call_on_every_node_until_it_is_remove
     let counter = answer["counters"].as_array().unwrap().iter().find(|it| it["groupId"] == "team").unwrap();
     assert_eq!((&counter["quota"], &counter["remaining"], &counter["held"]), (&Value::Null, &Value::Null, &json!(4)));
     assert_eq!(listed(&world.app, "team").await, [(red(), Value::Null)]);
-    // Whoever reads the counters sees it.
+    // It is shown with the counters.
     let admin = world.admin.with("x-mode", "test");
     let counters = admin.get("counters?groupId=team").await.expect(200);
     let quotas: Vec<&Value> = counters["data"].as_array().unwrap().iter().map(|counter| &counter["quota"]).collect();

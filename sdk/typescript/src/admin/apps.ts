@@ -85,7 +85,7 @@ export class Configurations extends Resource {
   }
 
   /**
-   * The same with its revision, so that `apply` overwrites nobody else's change.
+   * The same with its revision, so that `apply` can refuse to overwrite a later change.
    *
    * @example
    * const { configuration, revision } = await client.admin.configuration.getWithRevision();

@@ -144,7 +144,7 @@ class AsyncAdminPlans:
         return Configuration.from_json(await get(self._core, "configuration"))
 
     async def configuration_with_revision(self) -> tuple[Configuration, int]:
-        """The same with its revision, so that ``apply_configuration`` overwrites nobody else's change.
+        """The same with its revision, so that ``apply_configuration`` can refuse to overwrite a later change.
 
         Example::
 

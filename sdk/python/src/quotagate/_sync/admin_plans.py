@@ -145,7 +145,7 @@ class AdminPlans:
         return Configuration.from_json(get(self._core, "configuration"))
 
     def configuration_with_revision(self) -> tuple[Configuration, int]:
-        """The same with its revision, so that ``apply_configuration`` overwrites nobody else's change.
+        """The same with its revision, so that ``apply_configuration`` can refuse to overwrite a later change.
 
         Example::
 
