@@ -85,9 +85,7 @@ live[#live + 1] = grant .. ':' .. amount .. ':' .. (ends_at == '*' and group.seq
 
 owner.adjusted = true
 if p.version == '0' then
-  -- State that an operator has set does not expire.
-  local time = redis.call('TIME')
-  owner.version, owner.forget_at = args.digits(time[1] * 1000000 + time[2]), false
+  retention.adopt(owner)
 end
 counter.write(owner, now, { id .. '.grants', table.concat(live, ',') })
 redis.call('HSET', grants, grant, owner.key .. ' ' .. id .. '\n' .. about)

@@ -49,9 +49,7 @@ end
 
 owner.limited = #kept > 0
 if p.version == '0' then
-  -- State that an operator has set does not expire.
-  local time = redis.call('TIME')
-  owner.version, owner.forget_at = args.digits(time[1] * 1000000 + time[2]), false
+  retention.adopt(owner)
 end
 local changes = { '.quotas', table.concat(kept, ',') }
 local count = account.append(owner, changes, 2)

@@ -100,6 +100,12 @@ function retention.persist(owner)
   end
 end
 
+-- The first version of a user whom an operator gives state, which does not expire. `retention.stay` follows the writes.
+function retention.adopt(owner)
+  local time = redis.call('TIME')
+  owner.version, owner.forget_at = args.digits(time[1] * 1000000 + time[2]), false
+end
+
 -- The owner no longer expires.
 function retention.stay(owner, user, leaving)
   retention.persist(owner)
