@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::gateway::{ADMIN_KEY, Process, one_clear_line, run};
+use crate::proxy::Proxy;
 use crate::support::{Api, Redis, eventually, monthly};
 
 struct Node {
@@ -159,6 +160,26 @@ async fn the_data_of_another_store_are_neither_read_nor_written() {
     // And an earlier one.
     node.api(ADMIN_KEY).put("app", json!({"onStoreFailure": "deny"})).await.expect(200);
     swapped(&redis, &node, &app, &held, "Redis holds the data of another store").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_configuration_of_another_store_is_not_taken_over() {
+    let redis = Redis::start().await;
+    let proxy = Proxy::start(redis.socket()).await;
+    let (node, app, _) = furnished(&proxy.url).await;
+    let (other, ..) = furnished(&format!("{}?db=1", redis.url())).await;
+    assert!(other.process.terminate().success());
+    let before = contents(&redis, "1").await;
+    node.api(ADMIN_KEY).put("app", json!({"onStoreFailure": "deny"})).await.expect(200);
+    // The next check for changes first finds the node's own data, and then reads the configuration of the other store.
+    proxy.exchange_before_a_revision_is_read();
+    eventually("the data are exchanged", || async { proxy.has_exchanged() }).await;
+    eventually("the log says it", || async {
+        assert_eq!(app.post("reserve", image()).await.status, 503);
+        node.log().contains("Redis holds the data of another store")
+    })
+    .await;
+    assert_eq!(contents(&redis, "0").await, before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

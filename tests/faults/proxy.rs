@@ -1,8 +1,8 @@
-//! A TCP proxy between gateway and Redis that cuts a connection at a chosen moment.
+//! A TCP proxy between gateway and Redis that cuts a connection, or exchanges Redis' data, at a chosen moment.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -10,6 +10,9 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 /// Sent after a call whose reply is to be lost: once this is answered, the call has run.
 const MARK: &[u8] = b"*2\r\n$4\r\nECHO\r\n$12\r\nthe-call-ran\r\n";
 const MARK_ANSWERED: &[u8] = b"the-call-ran";
+
+/// The end of `HGET qg:{<app>}:configuration revision`.
+const REVISION_READ: &[u8] = b"$8\r\nrevision\r\n";
 
 /// When to cut a connection that carries a script call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,7 @@ pub const CUTS: [Cut; 3] = [Cut::Before, Cut::Within, Cut::After];
 struct Orders {
     open: [AtomicU64; 3],
     done: [AtomicU64; 3],
+    exchange: AtomicBool,
 }
 
 impl Orders {
@@ -58,7 +62,7 @@ impl Proxy {
                 tokio::spawn(async move {
                     if let Ok(redis) = UnixStream::connect(&socket).await {
                         // Both connections end here.
-                        let _ = carry(gateway, redis, &orders).await;
+                        let _ = carry(gateway, redis, &socket, &orders).await;
                     }
                 });
             }
@@ -74,6 +78,15 @@ impl Proxy {
     pub fn cuts(&self, how: Cut) -> u64 {
         self.orders.done[how as usize].load(Ordering::SeqCst)
     }
+
+    /// Exchanges databases 0 and 1 when the gateway next reads the revision of a configuration, before Redis answers.
+    pub fn exchange_before_a_revision_is_read(&self) {
+        self.orders.exchange.store(true, Ordering::SeqCst);
+    }
+
+    pub fn has_exchanged(&self) -> bool {
+        !self.orders.exchange.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for Proxy {
@@ -82,7 +95,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn carry(gateway: TcpStream, redis: UnixStream, orders: &Orders) -> std::io::Result<()> {
+async fn carry(gateway: TcpStream, redis: UnixStream, socket: &Path, orders: &Orders) -> std::io::Result<()> {
     let (mut from_gateway, mut to_gateway) = gateway.into_split();
     let (mut from_redis, mut to_redis) = redis.into_split();
     let (mut asked, mut reported) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
@@ -93,6 +106,10 @@ async fn carry(gateway: TcpStream, redis: UnixStream, orders: &Orders) -> std::i
                 let piece = &asked[..read?];
                 if piece.is_empty() {
                     return Ok(());
+                }
+                if contains(piece, REVISION_READ) && orders.exchange.load(Ordering::SeqCst) {
+                    exchange(socket).await?;
+                    orders.exchange.store(false, Ordering::SeqCst);
                 }
                 let is_call = contains(piece, b"FCALL");
                 let cut = if is_call { orders.take() } else { None };
@@ -125,6 +142,12 @@ async fn carry(gateway: TcpStream, redis: UnixStream, orders: &Orders) -> std::i
             }
         }
     }
+}
+
+async fn exchange(socket: &Path) -> std::io::Result<()> {
+    let mut redis = UnixStream::connect(socket).await?;
+    redis.write_all(b"SWAPDB 0 1\r\n").await?;
+    redis.read_exact(&mut [0; 5]).await.map(drop)
 }
 
 fn contains(piece: &[u8], word: &[u8]) -> bool {

@@ -50,13 +50,17 @@ impl Gateway {
     /// # Errors
     /// [`ServiceError`]
     pub async fn load_config(&self, app: &AppId) -> Result<Arc<AppConfig>, ServiceError> {
-        let config = Arc::new(AppConfig::read(self.store.configuration(app).await?)?);
-        if config.revision == 0 {
-            // Every app has a configuration, except for a moment while it is created.
-            self.store.verify_identity().await?;
-        }
+        let config = Arc::new(self.read_config(app).await?);
         self.configs.put(app, Arc::clone(&config));
         Ok(config)
+    }
+
+    /// Reads the configuration, then makes sure that it was read from this node's data. Scripts compare its revision
+    /// with the bucket's stamp, so the configuration of another store would pass for that store's buckets.
+    async fn read_config(&self, app: &AppId) -> Result<AppConfig, ServiceError> {
+        let documents = self.store.configuration(app).await?;
+        self.store.verify_identity().await?;
+        AppConfig::read(documents)
     }
 
     /// Handles a bucket that has not seen the revision of `config`: a writer is about to stamp it, or died before it
@@ -70,8 +74,7 @@ impl Gateway {
         bucket: &Bucket,
         config: &AppConfig,
     ) -> Result<Arc<AppConfig>, ServiceError> {
-        self.store.verify_identity().await?;
-        let stored = Arc::new(AppConfig::read(self.store.configuration(app).await?)?);
+        let stored = Arc::new(self.read_config(app).await?);
         self.configs.replace(app, config.revision, Arc::clone(&stored));
         if stored.revision > 0 {
             self.store.stamp(bucket, stored.revision).await?;
@@ -85,7 +88,6 @@ impl Gateway {
     /// # Errors
     /// [`ServiceError`]
     pub(crate) async fn catch_up(&self, tenant: &Tenant, stamp: u64) -> Result<(), ServiceError> {
-        self.store.verify_identity().await?;
         let config = self.load_config(&tenant.app).await?;
         if config.revision >= stamp {
             return Ok(());
@@ -201,7 +203,7 @@ impl Gateway {
             if let Some(present) = self.configs.cached(&app)
                 && self.store.configuration_revision(&app).await? != present.revision
             {
-                let config = AppConfig::read(self.store.configuration(&app).await?)?;
+                let config = self.read_config(&app).await?;
                 self.configs.replace(&app, present.revision, Arc::new(config));
             }
             if is_over {
