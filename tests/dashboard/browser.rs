@@ -260,10 +260,19 @@ impl Browser {
         Ok(found[ELEMENT].as_str().unwrap().to_owned())
     }
 
+    /// Clicks the element. Content that arrives at that moment may move it away from the mouse, so a click that it did
+    /// not receive is repeated.
     async fn click_at(&self, xpath: &str) {
         self.patiently(xpath, || async {
             let element = self.element(xpath).await?;
-            self.call("POST", &format!("element/{element}/click"), Some(json!({}))).await
+            let watch = "window.clicked = false; \
+                arguments[0].addEventListener('click', () => { window.clicked = true; }, { capture: true, once: true })";
+            let watched = json!({"script": watch, "args": [{ELEMENT: element}]});
+            self.call("POST", "execute/sync", Some(watched)).await?;
+            self.call("POST", &format!("element/{element}/click"), Some(json!({}))).await?;
+            // A page that the click opened does not know of it.
+            let clicked = self.run("return window.clicked", json!([])).await;
+            if clicked == false { Err("the click met something else".to_owned()) } else { Ok(()) }
         })
         .await;
     }
@@ -307,7 +316,13 @@ impl Browser {
         // An option whose text is its value has no `value` attribute.
         let option = "option[@value={1} or (not(@value) and normalize-space()={1})]";
         let option = option.replace("{1}", &quoted(value));
-        self.click_at(&format!("//select[@name={0} or @id={0}]/{option}", quoted(name))).await;
+        // The driver selects it without a mouse.
+        let option = format!("//select[@name={0} or @id={0}]/{option}", quoted(name));
+        self.patiently(&option, || async {
+            let element = self.element(&option).await?;
+            self.call("POST", &format!("element/{element}/click"), Some(json!({}))).await
+        })
+        .await;
     }
 
     /// Counts clicks from now on, until the page is reloaded.

@@ -131,3 +131,15 @@ async fn a_test_finds_nothing_in_its_browser_that_an_earlier_one_left() {
         browser.another_tab().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_click_that_content_moved_out_of_its_way_is_repeated() {
+    let browser = Browser::start().await;
+    // The button moves away once, under the mouse that is pressed on it.
+    let page = "document.body.innerHTML = '<button>Save</button>'; window.saved = 0; \
+        const save = document.querySelector('button'); save.onclick = () => { window.saved += 1; }; \
+        save.addEventListener('mousedown', () => { save.style.marginLeft = '300px'; }, { once: true })";
+    browser.run(page, json!([])).await;
+    browser.click("Save").await;
+    assert_eq!(browser.run("return window.saved", json!([])).await, 1);
+}
