@@ -16,7 +16,7 @@ help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1	/'
 
 run: rust redis ## Start a gateway on http://127.0.0.1:8080 with a Redis of its own
-	@[ -x $(QUICK) ] || echo "Building quotagate: about 6 minutes on 2 cores, the first time only."
+	@[ -x $(QUICK) ] || echo "Building quotagate: about 5 minutes on 2 cores, the first time only."
 	@$(CARGO) build --profile quick --locked
 	@exec $(QUICK) serve
 
