@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quotagate::cli::operations::{documents, explain, export_config, grants, keys, limits, top, users};
-use quotagate::cli::{apply, export, inspect, migrate, pages, print, replay, rollup, verify, whatif};
+use quotagate::cli::{apply, export, inspect, migrate, pages, print, rollup, verify, whatif};
 use quotagate::config::{Config, Init, LogFormat};
 use quotagate::http;
 use quotagate::http::middleware::limits::Limits;
@@ -44,8 +44,6 @@ enum Command {
     Keys(keys::KeysArgs),
     Grants(grants::GrantsArgs),
     Limits(limits::LimitsArgs),
-    /// Send a trace of LLM calls through a running gateway
-    Replay(replay::ReplayArgs),
     /// Show and explain a user's data in Redis
     Inspect(inspect::InspectArgs),
     /// Rebuild the rows of reports from the ledger
@@ -74,7 +72,6 @@ fn main() -> ExitCode {
         Command::Apply(args) => return coded(apply::run(args)),
         Command::Verify(args) => return coded(verify::run(args)),
         Command::Migrate(args) => return coded(migrate::run(args)),
-        Command::Replay(args) => block_on(async { replay::run(args).await.map_err(Into::into) }),
         Command::Inspect(args) => block_on(async { inspect::run(args).await.map_err(Into::into) }),
         Command::Rollup(args) => block_on(async { rollup::run(args).await.map_err(Into::into) }),
         Command::Export(args) => block_on(async { export::run(args).await.map_err(Into::into) }),

@@ -92,8 +92,9 @@ fn none(offences: &[String]) {
 #[test]
 fn every_link_leads_to_a_file_and_a_heading() {
     let mut offences = Vec::new();
-    let sdks = [("sdk/typescript/README.md"), ("sdk/python/README.md"), ("examples/demo/README.md")];
-    let others = sdks.map(|page| (page.to_owned(), read(page)));
+    let others =
+        ["sdk/typescript/README.md", "sdk/python/README.md", "examples/demo/README.md", "crates/replay/README.md"];
+    let others = others.map(|page| (page.to_owned(), read(page)));
     for (page, text) in pages().into_iter().chain(others) {
         for (number, line) in prose(&text) {
             for link in links(line).into_iter().filter(|link| !link.contains("://")) {

@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::direct::{CommandError, Direct};
 use crate::cli::print;
-use crate::cli::replay::TraceError;
+use crate::cli::trace::TraceError;
 use crate::domain::time::window::{TimeMs, parse_rfc3339};
 use crate::domain::values::ids::PlanId;
 use crate::service::error::ServiceError;

@@ -382,7 +382,6 @@ async fn explain_says_why_and_what_became_of_a_reservation() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_command_uses_the_same_address_and_key_and_fails_in_one_clear_line() {
     let desk = Desk::new().await;
-    let trace = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/azure-llm-conv-2023-excerpt.csv");
     let file = desk.file("any.yaml", PLAN);
     let commands: [&[&str]; 10] = [
         &["users", "list"],
@@ -397,7 +396,7 @@ async fn every_command_uses_the_same_address_and_key_and_fails_in_one_clear_line
         &["apply", &file],
     ];
     let url = desk.gateway.url.as_str();
-    for arguments in commands.into_iter().chain([&["replay", trace, "--users", "1"][..]]) {
+    for arguments in commands {
         for (settings, expected) in [
             ([("QUOTAGATE_URL", url), ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)], "error: no key: set QUOTAGATE_KEY"),
             ([("QUOTAGATE_URL", url), ("QUOTAGATE_KEY", "sk_live_wrong")], "401 invalid_key"),
@@ -420,8 +419,4 @@ async fn every_command_uses_the_same_address_and_key_and_fails_in_one_clear_line
     assert!(desk.refused(&["users", "show", ".."]).contains("cannot be part of an address"));
     let (code, _, err) = command(&desk.gateway, &desk.key, &["users", "list"]);
     assert!(code == Some(1) && err.starts_with("error: 403 forbidden_key: "), "{err}");
-    // A secret key has its own data, and is enough to replay.
-    desk.done(&["users", "subscribe", "replay_0", "free"]);
-    let (_, out, err) = command(&desk.gateway, &desk.key, &["replay", trace, "--users", "1", "--json"]);
-    assert_eq!(read(&out)["calls"], 300, "{err}");
 }

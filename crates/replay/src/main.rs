@@ -1,34 +1,32 @@
-//! `quotagate replay`: sends a recorded trace of LLM calls through a running gateway, as an application would, and
+//! `quotagate-replay`: sends a recorded trace of LLM calls through a running gateway, as an application would, and
 //! checks from outside that its quotas held.
 
 mod drive;
+mod error;
 mod exact;
 mod gateway;
 mod prices;
 mod report;
 mod tables;
 mod tally;
-mod trace;
 mod usage;
 mod verdict;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::cli::print;
-use crate::config::Secret;
+use clap::Parser;
 use drive::Drive;
-pub use drive::EVENT;
-pub use exact::Exact;
+use error::ReplayError;
+use exact::Exact;
 use gateway::Gateway;
-pub use gateway::{AddressError, CallError};
-pub use prices::PriceError;
 use prices::PriceTable;
-pub use report::{Fault, Percentiles, Report};
+use quotagate::cli::{print, trace};
+use quotagate::config::Secret;
+use report::{Percentiles, Report};
 use tally::TraceSums;
-pub use trace::{Row, TraceError, read as read_trace};
 use usage::Usage;
-pub use verdict::{GroupSum, QuotaUse, TokenCheck};
 
 /// Replay a trace of LLM calls through a running gateway and check that its quotas held.
 ///
@@ -41,81 +39,71 @@ pub use verdict::{GroupSum, QuotaUse, TokenCheck};
 /// Afterwards the users' counters are read. The exit code is 0 only if no user is above a quota, every denial was
 /// justified, and the counters rose by exactly the committed tokens (checked if one group counts all of them and no
 /// new window began).
-#[derive(Debug, Clone, clap::Args)]
-pub struct ReplayArgs {
+#[derive(Debug, Clone, Parser)]
+#[command(version)]
+struct ReplayArgs {
     /// CSV file with the columns TIMESTAMP, ContextTokens and GeneratedTokens.
     #[arg(value_name = "TRACE.csv")]
-    pub trace: PathBuf,
+    trace: PathBuf,
     /// Number of users; row i (from 0) belongs to user i mod N.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub users: u32,
+    users: u32,
     /// Prefix of the users' names; a number follows.
     #[arg(long, value_name = "TEXT", default_value = "replay_")]
-    pub user_prefix: String,
+    user_prefix: String,
     /// Address of any node
     #[arg(long, env = "QUOTAGATE_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
-    pub url: String,
+    url: String,
     /// Secret key of the app (sk_live_… or sk_test_…); better set by variable than by option
     #[arg(long, env = "QUOTAGATE_KEY", hide_env_values = true, value_name = "KEY")]
-    pub key: Option<Secret>,
+    key: Option<Secret>,
     /// Subscribe every user to this plan first.
     #[arg(long, value_name = "PLAN_ID")]
-    pub plan: Option<String>,
+    plan: Option<String>,
     /// Concurrent calls.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub concurrency: u16,
+    concurrency: u16,
     /// The model of the calls; it must be in the price table.
     #[arg(long, value_name = "NAME", default_value = "chat-large")]
-    pub model: String,
+    model: String,
     /// The number of generated tokens that a reserve requests; a row with more requests its own number.
     #[arg(long, value_name = "TOKENS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_output: u32,
+    max_output: u32,
     /// Send calls at the trace's pace, this many times faster; without it, as fast as possible.
     #[arg(long, value_name = "FACTOR", value_parser = parse_speed)]
-    pub speed: Option<f64>,
+    speed: Option<f64>,
     #[arg(
         long,
         value_name = "FILE",
         help = "Price table, cents per token by model [default: see --help]",
         long_help = prices::DEFAULT_TABLE_HELP
     )]
-    pub prices: Option<PathBuf>,
+    prices: Option<PathBuf>,
     /// The group to compare the committed tokens with [default: the only one in tokens].
     #[arg(long, value_name = "GROUP_ID")]
-    pub tokens_group: Option<String>,
+    tokens_group: Option<String>,
     /// Print the figures as one JSON object.
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 }
 
-/// Why a replay failed, in one line.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    #[error(transparent)]
-    Trace(#[from] TraceError),
-    #[error(transparent)]
-    Price(#[from] PriceError),
-    #[error(transparent)]
-    Address(#[from] AddressError),
-    #[error("{doing}: {source}")]
-    Call { doing: String, source: CallError },
-    #[error("cannot make a histogram: {0}")]
-    Histogram(#[from] hdrhistogram::CreationError),
-    #[error("cannot print the report: {0}")]
-    Print(String),
-    /// The calls succeeded and the report was printed, but the gateway's decisions were wrong.
-    #[error(transparent)]
-    Fault(#[from] Fault),
-}
-
-impl ReplayError {
-    fn call(doing: String, source: CallError) -> Self {
-        Self::Call { doing, source }
+fn main() -> ExitCode {
+    let args = ReplayArgs::parse();
+    let done = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(run(args)).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print::err(format!("error: {error}"));
+            ExitCode::FAILURE
+        }
     }
 }
 
 /// Replays and prints the report. Fails after printing if decisions were wrong.
-pub async fn run(args: ReplayArgs) -> Result<(), ReplayError> {
+async fn run(args: ReplayArgs) -> Result<(), ReplayError> {
     let report = replay(&args).await?;
     let text = if args.json {
         serde_json::to_string_pretty(&report)
@@ -129,7 +117,7 @@ pub async fn run(args: ReplayArgs) -> Result<(), ReplayError> {
 }
 
 /// Replays and returns the results with the checks.
-pub async fn replay(args: &ReplayArgs) -> Result<Report, ReplayError> {
+async fn replay(args: &ReplayArgs) -> Result<Report, ReplayError> {
     let price = match &args.prices {
         Some(path) => PriceTable::read(path)?,
         None => PriceTable::default(),
@@ -223,19 +211,11 @@ fn parse_speed(text: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
-
     use super::*;
 
-    #[derive(clap::Parser)]
-    struct Cli {
-        #[command(flatten)]
-        replay: ReplayArgs,
-    }
-
     fn parse(args: &[&str]) -> Result<ReplayArgs, String> {
-        let args = ["replay"].iter().chain(args);
-        Cli::try_parse_from(args).map(|cli| cli.replay).map_err(|error| error.to_string())
+        let args = ["quotagate-replay"].iter().chain(args);
+        ReplayArgs::try_parse_from(args).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::{CreationError, Histogram};
+use quotagate::cli::trace::Row;
 use rust_decimal::Decimal;
 
 use super::prices::Price;
-use super::trace::Row;
 
 /// The outcome of one call, and how long the gateway took (retries included).
 pub enum Outcome {

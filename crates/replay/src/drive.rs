@@ -5,18 +5,17 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
+use quotagate::cli::trace::{EVENT, Row};
 use serde::{Deserialize, Serialize};
 
-use super::ReplayError;
+use super::error::ReplayError;
 use super::exact::Exact;
 use super::gateway::{Answer, Gateway};
 use super::tally::{Denial, Outcome, TraceSums};
-use super::trace::Row;
 
 /// The lifetime of a hold: longer than a reserve and a commit with all their retries, so that a commit is never late,
 /// since a late one may exceed a quota.
 pub const HOLD_SECONDS: u32 = 300;
-pub const EVENT: &str = "llm.chat";
 /// A denial with this reason must be justified by its figures.
 pub const NO_ROOM: &str = "limit_reached";
 

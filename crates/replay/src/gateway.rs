@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use quotagate::cli::remote::causes;
+use quotagate::cli::remote::problem::Problem;
+use quotagate::infra::http_client;
 use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-
-use crate::cli::remote::causes;
-use crate::cli::remote::problem::Problem;
 
 /// The time limit of one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -80,7 +80,7 @@ impl Gateway {
         }
         let mut authorization = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| AddressError::BadKey)?;
         authorization.set_sensitive(true);
-        let http = crate::infra::http_client::builder()
+        let http = http_client::builder()
             .timeout(ATTEMPT_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_max_idle_per_host(connections)

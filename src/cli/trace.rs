@@ -1,9 +1,13 @@
-//! Reads a trace: one row per LLM call, in the format of the Azure public data set.
+//! Reads a trace: one row per LLM call, in the format of the Azure public data set. `quotagate whatif --trace` and
+//! `quotagate-replay` (`crates/replay`) use it.
 
 use std::path::Path;
 
 use chrono::NaiveDateTime;
 use csv::StringRecord;
+
+/// The event of each call.
+pub const EVENT: &str = "llm.chat";
 
 const TIMESTAMP: &str = "TIMESTAMP";
 const CONTEXT_TOKENS: &str = "ContextTokens";
