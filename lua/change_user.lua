@@ -71,11 +71,12 @@ local function set(name, value)
   fields[#fields + 1], fields[#fields + 2] = name, value
 end
 
--- A new sequence number: used amounts move to the closed window, and present holds settle there.
-local function start_anew(id, seq, stored, used, held, proposed)
-  local anew = window.after(seq, false)
-  counter.close(owner, id, seq, stored, used, held, now)
-  set(id, account.counter_text(0, 0, proposed, anew))
+-- A new sequence number: used amounts move to the closed window, and present holds settle there. `closing`: see
+-- counter.close.
+local function start_anew(closing, proposed)
+  local anew = window.after(closing.stored_seq, false)
+  counter.close(owner, closing, now)
+  set(closing.id, account.counter_text(0, 0, proposed, anew))
   return anew
 end
 
@@ -92,9 +93,10 @@ local function move(group)
   local over = group.change == 'moved' and is_over(group.stored)
   local used = group.used
   if group.change == 'turned' then
-    start_anew(group.id, group.stored_seq, group.stored, group.closed_used, group.closed_held, group.window)
+    start_anew(group, group.window)
   elseif over or (group.action == 'reset' and group.change ~= 'new') then
-    group.seq = start_anew(group.id, group.seq, group.stored, args.digits(group.used), group.held, group.window)
+    group.stored_seq, group.closed_used, group.closed_held = group.seq, args.digits(group.used), group.held
+    group.seq = start_anew(group, group.window)
     used = 0
     if group.action == 'reset' then
       resets[#resets + 1] = ledger.charge(group.id, group.seq, '0', '0', '-')
@@ -122,7 +124,8 @@ local function start_all_anew(wanted)
   for id, value in pairs(stored) do
     local used, held, proposed, seq = account.counter(value)
     if seq and (wanted == '*' or wanted == id) and not window.is_concurrent(seq) then
-      local anew = start_anew(id, seq, proposed, used, args.stored(held), proposed)
+      local closing = { id = id, stored_seq = seq, stored = proposed, closed_used = used, closed_held = args.stored(held) }
+      local anew = start_anew(closing, proposed)
       resets[#resets + 1] = ledger.charge(id, anew, '0', '0', '-')
       -- Grants add quota and block nothing.
       if stored[id .. '.grants'] then
@@ -165,7 +168,8 @@ end
 if #resets > 0 then
   local word = keys.owner_word(owner.key)
   ledger.add(word, resets)
-  ledger.append('reset', now, false, '- -', '- - ' .. string.match(word, '^user:(.*)$'), '', '')
+  local source = { op = '- -', about = '- - ' .. string.match(word, '^user:(.*)$'), memo = '' }
+  ledger.append('reset', now, false, source, '')
 end
 if named then
   redis.call('HSET', KEYS[12], user, profile)

@@ -31,7 +31,7 @@ if loaded.status ~= 'committed' then
 end
 local known = loaded.outcome == outcome
 if not known then
-  ledger.append('outcome', now, false, loaded.op, loaded.about, loaded.memo, loaded.outcome == '-' and call.told or details_again)
+  ledger.append('outcome', now, false, loaded, loaded.outcome == '-' and call.told or details_again)
   loaded.outcome = outcome
 end
 local answer = { 'recorded', now, known and 1 or 0, loaded.about, loaded.memo }

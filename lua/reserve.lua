@@ -63,16 +63,19 @@ if not placed then
   return operation.keep(KEYS[1], p.fingerprint, { 'unmetered', now }, p.owners)
 end
 
-local expires_at_ms = now + ttl
-local created, expires_at = args.digits(now), args.digits(expires_at_ms)
-local name, told = string.sub(KEYS[1], #p.tag + 4), about .. ' ' .. created
+local created = args.digits(now)
+local reservation = {
+  name = string.sub(KEYS[1], #p.tag + 4), now = now, expires_at_ms = now + ttl, expires_at = args.digits(now + ttl),
+  about = about .. ' ' .. created,
+}
 local record = 'held ' .. created .. ' ' .. args.digits(ttl) .. ' 0 ' .. p.fingerprint .. '\n' .. about .. '\n' .. memo
 for at = 1, #p.owners do
   local owner = p.owners[at]
   if is_placed(owner) then
-    record = record .. '\n' .. admission.place(owner, name, told, now, expires_at_ms, expires_at)
+    record = record .. '\n' .. admission.place(owner, reservation)
     retention.keep(owner, p, now)
-    told = '- ' .. created
+    -- The first owner's hold reports an expiry.
+    reservation.about = '- ' .. created
   end
 end
 redis.call('SET', KEYS[1], record, 'PX', clock.ttl(ttl + clock.grace_ms, p.sandbox))

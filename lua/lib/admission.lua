@@ -137,9 +137,10 @@ end
 -- The entries of the present hold, followed by leftovers of a longer one.
 local entries = {}
 
--- Adds the groups' amounts to `held` and one member to the holds. `about`: what an expiry reports, or '-', and the time.
+-- Adds the groups' amounts to `held` and one member to the holds. `reservation`: its name; now; expires_at_ms, and as text
+-- expires_at; about: what an expiry reports, or '-', and the time.
 -- Returns the owner's line of a reservation's record: '<owner> <held entries> <charged entries>'.
-function admission.place(owner, name, about, now, expires_at_ms, expires_at)
+function admission.place(owner, reservation)
   local groups = owner.groups
   for place = 1, #groups do
     local group = groups[place]
@@ -147,11 +148,11 @@ function admission.place(owner, name, about, now, expires_at_ms, expires_at)
     entries[place] = group.id .. ':' .. group.seq .. ':' .. group.amount_text
   end
   local list = table.concat(entries, ',', 1, #groups)
-  if owner.next_expiry == 0 or expires_at_ms < owner.next_expiry then
-    owner.next_expiry = expires_at_ms
+  if owner.next_expiry == 0 or reservation.expires_at_ms < owner.next_expiry then
+    owner.next_expiry = reservation.expires_at_ms
   end
-  owner.longest_ttl = math.max(owner.longest_ttl, expires_at_ms - now)
-  counter.write(owner, now, alert.watch(owner, {}))
-  redis.call('ZADD', owner.holds, expires_at, name .. ' ' .. list .. ' ' .. about)
+  owner.longest_ttl = math.max(owner.longest_ttl, reservation.expires_at_ms - reservation.now)
+  counter.write(owner, reservation.now, alert.watch(owner, {}))
+  redis.call('ZADD', owner.holds, reservation.expires_at, reservation.name .. ' ' .. list .. ' ' .. reservation.about)
   return owner.word .. ' ' .. list .. ' -'
 end

@@ -11,7 +11,7 @@ local function threshold(percent, limit)
   return percent * ((limit - rest) / 100) + math.ceil(percent * rest / 100)
 end
 
-local function highest_passed(percents, limit, used)
+local function highest_crossed(percents, limit, used)
   local highest = 0
   for percent in string.gmatch(percents, '%d+') do
     if used >= threshold(args.stored(percent), limit) then
@@ -41,7 +41,7 @@ local function brought_up(state, seq, granted, used)
   if state.seq ~= seq then
     state.reported = 0
   elseif state.limit ~= limit then
-    state.reported = limit > 0 and highest_passed(state.percents, limit, used) or 0
+    state.reported = limit > 0 and highest_crossed(state.percents, limit, used) or 0
   end
   state.seq, state.limit = seq, limit
   return state
@@ -77,8 +77,9 @@ function alert.watch(owner, changes)
 end
 
 -- Reports the alerts that the counters of one owner reach. Each counter has id, seq, bounds, granted, before (previous
--- `used`) and used. Returns '<group>:<percent>' for each; fields to store are added to `changes`.
-function alert.charge(owner, counters, now, outbox_key, changes, passed)
+-- `used`) and used. Fields to store are added to `changes`. `call`: outbox, where they are reported; crossed, a list to
+-- which '<group>:<percent>' is added for each.
+function alert.charge(owner, counters, now, changes, call)
   if #counters == 0 then
     return
   end
@@ -95,8 +96,8 @@ function alert.charge(owner, counters, now, outbox_key, changes, passed)
         local percent = args.stored(text)
         if percent > state.reported and counted.used >= threshold(percent, state.limit) then
           state.reported = percent
-          passed[#passed + 1] = counted.id .. ':' .. text
-          outbox.add(outbox_key, 'threshold.reached', now, {
+          call.crossed[#call.crossed + 1] = counted.id .. ':' .. text
+          outbox.add(call.outbox, 'threshold.reached', now, {
             'owner', owner.key, 'group', counted.id, 'window', window.bounds(counted.window), 'percent', text,
             'used', args.digits(counted.used), 'held', args.digits(counted.held),
             'quota', args.digits(state.quota), 'granted', args.digits(counted.granted),

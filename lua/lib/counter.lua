@@ -104,19 +104,21 @@ local function trim(owner, group, last, now)
 end
 
 -- Moves a counter's closing window to `past`. It is stored while a reservation with a hold in it may still be charged
--- or refunded: all of them began before the window ended, and before now.
-function counter.close(owner, group, seq, stored, used, held, now)
-  local keep_until = now + counter.past_open_ms
-  if held == 0 then
+-- or refunded: all of them began before the window ended, and before now. `group`: its id, and the window that closes:
+-- stored, stored_seq, closed_used (text) and closed_held.
+function counter.close(owner, group, now)
+  local seq, stored, keep_until = group.stored_seq, group.stored, now + counter.past_open_ms
+  if group.closed_held == 0 then
     local extended_until = args.stored(redis.call('HGET', owner.key, '.extended'))
     -- Without any reservation there is nothing to wait for.
     local last_begin = math.min(now, clock.parse(window.finish(stored)))
     keep_until = owner.longest_ttl > 0 and math.max(last_begin + owner.longest_ttl, extended_until) + clock.grace_ms or 0
   end
-  local granted = owner.adjusted and allowance.granted_at_end(owner.key, group, seq, window.finish(stored)) or 0
-  redis.call('HSET', owner.past, group .. '.' .. seq, used .. ' ' .. stored .. ' ' .. args.digits(granted) .. ' ' .. args.digits(keep_until))
+  local granted = owner.adjusted and allowance.granted_at_end(owner.key, group.id, seq, window.finish(stored)) or 0
+  redis.call('HSET', owner.past, group.id .. '.' .. seq,
+    group.closed_used .. ' ' .. stored .. ' ' .. args.digits(granted) .. ' ' .. args.digits(keep_until))
   owner.has_closed = true
-  trim(owner, group, args.stored(string.match(seq, '%d+')), now)
+  trim(owner, group.id, args.stored(string.match(seq, '%d+')), now)
 end
 
 -- Fields of `past` of an owner that may expire are removed together with its counters, which are stored until no
@@ -148,7 +150,7 @@ function counter.write(owner, now, extra)
       count = count + 2
     end
     if group.change == 'turned' then
-      counter.close(owner, group.id, group.stored_seq, group.stored, group.closed_used, group.closed_held, now)
+      counter.close(owner, group, now)
     end
   end
   pieces.set(owner.key, changes, count)

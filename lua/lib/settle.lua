@@ -13,7 +13,7 @@ function settle.call()
   local tag = keys.tag(KEYS[1])
   local call = {
     tag = tag, sandbox = args.stored(sandbox), created_at = ARGV[2], told = ARGV[3], fingerprint = ARGV[4],
-    operation_key = KEYS[2], outbox = keys.of(tag, 'outbox'), expiry_outbox = false,
+    operation_key = KEYS[2], outbox = keys.of(tag, 'outbox'), expiry_outbox = false, crossed = {},
   }
   call.expiry_outbox = tells_expiry == '1' and call.outbox
   ledger.open(keys.of(tag, 'ledger'), ledger_most)
@@ -133,8 +133,8 @@ function settle.let_go(owner)
   end
 end
 
--- Alerts are reported in `outbox_key` and added to `passed`; changes are added to the next entry of the ledger.
-function settle.write(owner, now, outbox_key, passed)
+-- Alerts are reported in the call's outbox and added to its `crossed`; changes are added to the next entry of the ledger.
+function settle.write(owner, now, call)
   local changes, charges, count = {}, {}, 0
   for at = 1, #owner.entries do
     local entry = owner.entries[at]
@@ -154,7 +154,7 @@ function settle.write(owner, now, outbox_key, passed)
   end
   if #changes > 0 then
     if owner.watched then
-      alert.charge(owner, owner.groups, now, outbox_key, changes, passed)
+      alert.charge(owner, owner.groups, now, changes, call)
     end
     pieces.set(owner.key, changes)
   end
@@ -201,9 +201,10 @@ function settle.replay(loaded, now, expiry_outbox)
   return settle.answer(loaded, now, 1, {})
 end
 
-function settle.answer(loaded, now, replayed, passed)
+-- `crossed`: alerts that this call reported, '<group>:<percent>' each.
+function settle.answer(loaded, now, replayed, crossed)
   local late = loaded.late and 1 or 0
   local version = loaded.owners[1].version or '0'
-  return { 'settled', now, loaded.status, late, replayed, loaded.about, loaded.memo, version, table.concat(passed, ','),
+  return { 'settled', now, loaded.status, late, replayed, loaded.about, loaded.memo, version, table.concat(crossed, ','),
     entries_text(loaded.owners) }
 end

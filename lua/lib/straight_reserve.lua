@@ -46,7 +46,7 @@ local function deny(defined, now, created, frame, place)
       lacks = (lacks == '' and '' or lacks .. ' ') .. owner.word .. ' ' .. list
     end
   end
-  ledger.write_denial(defined.denials, created, 'reserve', label, 'limit_reached', lacks, memo)
+  ledger.write_denial(defined.denials, 'denial ' .. created .. ' reserve ' .. label .. ' limit_reached', lacks, memo)
   counters = sub(counters, 1, -2)
   if is_kept then
     return operation.keep(KEYS[1], fingerprint, { 'denied', now, 0, '', 0, '', counters }, defined.owners)

@@ -139,7 +139,8 @@ function straight_settle.settle(kind)
     memo = new_memo
   end
   ledger.open(defined.ledger, defined.ledger_most)
-  ledger.write(kind, at_ms, '0', operation_name .. ' ' .. created, about, charges and in_ledger or '-', memo, in_ledger_beside)
+  local head = kind .. ' ' .. at_ms .. ' 0 ' .. operation_name .. ' ' .. created .. ' ' .. about
+  ledger.write(head, charges and in_ledger or '-', memo, in_ledger_beside)
   local request, status = '\n' .. about .. '\n' .. memo, charges and 'committed' or 'released'
   if has_figures then
     local outcome = new_outcome ~= '-' and ' ' .. new_outcome or ''
