@@ -86,10 +86,10 @@ export function Chart({ title, labels, series, unit = '', height = 160 }) {
   const [over, setOver] = useState(null);
   const place = width > LEFT + RIGHT && labels.length > 0 ? layout(width, height, labels, series) : null;
   const totals = series.map((one) => `${one.title} ${figure(one.values.reduce((sum, value) => sum + value, 0), unit)}`);
-  const told = over === null || over >= labels.length ? null : [labels[over], ...series.map((one) => `${series.length > 1 ? `${one.title}: ` : ''}${amount(one.values[over], unit)}`)].join(' · ');
+  const pointedAt = over === null || over >= labels.length ? null : [labels[over], ...series.map((one) => `${series.length > 1 ? `${one.title}: ` : ''}${amount(one.values[over], unit)}`)].join(' · ');
   const move = (event) => setOver(place.at(event.clientX - event.currentTarget.getBoundingClientRect().left));
   return html`<figure class="chart">
-    <figcaption><strong>${title}</strong> <span class="quiet over-value">${told ?? ''}</span></figcaption>
+    <figcaption><strong>${title}</strong> <span class="quiet over-value">${pointedAt ?? ''}</span></figcaption>
     <div ref=${element} class="plot">
       ${place && html`<svg role="img" aria-label=${`${title}, ${labels[0]} to ${labels.at(-1)}: ${totals.join(', ')}${unitName(unit)}`} width=${width} height=${height} onPointerMove=${move} onPointerLeave=${() => setOver(null)}>
         <${Axes} place=${place} labels=${labels} unit=${unit} width=${width} />
@@ -106,7 +106,7 @@ export function Chart({ title, labels, series, unit = '', height = 160 }) {
 export const Share = ({ value, most }) => html`<svg class="share" width="96" height="8" aria-hidden="true">
   <rect class="rest" width="96" height="8" rx="2" /><rect class="column" width=${most > 0 ? Math.max(value > 0 ? 2 : 0, (96 * value) / most) : 0} height="8" rx="2" /></svg>`;
 
-/** All days from the first to the last, also those of which nothing is told. */
+/** All days from the first to the last, also those without figures. */
 export function daysBetween(from, to) {
   const days = [];
   for (let at = Date.parse(`${from}T00:00:00Z`); at <= Date.parse(`${to}T00:00:00Z`); at += 86_400_000) days.push(new Date(at).toISOString().slice(0, 10));

@@ -15,11 +15,11 @@ import { RuleTester } from './rule_tester.js';
 import { Whatif } from './whatif.js';
 import { Badge, Confirm, Empty, ErrorBox, Field, Heading, Loaded, Loading, Table, Time, faultsOf, go, html, link, plural, useDialog, useLoad, useWrite } from './ui.js';
 
-const told = ['version', 'reviewed', 'reviewDueAt', 'reviewDue'];
+const readOnly = ['version', 'reviewed', 'reviewDueAt', 'reviewDue'];
 
 /** What an editor shows of a document: without what only the gateway says. */
 export const asText = (document) =>
-  JSON.stringify(Object.fromEntries(Object.entries(document).filter(([name]) => !told.includes(name))), null, 2);
+  JSON.stringify(Object.fromEntries(Object.entries(document).filter(([name]) => !readOnly.includes(name))), null, 2);
 
 /** The view that was chosen last, for the next document. */
 let lastView = 'form';

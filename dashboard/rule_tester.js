@@ -11,7 +11,7 @@ export const UNNAMED = 'without-an-id';
 const fields = ['event', 'quantity', 'metadata'];
 
 /**
- * `readable`: the text is JSON. While it is not, what was last told stays.
+ * `readable`: the text is JSON. While it is not, the last result stays.
  * @param {{kind: {path: string}, id: string, text: string, readable: boolean}} given
  */
 export function RuleTester({ kind, id, text, readable }) {

@@ -121,7 +121,7 @@ for place = 1, #loaded.owners do
     settle.let_go(owner)
   end
 end
-ledger.append(final and 'commit' or 'draw', now, late, loaded, call.told)
+ledger.append(final and 'commit' or 'draw', now, late, loaded, call.details)
 answer = settle.keep(call, loaded, now, settle.answer(loaded, now, 0, call.crossed))
 for place = 1, #loaded.owners do
   local owner = loaded.owners[place]

@@ -69,5 +69,5 @@ end
 for _, owner in ipairs(loaded.owners) do
   settle.write(owner, now, call)
 end
-ledger.append('refund', now, false, loaded, call.told)
+ledger.append('refund', now, false, loaded, call.details)
 return settle.keep(call, loaded, now, settle.answer(loaded, now, 0, call.crossed))

@@ -53,7 +53,7 @@ for at = 1, #loaded.owners do
   settle.write(owner, now, call)
   settle.let_go(owner)
 end
-ledger.append('release', now, false, loaded, call.told)
+ledger.append('release', now, false, loaded, call.details)
 audit.write(keys.of(call.tag, 'audit'), ARGV[5] and audit.read() or {})
 answer = settle.keep(call, loaded, now, settle.answer(loaded, now, 0, call.crossed))
 for at = 1, #loaded.owners do

@@ -62,7 +62,7 @@ function useLive(on, filter, reload) {
     last.current = '';
     setLive([]);
   }, [name, on, api.place.mode, api.place.app]);
-  const told = (event, id) => {
+  const received = (event, id) => {
     if (id) last.current = id;
     if (event) setLive((live) => [event, ...live.filter((one) => one.id !== event.id)].slice(0, MOST_LIVE));
   };
@@ -73,7 +73,7 @@ function useLive(on, filter, reload) {
       calls.started();
       reload();
     };
-    return api.followEvents(filter, last.current, { ...calls, started, told });
+    return api.followEvents(filter, last.current, { ...calls, started, received });
   };
   const full = useStream(open, () => on && reload(), [name, on]);
   return { live, full: on && full };

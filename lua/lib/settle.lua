@@ -5,14 +5,14 @@ local settle = {}
 -- What commit, release, refund and outcome have in common.
 -- KEYS: 1 record of the reservation, which names its owners; 2 record of this operation (only with an idempotency key)
 -- ARGV: 1 '<sandbox (0|1)> <whether expiries are reported (0|1)> <most entries of the ledger>',
---   2 created_at_ms (of the id), 3 told: what the call brings, for the ledger (JSON, or ''), 4 fingerprint ('-' without an
+--   2 created_at_ms (of the id), 3 details: what the call brings, for the ledger (JSON, or ''), 4 fingerprint ('-' without an
 --   idempotency key)
 -- Returns the call, and a reply if it was done before.
 function settle.call()
   local sandbox, tells_expiry, ledger_most = string.match(ARGV[1], '^(%d) (%d) (%d+)$')
   local tag = keys.tag(KEYS[1])
   local call = {
-    tag = tag, sandbox = args.stored(sandbox), created_at = ARGV[2], told = ARGV[3], fingerprint = ARGV[4],
+    tag = tag, sandbox = args.stored(sandbox), created_at = ARGV[2], details = ARGV[3], fingerprint = ARGV[4],
     operation_key = KEYS[2], outbox = keys.of(tag, 'outbox'), expiry_outbox = false, crossed = {},
   }
   call.expiry_outbox = tells_expiry == '1' and call.outbox

@@ -21,7 +21,7 @@ pub use crate::service::simulation::comparison::SimulationResult;
 use crate::service::simulation::comparison::{Comparison, RuleSet, SimulationInput, Source};
 use crate::service::simulation::relevant::Relevant;
 pub use crate::service::simulation::report::{Agreement, GroupSum, Report, Side, UserSum};
-pub use crate::service::simulation::report::{Changed, Example, LackView};
+pub use crate::service::simulation::report::{Changed, Example, ExampleDeniedBy};
 use crate::service::simulation::timeline::TimelineBuilder;
 use crate::service::simulation::users::counters_with;
 use crate::service::simulation::whatif::units;

@@ -464,6 +464,20 @@ export interface EventCharge {
   window: string;
 }
 
+/** A counter whose limit denied the call, or would have denied it. Amounts are in the unit. */
+export interface EventDeniedBy {
+  /** Used plus held at the time of the denial. */
+  count: number;
+  groupId: string;
+  /** Quota plus grants minus blocked amounts. */
+  limit: number;
+  /** The group has the enforcement `observe`: it would have denied the call. */
+  observed?: boolean;
+  requested: number;
+  scope: Record<string, string>;
+  unit: Unit;
+}
+
 /** The amount of a group that an expired reservation held, in the unit. */
 export interface EventHeld {
   amount: number;
@@ -477,20 +491,6 @@ export interface EventItem {
   event: string;
   metadata: Record<string, string>;
   quantity?: number | null;
-}
-
-/** A counter whose limit denied the call, or would have denied it. Amounts are in the unit. */
-export interface EventLack {
-  /** Used plus held at the time of the denial. */
-  count: number;
-  groupId: string;
-  /** Quota plus grants minus blocked amounts. */
-  limit: number;
-  /** The group has the enforcement `observe`: it would have denied the call. */
-  observed?: boolean;
-  requested: number;
-  scope: Record<string, string>;
-  unit: Unit;
 }
 
 export interface EventPolicy {
@@ -509,7 +509,7 @@ export interface EventView {
   /** The call was allowed while Redis was unavailable, and counted later. */
   degraded?: boolean;
   /** For a denial: the counters whose limit was reached, and those that only observe. */
-  denied?: EventLack[];
+  denied?: EventDeniedBy[];
   errorCode?: string | null;
   /** The first event of a call with several. */
   event?: string | null;
@@ -1125,7 +1125,7 @@ export interface ListViewEventView {
     /** The call was allowed while Redis was unavailable, and counted later. */
     degraded?: boolean;
     /** For a denial: the counters whose limit was reached, and those that only observe. */
-    denied?: EventLack[];
+    denied?: EventDeniedBy[];
     errorCode?: string | null;
     /** The first event of a call with several. */
     event?: string | null;
@@ -2275,12 +2275,21 @@ export interface WhatifChanged {
 /** Why not all recorded entries were read. */
 export type WhatifCut = "entries" | "time" | "size";
 
+/** A group over its limit, with its state at the time of the call. */
+export interface WhatifDeniedBy {
+  /** `used + held` */
+  count: number;
+  groupId: string;
+  limit: number;
+  requested: number;
+}
+
 /** A call that the draft decides differently from the present rules. */
 export interface WhatifExample {
   /** RFC 3339, UTC. */
   at: string;
   event?: string | null;
-  groups: WhatifLack[];
+  groups: WhatifDeniedBy[];
   /** Why the draft denies it, or why the present rules deny it. */
   reason: string;
   userId: string;
@@ -2294,15 +2303,6 @@ export interface WhatifGroup {
   present?: number | null;
   recorded: number;
   unit: Unit;
-}
-
-/** A group over its limit, with its state at the time of the call. */
-export interface WhatifLack {
-  /** `used + held` */
-  count: number;
-  groupId: string;
-  limit: number;
-  requested: number;
 }
 
 /** How a draft would have changed decisions. */

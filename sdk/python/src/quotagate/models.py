@@ -491,6 +491,22 @@ class EventCharge(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventDeniedBy(Model):
+    """A counter whose limit denied the call, or would have denied it. Amounts are in the unit."""
+
+    count: Amount
+    """Used plus held at the time of the denial."""
+    group_id: str
+    limit: Amount
+    """Quota plus grants minus blocked amounts."""
+    observed: bool = False
+    """The group has the enforcement `observe`: it would have denied the call."""
+    requested: Amount
+    scope: dict[str, str]
+    unit: Unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventHeld(Model):
     """The amount of a group that an expired reservation held, in the unit."""
 
@@ -507,22 +523,6 @@ class EventItem(Model):
     event: str
     metadata: dict[str, str]
     quantity: Amount | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventLack(Model):
-    """A counter whose limit denied the call, or would have denied it. Amounts are in the unit."""
-
-    count: Amount
-    """Used plus held at the time of the denial."""
-    group_id: str
-    limit: Amount
-    """Quota plus grants minus blocked amounts."""
-    observed: bool = False
-    """The group has the enforcement `observe`: it would have denied the call."""
-    requested: Amount
-    scope: dict[str, str]
-    unit: Unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -545,7 +545,7 @@ class EventView(Model):
     """When the reservation was made."""
     degraded: bool = False
     """The call was allowed while Redis was unavailable, and counted later."""
-    denied: tuple[EventLack, ...] = ()
+    denied: tuple[EventDeniedBy, ...] = ()
     """For a denial: the counters whose limit was reached, and those that only observe."""
     error_code: str | None = None
     event: str | None = None
@@ -1878,13 +1878,24 @@ class WhatifChanged(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WhatifDeniedBy(Model):
+    """A group over its limit, with its state at the time of the call."""
+
+    count: Amount
+    """`used + held`."""
+    group_id: str
+    limit: Amount
+    requested: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WhatifExample(Model):
     """A call that the draft decides differently from the present rules."""
 
     at: str
     """RFC 3339, UTC."""
     event: str | None = None
-    groups: tuple[WhatifLack, ...]
+    groups: tuple[WhatifDeniedBy, ...]
     reason: str
     """Why the draft denies it, or why the present rules deny it."""
     user_id: str
@@ -1900,17 +1911,6 @@ class WhatifGroup(Model):
     """Under the present rules, replayed in the same way; null for a trace."""
     recorded: Amount
     unit: Unit
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WhatifLack(Model):
-    """A group over its limit, with its state at the time of the call."""
-
-    count: Amount
-    """`used + held`."""
-    group_id: str
-    limit: Amount
-    requested: Amount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -2200,6 +2200,15 @@ EventCharge._fields = {
     "unit": ("unit", _json.text, True),
     "window": ("window", _json.text, True),
 }
+EventDeniedBy._fields = {
+    "count": ("count", _json.amount, True),
+    "groupId": ("group_id", _json.text, True),
+    "limit": ("limit", _json.amount, True),
+    "observed": ("observed", _json.flag, False),
+    "requested": ("requested", _json.amount, True),
+    "scope": ("scope", _json.map_of(_json.text), True),
+    "unit": ("unit", _json.text, True),
+}
 EventHeld._fields = {
     "amount": ("amount", _json.amount, True),
     "groupId": ("group_id", _json.text, True),
@@ -2211,15 +2220,6 @@ EventItem._fields = {
     "metadata": ("metadata", _json.map_of(_json.text), True),
     "quantity": ("quantity", _json.amount, False),
 }
-EventLack._fields = {
-    "count": ("count", _json.amount, True),
-    "groupId": ("group_id", _json.text, True),
-    "limit": ("limit", _json.amount, True),
-    "observed": ("observed", _json.flag, False),
-    "requested": ("requested", _json.amount, True),
-    "scope": ("scope", _json.map_of(_json.text), True),
-    "unit": ("unit", _json.text, True),
-}
 EventPolicy._fields = {
     "id": ("id", _json.text, True),
     "version": ("version", _json.whole, True),
@@ -2229,7 +2229,7 @@ EventView._fields = {
     "charges": ("charges", _json.list_of(EventCharge.from_json), True),
     "createdAt": ("created_at", _json.text, False),
     "degraded": ("degraded", _json.flag, False),
-    "denied": ("denied", _json.list_of(EventLack.from_json), False),
+    "denied": ("denied", _json.list_of(EventDeniedBy.from_json), False),
     "errorCode": ("error_code", _json.text, False),
     "event": ("event", _json.text, False),
     "eventId": ("event_id", _json.text, False),
@@ -2936,10 +2936,16 @@ WhatifChanged._fields = {
     "examples": ("examples", _json.list_of(WhatifExample.from_json), True),
     "users": ("users", _json.whole, True),
 }
+WhatifDeniedBy._fields = {
+    "count": ("count", _json.amount, True),
+    "groupId": ("group_id", _json.text, True),
+    "limit": ("limit", _json.amount, True),
+    "requested": ("requested", _json.amount, True),
+}
 WhatifExample._fields = {
     "at": ("at", _json.text, True),
     "event": ("event", _json.text, False),
-    "groups": ("groups", _json.list_of(WhatifLack.from_json), True),
+    "groups": ("groups", _json.list_of(WhatifDeniedBy.from_json), True),
     "reason": ("reason", _json.text, True),
     "userId": ("user_id", _json.text, True),
 }
@@ -2949,12 +2955,6 @@ WhatifGroup._fields = {
     "present": ("present", _json.amount, False),
     "recorded": ("recorded", _json.amount, True),
     "unit": ("unit", _json.text, True),
-}
-WhatifLack._fields = {
-    "count": ("count", _json.amount, True),
-    "groupId": ("group_id", _json.text, True),
-    "limit": ("limit", _json.amount, True),
-    "requested": ("requested", _json.amount, True),
 }
 WhatifReport._fields = {
     "calls": ("calls", _json.whole, True),

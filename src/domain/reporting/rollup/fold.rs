@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use rust_decimal::Decimal;
 
 use super::metrics::{Count, DECIMALS, Metrics};
-use super::row::{Labels, RowName, Word};
+use super::row::{Labels, RowName, RowValue};
 use crate::domain::reporting::ledger::{Entry, EntryItem, EntryKind, Outcome};
 use crate::domain::values::amount::{Unit, parse_decimal};
 use crate::domain::values::ids::{EventName, GroupId};
@@ -35,9 +35,9 @@ impl Fields {
         let labels: BTreeMap<String, String> =
             labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         RowName {
-            user: Word::of(entry.user.as_ref().map(|user| user.as_str())),
-            event: Word::of(event.as_ref().map(EventName::as_str)),
-            key: Word::of(entry.key.as_ref().map(|key| key.as_str())),
+            user: RowValue::of(entry.user.as_ref().map(|user| user.as_str())),
+            event: RowValue::of(event.as_ref().map(EventName::as_str)),
+            key: RowValue::of(entry.key.as_ref().map(|key| key.as_str())),
             labels: Labels::Each(labels),
         }
     }

@@ -88,7 +88,7 @@ pub struct EventView {
     pub charges: Vec<EventCharge>,
     /// For a denial: the counters whose limit was reached, and those that only observe.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub denied: Vec<EventLack>,
+    pub denied: Vec<EventDeniedBy>,
     /// For an expiry: the amounts that had been held.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<EventHeld>,
@@ -132,7 +132,7 @@ pub struct EventCharge {
 /// A counter whose limit denied the call, or would have denied it. Amounts are in the unit.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct EventLack {
+pub struct EventDeniedBy {
     pub group_id: String,
     pub scope: BTreeMap<String, String>,
     pub unit: Unit,
@@ -183,7 +183,7 @@ impl EventCharge {
     }
 }
 
-impl EventLack {
+impl EventDeniedBy {
     fn new(denying_counter: &DenyingCounter, config: &AppConfig) -> Self {
         let unit = config.unit_of(&denying_counter.group);
         Self {
@@ -262,7 +262,7 @@ impl EventView {
             error_code: entry.details.error_code.clone(),
             degraded: entry.details.degraded,
             charges: entry.charges.iter().map(|charge| EventCharge::new(charge, config)).collect(),
-            denied: entry.denying.iter().map(|denying_counter| EventLack::new(denying_counter, config)).collect(),
+            denied: entry.denying.iter().map(|denying_counter| EventDeniedBy::new(denying_counter, config)).collect(),
             held: entry.held.iter().map(|held| EventHeld::new(held, config)).collect(),
             items: if items.len() > 1 { items } else { Vec::new() },
         }
