@@ -142,6 +142,20 @@ fn is_numbered(line: &str) -> bool {
 }
 
 #[test]
+fn every_picture_is_shown_on_a_page() {
+    let shown: BTreeSet<String> = pages()
+        .iter()
+        .flat_map(|(_, text)| prose(text).into_iter().flat_map(|(_, line)| links(line)).collect::<Vec<_>>())
+        .filter_map(|link| link.rsplit_once("dashboard/").map(|(_, name)| name.to_owned()))
+        .collect();
+    let pictures = fs::read_dir(root().join("docs/dashboard")).unwrap();
+    let pictures: BTreeSet<String> = pictures.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+
+    assert!(!pictures.is_empty());
+    none(&pictures.difference(&shown).cloned().collect::<Vec<_>>());
+}
+
+#[test]
 fn lines_and_paragraphs_are_short() {
     let mut offences = Vec::new();
     for (page, text) in pages() {
