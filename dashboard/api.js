@@ -69,6 +69,9 @@ export function setCurrency(currency) {
 
 export const isTest = () => place.mode !== 'live';
 
+/** The data that is worked on: "live mode" or "the sandbox main". */
+export const placeWords = () => (isTest() ? `the sandbox ${place.mode.split('/')[1] ?? 'main'}` : 'live mode');
+
 /** The time of the data that is shown: the sandbox's clock where it is frozen. */
 export const now = () => (place.frozen ? new Date(place.frozen) : new Date());
 

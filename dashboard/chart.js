@@ -72,7 +72,7 @@ const Lines = ({ place, series }) =>
 const Legend = ({ series }) => html`<ul class="legend">${series.map((one, at) => html`<li key=${one.title}>
   <svg width="24" height="8" aria-hidden="true"><line class=${`line s${at + 1}`} x1="0" x2="24" y1="4" y2="4" /></svg><bdi class="name">${one.title}</bdi></li>`)}</ul>`;
 
-const Figures = ({ title, labels, series, unit }) => html`<details class="as-table"><summary>${title} as a table</summary><${Table} label=${`${title}, as a table`}>
+const Figures = ({ title, labels, series, unit }) => html`<details class="as-table"><summary>${title} as a table</summary><${Table} label=${`${title}, as a table`} wide>
   <thead><tr><th scope="col">Time</th>${series.map((one) => html`<th scope="col" class="figure"><bdi>${one.title}</bdi>${unitName(unit) ? ` (${unit})` : ''}</th>`)}</tr></thead>
   <tbody>${labels.map((label, at) => html`<tr><th scope="row">${label}</th>${series.map((one) => html`<td class="figure">${figure(one.values[at], unit)}</td>`)}</tr>`)}</tbody>
 <//></details>`;

@@ -49,6 +49,8 @@ enum Command {
     /// Rebuild the rows of reports from the ledger
     Rollup(rollup::RebuildArgs),
     /// Recompute counters from the ledger and from live holds, and report differences
+    ///
+    /// Exit code 0: there is none, or each is repaired. 1: a difference remains, or an entry cannot be read.
     Verify(verify::VerifyArgs),
     Migrate(migrate::MigrateArgs),
     /// Write the ledger and the denials to a file
@@ -196,7 +198,7 @@ fn welcome(node: &Node, root_key_given: bool) -> String {
     };
     format!(
         r#"quotagate is listening on {url}
-The dashboard is {url}/ (sign in with the admin key).
+The dashboard is {url}/. Sign in with the admin key, and choose the mode Test to see what test keys do.
 
 Paste these lines into another terminal. The key is the root admin key ({whence}):
 

@@ -2,13 +2,13 @@
 
 import { By } from '../by.js';
 import { windowWords } from '../counter.js';
-import { Badge, Name, Table, Time, amount, html, link, number } from '../ui.js';
+import { Badge, Name, Table, Time, Version, amount, html, link, number } from '../ui.js';
 import { Metadata } from './event_details.js';
 import { Groups } from './explain_groups.js';
 
 const kinds = { committed: 'good', held: '', released: '', expired: 'warn' };
 
-const Versions = ({ kind, list }) => list.map((one) => html`<div><a href=${link([kind, one.id])}>${one.id}</a> <span class="quiet">version ${one.version}</span></div>`);
+const Versions = ({ kind, list }) => list.map((one) => html`<div><a href=${link([kind, one.id])}>${one.id}</a> <${Version} number=${one.version} /></div>`);
 
 const Facts = ({ reservation }) => html`<dl class="facts">
   <dt>Reservation</dt><dd><${Name} text=${reservation.reservationId} /></dd>
@@ -33,7 +33,7 @@ const Entries = ({ entries, complete }) => html`<h2>Ledger entries</h2>${entries
     <tbody>${entries.map((entry) => html`<tr key=${entry.id}><td><${Time} at=${entry.at} /></td><td><${Badge}>${entry.type}<//>${entry.late && html` <${Badge} kind="warn">late<//>`}</td>
       <td class="figure">${entry.charges.map((charge) => html`<div>${amount(charge.change, charge.unit)} <code>${charge.groupId}</code></div>`)}</td>
       <td class="figure">${entry.charges.map((charge) => html`<div>${amount(charge.balance, charge.unit)}</div>`)}</td>
-      <td><bdi>${entry.reason}</bdi> <bdi>${entry.errorCode}</bdi> ${entry.outcome}</td></tr>`)}</tbody><//>`}
+      <td>${[entry.reason, entry.errorCode, entry.outcome].filter(Boolean).map((word, at) => html`${at > 0 && ' '}<bdi>${word}</bdi>`)}</td></tr>`)}</tbody><//>`}
   ${!complete && html`<p class="quiet">There are too many ledger entries to search all of them.</p>`}`;
 
 export const Reservation = ({ reservation }) => html`

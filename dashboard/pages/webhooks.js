@@ -67,7 +67,8 @@ function List() {
     setCreated(saved);
     webhooks.reload();
   };
-  const empty = html`<${Empty} title="No webhooks yet"><p>A webhook sends crossed thresholds, reached limits, approvals and expiries to another system. Deliveries are signed and retried for 24 hours.</p><//>`;
+  const empty = html`<${Empty} title="No webhooks yet"><p>A webhook sends crossed thresholds, reached limits, approvals and expiries to another system. Deliveries are signed and retried for 24 hours.</p>
+    ${api.may('admin') && html`<p>“New webhook” adds one.</p>`}<//>`;
   return html`
     <${Heading} title="Webhooks">${api.may('admin') && html`<button type="button" class="primary" onClick=${() => dialog.show('new')}>New webhook</button>`}<//>
     ${created?.secret && html`<${Secret} title=${`The signing secret of ${created.id}.`} text=${created.secret} />`}
@@ -93,7 +94,8 @@ function Deliveries({ id, query }) {
   useFresh(pages);
   const { busy, error, write } = useWrite();
   const resend = async (delivery) => (await write('POST', `${where}/${api.path(delivery.id)}/resend`)) && pages.reload();
-  const empty = html`<p class="quiet">${status ? `No ${status === 'dead' ? 'dead letters' : `${status} deliveries`}.` : 'No delivery yet.'}</p>`;
+  const kind = status === 'dead' ? 'dead letters' : `${status} deliveries`.trim();
+  const empty = html`<p class="quiet">No ${kind} in ${api.placeWords()}${status ? '' : ' yet'}.</p>`;
   return html`<h2>Deliveries</h2>
     <nav class="tabs" aria-label="Which deliveries">${[['', 'All'], ['pending', 'Pending'], ['delivered', 'Delivered'], ['dead', 'Dead letters']].map(([name, title]) => html`
       <a href=${link(['webhooks', id], { status: name })} aria-current=${name === status ? 'page' : undefined}>${title}</a>`)}</nav>

@@ -9,6 +9,7 @@ mod raw_http;
 mod support;
 
 mod alerts;
+mod alike;
 mod apply;
 mod commands;
 mod configuration_file;

@@ -24,10 +24,10 @@ pub struct ExplainArgs {
     user: Option<String>,
     /// The event of the call
     event: Option<String>,
-    /// Of the call [default: 1]
+    /// Quantity of the call [default: 1]
     #[arg(long, value_name = "NUMBER")]
     quantity: Option<String>,
-    /// Of the call, for example size=1k; may be repeated
+    /// Metadata of the call, for example size=1k; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = super::pair)]
     metadata: Vec<(String, String)>,
     /// Id of the key that makes the call, for limits per key
@@ -64,6 +64,9 @@ pub async fn run(args: ExplainArgs) -> Result<(), RemoteError> {
     }
     print::out(match &explained["call"] {
         Value::Null => reservation(&explained["reservation"]),
+        explained if explained["userKnown"] == false => {
+            format!("{}\nThis was {}; --mode chooses other data.\n", call(explained), args.remote.place())
+        }
         explained => call(explained),
     });
     Ok(())

@@ -28,7 +28,7 @@ pub fn summary(question: &Question, explanation: &Explanation) -> String {
     }
     match explanation.known {
         true => sentence,
-        false => format!("{sentence} Nothing is stored of user `{}`.", question.user),
+        false => format!("{sentence} User `{}` not found.", question.user),
     }
 }
 
