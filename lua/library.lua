@@ -37,6 +37,7 @@ local KEYS, ARGV
 --- @include "lib/proposal"
 --- @include "lib/retention"
 --- @include "lib/admission"
+--- @include "lib/fit"
 --- @include "lib/settle"
 --- @include "lib/straight"
 --- @include "lib/straight_reserve"

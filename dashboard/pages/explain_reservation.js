@@ -19,6 +19,7 @@ const Facts = ({ reservation }) => html`<dl class="facts">
   ${reservation.expiresAt && html`<dt>Expires</dt><dd><${Time} at=${reservation.expiresAt} /></dd>`}
   ${reservation.plan && html`<dt>Plan</dt><dd><${Versions} kind="plans" list=${[reservation.plan]} /></dd>`}
   ${reservation.policies.length > 0 && html`<dt>Policies</dt><dd><${Versions} kind="policies" list=${reservation.policies} /></dd>`}
+  ${reservation.fitted && html`<dt>Fitted</dt><dd><bdi>${reservation.fitted.field}</bdi> ${number(reservation.fitted.value)} <span class="quiet">of ${number(reservation.fitted.wish)}, at least ${number(reservation.fitted.min)}</span></dd>`}
 </dl>`;
 
 const Counters = ({ counters }) => html`<h2>Held and charged</h2>${counters.length === 0

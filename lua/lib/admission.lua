@@ -92,7 +92,7 @@ end
 -- Checks the facts, removes expired holds, and checks every group's limit. `refused`: the entry for the stream of
 -- denials, see lib/ledger; `skip_full_scopes`: an owner whose scope is full is left out instead of denying the call, and
 -- nothing is observed.
--- Returns a reply that ends the call, or nil, the time and how many holds were reclaimed.
+-- Returns a reply that ends the call, or nil, the time, how many holds were reclaimed, and whether more have expired.
 function admission.decide(p, refused, skip_full_scopes)
   local stale, now = facts.check(p)
   if stale then
@@ -112,7 +112,7 @@ function admission.decide(p, refused, skip_full_scopes)
     end
   end
   if not denied and not observed then
-    return nil, now, reclaimed
+    return nil, now, reclaimed, more
   end
   if more and p.precheck_denial == '' then
     return { 'again', now, reclaimed }
@@ -120,7 +120,7 @@ function admission.decide(p, refused, skip_full_scopes)
   list_observed(p)
   if not denied then
     ledger.observe(refused, now, p.observed ~= '' and p.observed or 'limit_reached', p.owners)
-    return nil, now, reclaimed
+    return nil, now, reclaimed, more
   end
   local opened = ''
   if not hard and p.approval_request then

@@ -14,7 +14,8 @@
 --     the node's own refusal under these facts ('' none)
 --     forget_at ('-' | 'never' | ms) of a user who is to be forgotten, and the user
 --     id of an approval request ('-' none), what the node reports of the call
---     nothing, or the reason for which groups that only observe would have denied the call under these facts
+--     nothing, or the reason for which groups that only observe would have denied the call under these facts ('' none)
+--     nothing, or how far the amounts may grow, see lib/fit
 local proposal = {}
 
 -- The proposal of the present call, or nil if its program is unknown. `own`: the number of arguments of the call
@@ -29,6 +30,7 @@ function proposal.read(first_key, own)
     program = defined, tag = defined.tag, stamp_key = defined.stamp, fingerprint = ARGV[2], sandbox = defined.sandbox,
     version = ARGV[3], valid_from = frame.from, valid_until = frame.upto, owners = {},
     precheck_denial = '', observed = '', forget_at = '-', user = false, approval_request = false, outbox = false, expiry_outbox = false,
+    fit = false,
   }
   read.outbox = keys.of(read.tag, 'outbox')
   read.expiry_outbox = defined.tells_expiry and read.outbox
@@ -58,7 +60,7 @@ function proposal.read(first_key, own)
     if ARGV[at + 3] ~= '-' then
       read.approval_request = { id = ARGV[at + 3], about = ARGV[at + 4] }
     end
-    read.observed = ARGV[at + 5] or ''
+    read.observed, read.fit = ARGV[at + 5] or '', ARGV[at + 6] or false
   end
   ledger.open(defined.ledger, defined.ledger_most)
   return read

@@ -13,6 +13,7 @@ pub mod amounts;
 pub mod apply;
 pub mod call;
 pub mod crowd;
+pub mod fit;
 pub mod limits;
 pub mod order;
 pub mod outside;

@@ -19,7 +19,7 @@ pub struct Upsert {
     pub reset: bool,
 }
 
-fn invalid() -> Reply {
+pub(super) fn invalid() -> Reply {
     Reply::problem(400, "invalid_request")
 }
 

@@ -384,6 +384,11 @@ async fn explain_says_why_and_what_became_of_a_reservation() {
     desk.gateway.call("POST", "commit", &desk.key, &json!({"reservationId": id})).await;
     let committed = explain(&["--reservation", id]);
     assert!(committed.contains(" is committed.\n") && committed.contains("4 count images"), "{committed}");
+    let fit = json!({"userId": "ada", "event": "image.a", "quantity": 9, "metadata": {"size": "1k"},
+        "fit": {"field": "quantity", "min": 1}});
+    let fitted = desk.gateway.call("POST", "reserve", &desk.key, &fit).await;
+    let fitted = explain(&["--reservation", fitted["reservationId"].as_str().unwrap()]);
+    assert!(fitted.contains("\nfitted:  quantity 1 of 9, at least 1\n"), "{fitted}");
     for arguments in [&["ada"][..], &[], &["ada", "image.a", "--reservation", id]] {
         assert_eq!(command(&desk.gateway, ADMIN_KEY, &[&["explain"], arguments].concat()).0, Some(2), "{arguments:?}");
     }

@@ -115,6 +115,7 @@ pub fn snapshot() -> RequestSnapshot {
             metadata: Default::default(),
             drawn: None,
         }],
+        fitted: None,
     }
 }
 
@@ -186,6 +187,7 @@ impl Table {
             owners,
             asked: None,
             observed: "",
+            growth: None,
         };
         self.store.reserve(args).await.unwrap()
     }

@@ -302,6 +302,7 @@ async fn data_of_users_who_never_subscribed_expire_after_the_last_window() {
             owners: &owners,
             asked: None,
             observed: "",
+            growth: None,
         };
         table.store.reserve(args).await.unwrap()
     };

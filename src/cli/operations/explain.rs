@@ -163,6 +163,11 @@ fn reservation(reservation: &Value) -> String {
     for (name, pointer) in lines {
         output.push_str(&format!("{:<9}{}\n", format!("{name}:"), text(reservation, pointer)));
     }
+    if reservation["fitted"].is_object() {
+        let [field, value, wish, min] =
+            ["field", "value", "wish", "min"].map(|name| text(reservation, &format!("/fitted/{name}")));
+        output.push_str(&format!("fitted:  {field} {value} of {wish}, at least {min}\n"));
+    }
     let mut entries = list(reservation, "entries").to_vec();
     for entry in &mut entries {
         let charges = list(entry, "charges").iter();

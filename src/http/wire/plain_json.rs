@@ -47,6 +47,7 @@ pub fn decision(decision: &Decision) -> Option<String> {
         reasons,
         denied_by,
         observed,
+        fitted,
         retry,
         counters,
         retry_after_ms,
@@ -54,7 +55,7 @@ pub fn decision(decision: &Decision) -> Option<String> {
         replayed: _,
     } = decision;
     let is_plain = *allowed && !degraded && reasons.is_empty() && denied_by.is_empty() && observed.is_empty();
-    if !is_plain || retry.is_some() || retry_after_ms.is_some() {
+    if !is_plain || fitted.is_some() || retry.is_some() || retry_after_ms.is_some() {
         return None;
     }
     let mut json = String::with_capacity(BYTES);
@@ -141,6 +142,7 @@ mod tests {
     use crate::domain::configuration::plan::Plan;
     use crate::domain::configuration::scope::OwnerName;
     use crate::domain::metering::counter::ClosedUntil;
+    use crate::domain::metering::fit::Fitted;
     use crate::domain::metering::reservation::{OperationName, ReservationId};
     use crate::domain::time::window::{Window, WindowKind};
     use crate::domain::values::amount::Amount;
@@ -205,6 +207,8 @@ mod tests {
             };
             prop_assert_eq!(decision(&allowed).unwrap(), serde_json::to_string(&DecisionView::new(&allowed)).unwrap());
             prop_assert_eq!(decision(&Decision { degraded: true, ..allowed.clone() }), None);
+            let fitted = Fitted { item: 0, field: "quantity".to_owned(), min: 1, wish: 9, value: 5 };
+            prop_assert_eq!(decision(&Decision { fitted: Some(fitted), ..allowed.clone() }), None);
             prop_assert_eq!(decision(&Decision { allowed: false, ..allowed }), None);
         }
 

@@ -2,7 +2,7 @@
 
 use super::admit::Prepared;
 use super::call::Call;
-use super::decision::{Counted, Decision, Relief, group_outcomes};
+use super::decision::{Counted, Decision, GroupOutcome, Relief, group_outcomes};
 use super::facts::Attempt;
 use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::metering::admission::Purpose;
@@ -37,7 +37,13 @@ impl Gateway {
                         decision.counters.extend(admission.closed_counters());
                         decision
                     } else {
-                        Decision::allowed(&outcomes, now_ms).observing(&outcomes, &admission, Counted::Before)
+                        let decision = Decision::allowed(&outcomes, now_ms);
+                        let decision = decision.observing(&outcomes, &admission, Counted::Before);
+                        let growing = call.fit.as_ref().zip(admission.growth.as_ref());
+                        let fitted = growing.map(|(fit, growth)| {
+                            fit.fitted(growth.wish, growth.fitting(outcomes.iter().map(GroupOutcome::room)))
+                        });
+                        Decision { fitted, ..decision }
                     })
                 }
             })

@@ -7,6 +7,7 @@ use crate::domain::configuration::policy::Policy;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Closed};
 use crate::domain::metering::counter::{Counter, CounterState};
+use crate::domain::metering::fit::Fitted;
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::ReservationId;
 use crate::domain::time::window::{TimeMs, Window};
@@ -29,6 +30,8 @@ pub struct Decision {
     pub denied_by: Vec<DeniedBy>,
     /// Groups that would have denied the call if they did not only observe.
     pub observed: Vec<Observed>,
+    /// For an allowed call with `fit`.
+    pub fitted: Option<Fitted>,
     /// How the client may retry, by the strictest policy that matched.
     pub retry: Option<Retry>,
     /// Denying counters first, then the tightest.
@@ -124,6 +127,12 @@ impl GroupOutcome {
             resets_at_ms: self.window.end_ms,
             ..DeniedBy::of(&self.group)
         }
+    }
+
+    /// How much more than the call's amount fits, before the call is counted.
+    pub(super) fn room(&self) -> Amount {
+        let allowance = self.limit.saturating_add(self.state.granted).saturating_sub(self.state.blocked);
+        allowance.saturating_sub(self.counter().counted()).saturating_sub(self.amount)
     }
 
     /// What remained before the call's amount was counted.

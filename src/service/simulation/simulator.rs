@@ -405,6 +405,7 @@ impl<'a> Simulator<'a> {
             rules: None,
             policies: Vec::new(),
             items: call.items.clone(),
+            fitted: None,
         })
     }
 }

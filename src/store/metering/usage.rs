@@ -39,6 +39,7 @@ impl Store {
             owners,
             approval_request: None,
             observed: "",
+            fit: "",
         };
         read(self.propose(&self.library.usage, proposal, &[], |_| {}).await?)
     }

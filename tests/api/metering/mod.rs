@@ -5,6 +5,7 @@ mod batch;
 mod concurrency;
 mod draws;
 mod extreme_amounts;
+mod fit;
 mod idempotency;
 mod metadata;
 mod observe;

@@ -60,6 +60,9 @@ pub struct EventView {
     /// For a call with several events: all of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<EventItem>,
+    /// For a reservation with `fit`: the field and the value that was held.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub fitted: BTreeMap<String, u64>,
     /// The plan version in effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan_id: Option<String>,
@@ -248,6 +251,12 @@ impl EventView {
             call: entry.call,
             quantity: first.and_then(|item| item.quantity),
             metadata: first.map(|item| item.metadata.clone()),
+            fitted: snapshot
+                .filter(|_| entry.kind != EntryKind::Denial)
+                .and_then(|snapshot| snapshot.fitted.as_ref())
+                .map(|fitted| (fitted.field.clone(), fitted.value))
+                .into_iter()
+                .collect(),
             plan_id: snapshot.and_then(|snapshot| snapshot.plan.as_ref()).map(|plan| text(plan)),
             plan_version: snapshot.filter(|snapshot| snapshot.plan.is_some()).map(|snapshot| snapshot.version),
             policies: snapshot

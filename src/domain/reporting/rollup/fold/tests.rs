@@ -56,6 +56,7 @@ fn entry(kind: EntryKind, items: Vec<Item>, charges: Vec<Charge>) -> Entry {
         rules: None,
         policies: Vec::new(),
         items: items.clone(),
+        fitted: None,
     };
     Entry {
         kind,
