@@ -19,8 +19,8 @@ Replies, in order of precedence
   not_pending, now, status                  it was released, or a draw on a committed one
   settled, now, status, late, replayed, about, memo, version of the first owner, crossed, entries
     about: '<event> <key> <user>'; crossed: alerts, '<group>:<percent>,…'
-    entries: per owner '<owner>[ <group> <used>+<held>[+<granted>+<blocked>][=<own quota|->]/<window>#<sequence number>]…',
-    separated by ' ; '
+    entries: per owner '<owner>[ <group> <used>+<held>[+<granted>+<blocked>[+<rolled>] ][=<own quota|->]/<window>#<sequence
+    number>]…', separated by ' ; '
   stale_reservation, now                    figures were computed on an older state
   overflow, now                             a counter would pass 2^53 - 1
 ]]

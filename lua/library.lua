@@ -28,6 +28,7 @@ local KEYS, ARGV
 --- @include "lib/record"
 --- @include "lib/allowance"
 --- @include "lib/own_quota"
+--- @include "lib/rollover"
 --- @include "lib/alert"
 --- @include "lib/approval"
 --- @include "lib/counter"

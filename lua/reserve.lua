@@ -24,8 +24,8 @@ Replies, in order of precedence
     proposed: '<id> <amount> <limit> <window>,…'
   free_at_ms: when the first hold of every full concurrent group ends, else 0
   opened: approval requests, '<group>:<id>:<open|rejected>,…'; '' unless only approval is needed
-  counters: per group '<used>+<held>[+<granted>+<blocked>][=<own quota|->]', and '!' if it is over its limit, '?' if it only observes and
-    would have denied the call
+  counters: per group '<used>+<held>[+<granted>+<blocked>[+<rolled>] ][=<own quota|->]', and '!' if it is over its limit, '?' if
+    it only observes and would have denied the call
   held, now, reclaimed, counters            it expires ttl_ms after now; with `fit` (lib/fit) also the fitted value
   unmetered, now                            nothing to hold, or only in scopes without a place for another name; with
     `fit` also the fitted value

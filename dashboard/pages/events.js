@@ -6,7 +6,7 @@ import { Looking, useStream } from '../stream.js';
 import { Badge, Elsewhere, Empty, ErrorBox, Field, Heading, Loading, More, Table, Time, amount, faultsOf, html, keepFilter, link, metadataQuery, number, pairs, usePages, useSettled } from '../ui.js';
 import { Details, explanation } from './event_details.js';
 
-const types = ['commit', 'draw', 'release', 'track', 'refund', 'reset', 'expire', 'outcome', 'denial'];
+const types = ['commit', 'draw', 'release', 'track', 'refund', 'reset', 'rollover', 'expire', 'outcome', 'denial'];
 const kinds = { denial: 'bad', expire: 'warn', commit: 'good', track: 'good' };
 const texts = [
   ['userId', 'User', ''],
@@ -25,7 +25,7 @@ const instant = (text) => (text ? `${text.length === 16 ? `${text}:00` : text}Z`
 
 const filterOf = ({ metadata, from, to, ...rest }) => ({ ...rest, ...metadataQuery(pairs(metadata)) });
 
-export const Charges = ({ event }) => [...event.charges.map((charge) => ({ ...charge, text: amount(charge.amount, charge.unit) })),
+export const Charges = ({ event }) => [...event.charges.map((charge) => ({ ...charge, text: charge.rolled === undefined ? amount(charge.amount, charge.unit) : `${amount(charge.rolled, charge.unit)} rolled over` })),
   ...(event.denied ?? []).map((lack) => ({ ...lack, text: `${amount(lack.requested, lack.unit)} requested` })),
   ...(event.held ?? []).map((held) => ({ ...held, text: `${amount(held.amount, held.unit)} expired` }))].map((line, at) => html`${at > 0 && ' · '}<span class="part">${line.text} <code>${line.groupId}</code></span>`);
 

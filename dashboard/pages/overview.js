@@ -4,7 +4,7 @@ import { useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
 import { Chart, Share, dayName, daysBetween } from '../chart.js';
 import { By } from '../by.js';
-import { Bar } from '../counter.js';
+import { Bar, limitOf } from '../counter.js';
 import { Looking, useBell, useHappening } from '../stream.js';
 import { Badge, Elsewhere, Empty, ErrorBox, Heading, Loaded, Name, Table, Time, amount, figure, html, link, number, plural, useLoad } from '../ui.js';
 import { Start } from './start.js';
@@ -91,7 +91,7 @@ const Counters = ({ label, counters }) => html`<${Table} label=${label} compact>
     <td><${Owner} scope=${counter.scope} /></td>
     <td><bdi>${counter.label || counter.groupId}</bdi></td>
     <td class="narrow"><${Bar} counter=${counter} /></td>
-    <td class="figure">${figure(counter.used, counter.unit)} / ${amount(counter.quota + counter.granted, counter.unit)}<div class="quiet">${counter.resetsAt ? html`resets <${Time} at=${counter.resetsAt} />` : 'never resets'}</div></td>
+    <td class="figure">${figure(counter.used, counter.unit)} / ${amount(limitOf(counter), counter.unit)}<div class="quiet">${counter.resetsAt ? html`resets <${Time} at=${counter.resetsAt} />` : 'never resets'}</div></td>
   </tr>`)}</tbody>
 <//>`;
 

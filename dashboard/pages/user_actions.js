@@ -2,7 +2,7 @@
 
 import { useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
-import { Bar } from '../counter.js';
+import { Bar, limitOf } from '../counter.js';
 import { preview } from '../move.js';
 import { Confirm, Dialog, ErrorBox, Field, Loading, amount, html, number, useLoad, useWrite, when } from '../ui.js';
 
@@ -47,7 +47,7 @@ export function GrantDialog({ user, counter, close, done }) {
     return true;
   };
   const unit = counter.unit === 'count' ? '' : ` ${counter.unit}`;
-  const then = Number(given) > 0 && counter.quota !== null ? number(counter.quota + counter.granted + Number(given)) + unit : null;
+  const then = Number(given) > 0 && counter.quota !== null ? number(limitOf(counter) + Number(given)) + unit : null;
   const shared = Object.keys(counter.scope).some((key) => key !== 'user');
   return html`<${Dialog} title=${`Grant more ${label}`} action="Grant" busy=${busy} error=${error} submit=${submit} close=${close}>
     <p>Extra quota on top of the plan${shared ? ', for everyone who shares this counter' : html` to ${name(user)}`}. It applies from the next call on.</p>

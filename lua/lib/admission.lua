@@ -34,8 +34,8 @@ end
 -- The state of a counter over its limit, for the stream of denials, see lib/ledger. `limit_text` is `limit` as text.
 local function lack(group, limit, limit_text)
   local counted = group.concurrent and group.held or group.used + group.held
-  if group.granted > 0 or group.blocked > 0 then
-    limit = math.max(0, math.min(limit + group.granted - group.blocked, counter.most))
+  if group.granted > 0 or group.blocked > 0 or group.rolled > 0 then
+    limit = math.max(0, math.min(limit + group.granted + group.rolled - group.blocked, counter.most))
     limit_text = args.digits(limit)
   end
   local text = group.id .. ':' .. group.amount_text .. ':' .. args.digits(counted) .. ':' .. limit_text
@@ -99,6 +99,9 @@ function admission.decide(p, refused, skip_full_scopes)
     return stale
   end
   local reclaimed, more = facts.reclaim(p, now)
+  if more and rollover.is_unsettled(p.owners) then
+    return { 'again', now, reclaimed }
+  end
   local denied = p.precheck_denial ~= ''
   local hard, observed = denied, p.observed ~= ''
   for at = 1, #p.owners do

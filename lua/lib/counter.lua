@@ -1,8 +1,8 @@
 -- Counters of an owner: fields of its account, see lib/account. Closed windows move to the owner's `past` hash:
 -- <group>.<sequence number> = '<used> <quota|->[!…] <kind>/<start>/<end> <granted> <keep until ms>'.
 local counter = {
-  -- Largest integer that a Lua number holds exactly; a sum beyond it is refused before anything is written.
-  most = 9007199254740991,
+  -- A sum beyond it is refused before anything is written.
+  most = args.most,
   past_windows = 12,
   -- Longest life of a reservation plus its grace: until then a late commit may settle in a closed window.
   past_open_ms = (24 * 60 + 15) * 60 * 1000,
@@ -10,7 +10,7 @@ local counter = {
 
 -- Returns whether the clock is before a window that has begun.
 function counter.read(owner, now)
-  local behind = false
+  local behind, differs = false, false
   local values = pieces.get(owner.key, owner.fields)
   account.parse(owner, values[1])
   if owner.limited then
@@ -23,6 +23,7 @@ function counter.read(owner, now)
     local used, held, stored, seq
     if value then
       used, held, stored, seq = account.counter(value)
+      differs = differs or stored ~= group.window
     end
     group.stored, group.stored_seq = stored, seq
     group.seq, group.change, group.later_start, group.requoted = window.resolve(seq, stored, group.window, first)
@@ -37,6 +38,9 @@ function counter.read(owner, now)
   if owner.adjusted then
     allowance.read(owner, now)
   end
+  if differs then
+    rollover.read(owner, now)
+  end
   return behind
 end
 
@@ -47,7 +51,7 @@ function counter.exceeds(group, most)
     return false
   end
   local counted = group.concurrent and group.held or group.used + group.held
-  local limit = most + group.granted - group.blocked
+  local limit = most + group.granted + group.rolled - group.blocked
   if limit > counter.most then
     limit = counter.most
   end
@@ -57,7 +61,7 @@ end
 -- The ledger's text about a group that a call has charged with `change` (text).
 function counter.charge(group, change)
   local quota = group.window and string.match(group.window, '^%d+')
-  local limit = quota and quota + group.granted
+  local limit = quota and math.min(quota + group.granted + group.rolled, counter.most)
   local text = ledger.charge(group.id, group.seq, change, args.digits(group.used), limit and args.digits(limit) or '-')
   if group.closed then
     return text .. ':closed'
@@ -135,7 +139,7 @@ local changes = {}
 
 -- Writes the groups' counters, and the account's own fields if they changed. `extra` are further fields and values.
 function counter.write(owner, now, extra)
-  local groups, count = owner.groups, #extra
+  local groups, count, rolls = owner.groups, #extra, nil
   for at = 1, count do
     changes[at] = extra[at]
   end
@@ -151,9 +155,16 @@ function counter.write(owner, now, extra)
     end
     if group.change == 'turned' then
       counter.close(owner, group, now)
+      if group.roll then
+        rolls = rolls or {}
+        rolls[#rolls + 1] = rollover.charge(group, group.seq)
+      end
     end
   end
   pieces.set(owner.key, changes, count)
+  if rolls then
+    rollover.record(owner, rolls, now)
+  end
 end
 
 function counter.count(owners)
@@ -178,14 +189,14 @@ function counter.describe(owners)
   return table.concat(groups, ',')
 end
 
--- The state of a counter: '<used>+<held>', with '+<granted>+<blocked>' if there is any of them. What else is said of it, see
--- lib/own_quota and below.
+-- The state of a counter: '<used>+<held>', with '+<granted>+<blocked>' if there is any of them, and with '+<rolled>' behind
+-- them if there is some. What else is said of it, see lib/own_quota and below.
 function counter.stand(group)
-  local text = args.digits(group.used) .. '+' .. args.digits(group.held)
-  if group.granted > 0 or group.blocked > 0 then
+  local text, rolled = args.digits(group.used) .. '+' .. args.digits(group.held), group.rolled > 0
+  if group.granted > 0 or group.blocked > 0 or rolled then
     text = text .. '+' .. args.digits(group.granted) .. '+' .. args.digits(group.blocked)
   end
-  return text
+  return rolled and text .. '+' .. args.digits(group.rolled) or text
 end
 
 -- The state of every group, separated by spaces; those over their limit with '!' if `marked`, those that would have denied

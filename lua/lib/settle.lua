@@ -51,7 +51,7 @@ local function read_closed(owner, entry)
   if stored then
     local used
     used, entry.window, entry.rest = string.match(stored, '^(%d+) (%S+ %S+) (.*)$')
-    entry.used = args.stored(used)
+    entry.used, entry.rolled = args.stored(used), window.rolled(entry.window)
     entry.before = entry.used
   end
 end
@@ -88,7 +88,7 @@ function settle.open(owner, now, expiry_outbox, reclaimed)
     end
     if seq == entry.seq then
       entry.used, entry.held, entry.window = used + 0, held + 0, stored
-      entry.before = entry.used
+      entry.before, entry.rolled = entry.used, window.rolled(stored)
       owner.groups[#owner.groups + 1] = entry
     else
       read_closed(owner, entry)
@@ -178,7 +178,8 @@ function settle.closed_until(owner, expires_at)
   return changes
 end
 
--- Per owner '<owner>[ <group> <used>+<held>[+<granted>+<blocked>][=<own quota|->]/<window>#<sequence number>]…', separated by ' ; '.
+-- Per owner '<owner>[ <group> <used>+<held>[+<granted>+<blocked>[+<rolled>]][=<own quota|->]/<window>#<sequence number>]…',
+-- separated by ' ; '.
 local function entries_text(owners)
   local list = {}
   for at = 1, #owners do

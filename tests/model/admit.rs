@@ -178,7 +178,7 @@ impl Model {
         let Some(quota) = matched.group.quota else { return false };
         let stand = self.stand(&matched.group, &matched.owner, Some(matched.window));
         let counted = if matched.group.is_concurrent() { stand.held } else { stand.used + stand.held };
-        let limit = (quota + stand.granted).saturating_sub(stand.blocked);
+        let limit = (quota + stand.granted + stand.rolled.unwrap_or(0)).saturating_sub(stand.blocked);
         limit == 0 || counted + matched.amount > limit
     }
 
@@ -299,7 +299,7 @@ impl Model {
         matched
             .map(|it| {
                 let name = (it.owner.clone(), it.group.id);
-                let window_seq = self.enter(&name, it.window);
+                let window_seq = self.enter(&name, it.window, &it.group);
                 self.watch(&it.group, &name, window_seq);
                 Entry { owner: it.owner.clone(), group: it.group.id, window_seq, amount: it.amount }
             })

@@ -140,6 +140,8 @@ pub struct Stand {
     pub used: u64,
     pub held: u64,
     pub granted: u64,
+    /// Only of groups with rollover, or if something was rolled over.
+    pub rolled: Option<u64>,
     pub blocked: u64,
     pub quota: Option<u64>,
     pub remaining: Option<u64>,
@@ -213,6 +215,7 @@ fn stand(counter: &Value) -> Stand {
         used: amount("used"),
         held: amount("held"),
         granted: amount("granted"),
+        rolled: steps_of(&counter["rolled"], group),
         blocked: amount("blocked"),
         quota: steps_of(&counter["quota"], group),
         remaining: steps_of(&counter["remaining"], group),

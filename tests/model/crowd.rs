@@ -222,7 +222,7 @@ fn decided(call: &Call, reply: Reply, repeats: bool) -> Reply {
     let mut reply = reply;
     if settles {
         for stand in &mut reply.counters {
-            *stand = Stand { quota: None, remaining: None, overage: 0, ..stand.clone() };
+            *stand = Stand { quota: None, rolled: None, remaining: None, overage: 0, ..stand.clone() };
         }
     }
     if denied && matches!(call, Call::Extend { .. }) {

@@ -285,7 +285,9 @@ impl Step {
         let at = if policy { "caps" } else { of(&plans, self.picks[1]) };
         let plan = if policy { &model.first_rules.policies[at] } else { &model.first_rules.plans[at] };
         let group = &plan.groups[self.pick(2, plan.groups.len())];
-        let quota = Edit::Quota((self.pick(3, 8) > 0).then(|| scaled(group.id, self.pick(3, 40) as u64)));
+        // Rollover needs a quota.
+        let has_quota = group.rollover.is_some() || self.pick(3, 8) > 0;
+        let quota = Edit::Quota(has_quota.then(|| scaled(group.id, self.pick(3, 40) as u64)));
         let periods = match at {
             // None of its periods may depend on a subscription.
             "basic" => [Period::Daily, Period::Weekly, Period::Monthly],

@@ -147,6 +147,7 @@ impl Table {
             amount: amount(*steps),
             limit: amount(*limit),
             quota: None,
+            rollover: None,
             watch: None,
             observes: false,
             is_hard: true,

@@ -27,6 +27,8 @@ pub struct Counter {
     pub quota: Option<Exact>,
     #[serde(default)]
     pub granted: Exact,
+    #[serde(default)]
+    pub rolled: Exact,
     pub used: Exact,
     pub held: Exact,
     pub period: Option<Period>,
@@ -41,12 +43,12 @@ pub struct Period {
 }
 
 impl Counter {
-    /// Quota plus grants; `None` counts without limit.
+    /// Quota, grants and rolled quota; `None` counts without limit.
     pub fn limit(&self) -> Option<Decimal> {
-        self.quota.map(|quota| quota.0 + self.granted.0)
+        self.quota.map(|quota| quota.0 + self.granted.0 + self.rolled.0)
     }
 
-    /// Whether usage and holds exceed quota and grants.
+    /// Whether usage and holds exceed the limit.
     pub fn is_above_quota(&self) -> bool {
         self.limit().is_some_and(|limit| self.used.0 + self.held.0 > limit)
     }

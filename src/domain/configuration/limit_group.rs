@@ -70,6 +70,8 @@ pub struct LimitGroup {
     pub unit: Unit,
     /// None counts without limit.
     pub quota: Option<Amount>,
+    /// When a window ends, unused quota becomes extra quota of the next window, at most this amount; None for nothing.
+    pub rollover: Option<Amount>,
     pub max_per_call: Option<Amount>,
     /// For rules without their own measure.
     pub measure: Measure,
@@ -86,7 +88,7 @@ pub struct LimitGroup {
     pub scope: Scope,
     /// If true, an event without a name of the scope is denied; otherwise the group ignores it.
     pub needs_scope: bool,
-    /// Percent of quota and grants, ascending.
+    /// Percent of the limit: quota, grants and what was rolled over; ascending.
     pub alerts: Vec<u64>,
     /// The group has no measure, so its rules count the bare quantity.
     pub measure_left_out: bool,

@@ -8,3 +8,4 @@ pub mod growth;
 pub mod idempotency;
 pub mod reason;
 pub mod reservation;
+pub mod rollover;

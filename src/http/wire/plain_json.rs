@@ -107,6 +107,9 @@ fn push_counter(counter: &Counter, json: &mut String) {
     let texts = CounterTexts::of(counter);
     json.push_str(&texts.head);
     push_number(counter.granted, unit, json);
+    if let Some(rolled) = counter.rolled() {
+        push_amount(",\"rolled\":", Some(rolled), unit, json);
+    }
     push_amount(",\"count\":", Some(counter.count()), unit, json);
     push_amount(",\"used\":", Some(counter.used), unit, json);
     push_amount(",\"held\":", Some(counter.held), unit, json);
@@ -156,16 +159,20 @@ mod tests {
         let window =
             prop::option::of((-1_000_000_000_000..4_000_000_000_000_i64, prop::option::of(1..100_000_000_i64)));
         let closed = prop::option::of(prop::option::of(0..4_000_000_000_000_i64));
-        let amounts = prop::array::uniform4(0..5_000_000_u64);
+        let amounts = prop::array::uniform5(0..5_000_000_u64);
         ("\\PC{0,8}", unit, quota, owner, window, closed, amounts).prop_map(
             |(label, unit, quota, (user, team), window, closed, amounts)| {
-                let body = json!({"periodType": "monthly", "groups": [{"id": "lg_1", "label": label, "unit": unit,
-                    "quota": quota, "matches": [{"event": "*"}]}]});
+                let mut group =
+                    json!({"id": "lg_1", "label": label, "unit": unit, "quota": quota, "matches": [{"event": "*"}]});
+                if !quota.is_null() && amounts[0] % 2 == 0 {
+                    group["rollover"] = json!({"max": 7});
+                }
+                let body = json!({"periodType": "monthly", "groups": [group]});
                 let plan =
                     Plan::validate(&PlanId::parse("p").unwrap(), 1, serde_json::from_value(body).unwrap()).unwrap();
                 let team = team.map(|team| ("metadata.team".to_owned(), team));
                 let names = [("user".to_owned(), user)].into_iter().chain(team).collect();
-                let [used, held, granted, blocked] = amounts.map(|steps| Amount::from_steps(steps).unwrap());
+                let [used, held, granted, blocked, rolled] = amounts.map(|steps| Amount::from_steps(steps).unwrap());
                 Counter {
                     group: Arc::clone(&plan.groups[0]),
                     owner: Arc::new(OwnerName::from_map(&names).unwrap()),
@@ -177,6 +184,7 @@ mod tests {
                     used,
                     held,
                     granted,
+                    rolled,
                     blocked,
                     closed: closed.map(ClosedUntil),
                 }

@@ -87,6 +87,10 @@ pub struct CounterView {
     pub quota: Option<AmountView>,
     #[schema(value_type = f64)]
     pub granted: AmountView,
+    /// Quota that was unused in the window before, and is extra quota in this one; absent without `rollover`.
+    #[schema(value_type = Option<f64>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rolled: Option<AmountView>,
     /// `used + held`
     #[schema(value_type = f64)]
     pub count: AmountView,
@@ -101,7 +105,7 @@ pub struct CounterView {
     pub remaining: Option<AmountView>,
     #[schema(value_type = f64)]
     pub overage: AmountView,
-    /// `used` in whole percent of quota and grants; null if the quota is null or 0.
+    /// `used` in whole percent of quota, grants and rolled quota; null if the quota is null or 0.
     pub percent_used: Option<u64>,
     /// When the next window begins; null for `lifetime`, and if there is no next window.
     #[schema(value_type = Option<String>)]
@@ -126,6 +130,7 @@ impl CounterView {
             unit: group.unit,
             quota: group.quota.map(amount_view),
             granted: amount_view(counter.granted),
+            rolled: counter.rolled().map(amount_view),
             count: amount_view(counter.count()),
             used: amount_view(counter.used),
             held: amount_view(counter.held),

@@ -129,6 +129,10 @@ fn last_end<'a>(now_ms: TimeMs, matched: impl Iterator<Item = &'a Matched>) -> O
     let last_hold_ms = now_ms + LONGEST_LIFE_MS;
     let ends = matched.map(|matched| match matched.group.is_concurrent() {
         true => Some(last_hold_ms),
+        // What the window leaves unused matters in the next one, which is about as long.
+        false if matched.group.rollover.is_some() => {
+            matched.window.end_ms.map(|end| end.saturating_add(end - matched.window.start_ms))
+        }
         false => matched.window.end_ms,
     });
     let ends = ends.collect::<Option<Vec<_>>>()?;

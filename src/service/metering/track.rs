@@ -270,7 +270,7 @@ fn first_status(match_facts: &str, groups: &[OwnedGroup], states: &[CounterState
     let (subscribed, hard) = match_facts.split_once(' ')?;
     let over = |(group, state): (&OwnedGroup, &CounterState)| {
         let is_hard = hard.split(',').any(|id| id == group.id.as_str());
-        is_hard && group.quota.is_some_and(|quota| state.used > quota.saturating_add(state.granted))
+        is_hard && group.quota.is_some_and(|quota| state.used > quota.saturating_add(state.extra()))
     };
     Some(if subscribed != "1" {
         MatchStatus::NoSubscription

@@ -124,6 +124,10 @@ fn write_group(group: &OwnedGroup, text: &mut String) {
     }
     text.push_str(" -");
     text.extend(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, letter)| letter));
+    if let Some(most) = group.rollover {
+        text.push('r');
+        push_digits(most.steps(), text);
+    }
     let alerts = watch.map_or(&[][..], |watch| &watch.alerts);
     for (place, percent) in alerts.iter().enumerate() {
         text.push(if place == 0 { ' ' } else { ',' });

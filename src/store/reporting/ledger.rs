@@ -8,9 +8,10 @@ use super::stream::Stream;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::OperationName;
+use crate::domain::metering::rollover::EndingWindow;
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::ledger::{
-    Charge, DeniedCall, DenyingCounter, Entry, EntryDetails, EntryKind, Held, StoredEntry,
+    Charge, DeniedCall, DenyingCounter, Entry, EntryDetails, EntryKind, Held, Rolled, RolledFrom, StoredEntry,
 };
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
@@ -459,8 +460,8 @@ fn steps(text: &str) -> Option<Amount> {
     Amount::from_steps(text.parse().ok()?).ok()
 }
 
-/// `<group>:<sequence number>:<change>:<used after it>[:<limit|->[:<window>|:closed]]`; entries of earlier layouts
-/// have no limit.
+/// `<group>:<sequence number>:<change>:<used after it>[:<limit|->[:<window>|:closed|:rolled/…]]`; entries of earlier
+/// layouts have no limit.
 fn read_charge(owner: &OwnerName, item: &str) -> Option<Charge> {
     let mut parts = item.split(':');
     let (group, window_seq) = (GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned());
@@ -471,8 +472,25 @@ fn read_charge(owner: &OwnerName, item: &str) -> Option<Charge> {
     };
     let window_mark = parts.next();
     let closed = window_mark == Some("closed");
-    let window = known(window_mark.filter(|_| !closed), Window::parse)?;
-    Some(Charge { owner: owner.clone(), group, window_seq, change, balance, limit, window, closed })
+    let rolled = window_mark.and_then(|mark| mark.strip_prefix("rolled/"));
+    let window = known(window_mark.filter(|_| !closed && rolled.is_none()), Window::parse)?;
+    let rolled = known(rolled, read_rolled)?;
+    Some(Charge { owner: owner.clone(), group, window_seq, change, balance, limit, window, closed, rolled })
+}
+
+/// `<rolled>[/<sequence number|->/<used>/<held>/<blocked>/<rolled into it>/<quota>/<max>]`
+fn read_rolled(text: &str) -> Option<Rolled> {
+    let (amount, from) = text.split_once('/').map_or((text, None), |(amount, from)| (amount, Some(from)));
+    Some(Rolled { amount: steps(amount)?, from: known(from, read_rolled_from)? })
+}
+
+fn read_rolled_from(text: &str) -> Option<RolledFrom> {
+    let mut parts = text.split('/');
+    let window_seq = stated(parts.next()).map(str::to_owned);
+    let mut amount = || steps(parts.next()?);
+    let (used, held, blocked, rolled) = (amount()?, amount()?, amount()?, amount()?);
+    let (quota, max) = (Some(amount()?), amount()?);
+    Some(RolledFrom { window_seq, ending: EndingWindow { quota, rolled, used, held, blocked }, max })
 }
 
 /// `<group>:<requested>:<counted>:<limit>[:<used>:<window>]`

@@ -112,11 +112,12 @@ fn read_counters(fields: &mut Fields) -> Result<StoredCounters, StoreError> {
     // Apart from counters, an account has its own fields and rare fields of groups, all with a dot in their names.
     for (name, value) in counters.iter().filter(|(name, _)| !name.contains('.')) {
         let read = || {
-            let CounterText { used, held, seq, .. } = CounterText::parse(value)?;
+            let CounterText { used, held, quota, rolled, seq, .. } = CounterText::parse(value)?;
+            let rolled = quota.filter(|quota| *quota > Amount::ZERO).map(|_| rolled);
             let group = GroupId::parse(name).ok()?;
             let held_by = |holds: &Holds| holds.get(&(group.clone(), seq.to_owned())).copied().unwrap_or_default();
             let holds = holds.as_ref().map(held_by);
-            Some(StoredCounter { window_seq: seq.to_owned(), used, held, holds, group })
+            Some(StoredCounter { window_seq: seq.to_owned(), used, held, rolled, holds, group })
         };
         stored_counters.counters.push(read().ok_or_else(|| fields.unexpected(name))?);
     }

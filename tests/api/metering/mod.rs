@@ -10,6 +10,7 @@ mod idempotency;
 mod metadata;
 mod observe;
 mod repeated_writes;
+mod rollover;
 mod scopes;
 mod settle;
 mod stuck_reservations;

@@ -51,9 +51,9 @@ pub fn cost(entry: &Entry, units: &HashMap<GroupId, Unit>) -> i64 {
 }
 
 /// The changes of an entry, row by row. A call of several items counts in the row of its first item, with all its
-/// charges; quantity and figures of each item are in the item's own row. A reset counts as nothing.
+/// charges; quantity and figures of each item are in the item's own row. Resets and rollovers count as nothing.
 pub fn fold(entry: &Entry, fields: &Fields) -> Vec<(RowName, Metrics)> {
-    if entry.kind == EntryKind::Reset {
+    if matches!(entry.kind, EntryKind::Reset | EntryKind::Rollover) {
         return Vec::new();
     }
     let entry_items = entry.entry_items();
@@ -85,7 +85,7 @@ fn whole(entry: &Entry, metadata: Option<&Metadata>, fields: &Fields) -> Metrics
         EntryKind::Expire => Some(Count::Expiries),
         EntryKind::Denial if entry.observed => Some(Count::Observed),
         EntryKind::Denial => Some(Count::Denials),
-        EntryKind::Outcome | EntryKind::Reset => None,
+        EntryKind::Outcome | EntryKind::Reset | EntryKind::Rollover => None,
     };
     if let Some(count) = counted {
         metrics.count(count, 1);
@@ -133,7 +133,12 @@ fn item(entry: &Entry, entry_items: &EntryItem, fields: &Fields, metrics: &mut M
     let sign = match entry.kind {
         EntryKind::Commit | EntryKind::Draw | EntryKind::Track => 1,
         EntryKind::Refund => -1,
-        EntryKind::Release | EntryKind::Reset | EntryKind::Expire | EntryKind::Outcome | EntryKind::Denial => return,
+        EntryKind::Release
+        | EntryKind::Reset
+        | EntryKind::Rollover
+        | EntryKind::Expire
+        | EntryKind::Outcome
+        | EntryKind::Denial => return,
     };
     metrics.quantity = entry_items.quantity.and_then(scaled).map_or(0, |quantity| sign * quantity);
     for name in &fields.figures {

@@ -159,6 +159,10 @@ fn without_room(explanation: &Explanation, denied: &DeniedBy) -> String {
         }
         false => format!("{} of {} used", plain(counter.used, unit), amount(limit, unit)),
     };
+    let figures = match counter.rolled {
+        Amount::ZERO => figures,
+        rolled => format!("{figures}, with {} rolled over", plain(rolled, unit)),
+    };
     let wanted = amount(denied.requested, unit);
     let resets = match (group.is_concurrent(), denied.resets_at_ms) {
         (false, Some(at)) => format!("; it resets {}", rfc3339(at)),

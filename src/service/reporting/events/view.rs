@@ -130,6 +130,11 @@ pub struct EventCharge {
     pub balance: Number,
     /// Sequence number of the counter's window, ascending. `GET usage/history` has its times.
     pub window: String,
+    /// For a rollover: the extra quota of the window, which was unused in the window before. For a reset: what it has
+    /// kept of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    pub rolled: Option<Number>,
 }
 
 /// A counter whose limit denied the call, or would have denied it. Amounts are in the unit.
@@ -144,7 +149,7 @@ pub struct EventDeniedBy {
     /// Used plus held at the time of the denial.
     #[schema(value_type = f64)]
     pub count: Number,
-    /// Quota plus grants minus blocked amounts.
+    /// Quota, grants and rolled quota, minus blocked amounts.
     #[schema(value_type = f64)]
     pub limit: Number,
     /// The group has the enforcement `observe`: it would have denied the call.
@@ -182,6 +187,7 @@ impl EventCharge {
             amount: signed(charge.change, unit),
             balance: number(charge.balance, unit),
             window: charge.window_seq.clone(),
+            rolled: charge.rolled.as_ref().map(|rolled| number(rolled.amount, unit)),
         }
     }
 }

@@ -43,6 +43,7 @@ fn charge(group: &str, change: i64) -> Charge {
         limit: None,
         window: None,
         closed: false,
+        rolled: None,
     }
 }
 
@@ -191,7 +192,9 @@ fn releases_and_expiries_are_recorded_separately_and_a_reset_is_not() {
         assert_eq!(counts(&metrics), [(expected, 1)]);
         assert_eq!(name.labels, Labels::default());
     }
-    assert!(fold(&entry(EntryKind::Reset, Vec::new(), vec![charge("calls", 0)]), &fields()).is_empty());
+    for kind in [EntryKind::Reset, EntryKind::Rollover] {
+        assert!(fold(&entry(kind, Vec::new(), vec![charge("calls", 0)]), &fields()).is_empty(), "{kind:?}");
+    }
 }
 
 #[test]
