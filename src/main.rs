@@ -168,6 +168,9 @@ async fn serve(config: Config) -> Result<(), Failure> {
 async fn run_node(options: Options) -> Result<(), Failure> {
     let root_key = options.root_key.clone();
     let node = Node::prepare(options, install_metrics()?).await?;
+    // Before somebody reads that it listens, and stops it.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     if let Err(error) = print::try_out(welcome(&node, root_key.is_some()) + "\n") {
         let lost = if node.new_root_key.is_some() {
             ", nor the new root admin key: set one in QUOTAGATE_ADMIN_KEY"
@@ -176,8 +179,6 @@ async fn run_node(options: Options) -> Result<(), Failure> {
         };
         tracing::warn!(%error, address = %node.address, "the introduction could not be printed{lost}");
     }
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -43,7 +43,7 @@ export function Audit({ query }) {
           <td>${entry.action}</td>
           <td><${Target} target=${entry.target} /></td>
           <td>${entry.note && html`<bdi>${entry.note}</bdi>`}</td>
-          <td class="full"><details><summary>Before and after</summary><strong>Before</strong>${json(entry.before)}<strong>After</strong>${json(entry.after)}</details></td>
+          <td class="full"><details><summary>Before and after</summary><div><strong>Before</strong> ${json(entry.before)}</div><div><strong>After</strong> ${json(entry.after)}</div></details></td>
         </tr>`)}</tbody>
       <//>
       <${More} pages=${pages} />
