@@ -41,7 +41,7 @@ function Row({ event, mine, open, toggle }) {
     <td><button type="button" class="small" aria-expanded=${open ? 'true' : 'false'} aria-label=${`Details of ${event.type} ${event.id}`} onClick=${toggle}>${open ? '▾' : '▸'}</button> <${Time} at=${event.timestamp} /></td>
     <td class="lead"><${Badge} kind=${event.observed ? undefined : kinds[event.type]}>${event.type}<//>${event.late && html` <${Badge} kind="warn">late<//>`}${event.degraded && html` <${Badge} kind="warn">degraded<//>`}${event.observed && html` <${Badge} kind="warn">observed<//>`}</td>
     ${!mine && html`<td>${event.userId && html`<a href=${link(['users', event.userId])}><bdi class="name">${event.userId}</bdi></a>`}</td>`}
-    <td><bdi class="name">${event.event}</bdi>${event.items?.length > 1 && html` <span class="quiet">and ${number(event.items.length - 1)} more</span>`}</td>
+    <td class="event"><bdi class="name">${event.event}</bdi>${event.items?.length > 1 && html` <span class="quiet">and ${number(event.items.length - 1)} more</span>`}</td>
     <td class="figure">${event.quantity === undefined ? '' : number(event.quantity)}</td>
     <td><${Charges} event=${event} /></td>
     <td>${causes(event).map((cause, at) => html`${at > 0 && ' '}${cause}`)}</td>

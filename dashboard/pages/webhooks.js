@@ -49,7 +49,7 @@ function Health({ id, health }) {
   const { attempted, failed, dead, last } = health;
   if (!last) return html`<span class="quiet">no delivery yet</span>`;
   const result = last.error ?? `HTTP ${last.responseStatus}`;
-  return html`<div><${Badge} kind=${last.error ? 'bad' : 'good'}>${result}<//> <${Time} at=${last.at} real /></div>
+  return html`<div><${Badge} kind=${last.error ? 'bad result' : 'good'}>${result}<//> <${Time} at=${last.at} real /></div>
     <div class="quiet">${failed === 0 ? `${plural(attempted, 'delivery', 'deliveries')}, none failed` : html`<strong class="warning">${number(failed)} of ${number(attempted)} failed</strong> (${percent(failed, attempted)})`}</div>
     ${dead > 0 && html`<a href=${link(['webhooks', id], { status: 'dead' })}><${Badge} kind="bad">${plural(dead, 'dead letter')}<//></a>`}`;
 }
