@@ -8,7 +8,7 @@ use crate::operators::Desk;
 use crate::support::folder;
 
 /// Every command, with arguments that it accepts.
-const COMMANDS: [&[&str]; 22] = [
+const COMMANDS: [&[&str]; 21] = [
     &["serve"],
     &["apply", "file.yaml"],
     &["export-config"],
@@ -21,7 +21,6 @@ const COMMANDS: [&[&str]; 22] = [
     &["keys", "list"],
     &["grants", "list"],
     &["limits", "list", "images"],
-    &["replay", "trace.csv", "--users", "1"],
     &["inspect", "ada"],
     &["rollup", "--rebuild"],
     &["verify"],
