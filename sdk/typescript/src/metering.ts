@@ -101,7 +101,7 @@ export class Metering {
    */
   async reserve<F extends string = string>(userId: string, event: string, quantity?: Quantity, metadata?: Metadata, options: ReserveOptions<F> = {}): Promise<Decision<F>> {
     const { fit, ...rest } = options;
-    return this.#decide({ userId, event, quantity, metadata, fit }, rest) as Promise<Decision<F>>;
+    return this.#decide({ userId, event, quantity, metadata, fit }, rest);
   }
 
   /**

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { LimitReached, QuotagateError } from "../src/index.js";
+import { type Item, LimitReached, QuotagateError } from "../src/index.js";
 import { group, world } from "./support/gateway.js";
 import { startProxy } from "./support/proxy.js";
 
@@ -198,7 +198,7 @@ test("fit holds as much as fits, and says how much", async () => {
   const fitted: { completion_tokens: number } | undefined = reserved.fitted;
   assert.deepEqual(fitted, { completion_tokens: 2_800 });
   await client.commit(reserved.reservationId, { metadata: { completion_tokens: 1_000 } });
-  const items = [{ event: "llm.plan", metadata: { prompt_tokens: 0, completion_tokens: 700 } }, { event: "llm.chat", metadata: { prompt_tokens: 0 }, fit }];
+  const items: Item[] = [{ event: "llm.plan", metadata: { prompt_tokens: 0, completion_tokens: 700 } }, { event: "llm.chat", metadata: { prompt_tokens: 0 }, fit }];
   const several = await client.reserveItems(userId, items);
   assert.deepEqual(several.fitted, { completion_tokens: 1_100 });
   await client.commit(several.reservationId);

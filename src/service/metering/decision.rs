@@ -122,7 +122,7 @@ impl GroupOutcome {
 
     /// How much more than the call's amount fits, before the call is counted.
     pub(super) fn room(&self) -> Amount {
-        let allowance = self.limit.saturating_add(self.state.granted).saturating_sub(self.state.blocked);
+        let allowance = self.limit.saturating_add(self.state.extra()).saturating_sub(self.state.blocked);
         allowance.saturating_sub(self.counter().counted()).saturating_sub(self.amount)
     }
 

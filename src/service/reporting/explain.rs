@@ -62,7 +62,7 @@ pub enum Verdict {
 pub struct Explained {
     pub traced: ExplainedGroup,
     pub counter: Option<Counter>,
-    /// The limit of the counter: quota plus grants minus blocked amounts; None without a limit.
+    /// The limit of the counter: quota, grants and rolled quota, minus blocked amounts; None without a limit.
     pub limit: Option<Amount>,
     /// The call would exceed the limit.
     pub lacks_room: bool,

@@ -260,6 +260,22 @@ async fn grants_and_limits_of_owners_and_blocked_amounts_change_what_fits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rolled_quota_is_room_too() {
+    let world = World::frozen().await;
+    let mut plan = llm(json!(1000), json!(100));
+    plan["groups"][0]["rollover"] = json!({"max": 600});
+    world.admin.plan("p", plan).await;
+    world.app.subscribe("u", "p").await;
+    let used = world.app.reserved(json!({"userId": "u", "event": "llm.chat", "metadata": tokens(0, 100)})).await;
+    world.app.commit(&used).await;
+    world.app.freeze("2027-02-01T10:00:00Z").await;
+    for path in ["can-use", "reserve"] {
+        let answer = world.app.post(path, chat(tokens(0, 9000))).await.expect(200);
+        assert_eq!(answer["fitted"], fitted(1600), "{path}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_approval_is_requested_only_if_the_minimum_does_not_fit() {
     let world = world(100_000, 100).await;
     let measure = json!({"per": {"completion_tokens": "1"}});
