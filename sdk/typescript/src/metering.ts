@@ -82,7 +82,7 @@ export class Metering {
    * @example
    * const tokens = { prompt_tokens: 1_200, completion_tokens: 4_000 };
    * const r = await client.reserve("u_42", "llm.chat", 1, tokens, { fit: { field: "completion_tokens", min: 256 } });
-   * const max_tokens = r.fitted?.completion_tokens;
+   * const maxTokens = r.fitted?.completion_tokens ?? 256; // no value: denied, or the gateway could not be reached
    */
   async reserve<F extends string = string>(userId: string, event: string, quantity?: Quantity, metadata?: Metadata, options: ReserveOptions<F> = {}): Promise<Decision<F>> {
     const { fit, ...rest } = options;
