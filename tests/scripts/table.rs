@@ -188,6 +188,7 @@ impl Table {
             owners,
             asked: None,
             observed: "",
+            is_fitted: false,
             growth: None,
         };
         self.store.reserve(args).await.unwrap()
