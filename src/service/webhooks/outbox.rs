@@ -12,6 +12,7 @@ use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::time::window::{TimeMs, Window, rfc3339};
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::ids::{AppId, GroupId, Mode, WebhookId};
+use crate::domain::values::number::Number;
 use crate::domain::webhooks::webhook::{Filtered, WebhookEvent, fill};
 use crate::service::configuration::app_config::{AppConfig, StoredWebhook};
 use crate::service::error::ServiceError;
@@ -204,10 +205,14 @@ fn wants(config: &AppConfig, webhook: &StoredWebhook, context: &EventContext) ->
     webhook.body.events.contains(&context.kind) && webhook.body.filter.lets_through(&filtered)
 }
 
+/// An amount as scripts write it.
+fn parse_steps(steps: &str) -> Option<Amount> {
+    Amount::from_steps(steps.parse().ok()?).ok()
+}
+
 /// A number in its unit, as JSON.
-fn amount(unit: Unit, steps: &str) -> Option<Value> {
-    let amount = Amount::from_steps(steps.parse().ok()?).ok()?;
-    serde_json::to_value(crate::domain::values::number::Number(amount.to_decimal(unit))).ok()
+fn in_unit(unit: Unit, amount: Amount) -> Option<Value> {
+    serde_json::to_value(Number(amount.to_decimal(unit))).ok()
 }
 
 impl EventContext {
@@ -238,7 +243,7 @@ impl EventContext {
             let mut parts = held.split(':');
             let (group, _, steps) = (GroupId::parse(parts.next()?).ok()?, parts.next()?, parts.next()?);
             let unit = config.groups.get(&group).map_or(Unit::Count, |kind| kind.unit);
-            Some(json!({"groupId": group.as_str(), "unit": unit, "amount": amount(unit, steps)?}))
+            Some(json!({"groupId": group.as_str(), "unit": unit, "amount": in_unit(unit, parse_steps(steps)?)?}))
         });
         self.put("held", held.collect());
         self.scope.insert("user".to_owned(), user);
@@ -268,11 +273,7 @@ impl EventContext {
             self.put("period", json!({"start": rfc3339(window.start_ms), "end": end}));
             self.put("resetsAt", json!(end));
         }
-        for name in ["used", "held", "quota", "granted", "rolled", "requested"] {
-            if let Some(value) = entry.field(name).and_then(|steps| amount(unit, steps)) {
-                self.put(name, value);
-            }
-        }
+        self.put_amounts(unit, entry);
         if let Some(percent) = entry.field("percent").and_then(|percent| percent.parse::<u64>().ok()) {
             self.put("percent", json!(percent));
         }
@@ -293,6 +294,19 @@ impl EventContext {
             self.put("metadata", json!(asking.metadata));
         }
         Some(())
+    }
+
+    /// The counter's amounts, and the limit with which `used` is compared.
+    fn put_amounts(&mut self, unit: Unit, entry: &OutboxEntry) {
+        let amount = |name: &str| entry.field(name).and_then(parse_steps);
+        let extra = ["granted", "rolled"].into_iter().filter_map(amount);
+        let limit = amount("quota").map(|quota| extra.fold(quota, Amount::saturating_add));
+        let amounts = ["used", "held", "quota", "granted", "rolled", "requested"].map(|name| (name, amount(name)));
+        for (name, amount) in amounts.into_iter().chain([("limit", limit)]) {
+            if let Some(value) = amount.and_then(|amount| in_unit(unit, amount)) {
+                self.put(name, value);
+            }
+        }
     }
 
     fn payload(&self, config: &AppConfig, template: Option<&str>) -> Happening {
@@ -320,6 +334,7 @@ impl EventContext {
             ("used", plain("used")),
             ("held", plain("held")),
             ("quota", plain("quota")),
+            ("limit", plain("limit")),
             ("unit", plain("unit")),
             ("scope", scope),
             ("owner", owner),
@@ -346,11 +361,11 @@ impl EventContext {
 fn default_template(kind: WebhookEvent, holds: bool) -> &'static str {
     match kind {
         WebhookEvent::LimitReached if holds => {
-            "{group}: {scope} has reached the limit ({used} used + {held} held of {quota} {unit})"
+            "{group}: {scope} has reached the limit ({used} used + {held} held of {limit} {unit})"
         }
-        WebhookEvent::ThresholdReached => "{group}: {percent} % used by {scope} ({used} of {quota} {unit})",
-        WebhookEvent::LimitReached => "{group}: {scope} has reached the limit ({used} of {quota} {unit} used)",
-        WebhookEvent::ApprovalRequested => "{group}: {scope} requests {requested} {unit} ({used} of {quota} used)",
+        WebhookEvent::ThresholdReached => "{group}: {percent} % used by {scope} ({used} of {limit} {unit})",
+        WebhookEvent::LimitReached => "{group}: {scope} has reached the limit ({used} of {limit} {unit} used)",
+        WebhookEvent::ApprovalRequested => "{group}: {scope} requests {requested} {unit} ({used} of {limit} used)",
         WebhookEvent::ApprovalDecided => "{group}: the request of {scope} is {status}",
         WebhookEvent::SubscriptionChanged => "The subscription of {scope} has changed",
         WebhookEvent::ReservationExpired => "A reservation of {scope} expired without commit or release",
