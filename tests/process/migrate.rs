@@ -149,11 +149,9 @@ async fn everything_is_answered_as_before_and_every_counter_is_proven() {
             for row in problem.get_mut("data").and_then(Value::as_array_mut).into_iter().flatten() {
                 row.as_object_mut().map(|row| row.remove("observed"));
             }
-            if let Some(alerts) = problem.get_mut("data").filter(|_| path.starts_with("alerts")) {
-                for alert in alerts.as_array_mut().into_iter().flatten() {
-                    alert["text"] = Value::Null;
-                    alert["data"].as_object_mut().unwrap().remove("limit");
-                }
+            let alerts = problem.get_mut("data").filter(|_| path.starts_with("alerts")).and_then(Value::as_array_mut);
+            for alert in alerts.into_iter().flatten() {
+                (alert["text"], alert["data"]["limit"]) = (Value::Null, Value::Null);
             }
             if let Some(fields) = problem.as_object_mut().filter(|fields| fields.contains_key("type")) {
                 fields.remove("detail");
