@@ -73,8 +73,8 @@ local function set(name, value)
   fields[#fields + 1], fields[#fields + 2] = name, value
 end
 
--- What the ledger says of a window that begins anew, and of what had been rolled over into it and stays. This may replace
--- what an entry of this call says of the same window.
+-- The ledger's item for a window that is reset, with the rolled quota that the window keeps. It may replace an earlier item
+-- of this call about the same window.
 local function reset_charge(id, seq, proposed)
   local part = window.rolled_part(proposed)
   local rolled = part ~= '' and string.sub(part, 2) or #rolls > 0 and '0'
