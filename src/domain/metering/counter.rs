@@ -23,6 +23,30 @@ pub struct Counter {
     pub blocked: Amount,
     /// Set while a fixed period is not running.
     pub closed: Option<ClosedUntil>,
+    /// The credits of a balance group.
+    pub balance: Option<BalanceState>,
+}
+
+/// What an owner's credits in a balance group come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BalanceState {
+    /// Of live credits, without what is held.
+    pub remaining: Amount,
+    /// Used without a credit, since it was spent already.
+    pub uncovered: Amount,
+    /// What expires next, and when.
+    pub expires_next: Option<(Amount, TimeMs)>,
+}
+
+/// What a call took from a balance because it did not fit into a limit group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverflowState {
+    /// 0 if the balance did not have the amount either.
+    pub amount: Amount,
+    /// `used` and `held` of the balance, and its credits, after the call.
+    pub used: Amount,
+    pub held: Amount,
+    pub balance: BalanceState,
 }
 
 /// When the counter's period starts (ms); None if it is over.
@@ -33,7 +57,7 @@ impl Counter {
     /// A counter that denies everything until then.
     pub fn closed(group: Arc<LimitGroup>, owner: Arc<OwnerName>, until: ClosedUntil) -> Self {
         let (used, held, granted, blocked) = (Amount::ZERO, Amount::ZERO, Amount::ZERO, Amount::ZERO);
-        Self { group, owner, window: None, used, held, granted, blocked, closed: Some(until) }
+        Self { group, owner, window: None, used, held, granted, blocked, closed: Some(until), balance: None }
     }
 
     /// `used + held`.
@@ -47,10 +71,13 @@ impl Counter {
     }
 
     /// `max(0, quota + grants − blocked − used − held)`; None without a quota. For a concurrent group only `held`
-    /// counts; a closed one has 0.
+    /// counts; a closed one has 0; a balance has what remains of its credits.
     pub fn remaining(&self) -> Option<Amount> {
         if self.closed.is_some() {
             return Some(Amount::ZERO);
+        }
+        if let Some(balance) = &self.balance {
+            return Some(balance.remaining);
         }
         self.allowance().map(|allowance| allowance.saturating_sub(self.blocked.saturating_add(self.counted())))
     }
@@ -60,8 +87,11 @@ impl Counter {
         if self.group.is_concurrent() { self.held } else { self.count() }
     }
 
-    /// `max(0, used − quota − grants)`.
+    /// `max(0, used − quota − grants)`; of a balance, what was used without a credit.
     pub fn overage(&self) -> Amount {
+        if let Some(balance) = &self.balance {
+            return balance.uncovered;
+        }
         self.allowance().map_or(Amount::ZERO, |allowance| self.used.saturating_sub(allowance))
     }
 
@@ -108,9 +138,19 @@ pub struct CounterState {
     pub observed: bool,
     /// The owner's own quota instead of the group's; None counts without limit.
     pub quota: Option<Option<Amount>>,
+    /// The credits, if the group is a balance.
+    pub balance: Option<BalanceState>,
+    /// What the call took from the balance onto which the group overflows, or would have had to.
+    pub overflow: Option<OverflowState>,
 }
 
 impl CounterState {
+    /// The counter of a group, which must be the one that applies to its owner.
+    pub fn counter(&self, group: Arc<LimitGroup>, owner: Arc<OwnerName>, window: Option<Window>) -> Counter {
+        let Self { used, held, granted, blocked, balance, .. } = *self;
+        Counter { group, owner, window, used, held, granted, blocked, closed: None, balance }
+    }
+
     /// The group as it applies to the counter's owner.
     pub fn group(&self, group: &Arc<LimitGroup>) -> Arc<LimitGroup> {
         match self.quota {

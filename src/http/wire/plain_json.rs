@@ -177,6 +177,7 @@ mod tests {
                     granted,
                     blocked,
                     closed: closed.map(ClosedUntil),
+                    balance: None,
                 }
             },
         )

@@ -119,17 +119,8 @@ fn counters(
 ) -> Vec<(Effect, Counter)> {
     let open = admission.matched.iter().zip(states).map(|(matched, state)| {
         let (effect, state) = before.becomes(matched, state, wanted);
-        let counter = Counter {
-            group: matched.group.clone(),
-            owner: admission.owners[matched.owner].clone(),
-            window: Some(matched.window),
-            used: state.used,
-            held: state.held,
-            granted: state.granted,
-            blocked: state.blocked,
-            closed: None,
-        };
-        (effect, counter)
+        let owner = Arc::clone(&admission.owners[matched.owner]);
+        (effect, state.counter(Arc::clone(&matched.group), owner, Some(matched.window)))
     });
     let closed = admission.closed_counters().map(|counter| (Effect::Closed, counter));
     open.chain(closed).collect()

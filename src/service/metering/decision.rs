@@ -98,16 +98,7 @@ pub struct GroupOutcome {
 
 impl GroupOutcome {
     pub fn counter(&self) -> Counter {
-        Counter {
-            group: Arc::clone(&self.group),
-            owner: Arc::clone(&self.owner),
-            window: Some(self.window),
-            used: self.state.used,
-            held: self.state.held,
-            granted: self.state.granted,
-            blocked: self.state.blocked,
-            closed: None,
-        }
+        self.state.counter(Arc::clone(&self.group), Arc::clone(&self.owner), Some(self.window))
     }
 
     /// The group denies the call because its scope has reached the maximum number of values.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::domain::access::audit::AuditEntry;
 use crate::domain::accounts::subscription::Subscribed;
-use crate::domain::metering::counter::{Counter, CounterState, CrossedThreshold};
+use crate::domain::metering::counter::{Counter, CrossedThreshold};
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::metering::reservation::{Actual, ReservationId};
 use crate::domain::reporting::ledger::{EntryDetails, Outcome};
@@ -400,18 +400,7 @@ impl Gateway {
             let of_plan = present.as_ref().and_then(|plan| plan.group(&account.group));
             let of_policy = || config.policies.iter().find_map(|policy| policy.group(&account.group));
             let group = of_plan.or_else(of_policy).or_else(|| reserved.group(&account.group))?;
-            let CounterState { used, held, granted, blocked, .. } = account.state;
-            let owner = Arc::clone(&account.owner);
-            Some(Counter {
-                group: account.state.group(group),
-                owner,
-                window: account.window,
-                used,
-                held,
-                granted,
-                blocked,
-                closed: None,
-            })
+            Some(account.state.counter(account.state.group(group), Arc::clone(&account.owner), account.window))
         };
         let mut counters: Vec<Counter> = settled.accounts.iter().filter_map(counter).collect();
         counters.sort_by(|one, other| one.by_tightness(other));

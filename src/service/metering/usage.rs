@@ -156,15 +156,9 @@ fn answer(facts: &CallFacts, admission: &Admission, states: &[CounterState], now
         .matched
         .iter()
         .zip(states)
-        .map(|(matched, state)| Counter {
-            group: state.group(&matched.group),
-            owner: admission.owners[matched.owner].clone(),
-            window: Some(matched.window),
-            used: state.used,
-            held: state.held,
-            granted: state.granted,
-            blocked: state.blocked,
-            closed: None,
+        .map(|(matched, state)| {
+            let owner = Arc::clone(&admission.owners[matched.owner]);
+            state.counter(state.group(&matched.group), owner, Some(matched.window))
         })
         .collect();
     counters.extend(admission.closed_counters());
