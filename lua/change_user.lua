@@ -121,7 +121,7 @@ local function start_all_anew(wanted)
   end
   for id, value in pairs(stored) do
     local used, held, proposed, seq = account.counter(value)
-    if seq and (wanted == '*' or wanted == id) and not window.is_concurrent(seq) then
+    if seq and (wanted == '*' or wanted == id) and not window.is_concurrent(seq) and not credits.is_credit(seq) then
       local anew = start_anew(id, seq, proposed, used, args.stored(held), proposed)
       resets[#resets + 1] = ledger.charge(id, anew, '0', '0', '-')
       -- Grants add quota and block nothing.

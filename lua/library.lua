@@ -23,6 +23,8 @@ local KEYS, ARGV
 --- @include "lib/account"
 --- @include "lib/outbox"
 --- @include "lib/ledger"
+--- @include "lib/credits"
+--- @include "lib/balances"
 --- @include "lib/program"
 --- @include "lib/hold"
 --- @include "lib/record"
@@ -38,6 +40,7 @@ local KEYS, ARGV
 --- @include "lib/retention"
 --- @include "lib/admission"
 --- @include "lib/settle"
+--- @include "lib/overflow"
 --- @include "lib/straight"
 --- @include "lib/straight_reserve"
 --- @include "lib/straight_settle"
@@ -63,12 +66,14 @@ end
 --- @command "claim" allow-oom
 --- @command "commit" headroom
 --- @command "configure" allow-oom
+--- @command "credit" allow-oom
 --- @command "decide" allow-oom
 --- @command "define" no-writes
 --- @command "enqueue" headroom
 --- @command "extend" headroom
 --- @command "grant" allow-oom
 --- @command "limit" allow-oom
+--- @command "list_credits" no-writes
 --- @command "log" allow-oom
 --- @command "mark" allow-oom
 --- @command "migrate" allow-oom
@@ -92,3 +97,4 @@ end
 --- @command "track_degraded" allow-oom
 --- @command "track_enforce"
 --- @command "usage" no-writes
+--- @command "void_credit" allow-oom

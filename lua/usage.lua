@@ -30,10 +30,19 @@ for _, owner in ipairs(p.owners) do
     end
     due = by_group
   end
+  if owner.balances then
+    for _, balance in ipairs(owner.balances) do
+      credits.return_expired(owner, balance, due[balance.id] or {})
+    end
+    credits.plan(owner)
+  end
   for _, group in ipairs(owner.groups) do
     local expired = due[group.id] and due[group.id][group.seq] or 0
     group.held = math.max(0, group.held - expired)
     group.lacks = counter.exceeds(group, group.limit)
+    if group.is_balance then
+      group.lacks = credits.lacks(group)
+    end
     group.observed = group.observes and counter.exceeds(group, group.observes)
   end
 end

@@ -37,13 +37,18 @@ function counter.read(owner, now)
   if owner.adjusted then
     allowance.read(owner, now)
   end
+  if owner.kept_balances then
+    credits.read(owner, values, now)
+  end
   return behind
 end
 
 -- The decision: does this call exceed `most`, the group's limit or the quota that it observes? Everything counts, including
--- holds. A limit of 0 denies every matching call, even with an amount of 0. Refunds are always allowed.
+-- holds. A limit of 0 denies every matching call, even with an amount of 0. Refunds are always allowed. What a balance takes
+-- over does not count.
 function counter.exceeds(group, most)
-  if group.amount < 0 then
+  local amount = group.amount - group.over
+  if amount < 0 or (amount == 0 and group.over > 0) then
     return false
   end
   local counted = group.concurrent and group.held or group.used + group.held
@@ -51,7 +56,7 @@ function counter.exceeds(group, most)
   if limit > counter.most then
     limit = counter.most
   end
-  return limit <= 0 or counted + group.amount > limit
+  return limit <= 0 or counted + amount > limit
 end
 
 -- The ledger's text about a group that a call has charged with `change` (text).
@@ -138,11 +143,16 @@ function counter.write(owner, now, extra)
     changes[at] = extra[at]
   end
   count = account.append(owner, changes, count)
+  if owner.balances then
+    count = balances.append(owner, changes, count)
+  end
   for at = 1, #groups do
     local group = groups[at]
-    changes[count + 1] = group.id
-    changes[count + 2] = account.counter_text(group.used, group.held, group.window, group.seq)
-    count = count + 2
+    if not group.is_balance then
+      changes[count + 1] = group.id
+      changes[count + 2] = account.counter_text(group.used, group.held, group.window, group.seq)
+      count = count + 2
+    end
     if group.grants then
       changes[count + 1], changes[count + 2] = group.id .. '.grants', group.grants
       count = count + 2
@@ -152,6 +162,9 @@ function counter.write(owner, now, extra)
     end
   end
   pieces.set(owner.key, changes, count)
+  if owner.balances then
+    balances.finish(owner, now)
+  end
 end
 
 function counter.count(owners)
@@ -177,8 +190,11 @@ function counter.describe(owners)
 end
 
 -- The state of a counter: '<used>+<held>', with '+<granted>+<blocked>' if there is any of them. What else is said of it, see
--- lib/own_quota and below.
+-- lib/own_quota, lib/balances and below.
 function counter.stand(group)
+  if group.is_balance then
+    return balances.stand(group.balance)
+  end
   local text = args.digits(group.used) .. '+' .. args.digits(group.held)
   if group.granted > 0 or group.blocked > 0 then
     text = text .. '+' .. args.digits(group.granted) .. '+' .. args.digits(group.blocked)
@@ -195,7 +211,7 @@ function counter.stands(owners, marked)
     local groups = owner.groups
     for place = 1, #groups do
       local group = groups[place]
-      list[#list + 1] = counter.stand(group) .. own_quota.mark(owner, group.id) .. (marked and group.lacks and '!' or '') .. (group.observed and '?' or '')
+      list[#list + 1] = counter.stand(group) .. own_quota.mark(owner, group.id) .. balances.mark(group, marked and group.lacks) .. (marked and group.lacks and '!' or '') .. (group.observed and '?' or '')
     end
   end
   return table.concat(list, ' ')

@@ -1,13 +1,33 @@
 -- track, track_enforce and track_degraded: count usage that has already happened, in one step and without a hold.
 local tracking = {}
 
+-- Charges a balance with what a group takes from it, and with what it does not have if it has no limit group.
+local function charge_balance(group)
+  if group.amount < 0 then
+    credits.refund_any(group.balance, -group.amount)
+    return
+  end
+  credits.take(group.balance, group.over, 'used')
+  if group.is_balance and group.amount > group.over then
+    credits.exceed(group.balance, group.amount - group.over)
+  end
+end
+
 local function add(owner, p, now, passed)
   local extra, charges = alert.watch(owner, {}), {}
   for place = 1, #owner.groups do
     local group = owner.groups[place]
     group.before = group.used
-    group.used = math.max(0, group.used + group.amount)
-    charges[place] = counter.charge(group, args.digits(group.used - group.before))
+    if group.is_balance or group.over > 0 then
+      charge_balance(group)
+    end
+    if not group.is_balance then
+      group.used = math.max(0, group.used + group.amount - group.over)
+      charges[#charges + 1] = counter.charge(group, args.digits(group.used - group.before))
+    end
+  end
+  if owner.balances then
+    balances.charges(owner, charges)
   end
   ledger.add(owner.word, charges)
   counter.write(owner, now, extra)

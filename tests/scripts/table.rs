@@ -225,6 +225,7 @@ impl Table {
             owner: OwnerName::of_user(&UserId::parse(name).unwrap()),
             group: group(id),
             amount: amount(*steps),
+            overflow: None,
         };
         let totals = figures.map(total).collect();
         let measured = Measured { changes: how.changes, snapshot: None, totals };
