@@ -149,6 +149,7 @@ impl Table {
             watch: None,
             observes: false,
             is_hard: true,
+            balance: None,
         };
         Owner {
             keys: self.bucket.user(&UserId::parse(name).unwrap()),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::time::window::{TimeMs, Window};
-use crate::domain::values::amount::Amount;
+use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::ids::GroupId;
 
 /// `used` and `held` of a group in a window; the window is None while a fixed period is not running.
@@ -47,6 +47,23 @@ pub struct OverflowState {
     pub used: Amount,
     pub held: Amount,
     pub balance: BalanceState,
+}
+
+/// What a call took from a balance, since it did not fit into a limit group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overflow {
+    pub balance: GroupId,
+    /// The limit group.
+    pub from: GroupId,
+    pub amount: Amount,
+    pub unit: Unit,
+}
+
+impl BalanceState {
+    /// More was used than the credits covered, and nothing remains.
+    pub fn is_exceeded(&self) -> bool {
+        self.remaining == Amount::ZERO && self.uncovered > Amount::ZERO
+    }
 }
 
 /// When the counter's period starts (ms); None if it is over.

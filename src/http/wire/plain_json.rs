@@ -47,6 +47,7 @@ pub fn decision(decision: &Decision) -> Option<String> {
         reasons,
         denied_by,
         observed,
+        overflow,
         retry,
         counters,
         retry_after_ms,
@@ -54,7 +55,7 @@ pub fn decision(decision: &Decision) -> Option<String> {
         replayed: _,
     } = decision;
     let is_plain = *allowed && !degraded && reasons.is_empty() && denied_by.is_empty() && observed.is_empty();
-    if !is_plain || retry.is_some() || retry_after_ms.is_some() {
+    if !is_plain || retry.is_some() || retry_after_ms.is_some() || !overflow.is_empty() || has_balance(counters) {
         return None;
     }
     let mut json = String::with_capacity(BYTES);
@@ -76,7 +77,8 @@ pub fn decision(decision: &Decision) -> Option<String> {
 
 /// The answer to a commit or release; None for answers that need [`crate::http::metering::settlement::SettlementView`].
 pub fn settlement(settlement: &Settlement) -> Option<String> {
-    if settlement.late || settlement.replayed || !settlement.crossed.is_empty() {
+    let is_plain = !settlement.late && !settlement.replayed && settlement.crossed.is_empty();
+    if !is_plain || !settlement.overflow.is_empty() || has_balance(&settlement.counters) {
         return None;
     }
     let mut json = String::with_capacity(BYTES);
@@ -88,6 +90,11 @@ pub fn settlement(settlement: &Settlement) -> Option<String> {
     push_list(&settlement.counters, &mut json, push_counter);
     json.push('}');
     Some(json)
+}
+
+/// A balance's counter has more fields.
+fn has_balance(counters: &[Counter]) -> bool {
+    counters.iter().any(|counter| counter.balance.is_some())
 }
 
 fn push_list<T>(items: &[T], json: &mut String, push: impl Fn(&T, &mut String)) {
@@ -219,6 +226,7 @@ mod tests {
                 replayed: false,
                 counters,
                 crossed: Vec::new(),
+                overflow: Vec::new(),
                 now_ms: 0,
             };
             prop_assert_eq!(settlement(&settled).unwrap(), serde_json::to_string(&SettlementView::new(&settled)).unwrap());

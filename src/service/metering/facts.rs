@@ -127,7 +127,8 @@ pub(crate) fn rounded_up(at_ms: TimeMs) -> TimeMs {
 /// When no amount of these groups matters any more; None if a window never ends.
 fn last_end<'a>(now_ms: TimeMs, matched: impl Iterator<Item = &'a Matched>) -> Option<TimeMs> {
     let last_hold_ms = now_ms + LONGEST_LIFE_MS;
-    let ends = matched.map(|matched| match matched.group.is_concurrent() {
+    // An owner stays because of its credits, not because of calls that its balance denies.
+    let ends = matched.filter(|matched| !matched.group.is_balance()).map(|matched| match matched.group.is_concurrent() {
         true => Some(last_hold_ms),
         false => matched.window.end_ms,
     });

@@ -18,6 +18,7 @@ use crate::domain::values::ids::{EventName, GroupId, KeyId, UserId};
 use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::keys::{Bucket, decode};
+use crate::store::metering::account::entry_group;
 use crate::store::metering::request_snapshot::parse_snapshot;
 
 /// Entries in the requested order. Unreadable entries, which were changed manually or by a fault, are listed
@@ -495,6 +496,6 @@ fn read_denying_counter(owner: &OwnerName, item: &str) -> Option<DenyingCounter>
 /// `<group>:<window_seq>:<amount>`
 fn read_held(item: &str) -> Option<Held> {
     let mut parts = item.split(':');
-    let (group, window_seq) = (GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned());
+    let (group, window_seq) = (entry_group(parts.next()?)?, parts.next()?.to_owned());
     Some(Held { group, window_seq, amount: steps(parts.next()?)? })
 }
