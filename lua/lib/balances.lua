@@ -1,22 +1,22 @@
 -- Writes balances (lib/credits): their fields, the ledger, alerts; and says what they come to.
 local balances = {}
 
--- What the ledger says of the credits that the call has charged is added to `charges`.
-function balances.charges(owner, charges)
-  local function add(balance, name, change, used)
-    if change ~= 0 then
-      charges[#charges + 1] = ledger.charge(balance.id, name, args.digits(change), args.digits(used), '-')
-    end
+-- Adds to `charges` what the ledger says of one credit that the call has charged. `part`: id of the entry, name of the
+-- credit, and amount (negative for a refund).
+function balances.charge(balance, part, charges)
+  local used
+  if part.amount == 0 then
+    return
   end
-  for _, balance in ipairs(owner.balances) do
-    for _, list in ipairs({ balance.items, balance.old }) do
-      for _, credit in ipairs(list) do
-        add(balance, credit.name, credit.used - credit.used_before, credit.used)
-        credit.used_before = credit.used
-      end
-    end
-    add(balance, credits.none, balance.uncovered - balance.uncovered_before, balance.uncovered)
+  if part.name == credits.none then
+    balance.uncovered_before = balance.uncovered_before + part.amount
+    used = balance.uncovered_before
+  else
+    local credit = credits.find(balance.owner, balance, part.name)
+    credit.used_before = credit.used_before + part.amount
+    used = credit.used_before
   end
+  charges[#charges + 1] = ledger.charge(part.id, part.name, args.digits(part.amount), args.digits(used), '-')
 end
 
 -- Notes the thresholds that the remaining amount has reached.

@@ -117,7 +117,7 @@ function credits.open(owner, id, value, list, now)
   local used, held, _, seq = account.counter(value or '')
   local left, uncovered, below, low, rest = match(list or '0 0 - -;', '^(%d+) (%d+) (%S+) ([^;]+);(.*)$')
   local balance = {
-    id = id, seq = seq or credits.none, used = args.stored(used), held = args.stored(held), left = left + 0, uncovered = uncovered + 0,
+    id = id, owner = owner, seq = seq or credits.none, used = args.stored(used), held = args.stored(held), left = left + 0, uncovered = uncovered + 0,
     below = below, low = low, rest = rest, items = {}, old = {}, reported = {}, changed = false, open = 0,
     left_before = left + 0, uncovered_before = uncovered + 0,
   }
@@ -307,19 +307,27 @@ function credits.refund(owner, entry, amount)
   balance.used = math.max(0, balance.used - amount)
 end
 
--- Refunds an amount without knowing what was charged: what no credit covered, then to the credits used last.
+-- Refunds an amount without knowing what was charged: what no credit covered, then to the credits used last. Returns what
+-- each got, { name, amount }.
 function credits.refund_any(balance, amount)
-  local part = math.min(amount, balance.uncovered)
-  balance.uncovered, balance.used, balance.changed = balance.uncovered - part, balance.used - part, true
-  amount = amount - part
+  local parts = { { name = credits.none, amount = math.min(amount, balance.uncovered) } }
+  balance.uncovered, balance.changed = balance.uncovered - parts[1].amount, true
+  amount = amount - parts[1].amount
   local items = credits.all(balance)
   for place = #items, 1, -1 do
     local credit = items[place]
-    part = is_closed(credit) and 0 or math.min(amount, credit.used)
-    credit.used, balance.used = credit.used - part, balance.used - part
-    give_back(balance, credit, part)
-    amount = amount - part
+    local part = is_closed(credit) and 0 or math.min(amount, credit.used)
+    if part > 0 then
+      credit.used = credit.used - part
+      give_back(balance, credit, part)
+      parts[#parts + 1] = { name = credit.name, amount = part }
+      amount = amount - part
+    end
   end
+  for _, part in ipairs(parts) do
+    balance.used = balance.used - part.amount
+  end
+  return parts
 end
 
 -- Returns the amounts of expired holds, by credit, to the balance.

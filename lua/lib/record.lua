@@ -40,7 +40,7 @@ local function add_entry(entries, id, seq, text, amount)
   local entry = spare[taken]
   if not entry then
     entry = {
-      id = id, seq = seq, source = id, onto = false, balance = false, holds = false, charged = false, text = false, amount = false, names = false, closed = false,
+      id = id, seq = seq, source = id, onto = false, balance = false, charged_before = 0, holds = false, charged = false, text = false, amount = false, names = false, closed = false,
       used = 0, held = 0, before = 0, granted = 0, blocked = 0, window = false,
     }
     if taken <= most_spare then
@@ -50,7 +50,7 @@ local function add_entry(entries, id, seq, text, amount)
   entry.id, entry.seq, entry.text, entry.amount = id, seq, text, amount
   entry.holds, entry.charged, entry.closed, entry.window = false, false, false, false
   entry.used, entry.held, entry.before, entry.granted, entry.blocked = 0, 0, 0, 0, 0
-  entry.source, entry.onto, entry.balance = id, false, false
+  entry.source, entry.onto, entry.balance, entry.charged_before = id, false, false, 0
   if credits.is_credit(seq) then
     entry.source, entry.onto = credits.parts(id)
   end

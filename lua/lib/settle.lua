@@ -88,7 +88,7 @@ function settle.open(owner, now, expiry_outbox, reclaimed)
       used, held, stored, seq = account.counter(value)
     end
     if entry.onto then
-      entry.balance = credits.load(owner, entry.onto, now)
+      entry.balance, entry.charged_before = credits.load(owner, entry.onto, now), entry.charged or 0
       credits.touch(owner)
     elseif seq == entry.seq then
       entry.used, entry.held, entry.window = used + 0, held + 0, stored
@@ -148,7 +148,10 @@ function settle.write(owner, now, outbox_key, passed)
   for at = 1, #owner.entries do
     local entry = owner.entries[at]
     local used, change = args.digits(entry.used), entry.used - entry.before
-    if not entry.balance and not window.is_concurrent(entry.seq) then
+    if entry.balance then
+      local part = { id = entry.id, name = entry.seq, amount = (entry.charged or 0) - entry.charged_before }
+      balances.charge(entry.balance, part, charges)
+    elseif not window.is_concurrent(entry.seq) then
       local text = change == entry.amount and entry.text or args.digits(change)
       charges[#charges + 1] = counter.charge(entry, text)
     end
@@ -162,7 +165,6 @@ function settle.write(owner, now, outbox_key, passed)
     end
   end
   if owner.balances then
-    balances.charges(owner, charges)
     balances.append(owner, changes, count)
   end
   if #changes > 0 then

@@ -184,6 +184,7 @@ impl Gateway {
             }
             WebhookEvent::ThresholdReached
             | WebhookEvent::LimitReached
+            | WebhookEvent::CreditsLow
             | WebhookEvent::ApprovalRequested
             | WebhookEvent::ApprovalDecided => context.read_group(bucket, config, entry),
         };
@@ -236,7 +237,10 @@ impl EventContext {
         self.put("userId", json!(user));
         let held = entry.field("entries")?.split(',').filter_map(|held| {
             let mut parts = held.split(':');
-            let (group, _, steps) = (GroupId::parse(parts.next()?).ok()?, parts.next()?, parts.next()?);
+            // What did not fit into a limit group is held in a balance.
+            let id = parts.next()?;
+            let id = id.split_once('>').map_or(id, |(_, balance)| balance);
+            let (group, _, steps) = (GroupId::parse(id).ok()?, parts.next()?, parts.next()?);
             let unit = config.groups.get(&group).map_or(Unit::Count, |kind| kind.unit);
             Some(json!({"groupId": group.as_str(), "unit": unit, "amount": amount(unit, steps)?}))
         });
@@ -268,7 +272,7 @@ impl EventContext {
             self.put("period", json!({"start": rfc3339(window.start_ms), "end": end}));
             self.put("resetsAt", json!(end));
         }
-        for name in ["used", "held", "quota", "granted", "requested"] {
+        for name in ["used", "held", "quota", "granted", "requested", "remaining", "threshold"] {
             if let Some(value) = entry.field(name).and_then(|steps| amount(unit, steps)) {
                 self.put(name, value);
             }
@@ -328,6 +332,7 @@ impl EventContext {
             ("user", plain("userId")),
             ("requested", plain("requested")),
             ("status", plain("status")),
+            ("remaining", plain("remaining")),
         ];
         let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let holds = !matches!(plain("held").as_str(), "" | "0");
@@ -350,6 +355,7 @@ fn default_template(kind: WebhookEvent, holds: bool) -> &'static str {
         }
         WebhookEvent::ThresholdReached => "{group}: {percent} % used by {scope} ({used} of {quota} {unit})",
         WebhookEvent::LimitReached => "{group}: {scope} has reached the limit ({used} of {quota} {unit} used)",
+        WebhookEvent::CreditsLow => "{group}: {scope} has {remaining} {unit} left",
         WebhookEvent::ApprovalRequested => "{group}: {scope} requests {requested} {unit} ({used} of {quota} used)",
         WebhookEvent::ApprovalDecided => "{group}: the request of {scope} is {status}",
         WebhookEvent::SubscriptionChanged => "The subscription of {scope} has changed",

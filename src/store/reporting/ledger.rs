@@ -460,11 +460,15 @@ fn steps(text: &str) -> Option<Amount> {
     Amount::from_steps(text.parse().ok()?).ok()
 }
 
-/// `<group>:<sequence number>:<change>:<used after it>[:<limit|->[:<window>|:closed]]`; entries of earlier layouts
+/// `[<limit group>>]<group>:<sequence number>:<change>:<used after it>[:<limit|->[:<window>|:closed]]`; entries of earlier layouts
 /// have no limit.
 fn read_charge(owner: &OwnerName, item: &str) -> Option<Charge> {
     let mut parts = item.split(':');
-    let (group, window_seq) = (GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned());
+    let (from, group) = match parts.next()?.split_once('>') {
+        None => (None, item.split(':').next()?),
+        Some((from, group)) => (Some(GroupId::parse(from).ok()?), group),
+    };
+    let (group, window_seq) = (GroupId::parse(group).ok()?, parts.next()?.to_owned());
     let (change, balance) = (parts.next()?.parse().ok()?, steps(parts.next()?)?);
     let limit = match parts.next() {
         None | Some("-") => None,
@@ -473,7 +477,7 @@ fn read_charge(owner: &OwnerName, item: &str) -> Option<Charge> {
     let window_mark = parts.next();
     let closed = window_mark == Some("closed");
     let window = known(window_mark.filter(|_| !closed), Window::parse)?;
-    Some(Charge { owner: owner.clone(), group, window_seq, change, balance, limit, window, closed })
+    Some(Charge { owner: owner.clone(), group, from, window_seq, change, balance, limit, window, closed })
 }
 
 /// `<group>:<requested>:<counted>:<limit>[:<used>:<window>]`
