@@ -1,6 +1,7 @@
 //! Users, subscriptions, grants and approvals.
 
 mod approvals;
+pub mod credits;
 mod custom_limits;
 mod default_plan;
 mod grants;

@@ -8,6 +8,7 @@ mod extreme_amounts;
 mod idempotency;
 mod metadata;
 mod observe;
+mod overflow;
 mod repeated_writes;
 mod scopes;
 mod settle;
