@@ -171,7 +171,11 @@ impl Play<'_> {
         let path = format!("credits?groupId=credits&userId={}&limit=200", self.user);
         let list = self.world.app.get(&path).await.expect(200);
         let names = ["amount", "remaining", "held", "used", "lapsed", "voided"];
-        let told: Vec<[u64; 6]> = list["data"].as_array().unwrap().iter().rev()
+        let told: Vec<[u64; 6]> = list["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .rev()
             .map(|credit| names.map(|name| credit[name].as_u64().unwrap()))
             .collect();
         let expected: Vec<[u64; 6]> = model.credits.iter().map(Credit::figures).collect();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::limit_group::{Enforcement, LimitKind, LimitGroup, OnPlanChange};
+use super::limit_group::{Enforcement, LimitGroup, LimitKind, OnPlanChange};
 use super::plan_body::GroupBody;
 use crate::domain::time::period::PeriodType;
 use crate::domain::values::amount::{Amount, Unit};
@@ -99,9 +99,9 @@ fn check_target(
     if overlap(group, balance) {
         return Err(format!("must be a balance that does not match the same events; `{wanted}` does"));
     }
-    let other = groups[..index].iter().find(|other| {
-        other.overflow.as_ref().is_some_and(|known| known.id == balance.id) && overlap(group, other)
-    });
+    let other = groups[..index]
+        .iter()
+        .find(|other| other.overflow.as_ref().is_some_and(|known| known.id == balance.id) && overlap(group, other));
     match other {
         Some(other) => Err(format!(
             "must be another balance than that of `{}`: both groups can match the same event, which would be paid twice",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::balance_check::{alerts_below, connect, misplaced_fields};
-use super::limit_group::{LimitKind, LimitGroup, OnPlanChange};
+use super::limit_group::{LimitGroup, LimitKind, OnPlanChange};
 use super::match_rule::MatchRule;
 use super::measure::{Measure, Weighted};
 use super::plan_body::{GroupBody, MeasureBody, MeasureWord, PeriodBody, RuleBody};

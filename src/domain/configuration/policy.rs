@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::group_check::{check_groups, default_period};
-use super::limit_group::{Enforcement, LimitKind, LimitGroup, OnPlanChange};
+use super::limit_group::{Enforcement, LimitGroup, LimitKind, OnPlanChange};
 use super::measure::Measure;
 use super::policy_body::{PolicyBody, RetryBody};
 use super::scope::Scope;

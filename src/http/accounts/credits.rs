@@ -57,9 +57,7 @@ pub struct VoidBody {
 }
 
 fn source(text: Option<String>) -> Result<Option<String>, ApiError> {
-    let is_good = |text: &String| {
-        (1..=MOST_SOURCE_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
-    };
+    let is_good = |text: &String| (1..=MOST_SOURCE_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
     match text {
         Some(text) if !is_good(&text) => Err(ApiError::invalid(
             "sourceId",
@@ -155,11 +153,7 @@ pub async fn list(
     params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = Credit), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
-pub async fn void(
-    principal: Principal,
-    id: web::Path<String>,
-    body: Body<VoidBody>,
-) -> Result<HttpResponse, ApiError> {
+pub async fn void(principal: Principal, id: web::Path<String>, body: Body<VoidBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Subscriptions)?;
     let ParsedBody { value: fields, idempotency } = body.read().await?;
     check_note(fields.note.as_deref())?;

@@ -284,7 +284,10 @@ impl Gateway {
             ));
         }
         if group.and_then(|group| config.groups.get(group)).is_some_and(|kind| kind.limit == LimitKind::Balance) {
-            return Err(ServiceError::invalid("groupId", "must be a group with a quota; void credits of a balance instead"));
+            return Err(ServiceError::invalid(
+                "groupId",
+                "must be a group with a quota; void credits of a balance instead",
+            ));
         }
         let audit_entry = AuditEntry {
             action: "user.reset".to_owned(),

@@ -222,7 +222,8 @@ pub fn by_tightness(outcomes: &[GroupOutcome]) -> Vec<Counter> {
     let mut counters: Vec<(bool, Counter)> =
         outcomes.iter().map(|outcome| (outcome.state.over_limit, outcome.counter())).collect();
     for balance in outcomes.iter().filter_map(GroupOutcome::balance) {
-        let is_known = |(_, known): &(bool, Counter)| known.group.id == balance.group.id && known.owner == balance.owner;
+        let is_known =
+            |(_, known): &(bool, Counter)| known.group.id == balance.group.id && known.owner == balance.owner;
         if !counters.iter().any(is_known) {
             counters.push((false, balance));
         }

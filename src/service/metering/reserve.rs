@@ -165,8 +165,7 @@ impl Gateway {
     async fn repeat_held(&self, context: CallContext<'_>, found: &StoredReservation) -> Result<Decision, ServiceError> {
         let CallContext { tenant, facts, call, operation } = context;
         let repetition = Repetition { tenant, facts, contexts: &contexts(facts, call) };
-        let Present { mut counters, now_ms } =
-            self.present(repetition, |group| found.has(&group.id)).await?;
+        let Present { mut counters, now_ms } = self.present(repetition, |group| found.has(&group.id)).await?;
         counters.sort_by(|one, other| one.by_tightness(other));
         let id = ReservationId {
             name: operation.name.clone(),

@@ -297,11 +297,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn voided_before(
-        &self,
-        bucket: &Bucket,
-        operation: &Operation,
-    ) -> Result<Option<VoidReply>, StoreError> {
+    pub async fn voided_before(&self, bucket: &Bucket, operation: &Operation) -> Result<Option<VoidReply>, StoreError> {
         self.seen("void_credit", bucket, operation).await?.map(|fields| read_void(fields, operation)).transpose()
     }
 

@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
 use crate::store::metering::account::{
-    ACCOUNT, Account, BLOCK, CounterText, EXTENDED, LIMITS, SUBSCRIPTION, read_window,
+    ACCOUNT, Account, BLOCK, CounterText, EXTENDED, LIMITS, SUBSCRIPTION, entry_group, read_window,
 };
 use crate::store::metering::admission::read_subscribed;
 use crate::store::metering::record::StoredReservation;

@@ -171,11 +171,14 @@ impl Balance<'_> {
             held = held.saturating_add(amounts.held);
             left = left.saturating_add(amounts.remaining);
             let holds = holds.map(|holds| held_in(holds, &group, &name));
-            let credit = StoredCounter { group: group.clone(), used: amounts.used, held: amounts.held, holds, window_seq: name };
+            let credit =
+                StoredCounter { group: group.clone(), used: amounts.used, held: amounts.held, holds, window_seq: name };
             add_credit(stored, &group, &credit.window_seq, &amounts);
             stored.counters.push(credit);
         }
-        let is_own = |field: &str| Some(field.strip_prefix(group.as_str())?.strip_prefix('.')?.strip_suffix(".ended")?.to_owned());
+        let is_own = |field: &str| {
+            Some(field.strip_prefix(group.as_str())?.strip_prefix('.')?.strip_suffix(".ended")?.to_owned())
+        };
         for (name, text) in self.ended.iter().filter_map(|(field, text)| Some((is_own(field)?, text))) {
             let amounts = CreditAmounts::parse(text)?;
             used = used.saturating_add(amounts.used);

@@ -76,7 +76,10 @@ async fn a_credit_is_used_until_nothing_remains_the_first_to_expire_first() {
     add(&world.app, 2, json!({"expiresAt": "2027-03-01T00:00:00Z"})).await;
     add(&world.app, 5, json!({"expiresAt": "2027-06-01T00:00:00Z"})).await;
     let counter = second.counter("u", "credits").await;
-    assert_eq!((&counter["kind"], &counter["quota"], &counter["period"]), (&json!("balance"), &Value::Null, &Value::Null));
+    assert_eq!(
+        (&counter["kind"], &counter["quota"], &counter["period"]),
+        (&json!("balance"), &Value::Null, &Value::Null)
+    );
     assert_eq!(counter["expiresNext"], json!({"amount": 2, "at": "2027-03-01T00:00:00Z"}));
     assert_eq!(balance(&second).await, [14, 0, 0]);
 
@@ -102,7 +105,10 @@ async fn a_credit_is_used_until_nothing_remains_the_first_to_expire_first() {
     assert_eq!(page["data"].as_array().unwrap().len(), 3);
     let next = format!("credits?groupId=credits&userId=u&limit=3&cursor={}", page["nextCursor"].as_str().unwrap());
     let rest = world.app.get(&next).await.expect(200);
-    assert_eq!((&rest["data"][0]["id"], &rest["data"][1], &rest["nextCursor"]), (&credit["id"], &Value::Null, &Value::Null));
+    assert_eq!(
+        (&rest["data"][0]["id"], &rest["data"][1], &rest["nextCursor"]),
+        (&credit["id"], &Value::Null, &Value::Null)
+    );
     let admin = world.admin.with("x-mode", "test");
     let audit = admin.get("audit?target=user:u").await.expect(200);
     let count = audit["data"].as_array().unwrap().iter().filter(|entry| entry["action"] == "credit.create").count();

@@ -37,7 +37,10 @@ async fn a_call_takes_from_the_plan_first_and_the_rest_from_credits() {
     assert_eq!((&can["allowed"], &can["overflow"]), (&json!(true), &over(4)));
     let answer = world.app.once("k").post("reserve", image(5)).await.expect(200);
     assert_eq!((&answer["overflow"], &answer["matchedGroupIds"]), (&over(4), &json!(["images"])), "{answer}");
-    let held: Vec<(&str, u64)> = answer["counters"].as_array().unwrap().iter()
+    let held: Vec<(&str, u64)> = answer["counters"]
+        .as_array()
+        .unwrap()
+        .iter()
         .map(|counter| (counter["groupId"].as_str().unwrap(), counter["held"].as_u64().unwrap()))
         .collect();
     assert_eq!(held, [("images", 3), ("credits", 4)]);
