@@ -45,6 +45,8 @@ if stale then
   return stale
 end
 
+-- Expired holds may still occupy credits.
+facts.reclaim(p, now)
 local owner = p.owners[1]
 local balance = owner.groups[1].balance
 local known_credits, by_id = keys.credits(p.tag, owner.word), keys.of(p.tag, 'credits')

@@ -44,7 +44,7 @@ local function give_back(owner, entry, amount)
   entry.charged = entry.charged - given
   entry.used = math.max(0, entry.used - given)
   if entry.balance and given > 0 then
-    credits.refund(owner, entry, given)
+    entry.change = entry.change - credits.refund(owner, entry, given)
   end
   return given
 end

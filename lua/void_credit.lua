@@ -12,7 +12,7 @@ KEYS
 
 ARGV
   fingerprint ('-' without an idempotency key)
-  sandbox, maximum number of ledger entries
+  sandbox, maximum number of ledger entries, whether expiries are reported (0|1)
   balance, number of the credit ('b<number>')
   amount ('*': all that remains, and what comes back later)
   label for the ledger: '- <key> <user|->'
@@ -33,13 +33,16 @@ if seen then
 end
 local now = clock.now_ms(KEYS[4], args.int())
 ledger.open(KEYS[6], args.text())
+local expiry_outbox = args.int() == 1 and KEYS[7] or nil
 local id, name, amount, label, details = args.texts(5)
 local audit_entry = audit.read()
 if redis.call('HEXISTS', KEYS[2], id .. '.' .. name) == 0 then
   return { 'missing' }
 end
 redis.call('EXISTS', KEYS[7])
-local owner = { key = KEYS[1], word = keys.owner_word(KEYS[1]), balances = false, touched = true, now = now }
+local word = keys.owner_word(KEYS[1])
+hold.reclaim({ key = KEYS[1], holds = keys.holds(keys.tag(KEYS[1]), word) }, now, expiry_outbox)
+local owner = { key = KEYS[1], word = word, balances = false, touched = true, now = now }
 local balance = credits.load(owner, id, now)
 local credit = credits.find(owner, balance, name)
 local closes = amount == '*'

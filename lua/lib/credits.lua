@@ -294,17 +294,20 @@ function credits.charge_again(owner, entry, amount)
   return part
 end
 
--- Refunds a charge to its credit.
+-- Refunds a charge to its credit, at most what was used of it. Returns the amount.
 function credits.refund(owner, entry, amount)
-  local balance = entry.balance
+  local balance, part = entry.balance, 0
   if entry.seq == credits.none then
-    balance.uncovered, balance.changed = math.max(0, balance.uncovered - amount), true
+    part = math.min(amount, balance.uncovered)
+    balance.uncovered, balance.changed = balance.uncovered - part, true
   else
     local credit = credits.find(owner, balance, entry.seq)
-    credit.used = math.max(0, credit.used - amount)
-    give_back(balance, credit, amount)
+    part = math.min(amount, credit.used)
+    credit.used = credit.used - part
+    give_back(balance, credit, part)
   end
-  balance.used = math.max(0, balance.used - amount)
+  balance.used = balance.used - part
+  return part
 end
 
 -- Refunds an amount without knowing what was charged: what no credit covered, then to the credits used last. Returns what

@@ -66,7 +66,7 @@ local function charge_credit(owner, entry, freed)
   else
     charged = credits.charge_again(owner, entry, charged)
   end
-  entry.charged = (entry.charged or 0) + charged
+  entry.charged, entry.change = (entry.charged or 0) + charged, entry.change + charged
   return entry.share - charged
 end
 
@@ -80,7 +80,7 @@ local function charge_rest(owner, request, onto, rest)
     parts, rest = credits.take(balance, rest, 'used')
     for _, part in ipairs(parts) do
       local entry = record.entry(owner, last and request.id .. '>' .. onto or onto, part.name)
-      entry.balance, entry.charged = balance, (entry.charged or 0) + part.amount
+      entry.balance, entry.charged, entry.change = balance, (entry.charged or 0) + part.amount, entry.change + part.amount
     end
   end
   if rest == 0 then
@@ -91,7 +91,7 @@ local function charge_rest(owner, request, onto, rest)
   end
   credits.exceed(balance, rest)
   local entry = record.entry(owner, onto, credits.none)
-  entry.balance, entry.charged = balance, (entry.charged or 0) + rest
+  entry.balance, entry.charged, entry.change = balance, (entry.charged or 0) + rest, entry.change + rest
   return balance.used <= counter.most
 end
 

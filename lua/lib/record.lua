@@ -12,7 +12,8 @@
 --
 -- Loaded, an owner has entries: one for each group and seq, with the amount that the reservation holds there (`holds`,
 -- false: no entry) and what it has charged there (`charged`, false: no entry); lib/settle adds what the counter stands at.
--- An entry in a credit has the id of its balance (`onto`); its `source` is the limit group that overflowed, or the balance.
+-- An entry in a credit has the id of its balance (`onto`); its `source` is the limit group that overflowed, or the balance;
+-- `change` is what the present call charges there.
 local record = {}
 
 -- What the straight path writes for a status.
@@ -40,7 +41,7 @@ local function add_entry(entries, id, seq, text, amount)
   local entry = spare[taken]
   if not entry then
     entry = {
-      id = id, seq = seq, source = id, onto = false, balance = false, charged_before = 0, holds = false, charged = false, text = false, amount = false, names = false, closed = false,
+      id = id, seq = seq, source = id, onto = false, balance = false, change = 0, holds = false, charged = false, text = false, amount = false, names = false, closed = false,
       used = 0, held = 0, before = 0, granted = 0, blocked = 0, window = false,
     }
     if taken <= most_spare then
@@ -50,7 +51,7 @@ local function add_entry(entries, id, seq, text, amount)
   entry.id, entry.seq, entry.text, entry.amount = id, seq, text, amount
   entry.holds, entry.charged, entry.closed, entry.window = false, false, false, false
   entry.used, entry.held, entry.before, entry.granted, entry.blocked = 0, 0, 0, 0, 0
-  entry.source, entry.onto, entry.balance, entry.charged_before = id, false, false, 0
+  entry.source, entry.onto, entry.balance, entry.change = id, false, false, 0
   if credits.is_credit(seq) then
     entry.source, entry.onto = credits.parts(id)
   end

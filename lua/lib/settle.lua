@@ -88,7 +88,7 @@ function settle.open(owner, now, expiry_outbox, reclaimed)
       used, held, stored, seq = account.counter(value)
     end
     if entry.onto then
-      entry.balance, entry.charged_before = credits.load(owner, entry.onto, now), entry.charged or 0
+      entry.balance = credits.load(owner, entry.onto, now)
       credits.touch(owner)
     elseif seq == entry.seq then
       entry.used, entry.held, entry.window = used + 0, held + 0, stored
@@ -149,8 +149,7 @@ function settle.write(owner, now, outbox_key, passed)
     local entry = owner.entries[at]
     local used, change = args.digits(entry.used), entry.used - entry.before
     if entry.balance then
-      local part = { id = entry.id, name = entry.seq, amount = (entry.charged or 0) - entry.charged_before }
-      balances.charge(entry.balance, part, charges)
+      balances.charge(entry.balance, { id = entry.id, name = entry.seq, amount = entry.change }, charges)
     elseif not window.is_concurrent(entry.seq) then
       local text = change == entry.amount and entry.text or args.digits(change)
       charges[#charges + 1] = counter.charge(entry, text)

@@ -224,7 +224,8 @@ impl Model {
         let held = it.holds + it.parts.iter().map(|part| part.holds).sum::<u64>();
         let total = match figure {
             Some(figure) => Some(it.drawn + figure),
-            None if it.live => None,
+            // Without figures, only what was held in credits says that there is a balance.
+            None if it.live || (it.day.is_some() && it.parts.is_empty()) => None,
             None => Some(it.all_charged() + held),
         };
         it.drawn += figure.filter(|_| !is_final).unwrap_or(0);
@@ -319,12 +320,15 @@ impl Model {
             let given = amount.min(part.charged);
             part.charged -= given;
             amount -= given;
+            // At most what was used: a refund without a reservation may have given it back before.
             match part.credit {
                 Some(place) => {
-                    self.credits[place].used -= given;
-                    self.credits[place].give_back(given);
+                    let credit = &mut self.credits[place];
+                    let returned = given.min(credit.used);
+                    credit.used -= returned;
+                    credit.give_back(returned);
                 }
-                None => self.uncovered -= given,
+                None => self.uncovered = self.uncovered.saturating_sub(given),
             }
         }
         if let Some(day) = it.day {

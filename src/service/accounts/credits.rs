@@ -311,7 +311,9 @@ impl Gateway {
                     ..audit_entry_for(&place.owner, new.note.as_deref(), author.key)
                 };
                 let (by, note, place) = (author.key, new.note.as_deref(), &place);
-                let args = VoidArgs { place, amount, by, note, operation: &operation, audit_entry: &audit_entry };
+                let (operation, reports_expiry) = (&operation, self.reports_expiry(tenant).await?);
+                let audit_entry = &audit_entry;
+                let args = VoidArgs { place, amount, by, note, reports_expiry, operation, audit_entry };
                 answer(self.store.void_credit(&bucket, args).await?)?
             }
         };

@@ -107,6 +107,8 @@ pub struct VoidArgs<'a> {
     pub amount: Option<Amount>,
     pub by: &'a KeyId,
     pub note: Option<&'a str>,
+    /// A webhook subscribes to expired reservations.
+    pub reports_expiry: bool,
     pub operation: &'a Operation,
     pub audit_entry: &'a AuditEntry,
 }
@@ -270,7 +272,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn void_credit(&self, bucket: &Bucket, args: VoidArgs<'_>) -> Result<VoidReply, StoreError> {
-        let VoidArgs { place, amount, by, note, operation, audit_entry } = args;
+        let VoidArgs { place, amount, by, note, reports_expiry, operation, audit_entry } = args;
         let keys = [
             bucket.owner(&place.owner).account,
             bucket.credits(&place.owner),
@@ -283,7 +285,8 @@ impl Store {
         let user = place.owner.user().filter(|_| place.owner.scope().is_user());
         let mut arguments = Arguments::default();
         operation.write(&mut arguments);
-        arguments.flag(bucket.is_sandbox()).int(self.ledger_entries).text(place.group.as_str()).text(&place.name);
+        arguments.flag(bucket.is_sandbox()).int(self.ledger_entries).flag(reports_expiry);
+        arguments.text(place.group.as_str()).text(&place.name);
         match amount {
             Some(amount) => arguments.int(amount.steps()),
             None => arguments.text("*"),
