@@ -460,20 +460,15 @@ fn steps(text: &str) -> Option<Amount> {
     Amount::from_steps(text.parse().ok()?).ok()
 }
 
-/// `[<limit group>>]<group>:<sequence number>:<change>:<used after it>[:<limit|->[:<window>|:closed]]`; entries of earlier layouts
-/// have no limit.
+/// `[<limit group>>]<group>:<sequence number>:<change>:<used after it>[:<limit|->[:<window>|:closed]]`; entries of earlier
+/// layouts have no limit.
 fn read_charge(owner: &OwnerName, item: &str) -> Option<Charge> {
     let mut parts = item.split(':');
-    let (from, group) = match parts.next()?.split_once('>') {
-        None => (None, item.split(':').next()?),
-        Some((from, group)) => (Some(GroupId::parse(from).ok()?), group),
-    };
-    let (group, window_seq) = (GroupId::parse(group).ok()?, parts.next()?.to_owned());
+    let name = parts.next()?;
+    let from = known(name.split_once('>').map(|(from, _)| from), |from| GroupId::parse(from).ok())?;
+    let (group, window_seq) = (entry_group(name)?, parts.next()?.to_owned());
     let (change, balance) = (parts.next()?.parse().ok()?, steps(parts.next()?)?);
-    let limit = match parts.next() {
-        None | Some("-") => None,
-        Some(limit) => Some(steps(limit)?),
-    };
+    let limit = known(parts.next().filter(|limit| *limit != "-"), steps)?;
     let window_mark = parts.next();
     let closed = window_mark == Some("closed");
     let window = known(window_mark.filter(|_| !closed), Window::parse)?;
