@@ -16,7 +16,7 @@ help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1	/'
 
 run: rust redis ## Start a gateway on http://127.0.0.1:8080 with a Redis of its own
-	@[ -x $(QUICK) ] || echo "Building quotagate: about 6 minutes on 2 cores, the first time only."
+	@[ -x $(QUICK) ] || echo "Building quotagate: about 5 minutes on 2 cores, the first time only."
 	@$(CARGO) build --profile quick --locked
 	@exec $(QUICK) serve
 
@@ -24,13 +24,13 @@ install: $(if $(BINARY),,release) ## Install the program, man pages and completi
 	DESTDIR="$(DESTDIR)" scripts/install.sh "$(or $(BINARY),$(or $(CARGO_TARGET_DIR),target)/release/quotagate)" "$(PREFIX)"
 
 test: rust redis sdk-tools chromium ## Check format and lints, and run all tests, also of the SDKs
-	$(CARGO) fmt --check
+	$(CARGO) fmt --all --check
 	$(LINTED) CARGO="$(CARGO)" scripts/test.sh
 
 check: rust redis ## Check format and lints, then run the quick tests: units, scripts, five seconds of the model
-	$(CARGO) fmt --check
-	$(LINTED) $(CARGO) test --no-run --all-targets
-	$(LINTED) MODEL_SECONDS=$${MODEL_SECONDS:-5} $(CARGO) test --lib --test scripts --test model
+	$(CARGO) fmt --all --check
+	$(LINTED) $(CARGO) test --no-run --workspace --all-targets
+	$(LINTED) MODEL_SECONDS=$${MODEL_SECONDS:-5} $(CARGO) test --workspace --lib --bins --test scripts --test model
 
 generate: rust sdk-tools ## Write OpenAPI, config schema, command line page and SDK models again
 	CARGO="$(CARGO)" scripts/generate.sh
@@ -59,7 +59,7 @@ count: rust redis ## Count the instructions of each call in Redis and in the gat
 	CARGO="$(CARGO)" scripts/count.py
 
 demo: rust redis ## Replay a trace of LLM calls through a gateway and show the outcome
-	CARGO="$(CARGO)" scripts/demo.sh
+	CARGO="$(CARGO)" crates/replay/demo.sh
 
 audit: sdk-tools ## Look for known advisories of all dependencies
 	scripts/audit.py

@@ -38,7 +38,7 @@ export function watch(watcher) {
   return () => watchers.delete(watcher);
 }
 
-function told() {
+function notify() {
   for (const watcher of watchers) watcher();
 }
 
@@ -46,28 +46,31 @@ export function setMode(mode) {
   place.mode = mode;
   place.frozen = null;
   keep('mode', mode);
-  told();
+  notify();
 }
 
 export function setApp(app) {
   place.app = app;
   keep('app', app);
-  told();
+  notify();
 }
 
 export function setFrozen(now) {
   if (place.frozen === now) return;
   place.frozen = now;
-  told();
+  notify();
 }
 
 export function setCurrency(currency) {
   if (place.currency === currency) return;
   place.currency = currency;
-  told();
+  notify();
 }
 
 export const isTest = () => place.mode !== 'live';
+
+/** The data that is worked on: "live mode" or "the sandbox main". */
+export const placeWords = () => (isTest() ? `the sandbox ${place.mode.split('/')[1] ?? 'main'}` : 'live mode');
 
 /** The time of the data that is shown: the sandbox's clock where it is frozen. */
 export const now = () => (place.frozen ? new Date(place.frozen) : new Date());
@@ -137,7 +140,7 @@ async function request(method, where, { body, headers, signal } = {}) {
   if (response.status === 401 && where !== 'session') {
     place.ended ||= place.session !== null;
     place.session = null;
-    told();
+    notify();
   }
   problem.retryAfterS = Number(response.headers.get('Retry-After') ?? 1);
   throw problem;
@@ -183,14 +186,14 @@ export async function resume() {
     place.session = null;
     if (problem.status !== 401) throw problem;
   } finally {
-    told();
+    notify();
   }
 }
 
 export async function signIn(key) {
   place.session = await send('POST', 'session', { key });
   place.ended = false;
-  told();
+  notify();
 }
 
 export async function signOut() {
@@ -200,7 +203,7 @@ export async function signOut() {
     if (problem.status !== 401) throw problem;
   }
   place.session = null;
-  told();
+  notify();
 }
 
 /** The API document of the node. */
@@ -252,9 +255,9 @@ function parse(block) {
  * it, if it could not be opened. Answers what stops it.
  * @param {string} where
  * @param {object} headers
- * @param {{started?: () => void, told: (block: {event: string, id: string, data: string}) => void, ended: (problem?: Problem) => void}} calls
+ * @param {{started?: () => void, received: (block: {event: string, id: string, data: string}) => void, ended: (problem?: Problem) => void}} calls
  */
-function stream(where, headers, { started, told, ended }) {
+function stream(where, headers, { started, received, ended }) {
   const stop = new AbortController();
   const read = async () => {
     const response = await request('GET', where, { signal: stop.signal, headers });
@@ -267,7 +270,7 @@ function stream(where, headers, { started, told, ended }) {
       text += value;
       const blocks = text.split('\n\n');
       text = blocks.pop();
-      for (const block of blocks) told(parse(block));
+      for (const block of blocks) received(parse(block));
     }
   };
   const end = (problem) => {
@@ -285,21 +288,21 @@ function stream(where, headers, { started, told, ended }) {
  */
 export function follow(userId, changed, { started, ended }) {
   let first = true;
-  const told = ({ event }) => {
+  const received = ({ event }) => {
     if (event !== 'usage') return;
     if (!first) changed();
     first = false;
   };
-  return stream(`usage/stream${query({ userId })}`, {}, { started, told, ended });
+  return stream(`usage/stream${query({ userId })}`, {}, { started, received, ended });
 }
 
 /**
- * Follows events, from behind `last` if that is given: `told` is called with each, and with the id to go on behind.
+ * Follows events, from behind `last` if that is given: `received` is called with each, and with the id to go on behind.
  * @param {object} filter
  * @param {string} last
- * @param {{started?: () => void, told: (event: any, id: string) => void, ended: (problem?: Problem) => void}} calls
+ * @param {{started?: () => void, received: (event: any, id: string) => void, ended: (problem?: Problem) => void}} calls
  */
-export function followEvents(filter, last, { started, told, ended }) {
-  const tell = ({ id, data }) => told(data ? JSON.parse(data) : null, id);
-  return stream(`events/stream${query(filter)}`, last ? { 'Last-Event-ID': last } : {}, { started, told: tell, ended });
+export function followEvents(filter, last, { started, received, ended }) {
+  const receive = ({ id, data }) => received(data ? JSON.parse(data) : null, id);
+  return stream(`events/stream${query(filter)}`, last ? { 'Last-Event-ID': last } : {}, { started, received: receive, ended });
 }

@@ -72,7 +72,7 @@ const Lines = ({ place, series }) =>
 const Legend = ({ series }) => html`<ul class="legend">${series.map((one, at) => html`<li key=${one.title}>
   <svg width="24" height="8" aria-hidden="true"><line class=${`line s${at + 1}`} x1="0" x2="24" y1="4" y2="4" /></svg><bdi class="name">${one.title}</bdi></li>`)}</ul>`;
 
-const Figures = ({ title, labels, series, unit }) => html`<details class="as-table"><summary>${title} as a table</summary><${Table} label=${`${title}, as a table`}>
+const Figures = ({ title, labels, series, unit }) => html`<details class="as-table"><summary>${title} as a table</summary><${Table} label=${`${title}, as a table`} wide>
   <thead><tr><th scope="col">Time</th>${series.map((one) => html`<th scope="col" class="figure"><bdi>${one.title}</bdi>${unitName(unit) ? ` (${unit})` : ''}</th>`)}</tr></thead>
   <tbody>${labels.map((label, at) => html`<tr><th scope="row">${label}</th>${series.map((one) => html`<td class="figure">${figure(one.values[at], unit)}</td>`)}</tr>`)}</tbody>
 <//></details>`;
@@ -86,10 +86,10 @@ export function Chart({ title, labels, series, unit = '', height = 160 }) {
   const [over, setOver] = useState(null);
   const place = width > LEFT + RIGHT && labels.length > 0 ? layout(width, height, labels, series) : null;
   const totals = series.map((one) => `${one.title} ${figure(one.values.reduce((sum, value) => sum + value, 0), unit)}`);
-  const told = over === null || over >= labels.length ? null : [labels[over], ...series.map((one) => `${series.length > 1 ? `${one.title}: ` : ''}${amount(one.values[over], unit)}`)].join(' · ');
+  const pointedAt = over === null || over >= labels.length ? null : [labels[over], ...series.map((one) => `${series.length > 1 ? `${one.title}: ` : ''}${amount(one.values[over], unit)}`)].join(' · ');
   const move = (event) => setOver(place.at(event.clientX - event.currentTarget.getBoundingClientRect().left));
   return html`<figure class="chart">
-    <figcaption><strong>${title}</strong> <span class="quiet over-value">${told ?? ''}</span></figcaption>
+    <figcaption><strong>${title}</strong> <span class="quiet over-value">${pointedAt ?? ''}</span></figcaption>
     <div ref=${element} class="plot">
       ${place && html`<svg role="img" aria-label=${`${title}, ${labels[0]} to ${labels.at(-1)}: ${totals.join(', ')}${unitName(unit)}`} width=${width} height=${height} onPointerMove=${move} onPointerLeave=${() => setOver(null)}>
         <${Axes} place=${place} labels=${labels} unit=${unit} width=${width} />
@@ -106,7 +106,7 @@ export function Chart({ title, labels, series, unit = '', height = 160 }) {
 export const Share = ({ value, most }) => html`<svg class="share" width="96" height="8" aria-hidden="true">
   <rect class="rest" width="96" height="8" rx="2" /><rect class="column" width=${most > 0 ? Math.max(value > 0 ? 2 : 0, (96 * value) / most) : 0} height="8" rx="2" /></svg>`;
 
-/** All days from the first to the last, also those of which nothing is told. */
+/** All days from the first to the last, also those without figures. */
 export function daysBetween(from, to) {
   const days = [];
   for (let at = Date.parse(`${from}T00:00:00Z`); at <= Date.parse(`${to}T00:00:00Z`); at += 86_400_000) days.push(new Date(at).toISOString().slice(0, 10));

@@ -2,15 +2,19 @@
 
 import { figure, html, unitName, when } from './ui.js';
 
+/** What a counter may use: its quota, with what is granted and what was rolled over. */
+export const limitOf = ({ quota, granted, rolled = 0 }) => quota + granted + rolled;
+
 /** The words beside the bar: "12 / 20", "8 left", "resets 1 Dec". */
 function figures(counter) {
-  const { quota, granted, used, held, blocked, remaining, overage, unit } = counter;
+  const { quota, granted, rolled, used, held, blocked, remaining, overage, unit } = counter;
   const text = (value) => figure(value, unit);
-  const of = quota === null ? `${text(used)} without limit` : `${text(used)} / ${text(quota + granted)}`;
+  const of = quota === null ? `${text(used)} without limit` : `${text(used)} / ${text(limitOf(counter))}`;
   const parts = [`${of}${unitName(unit)}`];
   if (remaining !== null) parts.push(`${text(remaining)} left`);
   if (held) parts.push(`${text(held)} held`);
   if (granted) parts.push(`${text(granted)} granted`);
+  if (rolled) parts.push(`${text(rolled)} rolled over`);
   if (blocked) parts.push(`${text(blocked)} blocked`);
   if (overage) parts.push(`${text(overage)} over`);
   if (counter.resetsAt) parts.push(`resets ${when(counter.resetsAt)}`);
@@ -25,8 +29,8 @@ export function windowWords({ start, end }) {
 }
 
 export function Bar({ counter }) {
-  const { quota, granted, used, held, blocked, overage } = counter;
-  const room = quota === null ? null : quota + granted;
+  const { quota, granted, rolled = 0, used, held, blocked, overage } = counter;
+  const room = quota === null ? null : limitOf(counter);
   const share = (amount) => `${room ? Math.min(100, (amount / room) * 100) : 0}%`;
   const within = room === null ? 0 : Math.min(used, room);
   // Overage is drawn to the scale of the bar. Part of the bar stays visible, even far beyond the limit.
@@ -37,7 +41,7 @@ export function Bar({ counter }) {
       <i class="used" style=${{ width: share(within) }}></i>
       <i class="held" style=${{ width: share(held) }}></i>
       <i class="blocked" style=${{ width: share(blocked) }}></i>
-      ${granted > 0 && html`<i class="granted" style=${{ width: share(granted) }}></i>`}
+      ${granted + rolled > 0 && html`<i class="granted" style=${{ width: share(granted + rolled) }}></i>`}
     </div>
     ${beyond > 0 && html`<i class="over" style=${{ width: `${beyond}%` }}></i>`}
   </div>`;

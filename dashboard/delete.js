@@ -13,8 +13,8 @@ const modeName = (mode) => (mode === 'live' ? 'live' : `the sandbox ${mode.slice
 const sum = (modes, name) => modes.reduce((sum, mode) => sum + mode[name], 0);
 
 /** Who is on a plan, in every mode. */
-function Users({ told }) {
-  const { users, complete } = told;
+function Users({ preview }) {
+  const { users, complete } = preview;
   if (users.length === 0) return html`<li>${complete ? 'No users are on it.' : 'No users found so far. There are too many users to check all of them.'}</li>`;
   const own = sum(users, 'ownLimits');
   return html`<li>${complete ? '' : 'At least '}<strong>${plural(sum(users, 'users'), 'user')}</strong> ${sum(users, 'users') === 1 && complete ? 'is' : 'are'} on it: ${list(users.map((mode) => `${number(mode.users)} in ${modeName(mode.mode)}`))}.
@@ -32,16 +32,16 @@ function Groups({ groups }) {
     ${kept.map((group) => html`<li>${name(group)} continues in ${list(group.alsoIn.map((plan) => html`<a href=${link(['plans', plan])}>${plan}</a>`))}.</li>`)}`;
 }
 
-function Dependents({ kind, told }) {
+function Dependents({ kind, preview }) {
   return html`<ul class="dependents">
-    ${told.isDefault && html`<li><strong>It is the default plan</strong> for users without a subscription. Choose another one in the <a href=${link(['app'])}>app settings</a> first.</li>`}
-    ${kind.moves && html`<${Users} told=${told} />`}
-    <${Groups} groups=${told.groups} />
-    ${told.grants > 0 && html`<li>${plural(told.grants, 'active grant')} for these limits ${told.grants === 1 ? 'has' : 'have'} no effect any more.</li>`}
-    ${told.openApprovals > 0 && html`<li>${plural(told.openApprovals, 'open request')} for <a href=${link(['approvals'])}>approval</a> ${told.openApprovals === 1 ? 'concerns' : 'concern'} these limits.</li>`}
-    ${told.webhooks.length > 0 && html`<li>${told.webhooks.length === 1 ? 'The webhook' : 'The webhooks'} ${list(told.webhooks.map((id) => html`<a href=${link(['webhooks', id])}>${id}</a>`))} no longer ${told.webhooks.length === 1 ? 'receives' : 'receive'} events.</li>`}
+    ${preview.isDefault && html`<li><strong>It is the default plan</strong> for users without a subscription. Choose another one in the <a href=${link(['app'])}>app settings</a> first.</li>`}
+    ${kind.moves && html`<${Users} preview=${preview} />`}
+    <${Groups} groups=${preview.groups} />
+    ${preview.grants > 0 && html`<li>${plural(preview.grants, 'active grant')} for these limits ${preview.grants === 1 ? 'has' : 'have'} no effect any more.</li>`}
+    ${preview.openApprovals > 0 && html`<li>${plural(preview.openApprovals, 'open request')} for <a href=${link(['approvals'])}>approval</a> ${preview.openApprovals === 1 ? 'concerns' : 'concern'} these limits.</li>`}
+    ${preview.webhooks.length > 0 && html`<li>${preview.webhooks.length === 1 ? 'The webhook' : 'The webhooks'} ${list(preview.webhooks.map((id) => html`<a href=${link(['webhooks', id])}>${id}</a>`))} no longer ${preview.webhooks.length === 1 ? 'receives' : 'receive'} events.</li>`}
     ${!kind.moves && html`<li>Only plans and other policies limit these calls then.</li>`}
-    ${!told.complete && html`<li class="quiet">There may be more: not everything could be checked in time.</li>`}
+    ${!preview.complete && html`<li class="quiet">There may be more: not everything could be checked in time.</li>`}
   </ul>`;
 }
 
@@ -61,12 +61,12 @@ function MoveTo({ from, plans, moveTo, choose }) {
 export function Delete({ kind, id, document, close }) {
   const [moveTo, setMoveTo] = useState('');
   const where = api.path(kind.path, id);
-  const told = useLoad((signal) => api.send('DELETE', `${where}?dryRun=true`, undefined, api.ifMatch(document.version), signal), []);
+  const preview = useLoad((signal) => api.send('DELETE', `${where}?dryRun=true`, undefined, api.ifMatch(document.version), signal), []);
   const plans = useLoad((signal) => (kind.moves ? api.get('plans', signal) : Promise.resolve({ data: [] })), []);
   const { busy, error, write } = useWrite();
   const others = (plans.data?.data ?? []).filter((plan) => plan.id !== id);
-  const inUse = told.data?.users.length > 0 || error?.code === 'plan_in_use';
-  const impossible = !told.data || told.data.isDefault || (inUse && !moveTo);
+  const inUse = preview.data?.users.length > 0 || error?.code === 'plan_in_use';
+  const impossible = !preview.data || preview.data.isDefault || (inUse && !moveTo);
   const submit = async () => {
     const gone = await write('DELETE', `${where}${api.query({ moveTo })}`, undefined, api.ifMatch(document.version));
     if (gone) {
@@ -74,14 +74,14 @@ export function Delete({ kind, id, document, close }) {
       go([kind.path]);
     }
     // A user may have joined meanwhile.
-    else told.reload();
+    else preview.reload();
     return gone !== null;
   };
   return html`<${Dialog} title=${`Delete ${id}?`} action=${inUse ? 'Move them and delete' : 'Delete'} danger busy=${busy} blocked=${impossible} error=${error ?? plans.error} submit=${submit} close=${close}>
-    <${ErrorBox} error=${told.error} retry=${told.reload} />
-    ${!told.data && !told.error && html`<${Loading} what="what depends on it" />`}
-    ${told.data && html`<${Dependents} kind=${kind} told=${told.data} />
-      ${inUse && !told.data.isDefault && (others.length > 0 || !plans.data ? html`<${MoveTo} from=${document} plans=${others} moveTo=${moveTo} choose=${setMoveTo} />` : html`<p>There is no other plan to move them to.</p>`)}
+    <${ErrorBox} error=${preview.error} retry=${preview.reload} />
+    ${!preview.data && !preview.error && html`<${Loading} what="what depends on it" />`}
+    ${preview.data && html`<${Dependents} kind=${kind} preview=${preview.data} />
+      ${inUse && !preview.data.isDefault && (others.length > 0 || !plans.data ? html`<${MoveTo} from=${document} plans=${others} moveTo=${moveTo} choose=${setMoveTo} />` : html`<p>There is no other plan to move them to.</p>`)}
       <p>This cannot be undone.</p>`}
   <//>`;
 }

@@ -15,11 +15,11 @@ import { RuleTester } from './rule_tester.js';
 import { Whatif } from './whatif.js';
 import { Badge, Confirm, Empty, ErrorBox, Field, Heading, Loaded, Loading, Table, Time, faultsOf, go, html, link, plural, useDialog, useLoad, useWrite } from './ui.js';
 
-const told = ['version', 'reviewed', 'reviewDueAt', 'reviewDue'];
+const readOnly = ['version', 'reviewed', 'reviewDueAt', 'reviewDue'];
 
 /** What an editor shows of a document: without what only the gateway says. */
 export const asText = (document) =>
-  JSON.stringify(Object.fromEntries(Object.entries(document).filter(([name]) => !told.includes(name))), null, 2);
+  JSON.stringify(Object.fromEntries(Object.entries(document).filter(([name]) => !readOnly.includes(name))), null, 2);
 
 /** The view that was chosen last, for the next document. */
 let lastView = 'form';
@@ -53,7 +53,7 @@ function Faults({ error, jump }) {
 function Consequences({ check, name, changed, jump }) {
   if (check.error) return html`<${Faults} error=${check.error} jump=${jump} />`;
   if (!check.preview || !changed) return null;
-  return html`<section><h2>A save would</h2>${name ? html`<${Preview} preview=${check.preview} />` : html`<p role="status">create it. It has no faults; enter an ID first.</p>`}</section>`;
+  return html`<section><h2>Effect of a save</h2>${name ? html`<${Preview} preview=${check.preview} />` : html`<p role="status">The draft has no faults. Enter an ID to save it.</p>`}</section>`;
 }
 
 /** Unsaved changes of an earlier visit, or of a version that somebody has replaced since. */
@@ -220,7 +220,7 @@ function Rollback({ kind, id, document, version, close, done }) {
     if (answer) done();
     return answer;
   };
-  const about = html`<p>The content of ${version.name} from <${Time} at=${version.createdAt} real /> becomes a new version and holds from the next call on. It would</p>
+  const about = html`<p>The content of ${version.name} from <${Time} at=${version.createdAt} real /> becomes a new version and applies from the next call on. It changes:</p>
     ${check.preview ? html`<${Preview} preview=${check.preview} />` : check.error ? html`<${ErrorBox} error=${check.error} />` : html`<${Loading} what="what would change" />`}`;
   return html`<${Confirm} title="Roll back?" about=${about} action="Roll back" note=${false} run=${run} close=${close} />`;
 }

@@ -206,7 +206,7 @@ function Side({ first, search }) {
     <div class="brand">quotagate</div>
     <div class="row top">
       <button type="button" class="search" aria-keyshortcuts="Control+K Meta+K" onClick=${search}>Search <kbd>Ctrl K</kbd></button>
-      <button type="button" class="narrow" aria-expanded=${open ? 'true' : 'false'} onClick=${() => setOpen(!open)}>Session</button>
+      <button type="button" class="narrow" aria-expanded=${open ? 'true' : 'false'} onClick=${() => setOpen(!open)}>Mode: ${api.place.mode === 'test/main' ? 'test' : api.place.mode}</button>
     </div>
     <nav aria-label="Pages" ref=${nav}>
       ${Object.entries(pages).map(([name, [title]]) => html`

@@ -35,7 +35,7 @@ const label = (group) => group.label || group.id;
 export function outcomes(from, to) {
   const had = new Set(from.groups.map((group) => group.id));
   const has = new Set(to.groups.map((group) => group.id));
-  const told = to.groups.map((group) => ({ id: group.id, label: label(group), says: ruled(group, had.has(group.id)) }));
+  const present = to.groups.map((group) => ({ id: group.id, label: label(group), says: ruled(group, had.has(group.id)) }));
   const gone = from.groups.filter((group) => !has.has(group.id));
-  return [...told, ...gone.map((group) => ({ id: group.id, label: label(group), says: 'ends' }))];
+  return [...present, ...gone.map((group) => ({ id: group.id, label: label(group), says: 'ends' }))];
 }

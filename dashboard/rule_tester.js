@@ -11,7 +11,7 @@ export const UNNAMED = 'without-an-id';
 const fields = ['event', 'quantity', 'metadata'];
 
 /**
- * `readable`: the text is JSON. While it is not, what was last told stays.
+ * `readable`: the text is JSON. While it is not, the last result stays.
  * @param {{kind: {path: string}, id: string, text: string, readable: boolean}} given
  */
 export function RuleTester({ kind, id, text, readable }) {
@@ -34,14 +34,14 @@ export function RuleTester({ kind, id, text, readable }) {
   }, [asked]);
   const { faults, rest } = faultsOf(state.error, (field) => fields.some((name) => field.startsWith(name)));
   const set = (name) => (event) => setTyped({ ...typed, [name]: event.target.value });
-  return html`<section><h2>Test its rules</h2>
+  return html`<section><h2>Test the rules</h2>
     <div class="fields">
       <${Field} label="Event" fault=${faults.event}><input name="test-event" placeholder="image.render" value=${typed.event} onInput=${set('event')} /><//>
       <${Field} label="Quantity" fault=${faults.quantity}><input name="test-quantity" inputmode="decimal" placeholder="1" value=${typed.quantity} onInput=${set('quantity')} /><//>
       <${Field} label="Metadata" hint="model=large, team=red" fault=${Object.entries(faults).find(([field]) => field.startsWith('metadata'))?.[1]}><input name="test-metadata" value=${typed.metadata} onInput=${set('metadata')} /><//>
     </div>
     <${ErrorBox} error=${rest} />
-    ${typed.event && !state.groups && !state.error && html`<${Loading} what="what the groups make of it" />`}
+    ${typed.event && !state.groups && !state.error && html`<${Loading} what="the result" />`}
     ${state.groups && html`<${Groups} groups=${state.groups} />`}
   </section>`;
 }

@@ -96,8 +96,8 @@ export class Schemas {
     });
     const seen = new Set();
     const fields = [schemaOf(body?.content), ...answers.map((answer) => answer.schema)].flatMap((schema) => this.#names(schema, seen));
-    const told = [method, path, given.operationId, given.summary, given.description, ...(given.tags ?? [])];
-    const words = [...told, ...parameters.map((parameter) => parameter.name), ...fields].filter(Boolean).join(' ').toLowerCase();
+    const own = [method, path, given.operationId, given.summary, given.description, ...(given.tags ?? [])];
+    const words = [...own, ...parameters.map((parameter) => parameter.name), ...fields].filter(Boolean).join(' ').toLowerCase();
     return { id: given.operationId, method, path, summary: given.summary, description: given.description, parameters, body: body && { required: body.required, schema: schemaOf(body.content) }, answers, words };
   }
 }

@@ -105,7 +105,7 @@ export function useHappening(changed) {
   const open = (calls) => {
     const stop = api.followEvents({}, last.current, {
       ...calls,
-      told: (event, id) => {
+      received: (event, id) => {
         if (id) last.current = id;
         if (!event) return;
         stop();

@@ -141,6 +141,9 @@ export const Loading = ({ what }) => html`<p class="quiet" role="status">Loading
 
 export const Empty = ({ title, children }) => html`<div class="empty"><h2>${title}</h2>${children}</div>`;
 
+/** Where else there may be data: what a test key did is in its sandbox, and the page begins in live mode. */
+export const Elsewhere = () => html`<p class="quiet">${api.isTest() ? 'Live mode and other sandboxes have' : 'Sandboxes have'} data of their own: choose the mode in the menu.</p>`;
+
 /** Error, loading, empty, or the children: the states of everything that is loaded. */
 export function Loaded({ of, what, empty, children }) {
   if (of.error && !hasData(of)) return html`<${ErrorBox} error=${of.error} retry=${of.reload} />`;
@@ -158,19 +161,21 @@ export const More = ({ pages }) =>
   pages.next ? html`<p><button type="button" onClick=${pages.loadMore}>Show more</button></p>` : null;
 
 /**
- * A table that scrolls by itself where it is wider than the page, also with the keyboard.
- * @param {{label: string, compact?: boolean, children?: any}} given `compact`: it is narrow enough for a phone
+ * A table that scrolls by itself where it is wider than the page, also with the keyboard. On a phone its rows become cards.
+ * @param {{label: string, compact?: boolean, wide?: boolean, children?: any}} given `compact`: it is narrow enough for a phone;
+ *   `wide`: its figures are compared line by line, so it stays a table, of which the first column does not scroll away
  */
-export function Table({ label, compact, children }) {
+export function Table({ label, compact, wide, children }) {
   const frame = useRef(null);
   useEffect(() => {
-    // On a phone rows with buttons become cards, in which each value has the name of its column.
+    // In a card each value has the name of its column.
     const table = frame.current.firstElementChild;
     const heads = [...(table.tHead?.rows[0]?.cells ?? [])].map((head) => head.textContent);
     const cells = [...table.tBodies].flatMap((body) => [...body.rows]).flatMap((row) => [...row.cells]);
     for (const cell of cells) if (cell.colSpan === 1) cell.dataset.label = heads[cell.cellIndex] ?? '';
   });
-  return html`<div ref=${frame} class=${compact ? 'scroll compact' : 'scroll'} tabindex="0" role="group" aria-label=${label}><table>${children}</table></div>`;
+  const shape = compact ? 'compact' : wide ? 'wide' : 'rows';
+  return html`<div ref=${frame} class=${`scroll ${shape}`} tabindex="0" role="group" aria-label=${label}><table>${children}</table></div>`;
 }
 
 /**
@@ -187,10 +192,10 @@ export function Heading({ title, name, children }) {
 
 // --- small things -------------------------------------------------------------------------------------------------
 
-/** A name that can be copied; it keeps its own direction, so that it cannot turn what stands beside it around. */
 /** A text of the API, in which names are between backticks. */
 export const Marked = ({ text }) => html`<bdi>${text.split('`').map((part, at) => (at % 2 ? html`<code>${part}</code>` : part))}</bdi>`;
 
+/** A name that can be copied; it keeps its own direction, so that it cannot turn what stands beside it around. */
 export function Name({ text, href }) {
   const name = html`<bdi class="name">${text}</bdi>`;
   return html`<span class="named">${href ? html`<a href=${href}>${name}</a>` : name}<${Copy} text=${text} label=${`Copy ${text}`} small /></span>`;
@@ -263,6 +268,14 @@ export function Time({ at, never = '–', real = false }) {
   const seconds = (new Date(at).getTime() - (real ? Date.now() : api.now().getTime())) / 1000;
   const [unit, size] = steps.find(([, size]) => Math.abs(seconds) >= size) ?? ['second', 1];
   return html`<time datetime=${at} title=${at}>${relative.format(Math.round(seconds / size), unit)}</time>`;
+}
+
+/** Which version of a plan or policy it was. Its number is the time, in microseconds, at which it was saved. */
+export function Version({ number: version }) {
+  if (!version) return null;
+  const at = new Date(version / 1000);
+  const time = at.toLocaleString('en-GB', { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' });
+  return html`<span class="quiet" title=${`Version ${version}`}>as saved <time datetime=${at.toISOString()}>${time} UTC</time></span>`;
 }
 
 /** A day, or the time of a day that is near. */

@@ -23,7 +23,8 @@ ARGV
   fields to set: count, then name and value each
   fields to delete: count, then the names
   reset: '-' nothing, '*' every window, or the group whose window is reset to 0
-  groups of the new plan: count, then per group: id, window, action (carry | reset | block), quota
+  groups of the new plan: count, then per group: id, window, action (carry | reset | block), quota, how much is rolled over
+    at most (0: nothing)
   audit: field count, then name and value each
   event: what the outbox receives (JSON), or ''
   answer: stored for the idempotency key
@@ -53,8 +54,9 @@ end
 local reset = args.text()
 local owner = { key = KEYS[4], holds = KEYS[5], past = KEYS[6], groups = {}, fields = { '.account' }, stored = false }
 for place = 1, args.int() do
-  owner.groups[place] = { id = args.text(), window = args.text(), action = args.text(), quota = args.int() }
-  owner.fields[place + 1] = owner.groups[place].id
+  local group = { id = args.text(), window = args.text(), action = args.text(), quota = args.int(), rollover = args.int(), rolled = 0, roll = false }
+  group.rollover = group.rollover > 0 and group.rollover
+  owner.groups[place], owner.fields[place + 1] = group, group.id
 end
 local audit_entry, event, answer, profile = audit.read(), args.text(), args.text(), args.text()
 p.owners[1] = owner
@@ -66,16 +68,25 @@ end
 -- Of whom something is written by hand stays.
 local named = profile ~= '-' and profile ~= ''
 local writes = #changes + #gone > 0 or (named and p.version == '0')
-local fields, resets = {}, {}
+local fields, resets, rolls = {}, {}, {}
 local function set(name, value)
   fields[#fields + 1], fields[#fields + 2] = name, value
 end
 
--- A new sequence number: used amounts move to the closed window, and present holds settle there.
-local function start_anew(id, seq, stored, used, held, proposed)
-  local anew = window.after(seq, false)
-  counter.close(owner, id, seq, stored, used, held, now)
-  set(id, account.counter_text(0, 0, proposed, anew))
+-- What the ledger says of a window that begins anew, and of what had been rolled over into it and stays. This may replace
+-- what an entry of this call says of the same window.
+local function reset_charge(id, seq, proposed)
+  local part = window.rolled_part(proposed)
+  local rolled = part ~= '' and string.sub(part, 2) or #rolls > 0 and '0'
+  return ledger.charge(id, seq, '0', '0', '-') .. (rolled and ':rolled/' .. rolled or '')
+end
+
+-- A new sequence number: used amounts move to the closed window, and present holds settle there. `closing`: see
+-- counter.close.
+local function start_anew(closing, proposed)
+  local anew = window.after(closing.stored_seq, false)
+  counter.close(owner, closing, now)
+  set(closing.id, account.counter_text(0, 0, proposed, anew))
   return anew
 end
 
@@ -91,13 +102,20 @@ local function move(group)
   end
   local over = group.change == 'moved' and is_over(group.stored)
   local used = group.used
+  if over then
+    group.rolled, group.window = 0, window.with_rolled(group.window, '')
+  end
+  if over and group.rollover then
+    rollover.turn(group, group.used, rollover.live(owner, group, group.held, now), group.blocked or 0)
+  end
   if group.change == 'turned' then
-    start_anew(group.id, group.stored_seq, group.stored, group.closed_used, group.closed_held, group.window)
+    start_anew(group, group.window)
   elseif over or (group.action == 'reset' and group.change ~= 'new') then
-    group.seq = start_anew(group.id, group.seq, group.stored, args.digits(group.used), group.held, group.window)
+    group.stored_seq, group.closed_used, group.closed_held = group.seq, args.digits(group.used), group.held
+    group.seq = start_anew(group, group.window)
     used = 0
     if group.action == 'reset' then
-      resets[#resets + 1] = ledger.charge(group.id, group.seq, '0', '0', '-')
+      resets[#resets + 1] = group.roll and ledger.charge(group.id, group.seq, '0', '0', '-') or reset_charge(group.id, group.seq, group.window)
     end
   elseif group.change ~= 'same' or group.requoted then
     set(group.id, account.counter_text(group.used, group.held, group.window, group.seq))
@@ -105,9 +123,12 @@ local function move(group)
       set(group.id .. '.grants', group.grants)
     end
   end
+  if group.roll then
+    rolls[#rolls + 1] = rollover.charge(group, group.seq)
+  end
   -- A reset frees quota again.
   if group.action == 'block' and reset == '-' and group.quota then
-    set(group.id .. '.blocked', group.seq .. ' ' .. args.digits(math.max(0, group.quota - used)))
+    set(group.id .. '.blocked', group.seq .. ' ' .. args.digits(math.max(0, group.quota + group.rolled - used)))
     owner.adjusted = true
   end
 end
@@ -122,8 +143,9 @@ local function start_all_anew(wanted)
   for id, value in pairs(stored) do
     local used, held, proposed, seq = account.counter(value)
     if seq and (wanted == '*' or wanted == id) and not window.is_concurrent(seq) and not credits.is_credit(seq) then
-      local anew = start_anew(id, seq, proposed, used, args.stored(held), proposed)
-      resets[#resets + 1] = ledger.charge(id, anew, '0', '0', '-')
+      local closing = { id = id, stored_seq = seq, stored = proposed, closed_used = used, closed_held = args.stored(held) }
+      local anew = start_anew(closing, proposed)
+      resets[#resets + 1] = reset_charge(id, anew, proposed)
       -- Grants add quota and block nothing.
       if stored[id .. '.grants'] then
         set(id .. '.grants', allowance.with_seq(stored[id .. '.grants'], seq, anew))
@@ -162,10 +184,12 @@ end
 if writes and p.version == '0' then
   retention.stay(owner, user, KEYS[8])
 end
+rollover.record(owner, rolls, now)
 if #resets > 0 then
   local word = keys.owner_word(owner.key)
   ledger.add(word, resets)
-  ledger.append('reset', now, false, '- -', '- - ' .. string.match(word, '^user:(.*)$'), '', '')
+  local source = { op = '- -', about = '- - ' .. string.match(word, '^user:(.*)$'), memo = '' }
+  ledger.append('reset', now, false, source, '')
 end
 if named then
   redis.call('HSET', KEYS[12], user, profile)

@@ -18,10 +18,11 @@ Replies, in order of precedence
   missing, now                              no such reservation (any more)
   expired, now                              past its grace; also, if it is still held, late and reject_late
   not_pending, now, status                  it was released, or a draw on a committed one
-  settled, now, status, late, replayed, about, memo, version of the first owner, passed, entries
-    about: '<event> <key> <user>'; passed: alerts, '<group>:<percent>,…'
-    entries: per owner '<owner>[ <group> <used>+<held>[+<granted>+<blocked>][=<own quota|->]/<window>#<sequence number>]…',
-    separated by ' ; '; then what balances took over, '<limit group>><balance>:<amount>,…'
+  settled, now, status, late, replayed, about, memo, version of the first owner, crossed, entries, overflow
+    about: '<event> <key> <user>'; crossed: alerts, '<group>:<percent>,…'
+    entries: per owner '<owner>[ <group> <used>+<held>[+<granted>+<blocked>[+<rolled>] ][=<own quota|->]/<window>#<sequence
+    number>]…', separated by ' ; '; the state of a balance as in lib/balances
+    overflow: what balances took over, '<limit group>><balance>:<amount>,…'
   stale_reservation, now                    figures were computed on an older state
   overflow, now                             a counter would pass 2^53 - 1
 ]]
@@ -123,17 +124,17 @@ loaded.status = final and 'committed' or 'held'
 loaded.late = late or loaded.late
 loaded.outcome = outcome
 loaded.memo = memo ~= '' and memo or loaded.memo
-local members, passed = {}, {}
+local members = {}
 for place = 1, #loaded.owners do
   local owner = loaded.owners[place]
-  settle.write(owner, now, call.outbox, passed)
+  settle.write(owner, now, call)
   members[place] = owner.member
   if final then
     settle.let_go(owner)
   end
 end
-ledger.append(final and 'commit' or 'draw', now, late, loaded.op, loaded.about, loaded.memo, call.told)
-answer = settle.keep(call, loaded, now, settle.answer(loaded, now, 0, passed))
+ledger.append(final and 'commit' or 'draw', now, late, loaded, call.details)
+answer = settle.keep(call, loaded, now, settle.answer(loaded, now, 0, call.crossed))
 for place = 1, #loaded.owners do
   local owner = loaded.owners[place]
   if owner.live then

@@ -7,7 +7,7 @@ KEYS
 ARGV
   1 to 4: see lib/settle; then:
   outcome (accepted | rejected)
-  details_again: for the ledger in place of the details of `lib/settle`, if another outcome was recorded before
+  details_again: for the ledger in place of the details, if another outcome was recorded before
 
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation
@@ -31,7 +31,7 @@ if loaded.status ~= 'committed' then
 end
 local known = loaded.outcome == outcome
 if not known then
-  ledger.append('outcome', now, false, loaded.op, loaded.about, loaded.memo, loaded.outcome == '-' and call.told or details_again)
+  ledger.append('outcome', now, false, loaded, loaded.outcome == '-' and call.details or details_again)
   loaded.outcome = outcome
 end
 local answer = { 'recorded', now, known and 1 or 0, loaded.about, loaded.memo }

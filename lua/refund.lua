@@ -14,7 +14,7 @@ Replies, in order of precedence
   missing, now                              no such reservation (any more)
   expired, now                              past its grace
   not_pending, now, status                  it is still held
-  settled, now, status, late, replayed, about, memo, version of the first owner, passed, entries    as in commit
+  settled, now, status, late, replayed, about, memo, version of the first owner, crossed, entries    as in commit
 ]]
 
 local call, seen = settle.call()
@@ -72,9 +72,8 @@ for _, owner in ipairs(loaded.owners) do
     end
   end
 end
-local passed = {}
 for _, owner in ipairs(loaded.owners) do
-  settle.write(owner, now, call.outbox, passed)
+  settle.write(owner, now, call)
 end
-ledger.append('refund', now, false, loaded.op, loaded.about, loaded.memo, call.told)
-return settle.keep(call, loaded, now, settle.answer(loaded, now, 0, passed))
+ledger.append('refund', now, false, loaded, call.details)
+return settle.keep(call, loaded, now, settle.answer(loaded, now, 0, call.crossed))

@@ -13,7 +13,7 @@ Replies, in order of precedence
   missing, now                              no such reservation (any more)
   expired, now                              past its grace, or expired while it was held
   not_pending, now, status                  it was committed
-  settled, now, status, late, replayed, about, memo, version of the first owner, passed, entries    as in commit
+  settled, now, status, late, replayed, about, memo, version of the first owner, crossed, entries    as in commit
 ]]
 
 local answer = not ARGV[5] and straight_settle.settle('release')
@@ -48,15 +48,14 @@ for at = 1, #loaded.owners do
   end
 end
 loaded.status = 'released'
-local passed = {}
 for at = 1, #loaded.owners do
   local owner = loaded.owners[at]
-  settle.write(owner, now, call.outbox, passed)
+  settle.write(owner, now, call)
   settle.let_go(owner)
 end
-ledger.append('release', now, false, loaded.op, loaded.about, loaded.memo, call.told)
+ledger.append('release', now, false, loaded, call.details)
 audit.write(keys.of(call.tag, 'audit'), ARGV[5] and audit.read() or {})
-answer = settle.keep(call, loaded, now, settle.answer(loaded, now, 0, passed))
+answer = settle.keep(call, loaded, now, settle.answer(loaded, now, 0, call.crossed))
 for at = 1, #loaded.owners do
   local owner = loaded.owners[at]
   redis.call('ZREM', owner.holds, owner.member)

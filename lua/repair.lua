@@ -6,7 +6,7 @@ KEYS
   2  audit log
 
 ARGV
-  field, figure (used | held | closed), found, right: of a counter, or the first word of a closed window
+  field, figure (used | held | rolled | closed), found, right: of a counter, or the first word of a closed window
   audit: field count, then name and value each
 
 Replies, in order of precedence
@@ -16,10 +16,18 @@ Replies, in order of precedence
 
 local field, figure, found, right = args.text(), args.text(), args.text(), args.text()
 local audit_entry = audit.read()
-local before, value, rest = string.match(redis.call('HGET', KEYS[1], field) or '', figure == 'held' and '^(%d+%+)(%d+)(.*)$' or '^()(%d+)(.*)$')
+-- What precedes the figure, the figure, and what follows it.
+local patterns = {
+  used = '^()(%d+)(.*)$', closed = '^()(%d+)(.*)$', held = '^(%d+%+)(%d+)(.*)$', rolled = '^(%d+%+%d+/[%d-]+)(%+?%d*)(.*)$',
+}
+local before, value, rest = string.match(redis.call('HGET', KEYS[1], field) or '', patterns[figure])
+if figure == 'rolled' then
+  -- It is only written if there is something.
+  found, right = found ~= '0' and '+' .. found or '', right ~= '0' and '+' .. right or ''
+end
 if value ~= found then
   return { 'changed' }
 end
-redis.call('HSET', KEYS[1], field, (figure == 'held' and before or '') .. right .. rest)
+redis.call('HSET', KEYS[1], field, (type(before) == 'string' and before or '') .. right .. rest)
 audit.write(KEYS[2], audit_entry)
 return { 'repaired' }

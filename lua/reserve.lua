@@ -19,15 +19,16 @@ Replies, in order of precedence
   stale_stamp, now                          the node must make sure that this is its data, and stamp the bucket
   stale_user, now, version, subscription, limits, block
   stale_time, now                           a window does not contain now
-  again, now, reclaimed                     denied, but more expired holds are due
+  again, now, reclaimed                     denied, or fitted to less than the wish, but more expired holds are due
   denied, now, reclaimed, precheck denial, free_at_ms, opened, counters; with an idempotency key also the groups as
     proposed: '<id> <amount> <limit> <window>,…'
   free_at_ms: when the first hold of every full concurrent group ends, else 0
   opened: approval requests, '<group>:<id>:<open|rejected>,…'; '' unless only approval is needed
-  counters: per group '<used>+<held>[+<granted>+<blocked>][=<own quota|->]', and '!' if it is over its limit, '?' if it only observes and
-    would have denied the call
-  held, now, reclaimed, counters            it expires ttl_ms after now
-  unmetered, now                            nothing to hold, or only in scopes without a place for another name
+  counters: per group '<used>+<held>[+<granted>+<blocked>[+<rolled>] ][=<own quota|->]', and '!' if it is over its limit, '?' if
+    it only observes and would have denied the call
+  held, now, reclaimed, counters            it expires ttl_ms after now; with `fit` (lib/fit) also the fitted value
+  unmetered, now                            nothing to hold, or only in scopes without a place for another name; with
+    `fit` also the fitted value
 ]]
 
 local defined = program.get(ARGV[1])
@@ -45,9 +46,19 @@ if seen then
 end
 local ttl, about, memo = args.stored(ARGV[5]), ARGV[6], ARGV[7]
 local refused = { key = keys.of(p.tag, 'denials'), call = 'reserve', about = about, memo = memo }
-local refusal, now, reclaimed = admission.decide(p, refused)
+local refusal, now, reclaimed, more = admission.decide(p, refused)
 if refusal then
   return refusal[1] == 'denied' and operation.keep(KEYS[1], p.fingerprint, refusal, p.owners) or refusal
+end
+local fitted
+if p.fit then
+  local is_whole
+  fitted, is_whole = fit.enlarge(p)
+  -- The expired holds may have taken room.
+  if more and not is_whole then
+    return { 'again', now, reclaimed }
+  end
+  memo = fit.memo(p, memo, fitted)
 end
 
 -- A scope without a place for another name is left out if all its groups only observe.
@@ -60,20 +71,23 @@ for at = 1, #p.owners do
   placed = placed or is_placed(p.owners[at])
 end
 if not placed then
-  return operation.keep(KEYS[1], p.fingerprint, { 'unmetered', now }, p.owners)
+  return operation.keep(KEYS[1], p.fingerprint, { 'unmetered', now, fitted }, p.owners)
 end
 
-local expires_at_ms = now + ttl
-local created, expires_at = args.digits(now), args.digits(expires_at_ms)
-local name, told = string.sub(KEYS[1], #p.tag + 4), about .. ' ' .. created
+local created = args.digits(now)
+local reservation = {
+  name = string.sub(KEYS[1], #p.tag + 4), now = now, expires_at_ms = now + ttl, expires_at = args.digits(now + ttl),
+  about = about .. ' ' .. created,
+}
 local record = 'held ' .. created .. ' ' .. args.digits(ttl) .. ' 0 ' .. p.fingerprint .. '\n' .. about .. '\n' .. memo
 for at = 1, #p.owners do
   local owner = p.owners[at]
   if is_placed(owner) then
-    record = record .. '\n' .. admission.place(owner, name, told, now, expires_at_ms, expires_at)
+    record = record .. '\n' .. admission.place(owner, reservation)
     retention.keep(owner, p, now)
-    told = '- ' .. created
+    -- The first owner's hold reports an expiry.
+    reservation.about = '- ' .. created
   end
 end
 redis.call('SET', KEYS[1], record, 'PX', clock.ttl(ttl + clock.grace_ms, p.sandbox))
-return { 'held', now, reclaimed, counter.stands(p.owners) }
+return { 'held', now, reclaimed, counter.stands(p.owners), fitted }

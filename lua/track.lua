@@ -12,8 +12,8 @@ Replies, in order of precedence
   unknown                                   the program has to be defined
   replayed, record | reused                 see lib/operation
   stale_configuration | stale_stamp | stale_user | stale_time | again | denied    as in reserve
-  tracked, now, reclaimed, passed, crowded, counters; then match_facts; with an idempotency key also the groups as proposed
-  passed: alerts, '<group>:<percent>,…'; crowded: number of owners left out, because their scope has its maximum number of names
+  tracked, now, reclaimed, crossed, crowded, counters; then match_facts; with an idempotency key also the groups as proposed
+  crossed: alerts, '<group>:<percent>,…'; crowded: number of owners left out, because their scope has its maximum number of names
 ]]
 
 return tracking.count(false)

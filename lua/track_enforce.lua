@@ -12,8 +12,8 @@ Replies, in order of precedence
   unknown                                   the program has to be defined
   replayed, record | reused                 see lib/operation
   stale_configuration | stale_stamp | stale_user | stale_time | again | denied    as in reserve
-  tracked, now, reclaimed, passed, crowded, counters; then match_facts; with an idempotency key also the groups as proposed
-  passed: alerts, '<group>:<percent>,…'; crowded: owners left out, since their scope has no place for another name
+  tracked, now, reclaimed, crossed, crowded, counters; then match_facts; with an idempotency key also the groups as proposed
+  crossed: alerts, '<group>:<percent>,…'; crowded: owners left out, since their scope has no place for another name
 ]]
 
 return tracking.count(true)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Takes the pictures of docs/dashboard anew, every page in light, dark and on a phone, and keeps 48 colours of each.
+"""Takes the pictures that docs/reference/dashboard.md shows anew, and keeps 48 colours of each.
 
     make pictures                   or CARGO=cargo scripts/dashboard-pictures.py
     make pictures REVIEW=folder     pictures to look at instead: three widths, light and dark, in a folder

@@ -12,11 +12,11 @@ logs=$target/test-logs
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(getconf _NPROCESSORS_ONLN)}
 
 mkdir -p "$logs"
-"$cargo" test --no-run --all-targets || exit 1
+"$cargo" test --no-run --workspace --all-targets || exit 1
 
 computing() {
-    "$cargo" test --no-fail-fast --lib --bins --test allocations --test api --test dependencies --test docs --test model \
-        --test parsers --test scripts --test tidy
+    "$cargo" test --workspace --no-fail-fast --lib --bins --test allocations --test api --test dependencies --test docs \
+        --test model --test parsers --test replay --test scripts --test tidy
 }
 
 waiting() {

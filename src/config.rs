@@ -65,7 +65,10 @@ pub struct Config {
     pub workers: u16,
 
     /// What to log: error, warn, info, debug or trace, optionally per module (info,quotagate=debug)
-    #[arg(long, env = "QUOTAGATE_LOG", default_value = "info", value_name = "FILTER")]
+    ///
+    /// The HTTP server (actix_server) says at every start and stop what its threads do, so by default it logs warnings
+    /// only.
+    #[arg(long, env = "QUOTAGATE_LOG", default_value = "info,actix_server=warn", value_name = "FILTER")]
     pub log: String,
 
     /// The format of the log, which is written to standard error
@@ -412,7 +415,7 @@ mod tests {
         assert_eq!(config.bind.to_string(), "127.0.0.1:8080");
         assert_eq!(config.redis_timeout(), Duration::from_secs(2));
         assert!((1..=MAX_WORKERS).contains(&config.workers));
-        assert_eq!((config.log.as_str(), config.log_format), ("info", LogFormat::Text));
+        assert_eq!((config.log.as_str(), config.log_format), ("info,actix_server=warn", LogFormat::Text));
         let embedded = config.embedded_redis().unwrap();
         assert_eq!(embedded.data_dir, PathBuf::from("./data"));
         assert_eq!(embedded.appendfsync, AppendFsync::Everysec);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quotagate::cli::operations::{documents, explain, export_config, grants, keys, limits, top, users};
-use quotagate::cli::{apply, export, inspect, migrate, pages, print, replay, rollup, verify, whatif};
+use quotagate::cli::{apply, export, inspect, migrate, pages, print, rollup, verify, whatif};
 use quotagate::config::{Config, Init, LogFormat};
 use quotagate::http;
 use quotagate::http::middleware::limits::Limits;
@@ -44,13 +44,13 @@ enum Command {
     Keys(keys::KeysArgs),
     Grants(grants::GrantsArgs),
     Limits(limits::LimitsArgs),
-    /// Send a trace of LLM calls through a running gateway
-    Replay(replay::ReplayArgs),
     /// Show and explain a user's data in Redis
     Inspect(inspect::InspectArgs),
     /// Rebuild the rows of reports from the ledger
     Rollup(rollup::RebuildArgs),
     /// Recompute counters from the ledger and from live holds, and report differences
+    ///
+    /// Exit code 0: there is none, or each is repaired. 1: a difference remains, or an entry cannot be read.
     Verify(verify::VerifyArgs),
     Migrate(migrate::MigrateArgs),
     /// Write the ledger and the denials to a file
@@ -74,7 +74,6 @@ fn main() -> ExitCode {
         Command::Apply(args) => return coded(apply::run(args)),
         Command::Verify(args) => return coded(verify::run(args)),
         Command::Migrate(args) => return coded(migrate::run(args)),
-        Command::Replay(args) => block_on(async { replay::run(args).await.map_err(Into::into) }),
         Command::Inspect(args) => block_on(async { inspect::run(args).await.map_err(Into::into) }),
         Command::Rollup(args) => block_on(async { rollup::run(args).await.map_err(Into::into) }),
         Command::Export(args) => block_on(async { export::run(args).await.map_err(Into::into) }),
@@ -169,6 +168,9 @@ async fn serve(config: Config) -> Result<(), Failure> {
 async fn run_node(options: Options) -> Result<(), Failure> {
     let root_key = options.root_key.clone();
     let node = Node::prepare(options, install_metrics()?).await?;
+    // Before somebody reads that it listens, and stops it.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     if let Err(error) = print::try_out(welcome(&node, root_key.is_some()) + "\n") {
         let lost = if node.new_root_key.is_some() {
             ", nor the new root admin key: set one in QUOTAGATE_ADMIN_KEY"
@@ -177,8 +179,6 @@ async fn run_node(options: Options) -> Result<(), Failure> {
         };
         tracing::warn!(%error, address = %node.address, "the introduction could not be printed{lost}");
     }
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -199,7 +199,7 @@ fn welcome(node: &Node, root_key_given: bool) -> String {
     };
     format!(
         r#"quotagate is listening on {url}
-The dashboard is {url}/ (sign in with the admin key).
+The dashboard is {url}/. Sign in with the admin key, and choose the mode Test to see what test keys do.
 
 Paste these lines into another terminal. The key is the root admin key ({whence}):
 

@@ -75,7 +75,7 @@ pub struct Options {
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("cannot listen on {address}: {error}")]
+    #[error("cannot listen on {address}: {error}; QUOTAGATE_BIND names another address, such as 127.0.0.1:8081")]
     Listen { address: SocketAddr, error: std::io::Error },
     #[error("{0}")]
     Store(#[from] StoreError),

@@ -25,8 +25,8 @@ fn list(section: &str, name: &str) -> Vec<String> {
     values
 }
 
-/// The crates of a build on this machine, as cargo resolved them.
-fn packages() -> Vec<Value> {
+/// The packages of a build on this machine, as cargo resolved them: the crates, and those of this repository.
+fn packages() -> (Vec<Value>, Vec<Value>) {
     let version = Command::new("rustc").arg("-vV").output().unwrap();
     let version = String::from_utf8(version.stdout).unwrap();
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
@@ -38,7 +38,7 @@ fn packages() -> Vec<Value> {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap().clone();
-    packages.into_iter().filter(|package| !package["source"].is_null()).collect()
+    packages.into_iter().partition(|package| !package["source"].is_null())
 }
 
 /// Whether the licence expression is allowed: one side of `OR` (or `/`) is enough, `AND` needs both.
@@ -110,7 +110,7 @@ fn every_crate_is_under_a_listed_licence_and_from_a_listed_registry_and_none_is_
     let registries: Vec<String> =
         list("sources", "allow-registry").into_iter().map(|registry| format!("registry+{registry}")).collect();
     let mut offences = Vec::new();
-    let packages = packages();
+    let (packages, _) = packages();
     assert!(packages.len() > 100, "{} crates", packages.len());
     for package in &packages {
         let text = |field: &str| package[field].as_str().unwrap_or_default();
@@ -129,10 +129,29 @@ fn every_crate_is_under_a_listed_licence_and_from_a_listed_registry_and_none_is_
 }
 
 #[test]
+fn the_gateway_needs_no_other_package_of_this_repository() {
+    let (_, own) = packages();
+    let text = |package: &Value, field: &str| package[field].as_str().unwrap().to_owned();
+    let mut names: Vec<String> = own.iter().map(|package| text(package, "name")).collect();
+    names.sort();
+    assert_eq!(names, ["quotagate", "quotagate-replay"]);
+    for package in &own {
+        let needed = package["dependencies"].as_array().unwrap().iter().filter(|needed| needed["source"].is_null());
+        let needed: Vec<String> = needed.map(|needed| text(needed, "name")).collect();
+        let expected: &[&str] = if package["name"] == "quotagate" { &[] } else { &["quotagate"] };
+        assert_eq!(needed, expected, "{}", package["name"]);
+    }
+}
+
+#[test]
 fn every_crate_of_the_lock_file_has_a_checksum() {
     let lock = read("Cargo.lock");
-    for package in lock.split("[[package]]\n").skip(1).filter(|package| !package.starts_with("name = \"quotagate\"")) {
+    let own = ["name = \"quotagate\"", "name = \"quotagate-replay\""];
+    for package in lock.split("[[package]]\n").skip(1) {
         let name = package.lines().next().unwrap();
+        if own.contains(&name) {
+            continue;
+        }
         assert!(package.contains("\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\n"), "{name}");
         assert!(package.contains("\nchecksum = \""), "{name}");
     }

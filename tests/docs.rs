@@ -92,8 +92,9 @@ fn none(offences: &[String]) {
 #[test]
 fn every_link_leads_to_a_file_and_a_heading() {
     let mut offences = Vec::new();
-    let sdks = [("sdk/typescript/README.md"), ("sdk/python/README.md"), ("examples/demo/README.md")];
-    let others = sdks.map(|page| (page.to_owned(), read(page)));
+    let others =
+        ["sdk/typescript/README.md", "sdk/python/README.md", "examples/demo/README.md", "crates/replay/README.md"];
+    let others = others.map(|page| (page.to_owned(), read(page)));
     for (page, text) in pages().into_iter().chain(others) {
         for (number, line) in prose(&text) {
             for link in links(line).into_iter().filter(|link| !link.contains("://")) {
@@ -138,6 +139,20 @@ fn every_file_that_a_page_names_is_there() {
 /// Does an entry of a numbered list begin here?
 fn is_numbered(line: &str) -> bool {
     line.trim_start().split_once(". ").is_some_and(|(number, _)| number.parse::<u8>().is_ok())
+}
+
+#[test]
+fn every_picture_is_shown_on_a_page() {
+    let shown: BTreeSet<String> = pages()
+        .iter()
+        .flat_map(|(_, text)| prose(text).into_iter().flat_map(|(_, line)| links(line)).collect::<Vec<_>>())
+        .filter_map(|link| link.rsplit_once("dashboard/").map(|(_, name)| name.to_owned()))
+        .collect();
+    let pictures = fs::read_dir(root().join("docs/dashboard")).unwrap();
+    let pictures: BTreeSet<String> = pictures.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+
+    assert!(!pictures.is_empty());
+    none(&pictures.difference(&shown).cloned().collect::<Vec<_>>());
 }
 
 #[test]

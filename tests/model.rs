@@ -89,6 +89,7 @@ fn play(runtime: &Runtime, stage: &Stage, seed: u64, sum: &mut Figures) {
             sum.calls += figures.calls;
             sum.denied += figures.denied;
             sum.observed += figures.observed;
+            sum.fitted += figures.fitted;
             sum.repeated += figures.repeated;
             sum.alerts += figures.alerts;
             sum.looks += figures.looks;
@@ -119,9 +120,9 @@ fn every_answer_of_random_histories_on_two_nodes_is_the_models() {
         }
         runtime.block_on(stage.end());
     }
-    let Figures { calls, denied, observed, repeated, alerts, looks } = sum;
+    let Figures { calls, denied, observed, fitted, repeated, alerts, looks } = sum;
     println!(
-        "model: {} histories from MODEL_SEED={first}, {calls} calls, {denied} denied, {observed} observed, {repeated} repeated, {alerts} alerts, {looks} looks",
+        "model: {} histories from MODEL_SEED={first}, {calls} calls, {denied} denied, {observed} observed, {fitted} fitted, {repeated} repeated, {alerts} alerts, {looks} looks",
         seed - first
     );
     assert!(calls > 0);

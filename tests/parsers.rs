@@ -65,7 +65,7 @@ fn documents() -> impl Strategy<Value = Value> {
     ];
     let name = prop_oneof![
         12 => prop::sample::select(vec![
-            "id", "name", "label", "unit", "quota", "maxPerCall", "measure", "matches", "match", "covers", "period", "periodType",
+            "id", "name", "label", "unit", "quota", "rollover", "max", "maxPerCall", "measure", "matches", "match", "covers", "period", "periodType",
             "periodAnchor", "anchor", "timezone", "weekStart", "every", "start", "end", "scope", "enforcement", "onLimit", "onPlanChange",
             "alerts", "unmatchedEvents", "groups", "event", "metadata", "per", "estimate", "owner", "environment", "approval", "retry",
             "approvers", "maxAttempts", "backoff", "url", "events", "filter", "template", "groupIds", "plans", "app",
@@ -178,7 +178,7 @@ proptest! {
     #[test]
     fn an_accepted_plan_is_accepted_again_as_returned(inside in any::<bool>(), name in prop::sample::select(vec![
         "quota", "unit", "measure", "matches", "covers", "periodType", "periodAnchor", "timezone", "every", "start", "end", "scope",
-        "enforcement", "onLimit", "alerts", "maxPerCall", "weekStart", "onPlanChange", "unmatchedEvents",
+        "enforcement", "onLimit", "alerts", "maxPerCall", "rollover", "weekStart", "onPlanChange", "unmatchedEvents",
     ]), value in documents()) {
         let text = nearly_valid(inside, name, value).to_string();
         let Ok(body) = document::read::<PlanBody>(text.as_bytes()) else { return Ok(()) };

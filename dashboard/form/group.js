@@ -34,6 +34,13 @@ function Quota({ form, path, group }) {
   </div>`;
 }
 
+/** Unused quota that becomes extra quota of the next window. */
+function Rollover({ form, path, group }) {
+  const set = (event) => form.set([...path, 'rollover'], event.target.value === '' ? undefined : { max: asNumber(event.target.value) });
+  return html`<${Field} label="Roll over unused quota, at most" fault=${faultOf(form, [...path, 'rollover'], true)} hint="It becomes extra quota of the next window. Empty: nothing.">
+    <input name=${pathText([...path, 'rollover', 'max'])} inputmode="decimal" autocomplete="off" value=${group.rollover?.max ?? ''} onInput=${set} /><//>`;
+}
+
 /** The label gives a new group its id, until somebody writes another. */
 function Names({ form, path, group, saved }) {
   // Two plans may use the same group id; a user who moves between them then keeps the counter. A policy's ids are its own.
@@ -90,6 +97,7 @@ const More = ({ form, path, group }) => html`<details class="more"><summary>More
   <div class="fields">
     ${!needsDates(group) && html`<${PeriodDetails} form=${form} path=${path} />`}
     <${Text} form=${form} path=${[...path, 'maxPerCall']} label="Most in one call" number hint="A larger call is denied." />
+    <${Rollover} form=${form} path=${path} group=${group} />
     ${form.kind.path === 'plans' && html`<${Choice} form=${form} path=${[...path, 'onPlanChange']} label="When a user moves to this plan, it" options=${planChanges} />`}
   </div>
   <${Chips} label="Alerts at percent of the limit" name=${pathText([...path, 'alerts'])} hint="An alert and a webhook, once per window: 80, 100." values=${group.alerts ?? []} parse=${asNumber}
@@ -100,7 +108,7 @@ const More = ({ form, path, group }) => html`<details class="more"><summary>More
 </details>`;
 
 /** Fields that only the JSON shows; they stay as they are. */
-const shownFields = new Set(['id', 'label', 'name', 'unit', 'quota', 'maxPerCall', 'measure', 'matches', 'match', 'covers', 'periodType', 'period', 'periodAnchor', 'anchor', 'timezone', 'weekStart', 'every', 'start', 'end', 'scope', 'enforcement', 'alerts', 'onLimit', 'onPlanChange']);
+const shownFields = new Set(['id', 'label', 'name', 'unit', 'quota', 'rollover', 'maxPerCall', 'measure', 'matches', 'match', 'covers', 'periodType', 'period', 'periodAnchor', 'anchor', 'timezone', 'weekStart', 'every', 'start', 'end', 'scope', 'enforcement', 'alerts', 'onLimit', 'onPlanChange']);
 
 function Body({ form, path, group, saved }) {
   const rules = field(group, 'matches') ?? [];

@@ -37,8 +37,11 @@ export function quotaWords({ quota, unit }) {
   return unit === 'count' || !unit ? text : `${text} ${unit}`;
 }
 
-/** "20 per month per user". */
-export const limitWords = (group, document) => `${quotaWords(group)} ${periodWords(group, document)} ${scopeWords(group.scope)}`;
+/** "20 per month per user, 5 roll over". */
+export const limitWords = (group, document) => {
+  const rolls = group.rollover?.max === undefined ? '' : `, ${quotaWords({ quota: group.rollover.max, unit: group.unit })} roll over`;
+  return `${quotaWords(group)} ${periodWords(group, document)} ${scopeWords(group.scope)}${rolls}`;
+};
 
 export const valuesOf = (filter) => (Array.isArray(filter) ? filter : [filter]);
 

@@ -1,5 +1,6 @@
 import { useEffect, useState } from '../vendor/hooks.js';
-import { Badge, Empty, Heading, Loaded, More, Table, Time, html, keepFilter, link, number, useFresh, usePages } from '../ui.js';
+import * as api from '../api.js';
+import { Badge, Elsewhere, Empty, Heading, Loaded, More, Table, Time, html, keepFilter, link, number, useFresh, usePages } from '../ui.js';
 import { Scope } from './approvals.js';
 
 const kinds = { 'limit.reached': 'bad', 'threshold.reached': 'warn', 'approval.requested': 'warn' };
@@ -38,8 +39,9 @@ export function Alerts({ query }) {
     setPassed(passed + 1);
     pages.loadMore();
   }, [looking, pages.next]);
-  const empty = html`<${Empty} title="Nothing has happened yet"><p>Crossed thresholds and approvals are listed here.</p>
-    <p>Reached limits, changed subscriptions and expired reservations are listed only while one of the <a href=${link(['webhooks'])}>webhooks</a> asks for them.</p><//>`;
+  const empty = html`<${Empty} title=${`No alerts in ${api.placeWords()} yet`}>
+    <p>This page lists crossed thresholds and approval requests. Give a limit group of a <a href=${link(['plans'])}>plan</a> or <a href=${link(['policies'])}>policy</a> alerts, such as at 80 %, to see when it fills.</p>
+    <p>Reached limits, changed subscriptions and expired reservations are listed while a <a href=${link(['webhooks'])}>webhook</a> subscribes to them.</p><${Elsewhere} /><//>`;
   return html`
     <${Heading} title="Alerts" />
     <div class="filter">
@@ -48,13 +50,13 @@ export function Alerts({ query }) {
     </div>
     <${Loaded} of=${pages} what="alerts" empty=${empty}>
       ${shown.length > 0 && html`<${Table} label="Alerts">
-        <thead><tr><th>What</th><th>About</th><th>Message</th><th>When</th></tr></thead>
+        <thead><tr><th>When</th><th>What</th><th>About</th><th>Message</th></tr></thead>
         <tbody>${shown.map((alert) => html`<tr key=${alert.id}>
-          <td><${Badge} kind=${kinds[alert.type] ?? ''}>${alert.type}<//></td>
+          <td><${Time} at=${alert.timestamp} /></td>
+          <td class="lead"><${Badge} kind=${kinds[alert.type] ?? ''}>${alert.type}<//></td>
           <td>${alert.data?.groupId && html`<code>${alert.data.groupId}</code>`}<${Scope} scope=${alert.data?.scope ?? (alert.data?.userId ? { user: alert.data.userId } : {})} />
             ${alert.data?.subscription?.planId && html`<div><span class="quiet">plan</span> <a href=${link(['plans', alert.data.subscription.planId])}>${alert.data.subscription.planId}</a></div>`}</td>
           <td><bdi>${alert.text}</bdi></td>
-          <td><${Time} at=${alert.timestamp} /></td>
         </tr>`)}</tbody>
       <//>`}
       ${shown.length === 0 && html`<p class="quiet" role="status">${looking ? 'Looking further back…' : `None of the newest ${number(pages.data.length)} alerts match.`}</p>`}

@@ -1,6 +1,6 @@
 import * as api from '../api.js';
 import { By } from '../by.js';
-import { Badge, Confirm, Dialog, Empty, Field, Heading, Loaded, More, Name, Table, Time, amount, html, link, number, useDialog, useFresh, usePages, useWrite } from '../ui.js';
+import { Badge, Confirm, Dialog, Elsewhere, Empty, Field, Heading, Loaded, More, Name, Table, Time, amount, html, link, number, useDialog, useFresh, usePages, useWrite } from '../ui.js';
 import { UntilFields, useUntil } from './user_actions.js';
 import { useState } from '../vendor/hooks.js';
 
@@ -77,8 +77,8 @@ export function Approvals({ query }) {
   const pages = usePages('approvals', { status });
   useFresh(pages);
   const dialog = useDialog();
-  const empty = html`<${Empty} title=${status === 'open' ? 'No open requests' : 'No decisions yet'}>
-    <p>A group whose <code>enforcement</code> is <code>approval</code> opens a request when a call exceeds its limit.</p><//>`;
+  const empty = html`<${Empty} title=${status === 'open' ? `No open requests in ${api.placeWords()}` : `No decisions in ${api.placeWords()} yet`}>
+    <p>A limit group with the enforcement “approval” opens a request when a call exceeds its limit. Set it in a <a href=${link(['plans'])}>plan</a> or a <a href=${link(['policies'])}>policy</a>.</p><${Elsewhere} /><//>`;
   return html`
     <${Heading} title="Approvals" />
     <nav class="tabs" aria-label="Which requests">${['open', 'decided'].map((name) => html`<a href=${link(['approvals'], { status: name })} aria-current=${name === status ? 'page' : undefined}>${name === 'open' ? 'Open' : 'Decided'}</a>`)}</nav>

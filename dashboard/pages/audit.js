@@ -1,5 +1,6 @@
+import * as api from '../api.js';
 import { By } from '../by.js';
-import { Empty, Heading, Loaded, More, Table, Time, html, keepFilter, link, usePages, useSettled } from '../ui.js';
+import { Elsewhere, Empty, Heading, Loaded, More, Table, Time, html, keepFilter, link, usePages, useSettled } from '../ui.js';
 import { useEffect, useState } from '../vendor/hooks.js';
 
 const fields = [
@@ -26,7 +27,9 @@ export function Audit({ query }) {
   const filter = useSettled(typed, 250);
   useEffect(() => keepFilter(filter), [filter]);
   const pages = usePages('audit', filter);
-  const empty = html`<${Empty} title="No changes found"><p>This page lists every change of configuration, keys and users, with who made it.</p><//>`;
+  const filtered = fields.some(([name]) => filter[name]);
+  const empty = html`<${Empty} title=${filtered ? 'No change matches' : `No changes in ${api.placeWords()} yet`}><p>This page lists every change of configuration, keys and users, with who made it.</p>
+    ${filtered && html`<p>Enter a key’s ID or <code>root</code>, the beginning of an action such as <code>plan.</code>, and a whole target such as <code>user:u_42</code>. User IDs are case-sensitive.</p>`}<${Elsewhere} /><//>`;
   return html`
     <${Heading} title="Audit" />
     <div class="filter">${fields.map(([name, title, example]) => html`<div class="field"><label for=${`audit-${name}`}>${title}</label>
@@ -35,12 +38,12 @@ export function Audit({ query }) {
       <${Table} label="Changes">
         <thead><tr><th>When</th><th>Key</th><th>Action</th><th>Target</th><th>Note</th><th>Change</th></tr></thead>
         <tbody>${pages.data.map((entry) => html`<tr key=${entry.id}>
-          <td><${Time} at=${entry.at} /></td>
-          <td><${By} id=${entry.actor} /></td>
+          <td><${Time} at=${entry.at} real /></td>
+          <td class="lead"><${By} id=${entry.actor} /></td>
           <td>${entry.action}</td>
           <td><${Target} target=${entry.target} /></td>
-          <td><bdi>${entry.note}</bdi></td>
-          <td><details><summary>Before and after</summary><strong>Before</strong>${json(entry.before)}<strong>After</strong>${json(entry.after)}</details></td>
+          <td>${entry.note && html`<bdi>${entry.note}</bdi>`}</td>
+          <td class="full"><details><summary>Before and after</summary><div><strong>Before</strong> ${json(entry.before)}</div><div><strong>After</strong> ${json(entry.after)}</div></details></td>
         </tr>`)}</tbody>
       <//>
       <${More} pages=${pages} />

@@ -3,10 +3,10 @@
 import { useEffect, useRef, useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
 import { Looking, useStream } from '../stream.js';
-import { Badge, Empty, ErrorBox, Field, Heading, Loading, More, Table, Time, amount, faultsOf, html, keepFilter, link, metadataQuery, number, pairs, usePages, useSettled } from '../ui.js';
+import { Badge, Elsewhere, Empty, ErrorBox, Field, Heading, Loading, More, Table, Time, amount, faultsOf, html, keepFilter, link, metadataQuery, number, pairs, usePages, useSettled } from '../ui.js';
 import { Details, explanation } from './event_details.js';
 
-const types = ['commit', 'draw', 'release', 'track', 'refund', 'reset', 'expire', 'outcome', 'denial'];
+const types = ['commit', 'draw', 'release', 'track', 'refund', 'reset', 'rollover', 'expire', 'outcome', 'denial'];
 const kinds = { denial: 'bad', expire: 'warn', commit: 'good', track: 'good' };
 const texts = [
   ['userId', 'User', ''],
@@ -25,19 +25,26 @@ const instant = (text) => (text ? `${text.length === 16 ? `${text}:00` : text}Z`
 
 const filterOf = ({ metadata, from, to, ...rest }) => ({ ...rest, ...metadataQuery(pairs(metadata)) });
 
-export const Charges = ({ event }) => [...event.charges.map((charge) => ({ ...charge, text: amount(charge.amount, charge.unit) })),
+export const Charges = ({ event }) => [...event.charges.map((charge) => ({ ...charge, text: charge.rolled === undefined ? amount(charge.amount, charge.unit) : `${amount(charge.rolled, charge.unit)} rolled over` })),
   ...(event.denied ?? []).map((lack) => ({ ...lack, text: `${amount(lack.requested, lack.unit)} requested` })),
   ...(event.held ?? []).map((held) => ({ ...held, text: `${amount(held.amount, held.unit)} expired` }))].map((line, at) => html`${at > 0 && ' · '}<span class="part">${line.text} <code>${line.groupId}</code></span>`);
+
+/** Why it was denied or ended, and what came of it. Without any of that nothing, so that a card has no empty line for it. */
+const causes = (event) => [
+  event.reason && html`<code>${event.reason}</code>`,
+  event.outcome,
+  event.type === 'denial' && explanation(event) && html`<a class="why" href=${explanation(event)} aria-label=${`Why ${event.event} ${event.observed ? 'would be' : 'was'} denied`}>Why</a>`,
+].filter(Boolean);
 
 function Row({ event, mine, open, toggle }) {
   return html`<tr data-event=${event.id}>
     <td><button type="button" class="small" aria-expanded=${open ? 'true' : 'false'} aria-label=${`Details of ${event.type} ${event.id}`} onClick=${toggle}>${open ? '▾' : '▸'}</button> <${Time} at=${event.timestamp} /></td>
-    <td><${Badge} kind=${event.observed ? undefined : kinds[event.type]}>${event.type}<//>${event.late && html` <${Badge} kind="warn">late<//>`}${event.degraded && html` <${Badge} kind="warn">degraded<//>`}${event.observed && html` <${Badge} kind="warn">observed<//>`}</td>
+    <td class="lead"><${Badge} kind=${event.observed ? undefined : kinds[event.type]}>${event.type}<//>${event.late && html` <${Badge} kind="warn">late<//>`}${event.degraded && html` <${Badge} kind="warn">degraded<//>`}${event.observed && html` <${Badge} kind="warn">observed<//>`}</td>
     ${!mine && html`<td>${event.userId && html`<a href=${link(['users', event.userId])}><bdi class="name">${event.userId}</bdi></a>`}</td>`}
-    <td><bdi class="name">${event.event}</bdi>${event.items?.length > 1 && html` <span class="quiet">and ${number(event.items.length - 1)} more</span>`}</td>
+    <td class="event"><bdi class="name">${event.event}</bdi>${event.items?.length > 1 && html` <span class="quiet">and ${number(event.items.length - 1)} more</span>`}</td>
     <td class="figure">${event.quantity === undefined ? '' : number(event.quantity)}</td>
     <td><${Charges} event=${event} /></td>
-    <td>${event.reason && html`<code>${event.reason}</code>`} ${event.outcome} ${event.type === 'denial' && explanation(event) && html`<a class="why" href=${explanation(event)} aria-label=${`Why ${event.event} ${event.observed ? 'would be' : 'was'} denied`}>Why</a>`}</td>
+    <td>${causes(event).map((cause, at) => html`${at > 0 && ' '}${cause}`)}</td>
   </tr>
   ${open && html`<tr class="details"><td colspan=${mine ? 6 : 7}><${Details} event=${event} /></td></tr>`}`;
 }
@@ -62,7 +69,7 @@ function useLive(on, filter, reload) {
     last.current = '';
     setLive([]);
   }, [name, on, api.place.mode, api.place.app]);
-  const told = (event, id) => {
+  const received = (event, id) => {
     if (id) last.current = id;
     if (event) setLive((live) => [event, ...live.filter((one) => one.id !== event.id)].slice(0, MOST_LIVE));
   };
@@ -73,7 +80,7 @@ function useLive(on, filter, reload) {
       calls.started();
       reload();
     };
-    return api.followEvents(filter, last.current, { ...calls, started, told });
+    return api.followEvents(filter, last.current, { ...calls, started, received });
   };
   const full = useStream(open, () => on && reload(), [name, on]);
   return { live, full: on && full };
@@ -112,6 +119,7 @@ export function Events({ query }) {
     <${ErrorBox} error=${rest} retry=${pages.reload} />
     ${!pages.loaded && !pages.error && html`<${Loading} what="events" />`}
     ${pages.loaded && !pages.error && (events.length === 0
-      ? html`<${Empty} title=${filtered ? 'No event matches' : 'No events yet'}><p>This page lists commits, tracked events, releases, expiries and denials, the newest first.</p><//>`
+      ? html`<${Empty} title=${filtered ? `No event in ${api.placeWords()} matches` : `No events in ${api.placeWords()} yet`}>
+        <p>This page lists commits, tracked events, releases, expiries and denials, the newest first. ${filtered ? 'Change or empty a field above.' : html`<a href=${link(['start'])}>Three steps to the first call</a>`}</p><${Elsewhere} /><//>`
       : html`<${EventTable} events=${events} /><${More} pages=${pages} />`)}`;
 }

@@ -18,7 +18,7 @@ function Verdict({ call }) {
   const invalid = call.errors.length > 0;
   return html`<div class="verdict" role="status">
     <p>${call.allowed ? html`<${Badge} kind="good">allowed<//>` : html`<${Badge} kind="bad">${invalid ? 'invalid' : 'denied'}<//>`} <strong><${Marked} text=${call.summary} /></strong>${call.reasons.map((reason) => html` <code class="quiet">${reason}</code>`)}</p>
-    ${!call.userKnown && html`<p class="warning">The gateway has no data about this user. User IDs are case-sensitive. <a href=${link(['users'], { search: call.userId })}>Search users</a></p>`}
+    ${!call.userKnown && html`<p class="warning">The gateway has no data about this user in ${api.placeWords()}. User IDs are case-sensitive. <a href=${link(['users'], { search: call.userId })}>Search users</a></p>`}
     ${invalid && html`<ul>${call.errors.map((fault) => html`<li><code>${fault.field}</code> ${fault.message}</li>`)}</ul>`}
   </div>`;
 }

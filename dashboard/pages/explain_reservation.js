@@ -2,13 +2,13 @@
 
 import { By } from '../by.js';
 import { windowWords } from '../counter.js';
-import { Badge, Name, Table, Time, amount, html, link, number } from '../ui.js';
+import { Badge, Name, Table, Time, Version, amount, html, link, number } from '../ui.js';
 import { Metadata } from './event_details.js';
 import { Groups } from './explain_groups.js';
 
 const kinds = { committed: 'good', held: '', released: '', expired: 'warn' };
 
-const Versions = ({ kind, list }) => list.map((one) => html`<div><a href=${link([kind, one.id])}>${one.id}</a> <span class="quiet">version ${one.version}</span></div>`);
+const Versions = ({ kind, list }) => list.map((one) => html`<div><a href=${link([kind, one.id])}>${one.id}</a> <${Version} number=${one.version} /></div>`);
 
 const Facts = ({ reservation }) => html`<dl class="facts">
   <dt>Reservation</dt><dd><${Name} text=${reservation.reservationId} /></dd>
@@ -19,6 +19,7 @@ const Facts = ({ reservation }) => html`<dl class="facts">
   ${reservation.expiresAt && html`<dt>Expires</dt><dd><${Time} at=${reservation.expiresAt} /></dd>`}
   ${reservation.plan && html`<dt>Plan</dt><dd><${Versions} kind="plans" list=${[reservation.plan]} /></dd>`}
   ${reservation.policies.length > 0 && html`<dt>Policies</dt><dd><${Versions} kind="policies" list=${reservation.policies} /></dd>`}
+  ${reservation.fitted && html`<dt>Fitted</dt><dd><bdi>${reservation.fitted.field}</bdi> ${number(reservation.fitted.value)} <span class="quiet">of ${number(reservation.fitted.wish)}, at least ${number(reservation.fitted.min)}</span></dd>`}
 </dl>`;
 
 const Counters = ({ counters }) => html`<h2>Held and charged</h2>${counters.length === 0
@@ -33,7 +34,7 @@ const Entries = ({ entries, complete }) => html`<h2>Ledger entries</h2>${entries
     <tbody>${entries.map((entry) => html`<tr key=${entry.id}><td><${Time} at=${entry.at} /></td><td><${Badge}>${entry.type}<//>${entry.late && html` <${Badge} kind="warn">late<//>`}</td>
       <td class="figure">${entry.charges.map((charge) => html`<div>${amount(charge.change, charge.unit)} <code>${charge.groupId}</code></div>`)}</td>
       <td class="figure">${entry.charges.map((charge) => html`<div>${amount(charge.balance, charge.unit)}</div>`)}</td>
-      <td><bdi>${entry.reason}</bdi> <bdi>${entry.errorCode}</bdi> ${entry.outcome}</td></tr>`)}</tbody><//>`}
+      <td>${[entry.reason, entry.errorCode, entry.outcome].filter(Boolean).map((word, at) => html`${at > 0 && ' '}<bdi>${word}</bdi>`)}</td></tr>`)}</tbody><//>`}
   ${!complete && html`<p class="quiet">There are too many ledger entries to search all of them.</p>`}`;
 
 export const Reservation = ({ reservation }) => html`

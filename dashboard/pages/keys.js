@@ -40,7 +40,7 @@ function NewKey({ close, done }) {
     ${given.kind === 'publishable' && html`
       <${Field} label="Origins" hint="https://app.example.com. Pages of other origins cannot use the key."><input name="origins" value=${given.origins} onInput=${set('origins')} /><//>
       ${words(given.origins).length === 0 && html`<p class="warning" role="status">Without an origin no browser can use this key: every call fails its CORS check.</p>`}
-      <label class="check"><input type="checkbox" checked=${given.token} onChange=${set('token')} /> Reading usage needs the user’s token, so that one end user cannot read another</label>`}
+      <label class="check"><input type="checkbox" checked=${given.token} onChange=${set('token')} /> Reading usage needs the user’s token, so that no end user can read the usage of another</label>`}
   <//>`;
 }
 
@@ -80,7 +80,7 @@ export function Keys() {
     setCreated(key);
     keys.reload();
   };
-  const empty = html`<${Empty} title="No keys yet"><p>Your application needs a secret key to make its first call.</p><//>`;
+  const empty = html`<${Empty} title="No keys yet"><p>Your application needs a secret key to make its first call.${admin && ' “New key” creates one.'}</p><//>`;
   return html`
     <${Heading} title="Keys">${admin && html`<button type="button" class="primary" onClick=${() => dialog.show('new')}>New key</button>`}<//>
     ${created?.key && html`<${Secret} title=${`The ${created.kind} key.`} text=${created.key} />`}
@@ -89,11 +89,11 @@ export function Keys() {
       <thead><tr><th>Key</th><th>Name</th><th>Kind</th><th>Works on</th><th>Carries</th><th>Created</th><td></td></tr></thead>
       <tbody>${keys.data.data.map((key) => html`<tr key=${key.id}>
         <td><code>${key.prefix}</code><div class="quiet"><code>${key.id}</code></div></td>
-        <td><bdi>${key.name}</bdi></td>
+        <td>${key.name && html`<bdi>${key.name}</bdi>`}</td>
         <td>${key.kind}${key.role && ` · ${key.role}`}</td>
         <td>${key.mode ? html`<${Badge} kind=${key.mode === 'test' ? 'warn' : ''}>${key.mode}${key.sandbox ? ` / ${key.sandbox}` : ''}<//>` : 'both modes'}</td>
         <td>${Object.entries(key.metadata ?? {}).map(([name, value]) => html`<div>${name}=<bdi>${value}</bdi></div>`)}${(key.origins ?? []).map((origin) => html`<div>${origin}</div>`)}${key.kind === 'publishable' && !key.origins?.length && html`<${Badge} kind="warn">no origins<//>`}${key.requireUserToken && html`<div>user token</div>`}</td>
-        <td><${Time} at=${key.createdAt} /></td>
+        <td><${Time} at=${key.createdAt} real /></td>
         <td class="end">${admin && html`<button type="button" class="danger" aria-label=${`Revoke ${key.name ?? key.prefix}`} onClick=${() => dialog.show('revoke', key)}>Revoke</button>`}</td>
       </tr>`)}</tbody>
     <//>`}<//>

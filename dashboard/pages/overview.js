@@ -4,9 +4,9 @@ import { useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
 import { Chart, Share, dayName, daysBetween } from '../chart.js';
 import { By } from '../by.js';
-import { Bar } from '../counter.js';
+import { Bar, limitOf } from '../counter.js';
 import { Looking, useBell, useHappening } from '../stream.js';
-import { Badge, Empty, ErrorBox, Heading, Loaded, Name, Table, Time, amount, figure, html, link, number, plural, useLoad } from '../ui.js';
+import { Badge, Elsewhere, Empty, ErrorBox, Heading, Loaded, Name, Table, Time, amount, figure, html, link, number, plural, useLoad } from '../ui.js';
 import { Start } from './start.js';
 
 const SHOWN = 8;
@@ -91,7 +91,7 @@ const Counters = ({ label, counters }) => html`<${Table} label=${label} compact>
     <td><${Owner} scope=${counter.scope} /></td>
     <td><bdi>${counter.label || counter.groupId}</bdi></td>
     <td class="narrow"><${Bar} counter=${counter} /></td>
-    <td class="figure">${figure(counter.used, counter.unit)} / ${amount(counter.quota + counter.granted, counter.unit)}<div class="quiet">${counter.resetsAt ? html`resets <${Time} at=${counter.resetsAt} />` : 'never resets'}</div></td>
+    <td class="figure">${figure(counter.used, counter.unit)} / ${amount(limitOf(counter), counter.unit)}<div class="quiet">${counter.resetsAt ? html`resets <${Time} at=${counter.resetsAt} />` : 'never resets'}</div></td>
   </tr>`)}</tbody>
 <//>`;
 
@@ -170,8 +170,8 @@ function Today({ days, changes }) {
 /** A time of the machines, whatever a sandbox's clock says. */
 const RealTime = ({ at, clock = false }) => html`<time datetime=${at} title=${at}>${clock ? at.slice(11, 16) : at.slice(0, 16).replace('T', ' ')}</time>`;
 
-const Quiet = () => html`<${Empty} title="No call in the last 30 days">
-  <p>This page shows what your application reserves, commits and tracks. <a href=${link(['start'])}>Three steps to the first call</a></p><//>`;
+const Quiet = () => html`<${Empty} title=${`No call in the last 30 days in ${api.placeWords()}`}>
+  <p>This page shows what your application reserves, commits and tracks. <a href=${link(['start'])}>Three steps to the first call</a></p><${Elsewhere} /><//>`;
 
 /** Read again when something has happened, while it is seen. What is shown stays until the new answer is there. */
 function Everything() {

@@ -58,7 +58,7 @@ function Group({ group }) {
           <td><${Owner} scope=${limit.scope} /></td>
           <td class="figure">${limit.quota === null ? 'no limit' : amount(limit.quota, limit.unit)}</td>
           <td><${Time} at=${limit.until} never="no end" /></td>
-          <td><bdi>${limit.note}</bdi></td>
+          <td>${limit.note && html`<bdi>${limit.note}</bdi>`}</td>
           <td class="end">${may && html`<button type="button" class="small" aria-label=${`Change the limit of ${words(limit.scope)}`} onClick=${() => dialog.show('set', limit)}>Change</button>
             <button type="button" class="small danger" aria-label=${`Remove the limit of ${words(limit.scope)}`} onClick=${() => dialog.show('remove', limit)}>Remove</button>`}</td>
         </tr>`)}</tbody>

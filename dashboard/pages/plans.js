@@ -23,14 +23,15 @@ function List() {
   const plans = useLoad((signal) => api.get('plans', signal), []);
   const settings = useLoad((signal) => api.get('app', signal), []);
   const standard = settings.data?.defaultPlanId;
-  const empty = html`<${Empty} title="No plans yet"><p>A plan says how much of what a user may do. <a href=${link(['start'])}>Three steps to the first call</a></p><//>`;
+  const empty = html`<${Empty} title="No plans yet"><p>A plan says how much of what a user may do. Without one every call is denied. <a href=${link(['start'])}>Three steps to the first call</a></p>
+    ${api.may('admin') && html`<p>“New plan” begins with an example. <code>quotagate apply</code> takes plans from a file.</p>`}<//>`;
   return html`
     <${Heading} title="Plans">${api.may('admin') && toNew(kind)}<//>
     <${Loaded} of=${plans} what="plans" empty=${empty}>${() => html`<${Table} label="Plans">
       <thead><tr><th>Plan</th><th>Name</th><th>Period</th><th>Limit groups</th></tr></thead>
       <tbody>${plans.data.data.map((plan) => html`<tr key=${plan.id}>
         <td><${Name} text=${plan.id} href=${link(['plans', plan.id])} />${plan.id === standard && html` <${Badge} kind="good">default<//>`}</td>
-        <td><bdi>${plan.name}</bdi></td>
+        <td>${plan.name && html`<bdi>${plan.name}</bdi>`}</td>
         <td>${plan.periodType}</td>
         <td>${plan.groups.map((group) => group.label ?? group.id).join(', ')}</td>
       </tr>`)}</tbody>

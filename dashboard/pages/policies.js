@@ -13,7 +13,7 @@ const example = {
 };
 
 const Review = ({ policy }) =>
-  policy.reviewDue ? html`<${Badge} kind="warn">review due<//> <${Time} at=${policy.reviewDueAt} />` : html`<${Time} at=${policy.reviewDueAt} never="no cadence" />`;
+  policy.reviewDue ? html`<${Badge} kind="warn">review due<//> <${Time} at=${policy.reviewDueAt} real />` : html`<${Time} at=${policy.reviewDueAt} never="none planned" real />`;
 
 const kind = {
   path: 'policies',
@@ -27,7 +27,7 @@ const kind = {
     <dt>Environment</dt><dd><bdi>${policy.environment ?? '–'}</bdi></dd>
     <dt>Route</dt><dd><bdi>${policy.route ?? '–'}</bdi></dd>
     <dt>Next review</dt><dd><${Review} policy=${policy} /></dd>
-    ${policy.reviewed && html`<dt>Last review</dt><dd><${Time} at=${policy.reviewed.at} /> by <${By} id=${policy.reviewed.by} /> <bdi>${policy.reviewed.note}</bdi></dd>`}
+    ${policy.reviewed && html`<dt>Last review</dt><dd><${Time} at=${policy.reviewed.at} real /> by <${By} id=${policy.reviewed.by} /> <bdi>${policy.reviewed.note}</bdi></dd>`}
     ${policy.notes && html`<dt>Notes</dt><dd><bdi>${policy.notes}</bdi></dd>`}
     ${policy.approval && html`<dt>Approval</dt><dd><bdi>${policy.approval.approvers?.join(', ')} ${policy.approval.condition}</bdi></dd>`}
   </dl>`,
@@ -42,7 +42,7 @@ function MarkReviewed({ document, reload }) {
   };
   return html`<button type="button" onClick=${() => dialog.show('review')}>Mark reviewed</button>
     ${dialog.open && html`<${Confirm} title="Mark as reviewed?" action="Mark reviewed" run=${run} close=${dialog.close}
-      about=${html`<p>You have looked at <code>${document.id}</code> and found it right. The next review is due ${document.reviewCadence ? `by its cadence (${document.reviewCadence})` : 'never: it has no cadence'}.</p>`} />`}`;
+      about=${html`<p>You have looked at <code>${document.id}</code> and found it right. ${document.reviewCadence ? `The next review is due by its cadence (${document.reviewCadence}).` : 'No next review is planned, since the policy has no review cadence.'}</p>`} />`}`;
 }
 
 function Register({ query }) {
@@ -56,7 +56,8 @@ function Register({ query }) {
   const all = policies.data?.data ?? [];
   const owners = [...new Set(all.map((policy) => policy.owner).filter(Boolean))].sort();
   const shown = all.filter((policy) => (!filter.owner || policy.owner === filter.owner) && (!filter.due || policy.reviewDue));
-  const empty = html`<${Empty} title="No policies yet"><p>A policy limits every event of the app, whatever plan a user is on: per team, key, workflow, model or for all together.</p><//>`;
+  const empty = html`<${Empty} title="No policies yet"><p>A policy limits every event of the app, whatever plan a user is on: per team, key, workflow, model or for all together.</p>
+    ${api.may('admin') && html`<p>“New policy” begins with an example.</p>`}<//>`;
   return html`
     <${Heading} title="Policies">${api.may('admin') && toNew(kind)}<//>
     <div class="filter">

@@ -6,7 +6,7 @@ import { amount, html, number, plural } from '../ui.js';
 const MOST_LINES = 5;
 const MOST_BARS = 12;
 
-/** What a line of a report is called by the names that it is told apart by. */
+/** The name of a report's line: the values by which it differs from the others. */
 const nameOf = (line) => Object.values(line.by).map((value) => value ?? '(none)').join(' · ') || 'all';
 
 /** The names with the largest sums. */

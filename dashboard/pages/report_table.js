@@ -58,9 +58,7 @@ export function ReportTable({ report, columns, metric, timed, sort, sortable, ch
     return found ? metric.read(found) : linesBefore.whole ? 0 : null;
   };
   const compared = linesBefore !== null && metric !== undefined;
-  // Few columns fit on a phone.
-  const width = by.length + columns.length + [timed, shares, compared, compared].filter(Boolean).length;
-  return html`<${Table} label="The report as a table" compact=${width <= 5}>
+  return html`<${Table} label="The report as a table" wide>
     <thead><tr>
       ${timed && html`<th>Time</th>`}${by.map((name) => html`<th>${dimensionTitle(name)}</th>`)}
       ${columns.map((column) => html`<${Head} key=${column.name} column=${column} sort=${sort} possible=${sortable(column.name)} choose=${choose} />`)}

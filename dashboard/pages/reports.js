@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
-import { Empty, ErrorBox, Field, Heading, Loading, html, faultsOf, figure, keepFilter, link, metadataQuery, pairs, useLoad, useSettled } from '../ui.js';
+import { Elsewhere, Empty, ErrorBox, Field, Heading, Loading, html, faultsOf, figure, keepFilter, link, metadataQuery, pairs, useLoad, useSettled } from '../ui.js';
 import { ReportChart } from './report_chart.js';
 import { change as changeWords, columnsOf } from './report_columns.js';
 import { RANKED, readReport } from './report_data.js';
@@ -177,6 +177,6 @@ export function Reports({ query }) {
     ${!data && !report.error && html`<${Loading} what="the report" />`}
     ${data && !report.error && !data.complete && html`<p class="quiet">Some of the newest events are not counted yet.</p>`}
     ${data && !report.error && (quiet
-      ? html`<${Empty} title="No events"><p>No call, denial or expiry between ${data.from} and ${data.to} matches.</p><//>`
+      ? html`<${Empty} title=${`No events in ${api.placeWords()}`}><p>No call, denial or expiry between ${data.from} and ${data.to} matches. Choose other days or filters.</p><${Elsewhere} /><//>`
       : html`<${Body} report=${data} typed=${settled} change=${change} />`)}`;
 }

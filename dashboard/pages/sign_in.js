@@ -2,6 +2,9 @@ import { useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
 import { ErrorBox, Field, html } from '../ui.js';
 
+/** The API's own words are for those who call it. */
+const notValid = { title: 'The API key is not valid', message: 'Enter the admin key that the gateway printed at its first start, or one that an admin created on the page Keys. Revoked keys do not work.' };
+
 export function SignIn() {
   const [key, setKey] = useState('');
   const [state, setState] = useState({ busy: false, error: null });
@@ -11,7 +14,7 @@ export function SignIn() {
     try {
       await api.signIn(key.trim());
     } catch (error) {
-      setState({ busy: false, error });
+      setState({ busy: false, error: error.code === 'invalid_key' ? notValid : error });
     }
   };
   // The name is for password managers, which keep a password under one.

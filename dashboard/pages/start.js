@@ -81,7 +81,7 @@ export function Start() {
         ${key ? html`<${Secret} title="The test key." text=${key} />` : admin && html`<div class="row"><button type="button" class=${first ? 'primary' : ''} disabled=${busy || !first} onClick=${makeKey}>Create a key and the user</button></div>`}
       </li>
       <li><h2>The first call <${Done} when=${found.seen} /></h2>
-        <p>Reserve before the work, and commit with the <code>reservationId</code> that comes back after it. A reservation that is never committed gives its hold back by itself.</p>
+        <p>Reserve before the work, and commit with the <code>reservationId</code> that comes back after it. A reservation that is not committed in time expires, and its hold is returned.</p>
         ${first && html`<${Snippet} text=${curl('POST', 'reserve', key ?? 'sk_test_…', { userId: user, event })} />
           <${Snippet} text=${curl('POST', 'commit', key ?? 'sk_test_…', { reservationId: found.open ?? 'rsv_…' })} />`}
         ${key && html`<p role="status"><${Arrived} found=${found} mode=${mode} /></p>`}

@@ -3,7 +3,7 @@ import * as api from '../api.js';
 import { By } from '../by.js';
 import { Counter } from '../counter.js';
 import { Looking, useBell, useStream, useThrottled } from '../stream.js';
-import { Badge, Empty, Heading, Loaded, Name, Table, Time, amount, html, link, number, useDialog, useLoad } from '../ui.js';
+import { Badge, Elsewhere, Empty, Heading, Loaded, Name, Table, Time, amount, html, link, number, useDialog, useLoad } from '../ui.js';
 import { Cancel, GrantDialog, Move, Release, Reset, Revoke, SetBlocked } from './user_actions.js';
 import { OwnLimits } from './user_limits.js';
 import { Forecast, History, Recent, useForecast } from './user_past.js';
@@ -14,7 +14,8 @@ function Unknown({ id, reload }) {
   const dialog = useDialog();
   const nobody = { userId: id, subscription: null, counters: [] };
   return html`<${Empty} title="User not found">
-    <p>This mode has no subscription, no call and no change of this user. User IDs are case-sensitive.</p>
+    <p>There is no subscription, no call and no change of this user in ${api.placeWords()}. User IDs are case-sensitive. <a href=${link(['users'], { search: id })}>Search users</a></p>
+    <${Elsewhere} />
     ${api.may('support') && html`<button type="button" class="primary" onClick=${() => dialog.show('move')}>Put on a plan</button>`}
   <//>
   ${dialog.open && html`<${Move} user=${nobody} close=${dialog.close} done=${reload} />`}`;
@@ -116,7 +117,7 @@ function Grants({ grants, revoke }) {
       <td><code>${grant.groupId}</code></td>
       <td class="figure">${amount(grant.amount, grant.unit)}</td>
       <td>${grant.expiresAt ? html`<${Time} at=${grant.expiresAt} />` : html`with the window: <${Time} at=${grant.endsAt} never="never" />`}</td>
-      <td><bdi>${grant.note}</bdi></td>
+      <td>${grant.note && html`<bdi>${grant.note}</bdi>`}</td>
       <td><${Time} at=${grant.createdAt} /> <span class="quiet">by <${By} id=${grant.createdBy} /></span></td>
       <td class="end">${revoke && html`<button type="button" class="danger" onClick=${() => revoke(grant)}>Revoke grant</button>`}</td>
     </tr>`)}</tbody>

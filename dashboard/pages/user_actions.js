@@ -2,7 +2,7 @@
 
 import { useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
-import { Bar } from '../counter.js';
+import { Bar, limitOf } from '../counter.js';
 import { preview } from '../move.js';
 import { Confirm, Dialog, ErrorBox, Field, Loading, amount, html, number, useLoad, useWrite, when } from '../ui.js';
 
@@ -47,7 +47,7 @@ export function GrantDialog({ user, counter, close, done }) {
     return true;
   };
   const unit = counter.unit === 'count' ? '' : ` ${counter.unit}`;
-  const then = Number(given) > 0 && counter.quota !== null ? number(counter.quota + counter.granted + Number(given)) + unit : null;
+  const then = Number(given) > 0 && counter.quota !== null ? number(limitOf(counter) + Number(given)) + unit : null;
   const shared = Object.keys(counter.scope).some((key) => key !== 'user');
   return html`<${Dialog} title=${`Grant more ${label}`} action="Grant" busy=${busy} error=${error} submit=${submit} close=${close}>
     <p>Extra quota on top of the plan${shared ? ', for everyone who shares this counter' : html` to ${name(user)}`}. It applies from the next call on.</p>
@@ -146,13 +146,13 @@ export function Move({ user, close, done }) {
 /** What each counter will do, as the gateway foretells it. */
 function MovePreview({ user, planId, resetUsage }) {
   const body = { userId: user.userId, planId, resetUsage: resetUsage || undefined };
-  const told = useLoad((signal) => api.send('POST', 'subscriptions?dryRun=true', body, {}, signal).then((data) => ({ of: planId, ...data })), [planId, resetUsage]);
+  const dryRun = useLoad((signal) => api.send('POST', 'subscriptions?dryRun=true', body, {}, signal).then((data) => ({ of: planId, ...data })), [planId, resetUsage]);
   const labels = new Map(user.counters.map((counter) => [counter.groupId, counter.label || counter.groupId]));
-  if (told.error) return html`<${ErrorBox} error=${told.error} retry=${told.reload} />`;
-  if (told.data?.of !== planId) return html`<${Loading} what="what the counters will do" />`;
-  return html`<h3>What the counters will do</h3><div role="status"><ul class="foretold">
-    ${told.data.counters.map((counter) => html`<li key=${counter.groupId}><bdi>${counter.label || counter.groupId}</bdi>: ${preview(counter)}<${Bar} counter=${counter} /></li>`)}
-    ${told.data.endedGroupIds.map((id) => html`<li key=${id}><bdi>${labels.get(id) ?? id}</bdi>: ends, unless a policy counts it</li>`)}
-    ${told.data.counters.length === 0 && html`<li>The plan has no groups that count per user.</li>`}
+  if (dryRun.error) return html`<${ErrorBox} error=${dryRun.error} retry=${dryRun.reload} />`;
+  if (dryRun.data?.of !== planId) return html`<${Loading} what="what the counters will do" />`;
+  return html`<h3>What the counters will do</h3><div role="status"><ul class="preview">
+    ${dryRun.data.counters.map((counter) => html`<li key=${counter.groupId}><bdi>${counter.label || counter.groupId}</bdi>: ${preview(counter)}<${Bar} counter=${counter} /></li>`)}
+    ${dryRun.data.endedGroupIds.map((id) => html`<li key=${id}><bdi>${labels.get(id) ?? id}</bdi>: ends, unless a policy counts it</li>`)}
+    ${dryRun.data.counters.length === 0 && html`<li>The plan has no groups that count per user.</li>`}
   </ul></div>`;
 }

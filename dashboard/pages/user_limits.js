@@ -2,6 +2,7 @@
 
 import { useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
+import { limitOf } from '../counter.js';
 import { Note } from './user_actions.js';
 import { Dialog, Field, Loading, amount, html, link, useLoad, useWrite } from '../ui.js';
 
@@ -25,7 +26,7 @@ function Effect({ group, counter, typed }) {
   const quota = Number(typed.quota);
   if (!counter || typed.none || typed.quota.trim() === '' || !Number.isFinite(quota)) return null;
   const taken = counter.used + counter.held;
-  const room = quota + counter.granted;
+  const room = limitOf({ ...counter, quota });
   if (taken <= room) return null;
   return html`<p class="warning" role="status">${amount(taken, group.unit)} are used or held, so further calls are denied until the window ends.</p>`;
 }

@@ -38,7 +38,7 @@ export function History({ userId, state }) {
       <td><bdi>${window.label || window.groupId}</bdi> <code class="quiet">${window.groupId}</code></td>
       <td title=${window.period.end ? `${window.period.start} to ${window.period.end}` : undefined}><span class="part">${windowWords(window.period)}</span></td>
       <td class="figure">${amount(window.used, window.unit)}</td>
-      <td class="figure">${window.quota === null ? 'without limit' : figure(window.quota, window.unit)}${window.granted > 0 ? html` <span class="quiet">+ ${figure(window.granted, window.unit)} granted</span>` : ''}</td>
+      <td class="figure">${window.quota === null ? 'without limit' : figure(window.quota, window.unit)}${window.granted > 0 ? html` <span class="quiet">+ ${figure(window.granted, window.unit)} granted</span>` : ''}${window.rolled > 0 ? html` <span class="quiet">+ ${figure(window.rolled, window.unit)} rolled over</span>` : ''}</td>
       <td class="figure">${window.overage > 0 ? html`<strong>${amount(window.overage, window.unit)}</strong>` : '–'}</td>
       <td>${window.final ? html`<${Badge} kind="good">final<//>` : html`<${Badge}>may still change<//>`}</td>
     </tr>`)}</tbody>

@@ -1,6 +1,7 @@
 import { useEffect, useState } from '../vendor/hooks.js';
+import * as api from '../api.js';
 import { Tags } from './user_profile.js';
-import { Badge, Empty, Heading, Loaded, Loading, More, Name, Table, Time, go, html, keepFilter, link, usePages, useSettled } from '../ui.js';
+import { Badge, Elsewhere, Empty, Heading, Loaded, Loading, More, Name, Table, Time, go, html, keepFilter, link, usePages, useSettled } from '../ui.js';
 
 /** A page of a search looks at 50,000 ids. Pages without a hit are passed over, so many in all. */
 const MOST_PAGES = 40;
@@ -31,8 +32,8 @@ export function Users({ query }) {
     if (exact ?? only) go(['users', (exact ?? only).userId]);
   }, [wanted, settled]);
   const empty = search
-    ? html`<${Empty} title="No user found"><p>${pages.next ? 'There are too many users to search all at once. Enter the beginning of the ID, or continue with "Show more".' : html`If this is a whole user ID, you can put <a href=${link(['users', search])}><bdi>${search}</bdi></a> on a plan.`}</p><//>`
-    : html`<${Empty} title="No users yet"><p>This page lists users with a subscription or a call. <a href=${link(['start'])}>Three steps to the first call</a></p><//>`;
+    ? html`<${Empty} title=${`No user found in ${api.placeWords()}`}><p>${pages.next ? 'There are too many users to search all at once. Enter the beginning of the ID, or continue with "Show more".' : html`If this is a whole user ID, you can put <a href=${link(['users', search])}><bdi>${search}</bdi></a> on a plan.`}</p><${Elsewhere} /><//>`
+    : html`<${Empty} title=${`No users in ${api.placeWords()} yet`}><p>This page lists users with a subscription or a call. ${api.may('support') ? 'Enter a user ID above to put that user on a plan, or take' : 'Take'} the <a href=${link(['start'])}>three steps to the first call</a>.</p><${Elsewhere} /><//>`;
   return html`
     <${Heading} title="Users" />
     <div class="filter">

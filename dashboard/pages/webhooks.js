@@ -49,7 +49,7 @@ function Health({ id, health }) {
   const { attempted, failed, dead, last } = health;
   if (!last) return html`<span class="quiet">no delivery yet</span>`;
   const result = last.error ?? `HTTP ${last.responseStatus}`;
-  return html`<div><${Badge} kind=${last.error ? 'bad' : 'good'}>${result}<//> <${Time} at=${last.at} real /></div>
+  return html`<div><${Badge} kind=${last.error ? 'bad result' : 'good'}>${result}<//> <${Time} at=${last.at} real /></div>
     <div class="quiet">${failed === 0 ? `${plural(attempted, 'delivery', 'deliveries')}, none failed` : html`<strong class="warning">${number(failed)} of ${number(attempted)} failed</strong> (${percent(failed, attempted)})`}</div>
     ${dead > 0 && html`<a href=${link(['webhooks', id], { status: 'dead' })}><${Badge} kind="bad">${plural(dead, 'dead letter')}<//></a>`}`;
 }
@@ -67,7 +67,8 @@ function List() {
     setCreated(saved);
     webhooks.reload();
   };
-  const empty = html`<${Empty} title="No webhooks yet"><p>A webhook sends crossed thresholds, reached limits, approvals and expiries to another system. Deliveries are signed and retried for 24 hours.</p><//>`;
+  const empty = html`<${Empty} title="No webhooks yet"><p>A webhook sends crossed thresholds, reached limits, approvals and expiries to another system. Deliveries are signed and retried for 24 hours.</p>
+    ${api.may('admin') && html`<p>“New webhook” adds one.</p>`}<//>`;
   return html`
     <${Heading} title="Webhooks">${api.may('admin') && html`<button type="button" class="primary" onClick=${() => dialog.show('new')}>New webhook</button>`}<//>
     ${created?.secret && html`<${Secret} title=${`The signing secret of ${created.id}.`} text=${created.secret} />`}
@@ -93,7 +94,8 @@ function Deliveries({ id, query }) {
   useFresh(pages);
   const { busy, error, write } = useWrite();
   const resend = async (delivery) => (await write('POST', `${where}/${api.path(delivery.id)}/resend`)) && pages.reload();
-  const empty = html`<p class="quiet">${status ? `No ${status === 'dead' ? 'dead letters' : `${status} deliveries`}.` : 'No delivery yet.'}</p>`;
+  const kind = status === 'dead' ? 'dead letters' : `${status} deliveries`.trim();
+  const empty = html`<p class="quiet">No ${kind} in ${api.placeWords()}${status ? '' : ' yet'}.</p>`;
   return html`<h2>Deliveries</h2>
     <nav class="tabs" aria-label="Which deliveries">${[['', 'All'], ['pending', 'Pending'], ['delivered', 'Delivered'], ['dead', 'Dead letters']].map(([name, title]) => html`
       <a href=${link(['webhooks', id], { status: name })} aria-current=${name === status ? 'page' : undefined}>${title}</a>`)}</nav>

@@ -6,7 +6,7 @@
 --     (lib/own_quota)
 --   .subscription  '<plan> <since> <cycle|-> <until|->', .limits (JSON), .block: of a user
 --   .extended      until when an extended reservation may be charged (ms), without its grace
---   <group>        '<used>+<held>/<quota|-> <kind>/<start>/<end>#<sequence number>', see lib/window
+--   <group>        '<used>+<held>/<quota|->[+<rolled>] <kind>/<start>/<end>#<sequence number>', see lib/window
 -- and rare fields of groups, see lib/allowance, lib/own_quota, lib/alert and lib/approval. A group's id never contains a dot.
 local account = {
   -- For an owner without `.account`.

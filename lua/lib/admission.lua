@@ -38,8 +38,8 @@ local function lack(group, limit, limit_text)
     return group.id .. ':' .. group.amount_text .. ':' .. args.digits(taken) .. ':' .. args.digits(taken + group.balance.left)
   end
   local counted = group.concurrent and group.held or group.used + group.held
-  if group.granted > 0 or group.blocked > 0 then
-    limit = math.max(0, math.min(limit + group.granted - group.blocked, counter.most))
+  if group.granted > 0 or group.blocked > 0 or group.rolled > 0 then
+    limit = math.max(0, math.min(limit + group.granted + group.rolled - group.blocked, counter.most))
     limit_text = args.digits(limit)
   end
   local text = group.id .. ':' .. group.amount_text .. ':' .. args.digits(counted) .. ':' .. limit_text
@@ -53,11 +53,7 @@ end
 local function compare(owner, group, skip_full_scopes)
   local is_full = owner.crowded and not skip_full_scopes
   local observes = not skip_full_scopes and group.observes
-  local lacks = counter.exceeds(group, group.limit)
-  if group.is_balance then
-    lacks = credits.lacks(group)
-  end
-  group.lacks = (is_full and not observes) or lacks
+  group.lacks = (is_full and not observes) or counter.lacks(group)
   group.observed = observes and (is_full or counter.exceeds(group, observes))
 end
 
@@ -100,13 +96,16 @@ end
 -- Checks the facts, removes expired holds, and checks every group's limit. `refused`: the entry for the stream of
 -- denials, see lib/ledger; `skip_full_scopes`: an owner whose scope is full is left out instead of denying the call, and
 -- nothing is observed.
--- Returns a reply that ends the call, or nil, the time and how many holds were reclaimed.
+-- Returns a reply that ends the call, or nil, the time, how many holds were reclaimed, and whether more have expired.
 function admission.decide(p, refused, skip_full_scopes)
   local stale, now = facts.check(p)
   if stale then
     return stale
   end
   local reclaimed, more = facts.reclaim(p, now)
+  if more and rollover.is_unsettled(p.owners) then
+    return { 'again', now, reclaimed }
+  end
   local denied = p.precheck_denial ~= ''
   local hard, observed = denied, p.observed ~= ''
   for at = 1, #p.owners do
@@ -123,7 +122,7 @@ function admission.decide(p, refused, skip_full_scopes)
     end
   end
   if not denied and not observed then
-    return nil, now, reclaimed
+    return nil, now, reclaimed, more
   end
   if more and p.precheck_denial == '' then
     return { 'again', now, reclaimed }
@@ -131,7 +130,7 @@ function admission.decide(p, refused, skip_full_scopes)
   list_observed(p)
   if not denied then
     ledger.observe(refused, now, p.observed ~= '' and p.observed or 'limit_reached', p.owners)
-    return nil, now, reclaimed
+    return nil, now, reclaimed, more
   end
   local opened = ''
   if not hard and p.approval_request then
@@ -148,9 +147,10 @@ end
 -- The entries of the present hold, followed by leftovers of a longer one.
 local entries = {}
 
--- Adds the groups' amounts to `held` and one member to the holds. `about`: what an expiry reports, or '-', and the time.
+-- Adds the groups' amounts to `held` and one member to the holds. `reservation`: its name; now; expires_at_ms, and as text
+-- expires_at; about: what an expiry reports, or '-', and the time.
 -- Returns the owner's line of a reservation's record: '<owner> <held entries> <charged entries>'.
-function admission.place(owner, name, about, now, expires_at_ms, expires_at)
+function admission.place(owner, reservation)
   local groups, count = owner.groups, 0
   for place = 1, #groups do
     local group = groups[place]
@@ -168,11 +168,11 @@ function admission.place(owner, name, about, now, expires_at_ms, expires_at)
     end
   end
   local list = table.concat(entries, ',', 1, count)
-  if owner.next_expiry == 0 or expires_at_ms < owner.next_expiry then
-    owner.next_expiry = expires_at_ms
+  if owner.next_expiry == 0 or reservation.expires_at_ms < owner.next_expiry then
+    owner.next_expiry = reservation.expires_at_ms
   end
-  owner.longest_ttl = math.max(owner.longest_ttl, expires_at_ms - now)
-  counter.write(owner, now, alert.watch(owner, {}))
-  redis.call('ZADD', owner.holds, expires_at, name .. ' ' .. list .. ' ' .. about)
+  owner.longest_ttl = math.max(owner.longest_ttl, reservation.expires_at_ms - reservation.now)
+  counter.write(owner, reservation.now, alert.watch(owner, {}))
+  redis.call('ZADD', owner.holds, reservation.expires_at, reservation.name .. ' ' .. list .. ' ' .. reservation.about)
   return owner.word .. ' ' .. list .. ' -'
 end

@@ -11,7 +11,7 @@ local function threshold(percent, limit)
   return percent * ((limit - rest) / 100) + math.ceil(percent * rest / 100)
 end
 
-local function highest_passed(percents, limit, used)
+local function highest_crossed(percents, limit, used)
   local highest = 0
   for percent in string.gmatch(percents, '%d+') do
     if used >= threshold(args.stored(percent), limit) then
@@ -35,16 +35,29 @@ local function format(state)
 end
 
 -- The state for the present window and limit. Percentages that `used` reached with another limit are not reported
--- again.
-local function brought_up(state, seq, granted, used)
-  local limit = state.quota + granted
+-- again. `extra`: what is granted and rolled over.
+local function brought_up(state, seq, extra, used)
+  local limit = state.quota + extra
   if state.seq ~= seq then
     state.reported = 0
   elseif state.limit ~= limit then
-    state.reported = limit > 0 and highest_passed(state.percents, limit, used) or 0
+    state.reported = limit > 0 and highest_crossed(state.percents, limit, used) or 0
   end
   state.seq, state.limit = seq, limit
   return state
+end
+
+-- What the outbox receives: names and values.
+local function report(owner, counted, quota, percent)
+  local fields = {
+    'owner', owner.key, 'group', counted.id, 'window', window.bounds(counted.window), 'percent', percent,
+    'used', args.digits(counted.used), 'held', args.digits(counted.held),
+    'quota', args.digits(quota), 'granted', args.digits(counted.granted),
+  }
+  if counted.rolled > 0 then
+    fields[#fields + 1], fields[#fields + 2] = 'rolled', args.digits(counted.rolled)
+  end
+  return fields
 end
 
 -- Stores the groups' alerts if they have changed: fields and values for the account. Groups without alerts no longer
@@ -63,7 +76,7 @@ function alert.watch(owner, changes)
     if group.percents then
       state = state or { reported = 0, seq = '' }
       state.quota, state.percents = group.quota, group.percents
-      text = format(brought_up(state, group.seq, group.granted, group.used))
+      text = format(brought_up(state, group.seq, group.granted + group.rolled, group.used))
     elseif state then
       state.percents = '-'
       text = format(state)
@@ -76,9 +89,10 @@ function alert.watch(owner, changes)
   return changes
 end
 
--- Reports the alerts that the counters of one owner reach. Each counter has id, seq, bounds, granted, before (previous
--- `used`) and used. Returns '<group>:<percent>' for each; fields to store are added to `changes`.
-function alert.charge(owner, counters, now, outbox_key, changes, passed)
+-- Reports the alerts that the counters of one owner reach. Each counter has id, seq, bounds, granted, rolled, before
+-- (previous `used`) and used. Fields to store are added to `changes`. `call`: outbox, where they are reported; crossed, a
+-- list to which '<group>:<percent>' is added for each.
+function alert.charge(owner, counters, now, changes, call)
   if #counters == 0 then
     return
   end
@@ -90,17 +104,13 @@ function alert.charge(owner, counters, now, outbox_key, changes, passed)
   for place, counted in ipairs(counters) do
     local state = parse(values[place])
     if state and state.percents ~= '-' and counted.used > counted.before then
-      state = brought_up(state, counted.seq, counted.granted, counted.before)
+      state = brought_up(state, counted.seq, counted.granted + counted.rolled, counted.before)
       for text in string.gmatch(state.limit > 0 and state.percents or '', '%d+') do
         local percent = args.stored(text)
         if percent > state.reported and counted.used >= threshold(percent, state.limit) then
           state.reported = percent
-          passed[#passed + 1] = counted.id .. ':' .. text
-          outbox.add(outbox_key, 'threshold.reached', now, {
-            'owner', owner.key, 'group', counted.id, 'window', window.bounds(counted.window), 'percent', text,
-            'used', args.digits(counted.used), 'held', args.digits(counted.held),
-            'quota', args.digits(state.quota), 'granted', args.digits(counted.granted),
-          })
+          call.crossed[#call.crossed + 1] = counted.id .. ':' .. text
+          outbox.add(call.outbox, 'threshold.reached', now, report(owner, counted, state.quota, text))
         end
       end
       local kept = format(state)
@@ -118,14 +128,10 @@ function alert.denied(owner, group, now, outbox_key)
   if not group.tell_limit or not stored then
     return
   end
-  local field, state = group.id .. '.reached', group.seq .. ' ' .. args.digits(group.quota + group.granted)
+  local field, state = group.id .. '.reached', group.seq .. ' ' .. args.digits(group.quota + group.granted + group.rolled)
   if redis.call('HGET', owner.key, field) == state then
     return
   end
   redis.call('HSET', owner.key, field, state)
-  outbox.add(outbox_key, 'limit.reached', now, {
-    'owner', owner.key, 'group', group.id, 'window', window.bounds(group.window), 'percent', '100',
-    'used', args.digits(group.used), 'held', args.digits(group.held),
-    'quota', args.digits(group.quota), 'granted', args.digits(group.granted),
-  })
+  outbox.add(outbox_key, 'limit.reached', now, report(owner, group, group.quota, '100'))
 end

@@ -87,5 +87,7 @@ function allowance.read(owner, now)
     if seq == group.seq then
       group.blocked = args.stored(blocked)
     end
+    -- For lib/rollover.
+    group.closed_blocked = seq and seq == group.stored_seq and args.stored(blocked) or 0
   end
 end

@@ -108,7 +108,7 @@ function approval.open(owner, group, p, now)
     if redis.call('HEXISTS', approvals, id) == 1 then
       id = asked.id .. '_' .. args.digits(redis.call('HLEN', approvals)) .. '_' .. group.id
     end
-    local limit = group.limit + group.granted
+    local limit = group.limit + group.granted + group.rolled
     seq = owner.mortal and group.change == 'new' and '-' or group.seq
     redis.call('HSET', owner.key, group.id .. '.approval', seq .. ' ' .. id .. ' open ' .. bounds)
     redis.call('HSET', approvals, id, table.concat({
@@ -123,6 +123,7 @@ function approval.open(owner, group, p, now)
       'owner', owner.key, 'group', group.id, 'window', bounds, 'approval', id, 'about', asked.about,
       'requested', group.amount_text, 'used', args.digits(group.used), 'held', args.digits(group.held),
       'quota', args.digits(group.quota), 'granted', args.digits(group.granted),
+      group.rolled > 0 and 'rolled' or nil, group.rolled > 0 and args.digits(group.rolled) or nil,
     })
   end
   return group.id .. ':' .. id .. ':' .. status, true

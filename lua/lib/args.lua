@@ -6,6 +6,8 @@ local args = {
   number = {}, small = {},
   -- The position of the last argument that was read.
   position = 0,
+  -- Largest integer that a Lua number holds exactly.
+  most = 9007199254740991,
 }
 
 function args.text()

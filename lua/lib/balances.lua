@@ -72,7 +72,7 @@ end
 function balances.record(owner, balance, credit, change, entry)
   local total = entry.what == 'credited' and credit.amount or credit[entry.what]
   local charge = ledger.charge(balance.id, credit.name .. '.' .. entry.what, args.digits(change), args.digits(total), '-')
-  ledger.write(entry.kind, entry.at, '0', '- -', entry.label, owner.word .. ' ' .. charge, '', entry.details or '')
+  ledger.write(entry.kind .. ' ' .. entry.at .. ' 0 - - ' .. entry.label, owner.word .. ' ' .. charge, '', entry.details or '')
 end
 
 -- After the account was written: stores the credits that have ended, and reports what lapsed or was voided, and what is low.

@@ -1,8 +1,8 @@
 -- Counters of an owner: fields of its account, see lib/account. Closed windows move to the owner's `past` hash:
 -- <group>.<sequence number> = '<used> <quota|->[!…] <kind>/<start>/<end> <granted> <keep until ms>'.
 local counter = {
-  -- Largest integer that a Lua number holds exactly; a sum beyond it is refused before anything is written.
-  most = 9007199254740991,
+  -- A sum beyond it is refused before anything is written.
+  most = args.most,
   past_windows = 12,
   -- Longest life of a reservation plus its grace: until then a late commit may settle in a closed window.
   past_open_ms = (24 * 60 + 15) * 60 * 1000,
@@ -10,7 +10,7 @@ local counter = {
 
 -- Returns whether the clock is before a window that has begun.
 function counter.read(owner, now)
-  local behind = false
+  local behind, differs = false, false
   local values = pieces.get(owner.key, owner.fields)
   account.parse(owner, values[1])
   if owner.limited then
@@ -23,6 +23,7 @@ function counter.read(owner, now)
     local used, held, stored, seq
     if value then
       used, held, stored, seq = account.counter(value)
+      differs = differs or stored ~= group.window
     end
     group.stored, group.stored_seq = stored, seq
     group.seq, group.change, group.later_start, group.requoted = window.resolve(seq, stored, group.window, first)
@@ -36,6 +37,9 @@ function counter.read(owner, now)
   end
   if owner.adjusted then
     allowance.read(owner, now)
+  end
+  if differs then
+    rollover.read(owner, now)
   end
   if owner.kept_balances then
     credits.read(owner, values, now)
@@ -52,17 +56,25 @@ function counter.exceeds(group, most)
     return false
   end
   local counted = group.concurrent and group.held or group.used + group.held
-  local limit = most + group.granted - group.blocked
+  local limit = most + group.granted + group.rolled - group.blocked
   if limit > counter.most then
     limit = counter.most
   end
   return limit <= 0 or counted + amount > limit
 end
 
+-- Whether this call exceeds the group's limit, or what the group's credits come to.
+function counter.lacks(group)
+  if group.is_balance then
+    return credits.lacks(group)
+  end
+  return counter.exceeds(group, group.limit)
+end
+
 -- The ledger's text about a group that a call has charged with `change` (text).
 function counter.charge(group, change)
   local quota = group.window and string.match(group.window, '^%d+')
-  local limit = quota and quota + group.granted
+  local limit = quota and math.min(quota + group.granted + group.rolled, counter.most)
   local text = ledger.charge(group.id, group.seq, change, args.digits(group.used), limit and args.digits(limit) or '-')
   if group.closed then
     return text .. ':closed'
@@ -109,19 +121,21 @@ local function trim(owner, group, last, now)
 end
 
 -- Moves a counter's closing window to `past`. It is stored while a reservation with a hold in it may still be charged
--- or refunded: all of them began before the window ended, and before now.
-function counter.close(owner, group, seq, stored, used, held, now)
-  local keep_until = now + counter.past_open_ms
-  if held == 0 then
+-- or refunded: all of them began before the window ended, and before now. `group`: its id, and the window that closes:
+-- stored, stored_seq, closed_used (text) and closed_held.
+function counter.close(owner, group, now)
+  local seq, stored, keep_until = group.stored_seq, group.stored, now + counter.past_open_ms
+  if group.closed_held == 0 then
     local extended_until = args.stored(redis.call('HGET', owner.key, '.extended'))
     -- Without any reservation there is nothing to wait for.
     local last_begin = math.min(now, clock.parse(window.finish(stored)))
     keep_until = owner.longest_ttl > 0 and math.max(last_begin + owner.longest_ttl, extended_until) + clock.grace_ms or 0
   end
-  local granted = owner.adjusted and allowance.granted_at_end(owner.key, group, seq, window.finish(stored)) or 0
-  redis.call('HSET', owner.past, group .. '.' .. seq, used .. ' ' .. stored .. ' ' .. args.digits(granted) .. ' ' .. args.digits(keep_until))
+  local granted = owner.adjusted and allowance.granted_at_end(owner.key, group.id, seq, window.finish(stored)) or 0
+  redis.call('HSET', owner.past, group.id .. '.' .. seq,
+    group.closed_used .. ' ' .. stored .. ' ' .. args.digits(granted) .. ' ' .. args.digits(keep_until))
   owner.has_closed = true
-  trim(owner, group, args.stored(string.match(seq, '%d+')), now)
+  trim(owner, group.id, args.stored(string.match(seq, '%d+')), now)
 end
 
 -- Fields of `past` of an owner that may expire are removed together with its counters, which are stored until no
@@ -138,7 +152,7 @@ local changes = {}
 
 -- Writes the groups' counters, and the account's own fields if they changed. `extra` are further fields and values.
 function counter.write(owner, now, extra)
-  local groups, count = owner.groups, #extra
+  local groups, count, rolls = owner.groups, #extra, nil
   for at = 1, count do
     changes[at] = extra[at]
   end
@@ -158,10 +172,17 @@ function counter.write(owner, now, extra)
       count = count + 2
     end
     if group.change == 'turned' then
-      counter.close(owner, group.id, group.stored_seq, group.stored, group.closed_used, group.closed_held, now)
+      counter.close(owner, group, now)
+      if group.roll then
+        rolls = rolls or {}
+        rolls[#rolls + 1] = rollover.charge(group, group.seq)
+      end
     end
   end
   pieces.set(owner.key, changes, count)
+  if rolls then
+    rollover.record(owner, rolls, now)
+  end
   if owner.balances then
     balances.finish(owner, now)
   end
@@ -189,17 +210,17 @@ function counter.describe(owners)
   return table.concat(groups, ',')
 end
 
--- The state of a counter: '<used>+<held>', with '+<granted>+<blocked>' if there is any of them. What else is said of it, see
--- lib/own_quota, lib/balances and below.
+-- The state of a counter: '<used>+<held>', with '+<granted>+<blocked>' if there is any of them, and with '+<rolled>' behind
+-- them if there is some. What else is said of it, see lib/own_quota, lib/balances and below.
 function counter.stand(group)
   if group.is_balance then
     return balances.stand(group.balance)
   end
-  local text = args.digits(group.used) .. '+' .. args.digits(group.held)
-  if group.granted > 0 or group.blocked > 0 then
+  local text, rolled = args.digits(group.used) .. '+' .. args.digits(group.held), group.rolled > 0
+  if group.granted > 0 or group.blocked > 0 or rolled then
     text = text .. '+' .. args.digits(group.granted) .. '+' .. args.digits(group.blocked)
   end
-  return text
+  return rolled and text .. '+' .. args.digits(group.rolled) or text
 end
 
 -- The state of every group, separated by spaces; those over their limit with '!' if `marked`, those that would have denied
@@ -211,7 +232,9 @@ function counter.stands(owners, marked)
     local groups = owner.groups
     for place = 1, #groups do
       local group = groups[place]
-      list[#list + 1] = counter.stand(group) .. own_quota.mark(owner, group.id) .. balances.mark(group, marked and group.lacks) .. (marked and group.lacks and '!' or '') .. (group.observed and '?' or '')
+      local lacks = marked and group.lacks
+      list[#list + 1] = counter.stand(group) .. own_quota.mark(owner, group.id) .. balances.mark(group, lacks) .. (lacks and '!' or '')
+        .. (group.observed and '?' or '')
     end
   end
   return table.concat(list, ' ')

@@ -167,8 +167,8 @@ local function beyond(group)
   if group.quota == false then
     return 0
   end
-  local room = math.max(0, group.quota + group.granted - group.blocked - group.used - group.held)
-  return math.max(0, group.amount - room)
+  local limit = math.min(group.quota + group.granted + group.rolled - group.blocked, args.most)
+  return math.max(0, group.amount - math.max(0, limit - group.used - group.held))
 end
 
 -- Splits the amounts of a call: sets `over`, what a group takes from its balance. A balance that matches the event

@@ -51,25 +51,26 @@ local function add(key, most, entry)
   redis_call('XADD', key, 'MAXLEN', '~', most, '*', 'entry', entry)
 end
 
--- `now` is a text. `op`: '<operation> <created at ms>'.
-function ledger.write(kind, now, late, op, about, charges, memo, details)
-  local head = kind .. ' ' .. now .. ' ' .. late .. ' ' .. op .. ' ' .. about
+-- `head`: the entry's first line, see above.
+function ledger.write(head, charges, memo, details)
   add(ledger.key, ledger.most, head .. '\n' .. charges .. '\n' .. without_rules(memo) .. (details == '' and '' or '\n' .. details))
 end
 
-function ledger.append(kind, now, late, op, about, memo, details)
+-- `source`: what is charged, with op '<operation> <created at ms>', about '<event> <key> <user>' and memo.
+function ledger.append(kind, now, late, source, details)
   local charges = kind ~= 'release' and #ledger.charges > 0 and table.concat(ledger.charges, ' ') or '-'
-  ledger.write(kind, args.digits(now), late and '1' or '0', op, about, charges, memo, details)
+  local head = kind .. ' ' .. args.digits(now) .. ' ' .. (late and '1' or '0') .. ' ' .. source.op .. ' ' .. source.about
+  ledger.write(head, charges, source.memo, details)
 end
 
 function ledger.expire(expired_at, op, about, held)
   add(ledger.key, ledger.most, 'expire ' .. expired_at .. ' 0 ' .. op .. ' ' .. about .. '\n' .. held)
 end
 
--- `now` is a text. `lacks`: the state of each counter over its limit, see above.
-function ledger.write_denial(key, now, call, about, reason, lacks, memo)
-  add(key, ledger.most_denials,
-    'denial ' .. now .. ' ' .. call .. ' ' .. about .. ' ' .. reason .. '\n' .. lacks .. '\n' .. without_rules(memo))
+-- `head`: the entry's first line; `lacks`: the state of each counter over its limit; `observed`: that of the counters that
+-- only observe, or nothing; see above.
+function ledger.write_denial(key, head, lacks, memo, observed)
+  add(key, ledger.most_denials, head .. '\n' .. lacks .. '\n' .. without_rules(memo) .. (observed and '\n' .. observed or ''))
 end
 
 -- The owners' lists of counters, see above.
@@ -84,22 +85,17 @@ local function listed(owners, name)
   return #lists > 0 and table.concat(lists, ' ') or '-'
 end
 
-local function write_observed(refused, kind, now, reason, lacks, observed)
-  local head = kind .. ' ' .. args.digits(now) .. ' ' .. refused.call .. ' ' .. refused.about .. ' ' .. reason
-  add(refused.key, ledger.most_denials, head .. '\n' .. lacks .. '\n' .. without_rules(refused.memo) .. '\n' .. observed)
+local function denial_head(kind, refused, now, reason)
+  return kind .. ' ' .. args.digits(now) .. ' ' .. refused.call .. ' ' .. refused.about .. ' ' .. reason
 end
 
 -- `refused`: key of the stream, and call, about and memo of the request; `owners`: with their counters over the limit.
 function ledger.deny(refused, now, reason, owners)
   local lacks, observed = listed(owners, 'lacking'), listed(owners, 'observing')
-  if observed == '-' then
-    ledger.write_denial(refused.key, args.digits(now), refused.call, refused.about, reason, lacks, refused.memo)
-  else
-    write_observed(refused, 'denial', now, reason, lacks, observed)
-  end
+  ledger.write_denial(refused.key, denial_head('denial', refused, now, reason), lacks, refused.memo, observed ~= '-' and observed)
 end
 
 -- The call was allowed, but groups that only observe would have denied it.
 function ledger.observe(refused, now, reason, owners)
-  write_observed(refused, 'observed', now, reason, '-', listed(owners, 'observing'))
+  ledger.write_denial(refused.key, denial_head('observed', refused, now, reason), '-', refused.memo, listed(owners, 'observing'))
 end

@@ -29,7 +29,7 @@ local function room(owner, entry)
     return math.huge
   end
   local own = owner.live and holds or 0
-  return math.max(own, quota + entry.granted - entry.blocked - entry.used - entry.held + own)
+  return math.max(own, quota + entry.granted + entry.rolled - entry.blocked - entry.used - entry.held + own)
 end
 
 -- Divides the total of a request among its entries: sets their `share`. Returns what exceeds them.

@@ -6,8 +6,8 @@
 -- The text: '<tag> <sandbox (0|1)> <configuration revision> <whether expiries are reported (0|1)> <most entries of the
 -- ledger> <straight path (0|1)>' (tag: how the bucket's keys begin, qg:{acme:live}:), then a line per owner: 'user' or 'other', then per group ' <id> <limit> <quota|-> <flags>
 -- <percents|->;'. Flags: '-' and in flight only (c), a denied call asks for approval (a), a denial is reported (l), the
--- group only observes (o), the quota is the limit (h), the group is a balance (b), which has its thresholds instead of
--- percents. A group that overflows has the id '<id>><balance>:<thresholds|->'.
+-- group only observes (o), the quota is the limit (h), at most so much is rolled over (r<amount>), the group is a balance
+-- (b), which has its thresholds instead of percents. A group that overflows has the id '<id>><balance>:<thresholds|->'.
 local program = {
   -- Groups of all programs together, some 15 MB; beyond it all programs are forgotten.
   most = 10000,
@@ -71,22 +71,26 @@ local function read_owner(kind, text)
       asks = string.find(flags, 'a', 1, true) ~= nil, tells = string.find(flags, 'l', 1, true) ~= nil,
       alerts = percents ~= '-' and percents, watches = string.find(flags, 'o', 1, true) ~= nil,
       approval = false, tell_limit = false, percents = false, observes = false,
+      rollover = string.match(flags, 'r(%d+)'), closed_blocked = 0, roll = false, rolled = 0,
       -- Of the present call.
       window = false, amount_text = false, amount = 0, stored = false, stored_seq = false, seq = false, change = false,
       later_start = false, requoted = false, used = 0, held = 0, granted = 0, blocked = 0, grants = false, lacks = false, observed = false,
     }
     group.approval, group.tell_limit = group.asks and group.quota ~= false, group.tells and group.quota ~= false
     group.percents, group.observes = group.quota and group.alerts, group.watches and group.quota
+    group.rollover = group.rollover and group.rollover + 0
     local place = #owner.groups + 1
     owner.groups[place], owner.fields[place + 1] = group, id
     figure_ids[place] = (onto and not is_balance) and id .. '>' .. onto or id
     if onto then
       keep_balance(owner, onto, below)
     end
-    -- A call beyond an observed quota is left to the general path, as a denial that is reported.
+    -- A call beyond an observed quota, or beyond a quota to which something was rolled over or that a balance extends, is
+    -- left to the general path, as a denial that is reported.
     owner.limits[place], owner.prefixes[place] = group.observes or group.limit, (place > 1 and ',' or '') .. id .. ':'
     owner.changes[2 * place - 1], owner.changes[2 * place], owner.tails[place] = id, false, false
-    owner.tells_denials = owner.tells_denials or group.approval or group.tell_limit or group.observes ~= false or group.onto ~= false
+    owner.tells_denials = owner.tells_denials or group.approval or group.tell_limit or group.observes ~= false or group.rollover
+      or group.onto ~= false
     owner.has_alerts = owner.has_alerts or group.percents
     -- A limit of 0 and a group in flight are decided by other rules.
     if group.concurrent or is_balance or owner.limits[place] <= 0 then
@@ -142,17 +146,17 @@ end
 -- group ';<window>'. A node sends the whole text, and it is read once.
 local frames, frame_count = {}, 0
 
--- { from, upto, tails and seqs (see lib/straight) by group, window of the first group, … }
+-- { from, upto, tails, seqs and ends (see lib/straight) by group, window of the first group, … }
 function program.frame(text)
   local frame = frames[text]
   if frame then
     return frame
   end
   local from, upto = string.match(text, '^(%-?%d+) (%-?%d+)')
-  frame = { from = from + 0, upto = upto + 0, tails = {}, seqs = {} }
+  frame = { from = from + 0, upto = upto + 0, tails = {}, seqs = {}, ends = {} }
   for found in string.gmatch(text, ';([^;]+)') do
     frame[#frame + 1] = found
-    frame.tails[#frame], frame.seqs[#frame] = false, false
+    frame.tails[#frame], frame.seqs[#frame], frame.ends[#frame] = false, false, ' '
   end
   frame_count = frame_count + #frame + 1
   if frame_count > program.most then

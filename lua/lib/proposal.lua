@@ -14,7 +14,8 @@
 --     the node's own refusal under these facts ('' none)
 --     forget_at ('-' | 'never' | ms) of a user who is to be forgotten, and the user
 --     id of an approval request ('-' none), what the node reports of the call
---     nothing, or the reason for which groups that only observe would have denied the call under these facts
+--     nothing, or the reason for which groups that only observe would have denied the call under these facts ('' none)
+--     nothing, or how far the amounts may grow, see lib/fit
 local proposal = {}
 
 -- The proposal of the present call, or nil if its program is unknown. `own`: the number of arguments of the call
@@ -29,6 +30,7 @@ function proposal.read(first_key, own)
     program = defined, tag = defined.tag, stamp_key = defined.stamp, fingerprint = ARGV[2], sandbox = defined.sandbox,
     version = ARGV[3], valid_from = frame.from, valid_until = frame.upto, owners = {},
     precheck_denial = '', observed = '', forget_at = '-', user = false, approval_request = false, outbox = false, expiry_outbox = false,
+    fit = false,
   }
   read.outbox = keys.of(read.tag, 'outbox')
   read.expiry_outbox = defined.tells_expiry and read.outbox
@@ -36,7 +38,8 @@ function proposal.read(first_key, own)
     local shape, key = defined.owners[place], KEYS[first_key]
     local word = keys.owner_word(key)
     local owner = { key = key, holds = keys.holds(read.tag, word), past = keys.past(read.tag, word), word = word,
-      groups = shape.groups, fields = shape.general_fields, kept_balances = shape.kept_balances, balances = false, touched = false, now = 0, has_alerts = shape.has_alerts, renew = '-', stored = false,
+      groups = shape.groups, fields = shape.general_fields, kept_balances = shape.kept_balances, balances = false, touched = false,
+      now = 0, has_alerts = shape.has_alerts, unsettled = false, renew = '-', stored = false,
       version = false, next_expiry = 0, longest_ttl = 0, forget_at = false, adjusted = false, watched = false,
       crowded = false, lacking = false, observing = false }
     first_key = first_key + 1
@@ -49,7 +52,8 @@ function proposal.read(first_key, own)
       local group, amount = shape.groups[index], ARGV[at]
       at, window_at = at + 1, window_at + 1
       group.window, group.amount_text, group.amount = frame[window_at], amount, args.stored(amount)
-      group.granted, group.blocked, group.grants, group.lacks, group.observed, group.over = 0, 0, false, false, false, 0
+      group.granted, group.blocked, group.grants, group.lacks, group.observed = 0, 0, false, false, false
+      group.rolled, group.roll, group.over = 0, false, 0
     end
     read.owners[place] = owner
   end
@@ -58,7 +62,7 @@ function proposal.read(first_key, own)
     if ARGV[at + 3] ~= '-' then
       read.approval_request = { id = ARGV[at + 3], about = ARGV[at + 4] }
     end
-    read.observed = ARGV[at + 5] or ''
+    read.observed, read.fit = ARGV[at + 5] or '', ARGV[at + 6] or false
   end
   ledger.open(defined.ledger, defined.ledger_most)
   return read

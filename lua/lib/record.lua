@@ -41,8 +41,9 @@ local function add_entry(entries, id, seq, text, amount)
   local entry = spare[taken]
   if not entry then
     entry = {
-      id = id, seq = seq, source = id, onto = false, balance = false, change = 0, holds = false, charged = false, text = false, amount = false, names = false, closed = false,
-      used = 0, held = 0, before = 0, granted = 0, blocked = 0, window = false,
+      id = id, seq = seq, source = id, onto = false, balance = false, change = 0, holds = false, charged = false, text = false,
+      amount = false, names = false, closed = false,
+      used = 0, held = 0, before = 0, granted = 0, blocked = 0, rolled = 0, window = false,
     }
     if taken <= most_spare then
       spare[taken] = entry
@@ -50,7 +51,7 @@ local function add_entry(entries, id, seq, text, amount)
   end
   entry.id, entry.seq, entry.text, entry.amount = id, seq, text, amount
   entry.holds, entry.charged, entry.closed, entry.window = false, false, false, false
-  entry.used, entry.held, entry.before, entry.granted, entry.blocked = 0, 0, 0, 0, 0
+  entry.used, entry.held, entry.before, entry.granted, entry.blocked, entry.rolled = 0, 0, 0, 0, 0, 0
   entry.source, entry.onto, entry.balance, entry.change = id, false, false, 0
   if credits.is_credit(seq) then
     entry.source, entry.onto = credits.parts(id)

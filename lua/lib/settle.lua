@@ -5,15 +5,15 @@ local settle = {}
 -- What commit, release, refund and outcome have in common.
 -- KEYS: 1 record of the reservation, which names its owners; 2 record of this operation (only with an idempotency key)
 -- ARGV: 1 '<sandbox (0|1)> <whether expiries are reported (0|1)> <most entries of the ledger>',
---   2 created_at_ms (of the id), 3 told: what the call brings, for the ledger (JSON, or ''), 4 fingerprint ('-' without an
+--   2 created_at_ms (of the id), 3 details: what the call brings, for the ledger (JSON, or ''), 4 fingerprint ('-' without an
 --   idempotency key)
 -- Returns the call, and a reply if it was done before.
 function settle.call()
   local sandbox, tells_expiry, ledger_most = string.match(ARGV[1], '^(%d) (%d) (%d+)$')
   local tag = keys.tag(KEYS[1])
   local call = {
-    tag = tag, sandbox = args.stored(sandbox), created_at = ARGV[2], told = ARGV[3], fingerprint = ARGV[4],
-    operation_key = KEYS[2], outbox = keys.of(tag, 'outbox'), expiry_outbox = false,
+    tag = tag, sandbox = args.stored(sandbox), created_at = ARGV[2], details = ARGV[3], fingerprint = ARGV[4],
+    operation_key = KEYS[2], outbox = keys.of(tag, 'outbox'), expiry_outbox = false, crossed = {},
   }
   call.expiry_outbox = tells_expiry == '1' and call.outbox
   ledger.open(keys.of(tag, 'ledger'), ledger_most)
@@ -51,7 +51,7 @@ local function read_closed(owner, entry)
   if stored then
     local used
     used, entry.window, entry.rest = string.match(stored, '^(%d+) (%S+ %S+) (.*)$')
-    entry.used = args.stored(used)
+    entry.used, entry.rolled = args.stored(used), window.rolled(entry.window)
     entry.before = entry.used
   end
 end
@@ -92,7 +92,7 @@ function settle.open(owner, now, expiry_outbox, reclaimed)
       credits.touch(owner)
     elseif seq == entry.seq then
       entry.used, entry.held, entry.window = used + 0, held + 0, stored
-      entry.before = entry.used
+      entry.before, entry.rolled = entry.used, window.rolled(stored)
       owner.groups[#owner.groups + 1] = entry
     else
       read_closed(owner, entry)
@@ -142,8 +142,8 @@ function settle.let_go(owner)
   end
 end
 
--- Alerts are reported in `outbox_key` and added to `passed`; changes are added to the next entry of the ledger.
-function settle.write(owner, now, outbox_key, passed)
+-- Alerts are reported in the call's outbox and added to its `crossed`; changes are added to the next entry of the ledger.
+function settle.write(owner, now, call)
   local changes, charges, count = {}, {}, 0
   for at = 1, #owner.entries do
     local entry = owner.entries[at]
@@ -168,7 +168,7 @@ function settle.write(owner, now, outbox_key, passed)
   end
   if #changes > 0 then
     if owner.watched then
-      alert.charge(owner, owner.groups, now, outbox_key, changes, passed)
+      alert.charge(owner, owner.groups, now, changes, call)
     end
     pieces.set(owner.key, changes)
   end
@@ -195,8 +195,8 @@ function settle.closed_until(owner, expires_at)
   return changes
 end
 
--- Per owner '<owner>[ <group> <used>+<held>[+<granted>+<blocked>][=<own quota|->]/<window>#<sequence number>]…', separated by ' ; ';
--- the state of a balance as in lib/balances.
+-- Per owner '<owner>[ <group> <used>+<held>[+<granted>+<blocked>[+<rolled>]][=<own quota|->]/<window>#<sequence number>]…',
+-- separated by ' ; '; the state of a balance as in lib/balances.
 local function entries_text(owners)
   local list = {}
   for at = 1, #owners do
@@ -243,9 +243,10 @@ function settle.replay(loaded, now, expiry_outbox)
   return settle.answer(loaded, now, 1, {})
 end
 
-function settle.answer(loaded, now, replayed, passed)
+-- `crossed`: alerts that this call reported, '<group>:<percent>' each.
+function settle.answer(loaded, now, replayed, crossed)
   local late = loaded.late and 1 or 0
   local version = loaded.owners[1].version or '0'
-  return { 'settled', now, loaded.status, late, replayed, loaded.about, loaded.memo, version, table.concat(passed, ','),
+  return { 'settled', now, loaded.status, late, replayed, loaded.about, loaded.memo, version, table.concat(crossed, ','),
     entries_text(loaded.owners), overflow_text(loaded.owners) }
 end

@@ -14,6 +14,15 @@ local function is_renewed(owner, renewal, rest)
   return owner.is_renewed
 end
 
+-- If the stored window is the proposed one, apart from what was rolled over into it: what ends the state of its counter,
+-- '+0+0+<rolled> ' (see counter.stand). A call that does not fit without it is left to the general path.
+local function rolled_ending(group, stored, proposed)
+  if not stored or not group.rollover or window.with_rolled(stored, '') ~= proposed then
+    return nil
+  end
+  return '+0+0+' .. args.digits(window.rolled(stored)) .. ' '
+end
+
 -- Answers a reserve that does not fit, as lib/admission does. `place`: of the first owner's part in ARGV.
 local function deny(defined, now, created, frame, place)
   local fingerprint, label, memo = ARGV[2], ARGV[6], ARGV[7]
@@ -46,7 +55,7 @@ local function deny(defined, now, created, frame, place)
       lacks = (lacks == '' and '' or lacks .. ' ') .. owner.word .. ' ' .. list
     end
   end
-  ledger.write_denial(defined.denials, created, 'reserve', label, 'limit_reached', lacks, memo)
+  ledger.write_denial(defined.denials, 'denial ' .. created .. ' reserve ' .. label .. ' limit_reached', lacks, memo)
   counters = sub(counters, 1, -2)
   if is_kept then
     return operation.keep(KEYS[1], fingerprint, { 'denied', now, 0, '', 0, '', counters }, defined.owners)
@@ -71,6 +80,7 @@ function straight_reserve.decide(defined)
     return nil
   end
   local owners, tag_length, number, tails, seqs = defined.owners, #defined.tag, args.number, frame.tails, frame.seqs
+  local ends = frame.ends
   local place, window_at, is_over = first_owner, 1, false
   for at = 1, #owners do
     local owner, key = owners[at], KEYS[at + 1]
@@ -101,11 +111,15 @@ function straight_reserve.decide(defined)
     for index = 1, #limits do
       local used, held, tail = match(values[index + 1] or '', counter_pattern)
       if tail ~= tails[window_at] then
-        local window, seq = match(tail or '', '^/(%S+ %S+)#(%w+)$')
-        if window ~= frame[window_at] then
-          return nil
+        local stored, seq = match(tail or '', '^/(%S+ %S+)#(%w+)$')
+        local ending = ' '
+        if stored ~= frame[window_at] then
+          ending = rolled_ending(owner.groups[index], stored, frame[window_at])
+          if not ending then
+            return nil
+          end
         end
-        tails[window_at], seqs[window_at] = tail, seq
+        tails[window_at], seqs[window_at], ends[window_at] = tail, seq, ending
       end
       local amount = ARGV[place]
       local sum = (number[held] or held + 0) + (number[amount] or amount + 0)
@@ -135,7 +149,7 @@ function straight_reserve.decide(defined)
       local amounts = used[index] .. '+' .. (text[sum] or args.digits(sum))
       count = count + 2
       changes[count] = amounts .. tails[window_at]
-      counters = counters .. amounts .. ' '
+      counters = counters .. amounts .. ends[window_at]
       list = list .. prefixes[index] .. seqs[window_at] .. ':' .. ARGV[place]
       place, window_at = place + 1, window_at + 1
     end

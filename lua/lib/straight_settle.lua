@@ -6,6 +6,14 @@ local counter_pattern, account_pattern = straight.counter_pattern, straight.acco
 -- Per group of the owner at hand: what a commit with figures leaves in the record. Without figures that is what was held.
 local kept = {}
 
+-- The limit of a window with that quota, see window.rolled. `rolled` is nil if nothing was rolled over into it.
+local function with_rolled(quota, rolled)
+  if not rolled or quota == '-' or quota == '0' then
+    return quota
+  end
+  return args.digits(math.min(quota + rolled, counter.most))
+end
+
 -- What is charged of an owner's groups, as the caller says, '<owner> <group>:<total>,…'; nil if they are others.
 local function read_figures(owner, word)
   for place = 10, #ARGV do
@@ -42,7 +50,10 @@ local function settle_owner(owner, defined, parts, now, charges)
     local seq, amount = parts[2 * index + 1], parts[2 * index + 2]
     local used, held, tail = match(values[index + 1] or '', counter_pattern)
     if tail ~= tails[index] then
-      local quota, bounds, stored_seq = match(tail or '', '^/([%d-]+)%S* (%S+)#(%w+)$')
+      local quota, rest, bounds, stored_seq = match(tail or '', '^/([%d-]+)(%S*) (%S+)#(%w+)$')
+      if rest and rest ~= '' then
+        quota = with_rolled(quota, match(rest, '^%+(%d+)'))
+      end
       tails[index], quotas[index], seqs[index], owner.windows[index] = tail or false, quota, stored_seq, bounds
       limits[index] = quota and quota ~= '-' and quota + 0 or math.huge
     end
@@ -140,7 +151,8 @@ function straight_settle.settle(kind)
     memo = new_memo
   end
   ledger.open(defined.ledger, defined.ledger_most)
-  ledger.write(kind, at_ms, '0', operation_name .. ' ' .. created, about, charges and in_ledger or '-', memo, in_ledger_beside)
+  local head = kind .. ' ' .. at_ms .. ' 0 ' .. operation_name .. ' ' .. created .. ' ' .. about
+  ledger.write(head, charges and in_ledger or '-', memo, in_ledger_beside)
   local request, status = '\n' .. about .. '\n' .. memo, charges and 'committed' or 'released'
   if has_figures then
     local outcome = new_outcome ~= '-' and ' ' .. new_outcome or ''

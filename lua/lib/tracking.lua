@@ -20,7 +20,7 @@ local function charge_balance(group, charges)
   end
 end
 
-local function add(owner, p, now, passed)
+local function add(owner, p, now, call)
   local extra, charges = alert.watch(owner, {}), {}
   for place = 1, #owner.groups do
     local group = owner.groups[place]
@@ -41,7 +41,7 @@ local function add(owner, p, now, passed)
     watched[#watched + 1] = group.percents and group or nil
   end
   local changes = {}
-  alert.charge(owner, watched, now, p.outbox, changes, passed)
+  alert.charge(owner, watched, now, changes, call)
   if #changes > 0 then
     pieces.set(owner.key, changes)
   end
@@ -61,7 +61,8 @@ function tracking.count(enforce, in_ledger, keep_ms)
   if seen then
     return seen
   end
-  local refund, about, memo, match_facts = ARGV[5] == '1', ARGV[6], ARGV[7], ARGV[8]
+  local refund, match_facts = ARGV[5] == '1', ARGV[8]
+  local source = { op = string.sub(KEYS[1], #p.tag + 4) .. ' -', about = ARGV[6], memo = ARGV[7] }
   if refund then
     for at = 1, #p.owners do
       for _, group in ipairs(p.owners[at].groups) do
@@ -69,24 +70,23 @@ function tracking.count(enforce, in_ledger, keep_ms)
       end
     end
   end
-  local refused = enforce and { key = keys.of(p.tag, 'denials'), call = 'track', about = about, memo = memo }
+  local refused = enforce and { key = keys.of(p.tag, 'denials'), call = 'track', about = source.about, memo = source.memo }
   local refusal, now, reclaimed = admission.decide(p, refused, not enforce)
   if refusal then
     return refusal[1] == 'denied' and operation.keep(KEYS[1], p.fingerprint, refusal, p.owners) or refusal
   end
-  local passed, crowded = {}, 0
+  local call, crowded = { outbox = p.outbox, crossed = {} }, 0
   for at = 1, #p.owners do
     local owner = p.owners[at]
     if owner.crowded then
       crowded = crowded + 1
     else
-      add(owner, p, now, passed)
+      add(owner, p, now, call)
     end
   end
   if counter.count(p.owners) > 0 then
-    local name = string.sub(KEYS[1], #p.tag + 4)
-    ledger.append(refund and 'refund' or 'track', now, false, name .. ' -', about, memo, in_ledger or '')
+    ledger.append(refund and 'refund' or 'track', now, false, source, in_ledger or '')
   end
-  local answer = { 'tracked', now, reclaimed, table.concat(passed, ','), crowded, counter.stands(p.owners), match_facts }
+  local answer = { 'tracked', now, reclaimed, table.concat(call.crossed, ','), crowded, counter.stands(p.owners), match_facts }
   return operation.keep(KEYS[1], p.fingerprint, answer, p.owners, keep_ms)
 end

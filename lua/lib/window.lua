@@ -1,6 +1,7 @@
--- A counter's window as text: '<quota|->[!<percent>…] <kind>/<start>/<end>', such as '20 monthly/20261101/20261201'. The
--- quota and the percentages of its alerts are those that the last call in this window used; the quota determines the overage
--- when the window is closed. Times are UTC in ISO 8601
+-- A counter's window as text: '<quota|->[+<rolled>][!<percent>…] <kind>/<start>/<end>', such as
+-- '20 monthly/20261101/20261201'. The quota and the percentages of its alerts are those that the last call in this window
+-- used; the quota determines the overage when the window is closed. What was rolled over into the window, see
+-- lib/rollover, is written only if there is something. Times are UTC in ISO 8601
 -- basic format without what is zero at the end ('20261101', '20261101T1000', '20261101T100030'), so they compare as text.
 -- A window's sequence number identifies it among the windows of its counter. A `concurrent` counter's number starts with
 -- c: its amounts are in flight only and are never charged. The numbers of an owner that may expire begin with the time
@@ -22,6 +23,26 @@ end
 -- The end of a window, or of its bounds.
 function window.finish(text)
   return string.match(text, '([^/]+)$')
+end
+
+function window.start(text)
+  return string.match(text, '/([^/]+)/')
+end
+
+-- '+<rolled>', or '' if nothing was rolled over into a window.
+function window.rolled_part(text)
+  return string.match(text, '^[%d-]+(%+%d+)') or ''
+end
+
+-- What was rolled over into a window, as far as it counts: a quota of 0 stops its owner, and no quota needs no more.
+function window.rolled(text)
+  local quota, rolled = string.match(text, '^(%d+)%+(%d+)')
+  return quota and quota ~= '0' and rolled + 0 or 0
+end
+
+-- The text with that part in place of its own.
+function window.with_rolled(text, part)
+  return (string.gsub(text, '^([%d-]+)%+?%d*', '%1' .. part))
 end
 
 function window.kind(text)

@@ -36,7 +36,7 @@ pub struct ApplyArgs {
     /// Show the difference, also if it would be refused, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
     /// Delete entries that a section of the file does not list

@@ -31,6 +31,9 @@ pub struct Direct {
     mode: String,
 }
 
+/// What to do if the data is somewhere else.
+const WHERE: &str = "--data-dir names the gateway's data directory, --redis-url its Redis";
+
 /// Why a command failed, in one line for each fault.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
@@ -44,6 +47,7 @@ fn message(error: &ServiceError) -> String {
     match error {
         ServiceError::StoreUnavailable(what) => format!("Redis cannot be reached: {what}"),
         ServiceError::StoreRefused(what) => format!("Redis rejected the call: {what}"),
+        ServiceError::Internal(what) => what.clone(),
         other => other.to_string(),
     }
 }
@@ -70,14 +74,25 @@ impl Direct {
         let url = match &self.redis_url {
             Some(url) => url.expose().to_owned(),
             None => crate::infra::embedded_redis::url_of(&self.data_dir)
-                .map_err(|error| CommandError::Message(error.to_string()))?,
+                .map_err(|error| CommandError::Message(format!("{error}; {WHERE}")))?,
         };
         let store = Store::open(&url, Duration::from_secs(5))?;
         let gateway = Gateway::new(store, None);
-        meet(&gateway).await?;
+        meet(&gateway).await.map_err(|error| self.explained(error))?;
         let placement = gateway.placement(&app).await?;
         gateway.check_mode(&app, &mode).await?;
         Ok((gateway, Tenant { app, mode, placement }))
+    }
+}
+
+impl Direct {
+    /// A private Redis that cannot be reached is one whose gateway does not run.
+    fn explained(&self, error: CommandError) -> CommandError {
+        let is_away = matches!(error, CommandError::Service(ServiceError::StoreUnavailable(_)));
+        if is_away && self.redis_url.is_none() {
+            return CommandError::Message(format!("{error}; the private Redis runs while its gateway does; {WHERE}"));
+        }
+        error
     }
 }
 
@@ -88,7 +103,7 @@ impl Direct {
 pub async fn meet(gateway: &Gateway) -> Result<(), CommandError> {
     match gateway.store.meet().await? {
         Claim::Known | Claim::Initialised => Ok(()),
-        Claim::Empty => Err(CommandError::Message("Redis has no quotagate data".to_owned())),
+        Claim::Empty => Err(CommandError::Message(format!("Redis has no quotagate data; {WHERE}"))),
         Claim::Layout(found) if is_convertible(&found) => Err(CommandError::Message(format!(
             "Redis holds data of layout {found}, this version reads layout {LAYOUT_VERSION}: convert it with `quotagate \
              migrate`"

@@ -66,9 +66,12 @@ pub async fn explain(gateway: &Gateway, tenant: &Tenant, user: &UserId) -> Resul
         let (used, held) = (number(counter.used), number(counter.held));
         let some = |amount: Amount, text: String| if amount == Amount::ZERO { String::new() } else { text };
         let granted = some(counter.granted, format!(" + {} granted", number(counter.granted)));
+        let rolled = some(counter.rolled, format!(" + {} rolled over", number(counter.rolled)));
         let blocked = some(counter.blocked, format!(" − {} blocked", number(counter.blocked)));
         let id = &counter.group.id;
-        text.push_str(&format!("  {id}: {used} used + {held} held of {quota}{granted}{blocked} {unit}{left}{end}\n"));
+        text.push_str(&format!(
+            "  {id}: {used} used + {held} held of {quota}{granted}{rolled}{blocked} {unit}{left}{end}\n"
+        ));
     }
     Ok(text)
 }
@@ -190,11 +193,16 @@ fn of_account(account: &Account) -> String {
 
 /// A counter. Amounts of a group that is in no configuration any more are in steps.
 fn of_counter(value: &str, unit: Option<Unit>) -> Option<String> {
-    let CounterText { used, held, quota, window, seq } = CounterText::parse(value)?;
+    let CounterText { used, held, quota, rolled, window, seq } = CounterText::parse(value)?;
     let number = |amount: Amount| match unit {
         Some(unit) => format!("{} {unit}", amount.to_decimal(unit)),
         None => format!("{} steps", amount.steps()),
     };
     let quota = quota.map_or("without a quota".to_owned(), |quota| format!("of {}", number(quota)));
-    Some(format!("{} used, {} held {quota} in window {seq}, {}", number(used), number(held), window.kind.as_str()))
+    let rolled = match rolled {
+        Amount::ZERO => String::new(),
+        rolled => format!(" + {} rolled over", number(rolled)),
+    };
+    let kind = window.kind.as_str();
+    Some(format!("{} used, {} held {quota}{rolled} in window {seq}, {kind}", number(used), number(held)))
 }

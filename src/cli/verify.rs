@@ -1,6 +1,5 @@
 //! `quotagate verify`: recomputes counters from the ledger while gateways are running.
 
-use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::direct::{CommandError, Direct};
 use crate::cli::print;
+use crate::cli::remote::ask;
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::proof::Figure;
 use crate::domain::time::window::rfc3339;
@@ -55,7 +55,7 @@ pub async fn run(args: VerifyArgs) -> Result<ExitCode, CommandError> {
     for found in &verified.drifts {
         say(line(found));
     }
-    if args.repair && !verified.drifts.is_empty() && (args.yes || confirmed(&verified)?) {
+    if args.repair && !verified.drifts.is_empty() && confirmed(&verified, args.yes)? {
         let mut left = Vec::new();
         for found in verified.drifts {
             if found.drift.figure == Figure::Gone {
@@ -85,15 +85,9 @@ fn say(line: String) {
     print::out(line + "\n");
 }
 
-fn confirmed(verified: &Verified) -> Result<bool, CommandError> {
-    let input = |what: &str| CommandError::Message(what.to_owned());
-    if !std::io::stdin().is_terminal() {
-        return Err(input("cannot ask for confirmation without a terminal: add --yes to repair"));
-    }
-    print::out(format!("Repair {}? [y/N] ", counted(verified.drifts.len() as u64, "counter")));
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).map_err(|error| input(&error.to_string()))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+fn confirmed(verified: &Verified, yes: bool) -> Result<bool, CommandError> {
+    let question = format!("Repair {}?", counted(verified.drifts.len() as u64, "counter"));
+    ask::confirmed(&question, yes).map_err(|error| CommandError::Message(error.to_string()))
 }
 
 fn counted(count: u64, what: &str) -> String {

@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::direct::{CommandError, Direct};
 use crate::cli::print;
-use crate::cli::replay::TraceError;
+use crate::cli::trace::TraceError;
 use crate::domain::time::window::{TimeMs, parse_rfc3339};
 use crate::domain::values::ids::PlanId;
 use crate::service::error::ServiceError;
@@ -21,7 +21,7 @@ pub use crate::service::simulation::comparison::SimulationResult;
 use crate::service::simulation::comparison::{Comparison, RuleSet, SimulationInput, Source};
 use crate::service::simulation::relevant::Relevant;
 pub use crate::service::simulation::report::{Agreement, GroupSum, Report, Side, UserSum};
-pub use crate::service::simulation::report::{Changed, Example, LackView};
+pub use crate::service::simulation::report::{Changed, Example, ExampleDeniedBy};
 use crate::service::simulation::timeline::TimelineBuilder;
 use crate::service::simulation::users::counters_with;
 use crate::service::simulation::whatif::units;

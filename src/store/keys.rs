@@ -317,9 +317,9 @@ impl Bucket {
     }
 }
 
-/// `<cube>:<stream>:<day>`
+/// `<row set>:<stream>:<day>`
 fn place_name(place: Place) -> String {
-    format!("{}:{}:{}", place.cube.as_str(), place.stream.as_str(), place.day)
+    format!("{}:{}:{}", place.row_set.as_str(), place.stream.as_str(), place.day)
 }
 
 /// The keys of one owner.

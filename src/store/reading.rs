@@ -24,7 +24,10 @@ fn text(field: &[u8]) -> Value {
 pub fn reply(function: &str, count: usize, bucket: &Bucket, fields: &[&[u8]]) -> Result<String, StoreError> {
     let reply = || Fields::new("tried", Value::Array(fields.iter().map(|field| text(field)).collect()));
     Ok(match function {
-        "reserve" => format!("{:?}", reserve::read(reply()?, 60_000)?),
+        "reserve" => {
+            let fitted = reserve::read(reply()?, 60_000, true);
+            format!("{:?} {fitted:?}", reserve::read(reply()?, 60_000, false)?)
+        }
         "track" | "kept" => format!("{:?}", track::read(reply()?)?),
         "settle" => format!("{:?}", settle::read(bucket, reply()?)?),
         "extend" => format!("{:?}", extend::read(reply()?)?),

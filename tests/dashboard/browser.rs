@@ -243,6 +243,7 @@ impl Browser {
     /// Repeats the attempt until it succeeds, since pages load asynchronously.
     async fn patiently<T, F: Future<Output = Result<T, String>>>(&self, what: &str, attempt: impl Fn() -> F) -> T {
         let deadline = Instant::now() + PATIENCE;
+        let mut pause = Duration::from_millis(20);
         loop {
             match attempt().await {
                 Ok(found) => return found,
@@ -250,8 +251,10 @@ impl Browser {
                     let page = self.run("return document.body.innerText", json!([])).await;
                     panic!("waited {PATIENCE:?} in vain until {what}: {error}\n{}", page.as_str().unwrap_or_default());
                 }
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                Err(_) => tokio::time::sleep(pause).await,
             }
+            // A long wait leaves the processor to what is waited for.
+            pause = (pause * 3 / 2).min(Duration::from_millis(100));
         }
     }
 

@@ -178,7 +178,7 @@ async fn a_policy_is_tested_and_tried_before_it_is_saved_and_a_draft_needs_no_id
     browser.sees("groups[0].unit").await;
     let fresh = policy(2).to_string().replace("\"team\"", "\"others\"");
     browser.fill("document", &fresh).await;
-    browser.sees("create it. It has no faults; enter an ID first.").await;
+    browser.sees("The draft has no faults. Enter an ID to save it.").await;
     browser.fill("test-event", "image.a").await;
     browser.fill("test-metadata", "team=red, size=2k").await;
     browser.sees("this draft").await;
@@ -335,7 +335,7 @@ async fn a_webhook_is_created_with_its_secret_shown_once_and_its_deliveries_are_
     browser.click("Pending").await;
     browser.click("Send again").await;
     browser.click("Dead letters").await;
-    browser.sees("No dead letters.").await;
+    browser.sees("No dead letters in live mode.").await;
     browser.click("Rotate the secret").await;
     browser.click("Rotate").await;
     browser.sees("The new signing secret.").await;

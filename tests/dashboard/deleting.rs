@@ -148,7 +148,7 @@ async fn dead_letters_are_shown_sent_again_and_dropped_with_their_webhook() {
     browser.sees("500").await;
     receiver.answer(&[Reply::Status(200)]);
     browser.click("Send again").await;
-    browser.sees("No dead letters.").await;
+    browser.sees("No dead letters in live mode.").await;
     browser.click("Delivered").await;
     browser.sees("200").await;
     let audit = world.admin.get("audit?action=webhook.resend").await.expect(200);

@@ -70,11 +70,13 @@ async fn a_reservation_is_explained_from_its_hold_to_its_end() {
     world.admin.plan("one", crate::support::monthly(20)).await;
     let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
     app.subscribe("u", "one").await;
-    let id = app.reserved(json!({"userId": "u", "event": "image.a", "quantity": 2})).await;
+    let call = json!({"userId": "u", "event": "image.a", "quantity": 30, "fit": {"field": "quantity", "min": 2}});
+    let id = app.reserved(call).await;
     browser.visit("#/users/u").await;
     browser.click(&id).await;
     browser.sees_title("Explain").await;
     browser.sees("held").await;
+    browser.sees("quantity 20 of 30, at least 2").await;
     browser.sees("No entry yet").await;
     app.commit(&id).await;
     browser.reload().await;

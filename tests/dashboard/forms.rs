@@ -28,7 +28,7 @@ async fn unfold(browser: &Browser) {
 /// A plan that uses every field a group can have and that the API accepts.
 fn everything() -> Value {
     json!({"name": "All", "periodType": "monthly", "periodAnchor": "subscription_start", "timezone": "Europe/Berlin", "unmatchedEvents": "allow", "groups": [
-        {"id": "images", "label": "Images", "unit": "count", "quota": 20, "maxPerCall": 4, "measure": "event", "covers": ["image.*"],
+        {"id": "images", "label": "Images", "unit": "count", "quota": 20, "rollover": {"max": 5}, "maxPerCall": 4, "measure": "event", "covers": ["image.*"],
             "matches": [{"event": "image.a", "metadata": {"size": ["1k", 2], "paid": true}}, {"event": "image.b", "measure": "quantity"}],
             "enforcement": "soft", "alerts": [50, 100], "onPlanChange": "block",
             "onLimit": {"message": "No more", "upgradeUrl": "https://example.com/up", "fallback": {"event": "image.c", "metadata": {"size": "1k"}}}},
@@ -114,10 +114,12 @@ async fn the_form_changes_one_field_and_leaves_everything_else_as_it_is() {
     // One field of each kind.
     unfold(&browser).await;
     browser.fill("groups[0].quota", "25").await;
+    browser.fill("groups[0].rollover.max", "7").await;
     browser.choose("groups[2].enforcement", "soft").await;
     browser.fill("groups[0].alerts", "80,").await;
     browser.choose("groups[1].periodType", "weekly").await;
     wanted["groups"][0]["quota"] = json!(25);
+    wanted["groups"][0]["rollover"] = json!({"max": 7});
     wanted["groups"][2]["enforcement"] = json!("soft");
     wanted["groups"][0]["alerts"] = json!([50, 80, 100]);
     wanted["groups"][1]["periodType"] = json!("weekly");
@@ -127,12 +129,12 @@ async fn the_form_changes_one_field_and_leaves_everything_else_as_it_is() {
     assert_eq!(as_json(&browser).await, wanted);
     // A field that only the JSON view can edit is kept, and the form names it.
     wanted["groups"][0]["kind"] = json!("limit");
-    wanted["groups"][0]["rollover"] = json!({"max": 5});
+    wanted["groups"][0]["later"] = json!({"max": 5});
     wanted["groups"][0]["enforcement"] = json!("observe");
     browser.click("JSON").await;
     browser.fill("document", &wanted.to_string()).await;
     browser.click("Form").await;
-    browser.sees("Only in the JSON, and kept: kind, rollover.").await;
+    browser.sees("Only in the JSON, and kept: kind, later.").await;
     browser.fill("groups[0].label", "Pictures").await;
     wanted["groups"][0]["label"] = json!("Pictures");
     assert_eq!(as_json(&browser).await, wanted);

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::pages::{PHONE, WIDE};
+use crate::quality::cut;
 use crate::support::new_key;
 use crate::{signed_in, without_faults};
 
@@ -104,6 +105,9 @@ async fn hostile_names_of_everything_are_text_on_every_page() {
             if planted != 0 || over.as_i64() > Some(0) || text.contains("[object Object]") || text.contains("undefined")
             {
                 wrong.push(format!("{place} at {width}: {planted} planted, {over} too wide"));
+            }
+            if width == PHONE.0 {
+                wrong.extend(cut(&browser).await.into_iter().map(|table| format!("{place} at {width}: {table}")));
             }
         }
     }

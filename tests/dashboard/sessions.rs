@@ -14,6 +14,7 @@ async fn an_operator_signs_in_and_out_and_no_script_sees_the_session() {
     browser.fill("key", "ak_wrong").await;
     browser.click("Sign in").await;
     browser.sees("The API key is not valid").await;
+    browser.sees("Enter the admin key that the gateway printed at its first start").await;
     browser.fill("key", ROOT_KEY).await;
     browser.click("Sign in").await;
     browser.sees_title("Keys").await;

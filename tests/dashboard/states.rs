@@ -173,8 +173,46 @@ async fn a_tab_title_names_the_page_and_audit_entries_name_the_key_and_link_the_
     browser.until("document.title === 'one · quotagate'").await;
     browser.visit("#/events").await;
     browser.until("document.title === 'Events · quotagate'").await;
-    browser.sees("No events yet").await;
+    browser.sees("No events in live mode yet").await;
     browser.fill("userId", "nobody").await;
-    browser.sees("No event matches").await;
+    browser.sees("No event in live mode matches").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_page_names_its_data_and_says_what_to_do_next() {
+    let (world, browser) = signed_in().await;
+    for (place, title, next) in [
+        ("#/plans", "No plans yet", "“New plan” begins with an example"),
+        ("#/policies", "No policies yet", "“New policy” begins with an example"),
+        ("#/webhooks", "No webhooks yet", "“New webhook” adds one"),
+    ] {
+        browser.visit(place).await;
+        browser.sees(title).await;
+        browser.sees(next).await;
+    }
+    world.admin.plan("one", monthly(20)).await;
+    for (mode, data) in [("live", "live mode"), ("test", "the sandbox main")] {
+        browser.run("localStorage.setItem('quotagate.mode', arguments[0])", json!([mode])).await;
+        browser.reload().await;
+        browser.sees("Sign out").await;
+        for (place, title, next) in [
+            ("#/", "No call in the last 30 days in {}", "Three steps to the first call"),
+            ("#/users", "No users in {} yet", "three steps to the first call"),
+            ("#/users/ada", "no change of this user in {}", "Put on a plan"),
+            ("#/reports", "No events in {}", "Choose other days or filters"),
+            ("#/users?search=ada", "No user found in {}", "you can put ada on a plan"),
+            ("#/events", "No events in {} yet", "Three steps to the first call"),
+            ("#/events?reason=x", "No event in {} matches", "Change or empty a field above"),
+            ("#/approvals", "No open requests in {}", "Set it in a plan or a policy"),
+            ("#/alerts", "No alerts in {} yet", "to see when it fills"),
+            ("#/audit?target=user:ada", "No change matches", "User IDs are case-sensitive"),
+        ] {
+            browser.visit(place).await;
+            for text in [&title.replace("{}", data), next, "data of their own: choose the mode in the menu"] {
+                browser.sees(text).await;
+            }
+        }
+    }
     without_faults(browser).await;
 }

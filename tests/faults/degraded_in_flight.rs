@@ -1,9 +1,9 @@
-//! Groups that limit reservations in flight do not count a reserve that was allowed without Redis, since it is never
-//! settled.
+//! What a reserve that was allowed without Redis counts: nothing in groups that limit reservations in flight, since it
+//! is never settled, and the least value of a figure that may be reduced.
 
 use serde_json::json;
 
-use crate::degraded::{Node, configured, images};
+use crate::degraded::{Node, configured, images, known};
 use crate::gateway::ADMIN_KEY;
 use crate::support::Redis;
 
@@ -33,4 +33,28 @@ async fn reserves_allowed_without_redis_are_not_in_flight() {
     api.reserved(images("u", 1)).await;
     api.reserved(images("u", 1)).await;
     assert_eq!(api.reserve(images("u", 1)).await["reasons"], json!(["limit_reached"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_redis_a_fitted_figure_is_the_least_one() {
+    let mut redis = Redis::with(&["--appendfsync", "always"]).await;
+    let node = Node::start(&redis.url(), 5).await;
+    let key = configured(&node, "allow", "live").await;
+    let api = node.api(&key);
+    known(&api, &["u"]).await;
+    node.is_ready(&[&key]).await;
+    let mut call = images("u", 15);
+    call["fit"] = json!({"field": "quantity", "min": 4});
+    redis.kill();
+    for replayed in [None, Some("true")] {
+        let answer = api.once("k").post("reserve", call.clone()).await;
+        assert_eq!(answer.header("idempotent-replayed"), replayed);
+        let decision = answer.expect(200);
+        assert_eq!((&decision["degraded"], &decision["fitted"]), (&json!(true), &json!({"quantity": 4})), "{decision}");
+    }
+    redis.start_again().await;
+    node.is_caught_up().await;
+    assert_eq!(api.stands("u", "images").await, (4.0, 0.0));
+    let again = api.once("k").post("reserve", call).await.expect(200);
+    assert_eq!((&again["degraded"], &again["fitted"]), (&json!(true), &json!({"quantity": 4})), "{again}");
 }

@@ -16,7 +16,7 @@ pub struct Asked<'a> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
+pub(super) enum Purpose {
     /// Every group can refuse the call.
     Ask,
     /// The event has happened: groups that cannot count it are left out.
@@ -38,7 +38,7 @@ pub(super) struct Admission {
     pub matched: Vec<Matched>,
     /// Groups outside of their fixed period, with the amount and the start of the period.
     closed: Vec<(Group, u64, Option<Ms>)>,
-    refusal: Option<(&'static str, Vec<Group>)>,
+    pub refusal: Option<(&'static str, Vec<Group>)>,
     /// Groups that would refuse the call if they did not only observe: why, and the amount.
     pub observed: Vec<(Group, &'static str, u64)>,
 }
@@ -84,7 +84,7 @@ impl Admission {
 }
 
 impl Model {
-    fn admission(&self, asked: Asked<'_>, purpose: Purpose) -> Admission {
+    pub(super) fn admission(&self, asked: Asked<'_>, purpose: Purpose) -> Admission {
         let mut admission = Admission::default();
         let plan = self.plan(asked.user);
         if purpose == Purpose::Ask {
@@ -168,7 +168,7 @@ impl Model {
         }
     }
 
-    fn lacks(&self, matched: &Matched) -> bool {
+    pub(super) fn lacks(&self, matched: &Matched) -> bool {
         let passes = matches!(matched.group.enforcement, Enforcement::Soft | Enforcement::Observe);
         !passes && self.exceeds(matched)
     }
@@ -178,7 +178,7 @@ impl Model {
         let Some(quota) = matched.group.quota else { return false };
         let stand = self.stand(&matched.group, &matched.owner, Some(matched.window));
         let counted = if matched.group.is_concurrent() { stand.held } else { stand.used + stand.held };
-        let limit = (quota + stand.granted).saturating_sub(stand.blocked);
+        let limit = (quota + stand.granted + stand.rolled.unwrap_or(0)).saturating_sub(stand.blocked);
         limit == 0 || counted + matched.amount > limit
     }
 
@@ -194,7 +194,7 @@ impl Model {
     }
 
     /// The denial, unless the amounts fit.
-    fn denial(&self, admission: &Admission) -> Option<Reply> {
+    pub(super) fn denial(&self, admission: &Admission) -> Option<Reply> {
         let lacking: Vec<&Matched> = admission.matched.iter().filter(|matched| self.lacks(matched)).collect();
         if lacking.is_empty() && admission.refusal.is_none() {
             return None;
@@ -299,7 +299,7 @@ impl Model {
         matched
             .map(|it| {
                 let name = (it.owner.clone(), it.group.id);
-                let window_seq = self.enter(&name, it.window);
+                let window_seq = self.enter(&name, it.window, &it.group);
                 self.watch(&it.group, &name, window_seq);
                 Entry { owner: it.owner.clone(), group: it.group.id, window_seq, amount: it.amount }
             })

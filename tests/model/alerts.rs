@@ -22,8 +22,8 @@ fn is_passed(percent: u64, limit: u64, used: u64) -> bool {
 impl Watch {
     /// The state for the current window and limit. A percentage passed under another limit is not reported under this
     /// one.
-    fn brought_up(mut self, window_seq: u64, granted: u64, used: u64) -> Self {
-        let limit = self.quota + granted;
+    fn brought_up(mut self, window_seq: u64, extra: u64, used: u64) -> Self {
+        let limit = self.quota + extra;
         if self.window_seq != window_seq {
             self.reply = 0;
         } else if self.limit != limit {
@@ -36,6 +36,12 @@ impl Watch {
 }
 
 impl Model {
+    /// What is added to the quota of the present window.
+    fn extra(&self, name: &CounterName, window_seq: u64) -> u64 {
+        let rolled = self.accounts[&(name.clone(), window_seq)].rolled();
+        self.granted(name, (window_seq, Change::Same)) + rolled
+    }
+
     /// Updates the state with the group's current alerts, before a call counts.
     pub fn watch(&mut self, group: &Group, name: &CounterName, window_seq: u64) {
         let Some(quota) = group.quota.filter(|_| !group.alerts.is_empty()) else {
@@ -43,21 +49,21 @@ impl Model {
             self.counter(name).watch.iter_mut().for_each(|watch| watch.percents = &[]);
             return;
         };
-        let (granted, used) = (self.granted(name, (window_seq, Change::Same)), self.used(name, window_seq));
+        let (extra, used) = (self.extra(name, window_seq), self.used(name, window_seq));
         let counter = self.counter(name);
         let new = Watch { quota, percents: group.alerts, window_seq: 0, limit: 0, reply: 0 };
         let known = counter.watch.take().map_or(new, |known| Watch { quota, percents: group.alerts, ..known });
-        counter.watch = Some(known.brought_up(window_seq, granted, used));
+        counter.watch = Some(known.brought_up(window_seq, extra, used));
     }
 
     /// The alerts that a counter passes with what was used since `before`.
     pub fn passed_since(&mut self, name: &CounterName, window_seq: u64, before: u64) -> Vec<(String, u64)> {
-        let (granted, used) = (self.granted(name, (window_seq, Change::Same)), self.used(name, window_seq));
+        let (extra, used) = (self.extra(name, window_seq), self.used(name, window_seq));
         let counter = self.counter(name);
         let Some(watch) = counter.watch.take_if(|watch| used > before && !watch.percents.is_empty()) else {
             return Vec::new();
         };
-        let mut watch = watch.brought_up(window_seq, granted, before);
+        let mut watch = watch.brought_up(window_seq, extra, before);
         let passed = watch
             .percents
             .iter()

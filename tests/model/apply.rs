@@ -28,8 +28,12 @@ impl Model {
 
     fn decide(&mut self, name: Name, call: &Call) -> Reply {
         match call {
-            Call::Reserve { user, items, ttl_ms } => self.reserve(name, Asked { user, items }, *ttl_ms),
-            Call::CanUse { user, items } => self.can_use(Asked { user, items }),
+            Call::Reserve { user, items, fit: None, ttl_ms } => self.reserve(name, Asked { user, items }, *ttl_ms),
+            Call::Reserve { user, items, fit: Some(fit), ttl_ms } => {
+                self.reserve_fitted(name, Asked { user, items }, *fit, *ttl_ms)
+            }
+            Call::CanUse { user, items, fit: None } => self.can_use(Asked { user, items }),
+            Call::CanUse { user, items, fit: Some(fit) } => self.can_use_fitted(Asked { user, items }, *fit),
             Call::Commit { of, figures, is_final, reject_late } => self.commit(*of, figures, *is_final, *reject_late),
             Call::Release { of } => self.release(*of),
             Call::Extend { of, quantity, ttl_ms } => self.extend(*of, *quantity, *ttl_ms),

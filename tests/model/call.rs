@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::amounts::{number, steps_of};
+use super::fit::Fit;
 use super::limits::OwnLimit;
 use super::rules::{Enforcement, Item, Labels, Ms, Period, ms, text};
 use super::settle::Actual;
@@ -28,11 +29,13 @@ pub enum Call {
     Reserve {
         user: String,
         items: Vec<Item>,
+        fit: Option<Fit>,
         ttl_ms: Ms,
     },
     CanUse {
         user: String,
         items: Vec<Item>,
+        fit: Option<Fit>,
     },
     Commit {
         of: Name,
@@ -137,6 +140,8 @@ pub struct Stand {
     pub used: u64,
     pub held: u64,
     pub granted: u64,
+    /// Only of groups with rollover, or if something was rolled over.
+    pub rolled: Option<u64>,
     pub blocked: u64,
     pub quota: Option<u64>,
     pub remaining: Option<u64>,
@@ -162,6 +167,8 @@ pub struct Reply {
     pub groups: BTreeSet<String>,
     /// The expiry of a reservation.
     pub expires_ms: Option<Ms>,
+    /// The value that a figure was reduced to.
+    pub fitted: Option<u64>,
     /// When a denied call could succeed.
     pub retry_ms: Option<Ms>,
     /// Alerts: group and percentage.
@@ -208,6 +215,7 @@ fn stand(counter: &Value) -> Stand {
         used: amount("used"),
         held: amount("held"),
         granted: amount("granted"),
+        rolled: steps_of(&counter["rolled"], group),
         blocked: amount("blocked"),
         quota: steps_of(&counter["quota"], group),
         remaining: steps_of(&counter["remaining"], group),
@@ -298,6 +306,7 @@ impl Call {
                 .as_str()
                 .map(ms)
                 .filter(|_| !matches!(self, Self::Grant { .. } | Self::Approve { .. })),
+            fitted: json["fitted"].as_object().and_then(|fitted| fitted.values().next()?.as_u64()),
             retry_ms: json["retryAfterMs"].as_i64(),
             passed: json["thresholds"].as_array().into_iter().flatten().map(threshold).collect(),
             counters,
@@ -362,21 +371,22 @@ impl Call {
                 given[name] = value;
             }
         };
-        let asked = |user: &String, items: &[Item]| {
-            let mut body = match items {
-                [item] => item.to_json(),
-                _ => json!({"items": items.iter().map(|item| item.to_json()).collect::<Vec<_>>()}),
-            };
+        let asked = |user: &String, items: &[Item], fit: &Option<Fit>| {
+            let mut bodies: Vec<Value> = items.iter().map(|item| item.to_json()).collect();
+            if let Some(fit) = fit {
+                bodies[fit.item]["fit"] = json!({"field": fit.field(), "min": fit.min});
+            }
+            let mut body = if items.len() == 1 { bodies.remove(0) } else { json!({"items": bodies}) };
             body["userId"] = json!(user);
             body
         };
         match self {
-            Self::Reserve { user, items, ttl_ms } => {
-                let mut body = asked(user, items);
+            Self::Reserve { user, items, fit, ttl_ms } => {
+                let mut body = asked(user, items, fit);
                 body["ttlSeconds"] = json!(ttl_ms / 1000);
                 ("POST", "reserve".to_owned(), body)
             }
-            Self::CanUse { user, items } => ("POST", "can-use".to_owned(), asked(user, items)),
+            Self::CanUse { user, items, fit } => ("POST", "can-use".to_owned(), asked(user, items, fit)),
             Self::Commit { of, figures, is_final, reject_late } => {
                 may("reservationId", Some(json!(id(*of))));
                 match figures.as_slice() {
@@ -399,12 +409,12 @@ impl Call {
                 ("POST", "extend".to_owned(), given)
             }
             Self::Track { user, item, enforce } => {
-                let mut body = asked(user, &[*item]);
+                let mut body = asked(user, &[*item], &None);
                 body["enforce"] = json!(enforce);
                 ("POST", "track".to_owned(), body)
             }
             Self::GiveBack { user, item } => {
-                let mut body = asked(user, &[*item]);
+                let mut body = asked(user, &[*item], &None);
                 body["event"] = json!(format!("{}.refund", item.event));
                 ("POST", "track".to_owned(), body)
             }

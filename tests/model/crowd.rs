@@ -15,6 +15,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 
 use super::call::{Call, Name, Reply, Stand};
+use super::fit::Fit;
 use super::limits::OwnLimit;
 use super::order::{Timed, explain};
 use super::outside;
@@ -124,8 +125,13 @@ impl Crowd<'_> {
         let of = reservation.as_ref().map(|(name, ..)| *name);
         let figure = [None, Some(0), Some(quantity), Some(quantity)][random.random_range(0..4)];
         Some(match random.random_range(0..100) {
-            0..32 => Call::Reserve { user, items: vec![item], ttl_ms: [5, 60][random.random_range(0..2)] * SECOND_MS },
-            32..36 => Call::CanUse { user, items: vec![item] },
+            0..32 => {
+                let fit = random.random_bool(0.4).then_some(Fit { item: 0, is_steps: false, min: quantity });
+                let quantity = if fit.is_some() { 3 * quantity } else { quantity };
+                let ttl_ms = [5, 60][random.random_range(0..2)] * SECOND_MS;
+                Call::Reserve { user, items: vec![Item { quantity, ..item }], fit, ttl_ms }
+            }
+            32..36 => Call::CanUse { user, items: vec![item], fit: None },
             36..50 => {
                 let figures = vec![Actual::of(figure)];
                 Call::Commit { of: of?, figures, is_final: true, reject_late: quantity == 1 }
@@ -216,7 +222,7 @@ fn decided(call: &Call, reply: Reply, repeats: bool) -> Reply {
     let mut reply = reply;
     if settles {
         for stand in &mut reply.counters {
-            *stand = Stand { quota: None, remaining: None, overage: 0, ..stand.clone() };
+            *stand = Stand { quota: None, rolled: None, remaining: None, overage: 0, ..stand.clone() };
         }
     }
     if denied && matches!(call, Call::Extend { .. }) {

@@ -15,6 +15,7 @@ pub mod call;
 pub mod credit_histories;
 pub mod credits;
 pub mod crowd;
+pub mod fit;
 pub mod limits;
 pub mod order;
 pub mod outside;

@@ -160,7 +160,7 @@ mod tests {
         let user = || "u0".to_owned();
         let labels = Labels::default();
         let item = |quantity| Item { event: "job.run", labels, quantity };
-        let reserve = |quantity| Call::Reserve { user: user(), items: vec![item(quantity)], ttl_ms: 60_000 };
+        let reserve = |quantity| Call::Reserve { user: user(), items: vec![item(quantity)], fit: None, ttl_ms: 60_000 };
         let subscribe = |plan| Call::Subscribe {
             user: user(),
             plan,

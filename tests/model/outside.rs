@@ -33,6 +33,12 @@ impl Owner {
         self.fields[&format!("{group}.{what}")].parse().unwrap()
     }
 
+    /// What was rolled over into a group's window.
+    fn rolled(&self, group: &str) -> u64 {
+        let limit = self.fields[&format!("{group}.window")].split(['!', ' ']).next().unwrap();
+        limit.split_once('+').map_or(0, |(_, rolled)| rolled.parse().unwrap())
+    }
+
     /// Sum of the holds in a group's window that expire after a time.
     fn sum(&self, group: &str, after_ms: i64) -> u64 {
         let seq = self.fields[&format!("{group}.seq")].as_str();
@@ -90,11 +96,13 @@ pub async fn look(redis: &Redis, model: &Model) -> Result<(), String> {
                 return Err(format!("nothing was counted in {group}, and yet it is there: {}", owner.reply()));
             };
             let window_seq = model.window_seq(name);
-            let reply = (owner.figure(group, "used"), owner.figure(group, "held"), owner.sum(group, model.now_ms));
-            let expected = (model.used(name, window_seq), owner.sum(group, 0), model.held(name, window_seq));
+            let live = owner.sum(group, model.now_ms);
+            let reply = (owner.figure(group, "used"), owner.figure(group, "held"), live, owner.rolled(group));
+            let rolled = model.accounts[&(name.clone(), window_seq)].rolled;
+            let expected = (model.used(name, window_seq), owner.sum(group, 0), model.held(name, window_seq), rolled);
             if reply != expected {
                 return Err(format!(
-                    "used, held and live holds of {group} are {reply:?}, not {expected:?}: {}",
+                    "used, held, live holds and rolled quota of {group} are {reply:?}, not {expected:?}: {}",
                     owner.reply()
                 ));
             }

@@ -39,6 +39,8 @@ pub struct Figures {
     pub denied: usize,
     /// Allowed calls that a group which only observes would have denied.
     pub observed: usize,
+    /// Calls of which a figure was fitted.
+    pub fitted: usize,
     pub repeated: usize,
     /// Alerts that were reported.
     pub alerts: usize,
@@ -179,6 +181,7 @@ impl<'a> Play<'a> {
         }
         figures.alerts += expected.passed.len();
         figures.observed += usize::from(expected.allowed == Some(true) && !expected.observed.is_empty());
+        figures.fitted += usize::from(expected.fitted.is_some());
         figures.denied += usize::from(expected.allowed == Some(false) || expected.status == 429);
         self.remember(name, call, &answer);
         Ok(())

@@ -182,6 +182,8 @@ fn names(pattern: &str, event: &str) -> bool {
 pub struct Group {
     pub id: &'static str,
     pub quota: Option<u64>,
+    /// How much unused quota becomes extra quota of the next window, at most.
+    pub rollover: Option<u64>,
     pub period: Period,
     pub rules: Vec<Rule>,
     pub covers: &'static str,
@@ -291,6 +293,9 @@ impl Group {
         }
         if !self.alerts.is_empty() {
             body["alerts"] = json!(self.alerts);
+        }
+        if let Some(max) = self.rollover {
+            body["rollover"] = json!({"max": number(max, self.id)});
         }
         if let Some(most) = self.most_per_call {
             body["maxPerCall"] = json!(text_of(most, decimals(self.id)));

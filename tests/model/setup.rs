@@ -35,6 +35,7 @@ fn group(id: &'static str, quota: impl Into<Option<u64>>, period: Period, event:
     Group {
         id,
         quota: quota.into(),
+        rollover: None,
         period,
         rules: vec![Rule { event, size: None, measure: Measure::Quantity }],
         covers: "",
@@ -48,6 +49,10 @@ fn group(id: &'static str, quota: impl Into<Option<u64>>, period: Period, event:
 
 fn reply(alerts: &'static [u64], group: Group) -> Group {
     Group { alerts, ..group }
+}
+
+fn rolls(max: u64, group: Group) -> Group {
+    Group { rollover: Some(max), ..group }
 }
 
 fn calls(id: &'static str, quota: u64, event: &'static str) -> Group {
@@ -87,8 +92,8 @@ fn price(quota: u64, event: &'static str) -> Group {
 pub fn rules(app: &str, shared: bool, default_plan: bool) -> Rules {
     let on = |on_change, group| Group { on_change, ..group };
     let free = vec![
-        reply(&[50, 100], group("month", 20, Period::Monthly, "job.*")),
-        group("minute", 8, Period::Minute, "job.run"),
+        reply(&[50, 100], rolls(12, group("month", 20, Period::Monthly, "job.*"))),
+        rolls(5, group("minute", 8, Period::Minute, "job.run")),
         calls("flight", 3, "job.run"),
         reply(&[33, 67], render(30_250, Period::Monthly, "job.*")),
         group("life", None, Period::Lifetime, "*"),
@@ -98,20 +103,24 @@ pub fn rules(app: &str, shared: bool, default_plan: bool) -> Rules {
         ..group("every", 9, Period::Hours(6), "job.*")
     };
     let pro = vec![
-        reply(&[25, 50, 90], on(OnChange::Reset, group("month", 40, Period::Months(1), "job.*"))),
+        reply(&[25, 50, 90], rolls(10, on(OnChange::Reset, group("month", 40, Period::Months(1), "job.*")))),
         reply(
             &[50, 100, 150],
-            Group { enforcement: Enforcement::Soft, ..group("soft_day", 15, Period::Daily, "job.run") },
+            Group { enforcement: Enforcement::Soft, ..rolls(4, group("soft_day", 15, Period::Daily, "job.run")) },
         ),
         spend(),
-        Group { most_per_call: Some(4_500), on_change: OnChange::Block, ..render(20_500, Period::Daily, "job.*") },
+        Group {
+            most_per_call: Some(4_500),
+            on_change: OnChange::Block,
+            ..rolls(7_250, render(20_500, Period::Daily, "job.*"))
+        },
         reply(&[100, 200], Group { enforcement: Enforcement::Soft, ..price(9_000_001, "chat.*") }),
         calls("flight", 5, "job.*"),
         on(OnChange::Reset, events),
         group("life", None, Period::Lifetime, "*"),
     ];
     let mut team = vec![
-        on(OnChange::Block, group("month", 30, Period::Daily, "job.*")),
+        on(OnChange::Block, rolls(9, group("month", 30, Period::Daily, "job.*"))),
         on(
             OnChange::Block,
             Group { enforcement: Enforcement::Approval, ..group("asked", 10, Period::Monthly, "chat.*") },
@@ -125,14 +134,14 @@ pub fn rules(app: &str, shared: bool, default_plan: bool) -> Rules {
         group("never", 0, Period::Hourly, "chat.b"),
         reply(&[99, 100], Group { on_change: OnChange::Reset, ..price(5_123_456, "*") }),
     ];
-    let pairs = Group { scope: Scope::UserAndTeam, ..group("pair_hour", 20, Period::Hourly, "chat.a") };
-    let watched = group("watched", 7, Period::Hourly, "job.*");
+    let pairs = Group { scope: Scope::UserAndTeam, ..rolls(6, group("pair_hour", 20, Period::Hourly, "chat.a")) };
+    let watched = rolls(3, group("watched", 7, Period::Hourly, "job.*"));
     let watched = Group { enforcement: Enforcement::Observe, most_per_call: Some(4), ..watched };
-    let mut caps =
-        vec![reply(&[10, 60], pairs), reply(&[100], watched), reply(&[50], group("fair", 60, Period::Daily, "job.*"))];
+    let fair = rolls(25, group("fair", 60, Period::Daily, "job.*"));
+    let mut caps = vec![reply(&[10, 60], pairs), reply(&[100], watched), reply(&[50], fair)];
     if shared {
         team.push(Group { scope: Scope::Team, ..group("team_day", 24, Period::Daily, "job.side") });
-        let whole = Group { scope: Scope::App, ..group("whole_week", 110, Period::Weekly, "job.*") };
+        let whole = Group { scope: Scope::App, ..rolls(30, group("whole_week", 110, Period::Weekly, "job.*")) };
         caps.push(reply(&[10, 20, 30, 40, 50, 60, 70, 80], whole));
     }
     let basic = vec![group("month", 6, Period::Monthly, "job.*"), group("life", None, Period::Lifetime, "*")];

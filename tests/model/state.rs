@@ -67,6 +67,17 @@ pub struct Counter {
 pub struct Account {
     pub window: Window,
     pub used: u64,
+    /// At the last call that counted in the window.
+    pub quota: Option<u64>,
+    /// What was rolled over into the window.
+    pub rolled: u64,
+}
+
+impl Account {
+    /// What was rolled over, as far as it counts: a quota of 0 stops its owner.
+    pub fn rolled(&self) -> u64 {
+        if self.quota.is_some_and(|quota| quota > 0) { self.rolled } else { 0 }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -240,25 +251,55 @@ impl Model {
         blocked.filter(|(of, _)| *of == window_seq).map_or(0, |(_, amount)| amount)
     }
 
-    /// Brings a counter into a window, as a counting call does. Returns the window's number.
-    pub fn enter(&mut self, name: &CounterName, window: Window) -> u64 {
+    /// What is rolled over into a group's window, or would be.
+    pub fn rolled(&self, name: &CounterName, group: &Group, window: Window) -> u64 {
+        match self.resolve(name, window).1 {
+            Change::New => 0,
+            Change::Same | Change::Moved => self.accounts[&(name.clone(), self.window_seq(name))].rolled,
+            Change::Turned => self.leaves(name, group, window),
+        }
+    }
+
+    /// What a counter's stored window leaves of its quota for the next one. A window without any call in between was not
+    /// used at all. Rolled quota is used first, and what is held counts as used.
+    pub fn leaves(&self, name: &CounterName, group: &Group, window: Window) -> u64 {
+        let window_seq = self.window_seq(name);
+        let before = &self.accounts[&(name.clone(), window_seq)];
+        let (Some(max), Some(quota)) = (group.rollover, before.quota) else { return 0 };
+        if before.window.kind == "concurrent" {
+            return 0;
+        }
+        let counted = match before.window.end_ms.is_some_and(|end| end < window.start_ms) {
+            true => 0,
+            false => {
+                let counted = before.used + self.held(name, window_seq) + self.blocked(name, window_seq);
+                counted.saturating_sub(before.rolled)
+            }
+        };
+        quota.saturating_sub(counted).min(max)
+    }
+
+    /// Brings a counter into a window, as a counting call of a group does. Returns the window's number.
+    pub fn enter(&mut self, name: &CounterName, window: Window, group: &Group) -> u64 {
+        let (rolled, quota) = (self.rolled(name, group, window), group.quota);
         let (window_seq, change) = self.resolve(name, window);
         let over = change == Change::Moved && self.stored(name).is_some_and(|stored| self.is_over(stored));
         if over {
             self.counter(name).grants.retain(|grant| grant.window_seq != Some(window_seq));
         }
         self.counter(name).window_seq = window_seq;
-        let account = self.accounts.entry((name.clone(), window_seq)).or_insert(Account { window, used: 0 });
-        account.window = window;
+        let account = self.accounts.entry((name.clone(), window_seq));
+        let account = account.or_insert(Account { window, used: 0, quota, rolled });
+        (account.window, account.quota) = (window, quota);
         window_seq
     }
 
-    /// Begins a new window by hand, whatever the time.
-    pub fn start_anew(&mut self, name: &CounterName, window: Window) -> u64 {
+    /// Begins a new window by hand, whatever the time, with the window, quota and rolled amount of `like`.
+    pub fn start_anew(&mut self, name: &CounterName, like: Account) -> u64 {
         let counter = self.counter(name);
         counter.window_seq += 1;
         let window_seq = counter.window_seq;
-        self.accounts.insert((name.clone(), window_seq), Account { window, used: 0 });
+        self.accounts.insert((name.clone(), window_seq), Account { used: 0, ..like });
         window_seq
     }
 
@@ -266,13 +307,14 @@ impl Model {
     pub fn stand(&self, group: &Group, owner: &str, window: Option<Window>) -> Stand {
         let name = (owner.to_owned(), group.id);
         // Outside of the period nothing remains.
-        let Some(window) = window else { return Stand { remaining: Some(0), ..stand(group, owner, [0; 4], None) } };
+        let Some(window) = window else { return Stand { remaining: Some(0), ..stand(group, owner, [0; 5], None) } };
         let (window_seq, change) = self.resolve(&name, window);
         let figures = [
             self.used(&name, window_seq),
             self.held(&name, window_seq),
             self.granted(&name, (window_seq, change)),
             self.blocked(&name, window_seq),
+            self.rolled(&name, group, window),
         ];
         stand(group, owner, figures, Some(window))
     }
@@ -280,15 +322,16 @@ impl Model {
     /// The account of an entry as settlements return it.
     pub fn account(&self, group: &Group, entry: &Entry) -> Stand {
         let name = (entry.owner.clone(), entry.group);
-        let window = self.accounts[&(name.clone(), entry.window_seq)].window;
+        let account = &self.accounts[&(name.clone(), entry.window_seq)];
+        let (window, rolled) = (account.window, account.rolled());
         let used = self.used(&name, entry.window_seq);
         let figures = match self.window_seq(&name) == entry.window_seq {
             true => {
                 let granted = self.granted(&name, (entry.window_seq, Change::Same));
-                [used, self.held(&name, entry.window_seq), granted, self.blocked(&name, entry.window_seq)]
+                [used, self.held(&name, entry.window_seq), granted, self.blocked(&name, entry.window_seq), rolled]
             }
-            // A closed window keeps only the used amount.
-            false => [used, 0, 0, 0],
+            // A closed window keeps only the used amount, and what was rolled over into it.
+            false => [used, 0, 0, 0, rolled],
         };
         stand(&self.own(group, &entry.owner), &entry.owner, figures, Some(window))
     }
@@ -313,15 +356,18 @@ impl Subscription {
     }
 }
 
-fn stand(group: &Group, owner: &str, [used, held, granted, blocked]: [u64; 4], window: Option<Window>) -> Stand {
+fn stand(group: &Group, owner: &str, figures: [u64; 5], window: Option<Window>) -> Stand {
+    let [used, held, granted, blocked, rolled] = figures;
+    let rolled = if group.quota.is_some_and(|quota| quota > 0) { rolled } else { 0 };
     let counted = if group.is_concurrent() { held } else { used + held };
-    let allowance = group.quota.map(|quota| quota + granted);
+    let allowance = group.quota.map(|quota| quota + granted + rolled);
     Stand {
         group: group.id.to_owned(),
         owner: owner.to_owned(),
         used,
         held,
         granted,
+        rolled: (group.rollover.is_some() || rolled > 0).then_some(rolled),
         blocked,
         quota: group.quota,
         remaining: allowance.map(|allowance| allowance.saturating_sub(blocked + counted)),

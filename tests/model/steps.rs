@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::amounts::scaled;
 use super::call::{Call, Edit, Name};
+use super::fit::Fit;
 use super::limits::OwnLimit;
 use super::rules::{Enforcement, Item, Labels, MINUTE_MS, Ms, Period, SECOND_MS};
 use super::settle::Actual;
@@ -98,6 +99,20 @@ impl Step {
         items
     }
 
+    /// Sometimes one figure of one item may be reduced; its quantity is then large, so that it often has to be.
+    fn fitted(&self, mut items: Vec<Item>) -> (Vec<Item>, Option<Fit>) {
+        let pick = self.picks[0] / 10 + self.picks[3] / 30;
+        if !pick.is_multiple_of(4) {
+            return (items, None);
+        }
+        let (item, is_steps) = (pick / 4 % items.len(), (pick / 12).is_multiple_of(2));
+        if !is_steps {
+            items[item].quantity *= 5;
+        }
+        let min = 1 + (if is_steps { pick * 7 % 90 } else { pick % 6 }) as u64;
+        (items, Some(Fit { item, is_steps, min }))
+    }
+
     /// The call and the name of the call it repeats, if any; `None` if the call needs something that does not exist.
     pub fn call(&self, model: &Model) -> Option<(Call, Option<Name>)> {
         let user = user(self.user);
@@ -112,9 +127,13 @@ impl Step {
         let call = match self.what {
             0..26 => {
                 let ttl_ms = of(&[60, 5, 60, 600, 3600], self.picks[1]) * SECOND_MS;
-                Call::Reserve { user, items: self.items(item), ttl_ms }
+                let (items, fit) = self.fitted(self.items(item));
+                Call::Reserve { user, items, fit, ttl_ms }
             }
-            26..29 => Call::CanUse { user, items: self.items(item) },
+            26..29 => {
+                let (items, fit) = self.fitted(self.items(item));
+                Call::CanUse { user, items, fit }
+            }
             29..43 => self.commit(model)?,
             43..46 => Call::Release { of: self.reservation(model)? },
             46..48 => self.limit(&user, model),
@@ -266,7 +285,9 @@ impl Step {
         let at = if policy { "caps" } else { of(&plans, self.picks[1]) };
         let plan = if policy { &model.first_rules.policies[at] } else { &model.first_rules.plans[at] };
         let group = &plan.groups[self.pick(2, plan.groups.len())];
-        let quota = Edit::Quota((self.pick(3, 8) > 0).then(|| scaled(group.id, self.pick(3, 40) as u64)));
+        // Rollover needs a quota.
+        let has_quota = group.rollover.is_some() || self.pick(3, 8) > 0;
+        let quota = Edit::Quota(has_quota.then(|| scaled(group.id, self.pick(3, 40) as u64)));
         let periods = match at {
             // None of its periods may depend on a subscription.
             "basic" => [Period::Daily, Period::Weekly, Period::Monthly],

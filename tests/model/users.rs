@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::call::{Edit, Name, Reply, subscription_word};
 use super::rules::{Group, Ms, OnChange, SECOND_MS, Scope, Window};
-use super::state::{CounterName, Grant, Model, Request, RequestStatus, Subscription};
+use super::state::{Account, CounterName, Grant, Model, Request, RequestStatus, Subscription};
 
 const MOST_GRANTS: usize = 8;
 
@@ -19,7 +19,7 @@ pub struct Upsert {
     pub reset: bool,
 }
 
-fn invalid() -> Reply {
+pub(super) fn invalid() -> Reply {
     Reply::problem(400, "invalid_request")
 }
 
@@ -68,10 +68,11 @@ impl Model {
     }
 
     /// The current windows of a user's own counters.
-    fn windows_of(&self, user: &str) -> BTreeMap<CounterName, (u64, Window)> {
+    fn windows_of(&self, user: &str) -> BTreeMap<CounterName, (u64, Account)> {
         let owner = format!("user={user}");
         let own = self.counters.iter().filter(|(name, counter)| name.0 == owner && counter.window_seq > 0);
-        own.map(|(name, counter)| (name.clone(), (counter.window_seq, self.stored(name).unwrap()))).collect()
+        let account = |name: &CounterName, window_seq| self.accounts[&(name.clone(), window_seq)].clone();
+        own.map(|(name, it)| (name.clone(), (it.window_seq, account(name, it.window_seq)))).collect()
     }
 
     /// Brings a user's own counters into the windows of the user's next plan.
@@ -97,12 +98,18 @@ impl Model {
             let over = stored.is_some_and(|stored| stored != window && stored.kind != "fixed" && self.is_over(stored));
             let (window_seq, _) = self.resolve(&name, window);
             let turned = window_seq > self.window_seq(&name) && stored.is_some();
+            let group = self.own(group, &name.0);
             let window_seq = match stored {
-                Some(_) if turned || over || action == OnChange::Reset => self.start_anew(&name, window),
-                _ => self.enter(&name, window),
+                Some(_) if turned || over || action == OnChange::Reset => {
+                    let rolled =
+                        if over { self.leaves(&name, &group, window) } else { self.rolled(&name, &group, window) };
+                    self.start_anew(&name, Account { window, used: 0, quota: group.quota, rolled })
+                }
+                _ => self.enter(&name, window, &group),
             };
             if action == OnChange::Block && !reset {
-                let room = group.quota.unwrap_or(0).saturating_sub(self.used(&name, window_seq));
+                let rolled = self.accounts[&(name.clone(), window_seq)].rolled();
+                let room = (group.quota.unwrap_or(0) + rolled).saturating_sub(self.used(&name, window_seq));
                 self.counter(&name).blocked = Some((window_seq, room));
             }
         }
@@ -110,13 +117,13 @@ impl Model {
 
     /// Restarts the windows of one group, or of all groups, at 0 at their current position; grants within them are
     /// kept.
-    fn start_anew_from(&mut self, before: BTreeMap<CounterName, (u64, Window)>, group: Option<&'static str>) {
+    fn start_anew_from(&mut self, before: BTreeMap<CounterName, (u64, Account)>, group: Option<&'static str>) {
         let wanted = before.into_iter().filter(|(name, _)| group.is_none_or(|group| group == name.1));
-        for (name, (window_seq, window)) in wanted.filter(|(_, (_, window))| window.kind != "concurrent") {
+        for (name, (window_seq, account)) in wanted.filter(|(_, (_, account))| account.window.kind != "concurrent") {
             self.counter(&name).window_seq = window_seq;
             // The window is closed with the bounds it had before it was moved.
-            self.accounts.get_mut(&(name.clone(), window_seq)).unwrap().window = window;
-            let anew = self.start_anew(&name, window);
+            self.accounts.insert((name.clone(), window_seq), account.clone());
+            let anew = self.start_anew(&name, account);
             for grant in &mut self.counter(&name).grants {
                 if grant.window_seq == Some(window_seq) {
                     grant.window_seq = Some(anew);
@@ -174,7 +181,7 @@ impl Model {
     }
 
     /// The group and its window, unless the grant is invalid whatever the state of its counter.
-    fn drafted(&self, owner: &str, id: &str, expires_ms: Option<Ms>) -> Option<Option<Window>> {
+    fn drafted(&self, owner: &str, id: &str, expires_ms: Option<Ms>) -> Option<(Group, Option<Window>)> {
         let group = self.group_for(owner, id)?;
         let names = match group.scope {
             Scope::User => "user",
@@ -187,16 +194,17 @@ impl Model {
         let window = group.period.window(self.anchor(user.unwrap_or_default()), self.now_ms);
         let is_past = expires_ms.is_some_and(|end| end <= self.now_ms);
         let is_endless = window.is_none() && expires_ms.is_none();
-        (given.join(",") == names && !is_past && !is_endless).then_some(window)
+        (given.join(",") == names && !is_past && !is_endless).then_some((group, window))
     }
 
     pub fn grant(&mut self, name: Name, owner: &str, id: &'static str, amount: u64, expires_ms: Option<Ms>) -> Reply {
-        let Some(window) = self.drafted(owner, id, expires_ms) else { return invalid() };
+        let Some((group, window)) = self.drafted(owner, id, expires_ms) else { return invalid() };
         let counter = (owner.to_owned(), id);
         if self.live_grants(&counter, window).len() >= MOST_GRANTS {
             return invalid();
         }
-        let window_seq = window.map(|window| self.enter(&counter, window));
+        let group = self.own(&group, owner);
+        let window_seq = window.map(|window| self.enter(&counter, window, &group));
         let now_ms = self.now_ms;
         let grants = &mut self.counter(&counter).grants;
         grants.retain(|grant| match grant.window_seq {

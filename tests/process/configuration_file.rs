@@ -39,7 +39,7 @@ fn everything() -> Value {
         "groups": [group("thirty", json!({"onPlanChange": "carry"})),
             group("campaign", json!({"periodType": "fixed", "start": "2026-11-01T00:00:00Z", "end": "2027-01-01T00:00:00Z"})),
             group("own_zone", json!({"periodType": "weekly", "periodAnchor": "calendar", "timezone": "UTC", "weekStart": "friday"})),
-            group("weeks", json!({"every": "P2W"})),
+            group("weeks", json!({"every": "P2W", "rollover": {"max": 3}})),
             group("trial", json!({"enforcement": "observe"}))]});
     let policy = json!({"id": "caps", "name": "Caps", "owner": "on", "environment": "production", "route": "1e3", "reviewCadence": "quarterly",
         "notes": "first line\n\n  - second: line\n", "approval": {"approvers": ["ann", "0x1F"], "condition": "> 10"},

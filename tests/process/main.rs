@@ -1,4 +1,4 @@
-//! The released binary from an operator's point of view, and the committed trace excerpt.
+//! The released binary from an operator's point of view.
 
 // The layout of the futures that the service makes is deeper than the default of 128.
 #![recursion_limit = "256"]
@@ -9,6 +9,7 @@ mod raw_http;
 mod support;
 
 mod alerts;
+mod alike;
 mod apply;
 mod commands;
 mod configuration_file;
@@ -27,7 +28,6 @@ mod operators;
 mod packaging;
 mod permissions;
 mod refused_keys;
-mod replay;
 mod reports;
 mod top;
 mod torn;

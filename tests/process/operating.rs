@@ -57,6 +57,31 @@ async fn a_newcomer_copies_what_serve_prints_and_the_last_answer_allows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_default_the_log_has_only_lines_of_quotagate() {
+    let dir = folder();
+    let log = dir.path().join("log");
+    let gateway = Process::start_with(&dir.path().join("data"), &[], &log);
+    assert!(gateway.terminate().success());
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains("quotagate: draining"), "{log}");
+    let foreign: Vec<&str> = log.lines().filter(|line| !line.contains(" quotagate")).collect();
+    assert!(foreign.is_empty(), "{foreign:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_in_use_is_reported_with_the_setting_that_changes_it() {
+    let (dir, taken) = (folder(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = taken.local_addr().unwrap().to_string();
+    let settings = [ADMIN, ("QUOTAGATE_BIND", &address), ("QUOTAGATE_DATA_DIR", dir.path().to_str().unwrap())];
+    let output = run(&["serve"], &settings);
+    let printed = String::from_utf8(output.stderr).unwrap();
+    let last = printed.lines().last().unwrap_or_default();
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert!(last.starts_with(&format!("error: cannot listen on {address}: ")), "{printed}");
+    assert!(last.ends_with("; QUOTAGATE_BIND names another address, such as 127.0.0.1:8081"), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_is_there_again_after_sigterm_and_after_sigkill() {
     let dir = folder();
     let gateway = Process::start(dir.path(), &[ADMIN]);
@@ -159,7 +184,8 @@ async fn inspect_explains_a_user_while_the_gateway_runs() {
     gateway.call("POST", "keys", ADMIN_KEY, &json!({"kind": "secret", "mode": "test"})).await;
     let sandbox = String::from_utf8(run(&["inspect", "u", "--mode", "test"], &data_dir).stdout).unwrap();
     assert!(sandbox.contains("user not found"), "live and test do not meet: {sandbox}");
-    one_clear_line(&run(&["inspect", "u"], &[("QUOTAGATE_DATA_DIR", "/no/such/directory")]));
+    let elsewhere = one_clear_line(&run(&["inspect", "u"], &[("QUOTAGATE_DATA_DIR", "/no/such/directory")]));
+    assert!(elsewhere.contains("--data-dir names the gateway's data directory, --redis-url its Redis"), "{elsewhere}");
     one_clear_line(&run(&["inspect", "u", "--mode", "prod"], &data_dir));
 }
 

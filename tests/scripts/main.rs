@@ -14,6 +14,7 @@ mod ledger;
 mod near;
 mod own_quotas;
 mod owners;
+mod rollover;
 mod statuses;
 mod table;
 mod users;

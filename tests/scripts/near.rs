@@ -2,7 +2,7 @@
 
 use quotagate::domain::configuration::scope::OwnerName;
 use quotagate::domain::values::ids::{GroupId, UserId};
-use quotagate::store::reporting::near::Noted;
+use quotagate::store::reporting::near::NearCounter;
 
 use crate::table::{NOON, Table, group, ms};
 
@@ -19,12 +19,16 @@ async fn known(table: &Table) -> Vec<(String, u64)> {
 /// `counters`: users with their shares and the ends of their windows.
 async fn note(table: &Table, counters: &[(&str, u64, Option<i64>)]) -> Vec<(String, u64)> {
     let (owners, g): (Vec<OwnerName>, GroupId) = (counters.iter().map(|(name, ..)| user(name)).collect(), group("g"));
-    let noted: Vec<Noted> = owners
+    let near: Vec<NearCounter> = owners
         .iter()
         .zip(counters)
-        .map(|(owner, (_, share, ends_at_ms))| Noted { name: (owner, &g), share: *share, ends_at_ms: *ends_at_ms })
+        .map(|(owner, (_, share, ends_at_ms))| NearCounter {
+            name: (owner, &g),
+            share: *share,
+            ends_at_ms: *ends_at_ms,
+        })
         .collect();
-    table.store.note_near(&table.bucket, 2, &noted).await.unwrap();
+    table.store.record_near(&table.bucket, 2, &near).await.unwrap();
     known(table).await
 }
 
@@ -54,7 +58,7 @@ async fn full_counters_and_the_fullest_near_ones_are_listed_until_their_windows_
     assert_eq!(note(&table, &[(odd, 2000, None)]).await, named(&[(odd, 2000), ("c", 1200), ("d", 800)]));
     table.clock(ms(NOON) + 999).await;
     assert_eq!(note(&table, &[]).await, named(&[(odd, 2000), ("c", 1200), ("d", 800)]));
-    // The window of one counter had ended before it was noted.
+    // The window of one counter had ended before it was recorded.
     table.clock(ms(NOON) + 1_000).await;
     assert_eq!(note(&table, &[("late", 1000, soon)]).await, named(&[(odd, 2000), ("d", 800)]));
     table.clock(ms(NOON) + 2_000).await;

@@ -37,7 +37,7 @@ fn reserve_word(reply: &ReserveReply) -> &'static str {
         ReserveReply::Again(_) => "again",
         ReserveReply::Denied(..) => "denied",
         ReserveReply::Held { .. } => "held",
-        ReserveReply::Unmetered(_) => "unmetered",
+        ReserveReply::Unmetered(..) => "unmetered",
         ReserveReply::Degraded(..) => "degraded",
         ReserveReply::HeldBefore(_) => "held before",
         ReserveReply::Before(_) => "before",

@@ -115,6 +115,7 @@ pub fn snapshot() -> RequestSnapshot {
             metadata: Default::default(),
             drawn: None,
         }],
+        fitted: None,
     }
 }
 
@@ -146,6 +147,7 @@ impl Table {
             amount: amount(*steps),
             limit: amount(*limit),
             quota: None,
+            rollover: None,
             watch: None,
             observes: false,
             is_hard: true,
@@ -187,6 +189,7 @@ impl Table {
             owners,
             asked: None,
             observed: "",
+            growth: None,
         };
         self.store.reserve(args).await.unwrap()
     }

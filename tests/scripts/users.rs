@@ -59,6 +59,7 @@ fn moved(id: &str, window: &str, action: OnPlanChange, quota: u64) -> MovedGroup
         window: Window::parse(window).unwrap(),
         action,
         quota: Some(Amount::from_steps(quota).unwrap()),
+        rollover: None,
     }
 }
 
@@ -202,6 +203,7 @@ async fn grant(table: &Table, id: &str, amount: u64, ends_at: Option<&str>) -> G
         amount: Amount::ZERO,
         limit: Amount::from_steps(MOST).unwrap(),
         quota: None,
+        rollover: None,
         watch: None,
         observes: false,
         is_hard: true,
@@ -303,6 +305,7 @@ async fn data_of_users_who_never_subscribed_expire_after_the_last_window() {
             owners: &owners,
             asked: None,
             observed: "",
+            growth: None,
         };
         table.store.reserve(args).await.unwrap()
     };

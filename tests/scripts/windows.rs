@@ -79,7 +79,7 @@ async fn a_clock_that_steps_back_reopens_no_window_and_blocks_no_user() {
     // With this start the call is decided in the current window, along with a group that is new.
     let today = [table.owner("u", &[("g", DAY_2, 1, 3), ("new", DAY_2, 1, 3)])];
     match table.reserve_as(&harmless(), BELIEF.within(DAY_2), 60_000, &today).await {
-        ReserveReply::Held { ran, expires_at_ms, states } => {
+        ReserveReply::Held { ran, expires_at_ms, states, .. } => {
             assert_eq!((ran.now_ms, expires_at_ms), (ms("2027-02-01T00:00:00Z"), ms("2027-02-01T00:01:00Z")));
             assert_eq!(states, [tally(0, 3), tally(0, 1)]);
         }

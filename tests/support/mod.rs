@@ -34,10 +34,12 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 /// Waits for a condition instead of sleeping.
 pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_millis(2);
     while !condition().await {
         assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain until {what}");
-        tokio::task::yield_now().await;
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        tokio::time::sleep(pause).await;
+        // A long wait leaves the processor to what is waited for.
+        pause = (pause * 3 / 2).min(Duration::from_millis(40));
     }
 }
 

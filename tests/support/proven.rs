@@ -13,10 +13,19 @@ pub async fn drifts(redis_url: &str, mode: &str) -> Vec<LocatedDrift> {
 
 /// The same, with the number of entries and owners that were checked.
 pub async fn verified(redis_url: &str, mode: &str) -> Verified {
-    let store = Store::open(redis_url, super::PATIENCE).unwrap();
-    let gateway = Gateway::new(store, None);
+    let gateway = gateway(redis_url);
+    let tenant = tenant(&gateway, mode).await;
+    gateway.verify(&tenant, None, |_, _| ()).await.unwrap()
+}
+
+/// A gateway without a server.
+pub fn gateway(redis_url: &str) -> Gateway {
+    Gateway::new(Store::open(redis_url, super::PATIENCE).unwrap(), None)
+}
+
+/// The default app.
+pub async fn tenant(gateway: &Gateway, mode: &str) -> Tenant {
     let app = AppId::parse("default").unwrap();
     let placement = gateway.placement(&app).await.unwrap();
-    let tenant = Tenant { app, mode: Mode::parse(mode).unwrap(), placement };
-    gateway.verify(&tenant, None, |_, _| ()).await.unwrap()
+    Tenant { app, mode: Mode::parse(mode).unwrap(), placement }
 }

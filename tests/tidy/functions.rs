@@ -1,6 +1,6 @@
 //! Functions take few arguments, each with a name of its own.
 
-use crate::{names, sources};
+use crate::{code, files, names, sources};
 
 const MOST_ARGUMENTS: usize = 5;
 
@@ -64,6 +64,22 @@ fn functions_take_at_most_five_arguments() {
             let count = opens.map_or(0, |(opens, _)| arguments(&rest[opens + 1..]).len());
             if count > MOST_ARGUMENTS && !handlers.contains(&name) {
                 offences.push(format!("{path}: {name} takes {count}"));
+            }
+        }
+    }
+    assert!(offences.is_empty(), "{}", offences.join("\n"));
+}
+
+#[test]
+fn lua_functions_take_at_most_five_arguments() {
+    let mut offences = Vec::new();
+    for (path, text) in files("lua", "lua") {
+        for line in code(&text).lines() {
+            for rest in line.split("function").skip(1) {
+                let list = rest.split_once('(').map_or("", |(_, list)| list.split(')').next().unwrap());
+                if list.split(',').count() > MOST_ARGUMENTS {
+                    offences.push(format!("{path}: {line}"));
+                }
             }
         }
     }

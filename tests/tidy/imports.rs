@@ -73,11 +73,11 @@ fn family(module: &[String], modules: &BTreeMap<Path, String>) -> String {
     module[..length].join("::")
 }
 
-#[test]
-fn no_imports_lead_back_to_where_they_begin() {
+/// The modules below this folder whose imports form circles, each with those that it imports.
+fn circles(folder: &str) -> BTreeMap<String, BTreeSet<String>> {
     let code: Vec<(Path, String, String)> = sources()
         .into_iter()
-        .filter(|(path, _)| path != "src/main.rs")
+        .filter(|(path, _)| path.strip_prefix(folder).is_some_and(|rest| rest != "main.rs"))
         .map(|(path, lines)| {
             let code = lines.into_iter().map(|(_, line)| line).collect::<Vec<_>>().join("\n");
             (module(&path).into_iter().map(str::to_owned).collect(), path, code)
@@ -103,8 +103,15 @@ fn no_imports_lead_back_to_where_they_begin() {
         let imported: BTreeSet<String> = arrows.values().flatten().cloned().collect();
         arrows.retain(|name, targets| !targets.is_empty() && imported.contains(name));
         if arrows.len() == before {
-            break;
+            return arrows;
         }
     }
-    assert!(arrows.is_empty(), "{arrows:#?}");
+}
+
+#[test]
+fn no_imports_lead_back_to_where_they_begin() {
+    for folder in ["src/", "crates/replay/src/"] {
+        let circles = circles(folder);
+        assert!(circles.is_empty(), "{circles:#?}");
+    }
 }

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from quotagate import Client, LimitReached, QuotagateError
+from quotagate.bodies import FitBody
 from tests.gateway import Gateway, Sandbox, group, plan, unique
 from tests.proxy import Proxy
 
@@ -52,6 +53,25 @@ def test_several_events_in_one_step(client: Client, subscribed: Subscribed) -> N
     assert client.commit(decision, items=[{}, {"quantity": 640}]).status == "committed"
     assert sorted(counter.used for counter in client.usage(user).counters) == [1, 640]
     assert [counter.held for counter in client.usage(user).counters] == [0, 0]
+
+
+def test_fit_holds_as_much_as_fits(client: Client, subscribed: Subscribed) -> None:
+    measure = {"per": {"prompt_tokens": "1", "completion_tokens": "1"}, "estimate": {"completion_tokens": 4000}}
+    user = subscribed(group(3000, event="llm.*", unit="tokens", measure=measure))
+    fit: FitBody = {"field": "completion_tokens", "min": 256}
+    tokens = {"prompt_tokens": 200}
+    assert client.can_use(user, "llm.chat", 1, tokens, fit=fit).fitted == {"completion_tokens": 2800}
+    reserved = client.reserve(user, "llm.chat", 1, tokens, fit=fit)
+    assert reserved.fitted == {"completion_tokens": 2800}
+    client.commit(reserved, metadata={"completion_tokens": 1000})
+    with client.reservation(user, "llm.chat", 1, {"prompt_tokens": 0, "completion_tokens": 1500}, fit=fit) as first:
+        assert first.fitted == {"completion_tokens": 1500}
+    with client.stream_reservation(user, "llm.chat", 1, {"prompt_tokens": 0}, fit=fit) as second:
+        assert second.fitted["completion_tokens"] == 300
+        second.use(1, completion_tokens=300)
+    assert [counter.used for counter in client.usage(user).counters] == [3000]
+    denied = client.reserve(user, "llm.chat", 1, {"prompt_tokens": 0}, fit=fit)
+    assert (denied.allowed, denied.fitted, denied.denied_by[0].requested) == (False, None, 256)
 
 
 def test_extend(client: Client, subscribed: Subscribed) -> None:

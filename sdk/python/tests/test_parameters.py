@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from quotagate import Client, QuotagateError
+from quotagate.bodies import FitBody
 
 Call = Callable[[Client], object]
 
@@ -29,6 +30,7 @@ FILTER: dict[str, Any] = {
     "metadata": {"{name}": "x"},
 }
 NAMED = {"{name}": "x"}
+FIT: FitBody = {"field": "x", "min": 1}
 KEY: dict[str, Any] = {"idempotency_key": "given"}
 MATCHED: dict[str, Any] = {"if_match": 1, **KEY}
 TIME = "2026-01-01T00:00:00Z"
@@ -75,7 +77,7 @@ CALLS: dict[str, list[Call]] = {
     "limits.put": [lambda c: c.limits.put("x", "u", 1, until=TIME, note="x", **KEY)],
     "limits.delete": [lambda c: c.limits.delete("x", "u", **KEY)],
     "metering.batch": [lambda c: c.batch([{"op": "release", "reservationId": "x"}], **KEY)],
-    "metering.can_use": [lambda c: c.can_use("x", "x", 1, NAMED)],
+    "metering.can_use": [lambda c: c.can_use("x", "x", 1, NAMED, fit=FIT)],
     "metering.commit": [
         lambda c: c.commit(
             "x", quantity=1, metadata=NAMED, items=[{}], final=False, if_expired="reject", outcome="accepted", **KEY
@@ -85,7 +87,7 @@ CALLS: dict[str, list[Call]] = {
     "metering.outcome": [lambda c: c.outcome("x", "accepted", **KEY)],
     "metering.release": [lambda c: c.release("x", reason="x", error_code="x", **KEY)],
     "metering.reserve": [
-        lambda c: c.reserve("x", "x", 1, NAMED, **KEY),
+        lambda c: c.reserve("x", "x", 1, NAMED, fit=FIT, **KEY),
         lambda c: c.reserve_items("x", [{"event": "x"}], **KEY),
     ],
     "metering.track": [lambda c: c.track("x", "x", 1, NAMED, enforce=True, **KEY)],

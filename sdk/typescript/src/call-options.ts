@@ -14,10 +14,29 @@ export interface WriteOptions extends CallOptions {
   idempotencyKey?: string;
 }
 
+/** The figure of a reserve that may be reduced to what fits. */
+export interface Fit<F extends string = string> {
+  /** `quantity`, or a metadata field by which a limit measures the event. */
+  field: F;
+  /** The smallest value that you accept: a whole number of at least 1. */
+  min: Quantity;
+}
+
+/** Options of `canUse`. */
+export interface CanUseOptions<F extends string = string> extends CallOptions {
+  /** As of `reserve`. */
+  fit?: Fit<F>;
+}
+
 /** Options of `reserve`. An aborted reserve releases its hold. */
-export interface ReserveOptions extends WriteOptions {
+export interface ReserveOptions<F extends string = string> extends WriteOptions {
   /** Seconds until an unsettled hold expires: 1 to 3,600; default 60. */
   ttlSeconds?: number;
+  /**
+   * Hold as much of one figure as fits. The value that you send (or the limit's estimate) is the wish; `fitted` of the
+   * decision has the value that was held. Not for `reserveItems`, where an item has `fit`.
+   */
+  fit?: Fit<F>;
 }
 
 /** The actual figures of one item. */

@@ -18,8 +18,10 @@ export {
 export type { ClientOptions, Fetch, OnUnavailable } from "./options.js";
 export type {
   CallOptions,
+  CanUseOptions,
   CommitOptions,
   ExtendOptions,
+  Fit,
   ItemFigures,
   ReleaseOptions,
   ReserveOptions,
@@ -35,6 +37,7 @@ export type {
   DenialReason,
   DeniedBy,
   Fallback,
+  Fitted,
   Item,
   Metadata,
   OnLimit,

@@ -11,8 +11,10 @@ import { checkQuantities, checkQuantity } from "./quantities.js";
 import type { CanUse, Decision, Item, Metadata, Quantity, Settlement, Tracked } from "./results.js";
 import type {
   CallOptions,
+  CanUseOptions,
   CommitOptions,
   ExtendOptions,
+  Fit,
   ReleaseOptions,
   ReserveOptions,
   TrackOptions,
@@ -34,6 +36,7 @@ interface ReserveRequest {
   quantity?: Quantity | undefined;
   metadata?: Metadata | undefined;
   items?: Item[];
+  fit?: Fit | undefined;
 }
 
 /** A decision without a hold has no id. */
@@ -80,8 +83,9 @@ export class Metering {
    * @param event 1 to 128 bytes, such as `image.render`
    * @param quantity in the unit of the matched groups, greater than 0; default 1
    * @param metadata at most 32 keys with scalar values
-   * @param options `ttlSeconds` 1 to 3,600 (default 60): an unsettled hold then expires
-   * @returns a decision: check `allowed`. If the gateway cannot be reached, `onUnavailable` decides; usage without a
+   * @param options `ttlSeconds` 1 to 3,600 (default 60): an unsettled hold then expires; `fit`: hold as much of one
+   *   figure as fits
+   * @returns a decision: check `allowed`. With `fit`, `fitted` has the value that was held. If the gateway cannot be reached, `onUnavailable` decides; usage without a
    *   reservation can be counted by `track` with `keep`
    * @throws QuotagateError `invalid_request` (400), `invalid_key` (401), `forbidden_key` (403)
    * @throws Denied, GatewayUnavailable instead of returning a denial, on a client with `throwOnDeny`
@@ -89,16 +93,22 @@ export class Metering {
    * @example
    * const r = await client.reserve("u_42", "image.render", 1, { variant: "1k" });
    * if (!r.allowed) return new Response(r.reasons[0], { status: 429 });
+   *
+   * @example
+   * const tokens = { prompt_tokens: 1_200, completion_tokens: 4_000 };
+   * const r = await client.reserve("u_42", "llm.chat", 1, tokens, { fit: { field: "completion_tokens", min: 256 } });
+   * const max_tokens = r.fitted?.completion_tokens;
    */
-  async reserve(userId: string, event: string, quantity?: Quantity, metadata?: Metadata, options: ReserveOptions = {}): Promise<Decision> {
-    return this.#decide({ userId, event, quantity, metadata }, options);
+  async reserve<F extends string = string>(userId: string, event: string, quantity?: Quantity, metadata?: Metadata, options: ReserveOptions<F> = {}): Promise<Decision<F>> {
+    const { fit, ...rest } = options;
+    return this.#decide({ userId, event, quantity, metadata, fit }, rest);
   }
 
   /**
    * Reserves several events in one step: all of them are held, or none. One commit or release settles them.
    *
    * @param items 1 to 10 events
-   * @param options as of `reserve`
+   * @param options as of `reserve`, without `fit`
    * @returns as `reserve`
    * @throws QuotagateError, Denied, GatewayUnavailable as `reserve`
    *
@@ -106,7 +116,7 @@ export class Metering {
    * const r = await client.reserveItems("u_42", [{ event: "image.render" }, { event: "llm.tokens", quantity: 900 }]);
    * await client.commit(r.reservationId, { items: [{}, { quantity: 640 }] });
    */
-  async reserveItems(userId: string, items: Item[], options: ReserveOptions = {}): Promise<Decision> {
+  async reserveItems(userId: string, items: Item[], options: Omit<ReserveOptions, "fit"> = {}): Promise<Decision> {
     return this.#decide({ userId, items }, options);
   }
 
@@ -329,11 +339,11 @@ export class Metering {
    * @example
    * const { allowed, details } = await client.canUse("u_42", "image.render");
    */
-  async canUse(userId: string, event: string, quantity?: Quantity, metadata?: Metadata, options: CallOptions = {}): Promise<CanUse> {
+  async canUse<F extends string = string>(userId: string, event: string, quantity?: Quantity, metadata?: Metadata, options: CanUseOptions<F> = {}): Promise<CanUse<F>> {
     checkQuantity(quantity);
-    const body = { userId, event, quantity, metadata };
+    const body = { userId, event, quantity, metadata, fit: options.fit };
     try {
-      return await this.transport.send<CanUse>({ method: "POST", path: "can-use", body, expect: "allowed", signal: options.signal });
+      return await this.transport.send<CanUse<F>>({ method: "POST", path: "can-use", body, expect: "allowed", signal: options.signal });
     } catch (error) {
       if (!(error instanceof GatewayUnavailable)) throw error;
       return { ...unavailableAnswer(this.onUnavailable), details: [] };

@@ -145,9 +145,11 @@ export interface CanUseDetail {
 export interface CanUseOperation {
   /** 1 to 128 bytes. */
   event?: string | null;
+  /** Hold as much of one figure as fits. */
+  fit?: FitBody | null;
   /** As the `Idempotency-Key` of the call alone. */
   idempotencyKey?: string;
-  /** 1 to 10 events; cannot be combined with `event`, `quantity` or `metadata`. */
+  /** 1 to 10 events; cannot be combined with `event`, `quantity`, `metadata` or `fit`. */
   items?: ItemBody[] | null;
   /** At most 32 keys with scalar values. */
   metadata?: Record<string, unknown>;
@@ -171,6 +173,8 @@ export interface CanUseOperation {
 export interface CanUseView {
   allowed: boolean;
   details: CanUseDetail[];
+  /** For an allowed call with `fit`: the field and the value that would be held. */
+  fitted?: Record<string, number> | null;
   matched: boolean;
   matchedGroupIds: string[];
   /** Groups with the enforcement `observe` that would have denied the call; absent if there are none. */
@@ -277,7 +281,7 @@ export interface CounterView {
   held: number;
   label: string;
   overage: number;
-  /** `used` in whole percent of quota and grants; null if the quota is null or 0. */
+  /** `used` in whole percent of quota, grants and rolled quota; null if the quota is null or 0. */
   percentUsed?: number | null;
   /** Null while a fixed period is not running. */
   period?: PeriodView | null;
@@ -287,6 +291,8 @@ export interface CounterView {
   remaining?: number | null;
   /** When the next window begins; null for `lifetime`, and if there is no next window. */
   resetsAt?: string | null;
+  /** Quota that was unused in the window before, and is extra quota in this one; absent without `rollover`. */
+  rolled?: number | null;
   scope: Record<string, string>;
   unit: Unit;
   used: number;
@@ -319,6 +325,8 @@ export interface DecisionView {
   degraded?: boolean;
   deniedBy: DeniedByView[];
   expiresAt?: string | null;
+  /** For an allowed call with `fit`: the field and the value that was held. */
+  fitted?: Record<string, number> | null;
   matched: boolean;
   matchedGroupIds: string[];
   /** Groups with the enforcement `observe` that would have denied the call; absent if there are none. */
@@ -449,7 +457,7 @@ export interface EntryHeldView {
 }
 
 /** The kind of an entry. */
-export type EntryKind = "commit" | "draw" | "release" | "track" | "refund" | "reset" | "expire" | "outcome" | "denial";
+export type EntryKind = "commit" | "draw" | "release" | "track" | "refund" | "reset" | "rollover" | "expire" | "outcome" | "denial";
 
 /** The change of one counter. Amounts are in the unit. */
 export interface EventCharge {
@@ -458,10 +466,29 @@ export interface EventCharge {
   /** `used` after the change. */
   balance: number;
   groupId: string;
+  /**
+   * For a rollover: the extra quota of the window, which was unused in the window before. For a reset: what it has
+   * kept of that.
+   */
+  rolled?: number | null;
   scope: Record<string, string>;
   unit: Unit;
   /** Sequence number of the counter's window, ascending. `GET usage/history` has its times. */
   window: string;
+}
+
+/** A counter whose limit denied the call, or would have denied it. Amounts are in the unit. */
+export interface EventDeniedBy {
+  /** Used plus held at the time of the denial. */
+  count: number;
+  groupId: string;
+  /** Quota, grants and rolled quota, minus blocked amounts. */
+  limit: number;
+  /** The group has the enforcement `observe`: it would have denied the call. */
+  observed?: boolean;
+  requested: number;
+  scope: Record<string, string>;
+  unit: Unit;
 }
 
 /** The amount of a group that an expired reservation held, in the unit. */
@@ -477,20 +504,6 @@ export interface EventItem {
   event: string;
   metadata: Record<string, string>;
   quantity?: number | null;
-}
-
-/** A counter whose limit denied the call, or would have denied it. Amounts are in the unit. */
-export interface EventLack {
-  /** Used plus held at the time of the denial. */
-  count: number;
-  groupId: string;
-  /** Quota plus grants minus blocked amounts. */
-  limit: number;
-  /** The group has the enforcement `observe`: it would have denied the call. */
-  observed?: boolean;
-  requested: number;
-  scope: Record<string, string>;
-  unit: Unit;
 }
 
 export interface EventPolicy {
@@ -509,12 +522,14 @@ export interface EventView {
   /** The call was allowed while Redis was unavailable, and counted later. */
   degraded?: boolean;
   /** For a denial: the counters whose limit was reached, and those that only observe. */
-  denied?: EventLack[];
+  denied?: EventDeniedBy[];
   errorCode?: string | null;
   /** The first event of a call with several. */
   event?: string | null;
   /** The ID that `track` returned. */
   eventId?: string | null;
+  /** For a reservation with `fit`: the field and the value that was held. */
+  fitted?: Record<string, number>;
   /** For an expiry: the amounts that had been held. */
   held?: EventHeld[];
   /** A stable ID. */
@@ -614,7 +629,7 @@ export interface ExplainedGroupView {
   label: string;
   /** The call would exceed the limit. */
   lacksRoom: boolean;
-  /** Quota plus grants minus blocked amounts; absent without a quota. */
+  /** Quota, grants and rolled quota, minus blocked amounts; absent without a quota. */
   limit?: number | null;
   /** At least one rule matches. */
   matches: boolean;
@@ -674,6 +689,8 @@ export interface ExplainedReservationView {
   event?: string | null;
   /** Absent when the reservation's record no longer exists. */
   expiresAt?: string | null;
+  /** The figure that was reduced to what fitted, with the range that the call accepted. */
+  fitted?: FittedFigureView | null;
   /** The request, and how the groups of those versions treat it. */
   items: ExplainedItemView[];
   /** ID of the key that reserved. */
@@ -754,6 +771,27 @@ export interface Filter {
   scope?: Record<string, string>;
 }
 
+/** The figure that may be reduced to what fits: the sent or estimated value is the wish. */
+export interface FitBody {
+  /** `quantity`, or a metadata field by which a limit measures the event. */
+  field: string;
+  /** The smallest value that is accepted: a whole number between 1 and 1000000000000. */
+  min: NumberOrText;
+}
+
+/** A figure of a reservation that was fitted. */
+export interface FittedFigureView {
+  /** `quantity`, or a metadata field. */
+  field: string;
+  /** The index of the event in `items`. */
+  item: number;
+  min: number;
+  /** The value that was held. */
+  value: number;
+  /** The value that was sent or estimated. */
+  wish: number;
+}
+
 /** A counter with its forecast. Amounts are in the unit. */
 export interface ForecastCounterView {
   /** By charges of the last complete days, at most 7; null without such days, and before `forecastFrom`. */
@@ -769,7 +807,7 @@ export interface ForecastCounterView {
   forecastFrom: string;
   groupId: string;
   label: string;
-  /** Quota plus grants minus blocked amounts. */
+  /** Quota, grants and rolled quota, minus blocked amounts. */
   limit: number;
   period?: PeriodView | null;
   /**
@@ -831,7 +869,7 @@ export interface GrantBody {
 /** One limit group of a plan or policy. */
 export interface GroupBody {
   /**
-   * Ascending percentages of quota and grants, 1 to 1000. When `used` reaches one, an alert is emitted, once per
+   * Ascending percentages of the limit (quota, grants and rolled quota), 1 to 1000. When `used` reaches one, an alert is emitted, once per
    * counter, window and limit.
    */
   alerts?: number[];
@@ -852,6 +890,11 @@ export interface GroupBody {
   periodType?: WindowKind | null;
   /** In the unit. 0 denies every matching call; null counts without limit. */
   quota: NumberOrText | null;
+  /**
+   * When a window ends, its unused quota becomes extra quota of the next window. Needs a quota, and a period with
+   * one window after another.
+   */
+  rollover?: RolloverBody | null;
   /**
    * Who owns the counter of an event: `user` (default), `app`, `key`, `metadata.<name>`, or several of them for one
    * counter per combination.
@@ -907,6 +950,8 @@ export type IfExpired = "charge" | "reject";
 export interface ItemBody {
   /** 1 to 128 bytes. */
   event: string;
+  /** Hold as much of one figure as fits; in at most one item. */
+  fit?: FitBody | null;
   /** At most 32 keys with scalar values. */
   metadata?: Record<string, unknown>;
   /**
@@ -1071,7 +1116,7 @@ export interface ListViewCounterView {
     held: number;
     label: string;
     overage: number;
-    /** `used` in whole percent of quota and grants; null if the quota is null or 0. */
+    /** `used` in whole percent of quota, grants and rolled quota; null if the quota is null or 0. */
     percentUsed?: number | null;
     /** Null while a fixed period is not running. */
     period?: PeriodView | null;
@@ -1081,6 +1126,8 @@ export interface ListViewCounterView {
     remaining?: number | null;
     /** When the next window begins; null for `lifetime`, and if there is no next window. */
     resetsAt?: string | null;
+    /** Quota that was unused in the window before, and is extra quota in this one; absent without `rollover`. */
+    rolled?: number | null;
     scope: Record<string, string>;
     unit: Unit;
     used: number;
@@ -1125,12 +1172,14 @@ export interface ListViewEventView {
     /** The call was allowed while Redis was unavailable, and counted later. */
     degraded?: boolean;
     /** For a denial: the counters whose limit was reached, and those that only observe. */
-    denied?: EventLack[];
+    denied?: EventDeniedBy[];
     errorCode?: string | null;
     /** The first event of a call with several. */
     event?: string | null;
     /** The ID that `track` returned. */
     eventId?: string | null;
+    /** For a reservation with `fit`: the field and the value that was held. */
+    fitted?: Record<string, number>;
     /** For an expiry: the amounts that had been held. */
     held?: EventHeld[];
     /** A stable ID. */
@@ -1344,7 +1393,7 @@ export interface ListViewWindowView {
     granted: number;
     groupId: string;
     label: string;
-    /** `max(0, used - quota - granted)` */
+    /** `max(0, used - quota - granted - rolled)` */
     overage: number;
     period: PeriodView;
     /**
@@ -1352,6 +1401,8 @@ export interface ListViewWindowView {
      * limit.
      */
     quota?: number | null;
+    /** Extra quota that was unused in the window before, if there was any. */
+    rolled?: number | null;
     scope: Record<string, string>;
     unit: Unit;
     used: number;
@@ -1805,7 +1856,9 @@ export interface ReservationEntryView {
 export interface ReserveBody {
   /** 1 to 128 bytes. */
   event?: string | null;
-  /** 1 to 10 events; cannot be combined with `event`, `quantity` or `metadata`. */
+  /** Hold as much of one figure as fits. */
+  fit?: FitBody | null;
+  /** 1 to 10 events; cannot be combined with `event`, `quantity`, `metadata` or `fit`. */
   items?: ItemBody[] | null;
   /** At most 32 keys with scalar values. */
   metadata?: Record<string, unknown>;
@@ -1828,9 +1881,11 @@ export interface ReserveBody {
 export interface ReserveOperation {
   /** 1 to 128 bytes. */
   event?: string | null;
+  /** Hold as much of one figure as fits. */
+  fit?: FitBody | null;
   /** As the `Idempotency-Key` of the call alone. */
   idempotencyKey?: string;
-  /** 1 to 10 events; cannot be combined with `event`, `quantity` or `metadata`. */
+  /** 1 to 10 events; cannot be combined with `event`, `quantity`, `metadata` or `fit`. */
   items?: ItemBody[] | null;
   /** At most 32 keys with scalar values. */
   metadata?: Record<string, unknown>;
@@ -1922,6 +1977,15 @@ export type Role = "viewer" | "support" | "approver" | "admin";
 
 export interface RollbackBody {
   version: number;
+}
+
+/** What becomes of quota that is unused when a window ends. */
+export interface RolloverBody {
+  /**
+   * In the unit, above 0. At most so much becomes extra quota of the next window; of that, nothing is rolled over
+   * again.
+   */
+  max: NumberOrText;
 }
 
 /** One match rule of a group. */
@@ -2275,12 +2339,21 @@ export interface WhatifChanged {
 /** Why not all recorded entries were read. */
 export type WhatifCut = "entries" | "time" | "size";
 
+/** A group over its limit, with its state at the time of the call. */
+export interface WhatifDeniedBy {
+  /** `used + held` */
+  count: number;
+  groupId: string;
+  limit: number;
+  requested: number;
+}
+
 /** A call that the draft decides differently from the present rules. */
 export interface WhatifExample {
   /** RFC 3339, UTC. */
   at: string;
   event?: string | null;
-  groups: WhatifLack[];
+  groups: WhatifDeniedBy[];
   /** Why the draft denies it, or why the present rules deny it. */
   reason: string;
   userId: string;
@@ -2294,15 +2367,6 @@ export interface WhatifGroup {
   present?: number | null;
   recorded: number;
   unit: Unit;
-}
-
-/** A group over its limit, with its state at the time of the call. */
-export interface WhatifLack {
-  /** `used + held` */
-  count: number;
-  groupId: string;
-  limit: number;
-  requested: number;
 }
 
 /** How a draft would have changed decisions. */
@@ -2373,7 +2437,7 @@ export interface WindowView {
   granted: number;
   groupId: string;
   label: string;
-  /** `max(0, used - quota - granted)` */
+  /** `max(0, used - quota - granted - rolled)` */
   overage: number;
   period: PeriodView;
   /**
@@ -2381,6 +2445,8 @@ export interface WindowView {
    * limit.
    */
   quota?: number | null;
+  /** Extra quota that was unused in the window before, if there was any. */
+  rolled?: number | null;
   scope: Record<string, string>;
   unit: Unit;
   used: number;

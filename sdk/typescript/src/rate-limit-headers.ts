@@ -20,7 +20,7 @@ function limited(counter: CounterView, nowMs: number): Limited | undefined {
   const start = counter.period ? Date.parse(counter.period.start) : undefined;
   return {
     id: counter.groupId,
-    quota: Math.floor(counter.quota + counter.granted),
+    quota: Math.floor(counter.quota + counter.granted + (counter.rolled ?? 0)),
     remaining: Math.floor(counter.remaining),
     windowSeconds: end !== undefined && start !== undefined ? secondsUp(end - start) : undefined,
     resetsInSeconds: end === undefined ? undefined : secondsUp(end - nowMs),

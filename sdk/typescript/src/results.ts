@@ -46,19 +46,28 @@ export interface Item {
   /** In the unit, greater than 0; default 1. */
   quantity?: Quantity;
   metadata?: Metadata;
+  /** Hold as much of one figure as fits; in at most one item. */
+  fit?: { field: string; min: Quantity };
 }
 
+/** The value of a figure that was fitted. */
+export type Fitted<F extends string = string> = Record<F, number>;
+
 /** The answer to `reserve` and `extend`. */
-export interface Decision extends Omit<DecisionView, "reasons" | "deniedBy"> {
+export interface Decision<F extends string = string> extends Omit<DecisionView, "reasons" | "deniedBy" | "fitted"> {
   reasons: DenialReason[];
+  /** With `fit`: the value that was held, such as `{ completion_tokens: 1800 }`. Absent if denied, or without an answer. */
+  fitted?: Fitted<F>;
   deniedBy: DeniedBy[];
   /** The gateway or its store could not be reached: `onUnavailable` or `onStoreFailure` decided. */
   degraded?: boolean;
 }
 
 /** The answer to `canUse`. */
-export interface CanUse extends Omit<CanUseView, "reasons"> {
+export interface CanUse<F extends string = string> extends Omit<CanUseView, "reasons" | "fitted"> {
   reasons: DenialReason[];
+  /** With `fit`: the value that would be held. */
+  fitted?: Fitted<F>;
   /** The gateway could not be reached: `onUnavailable` decided. */
   degraded?: boolean;
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { LimitReached, QuotagateError } from "../src/index.js";
+import { type Item, LimitReached, QuotagateError } from "../src/index.js";
 import { group, world } from "./support/gateway.js";
 import { startProxy } from "./support/proxy.js";
 
@@ -185,4 +185,24 @@ test("an invalid request has an error for each field", async () => {
   // JSON turns NaN into null, and a commit of null would charge the whole hold.
   await assert.rejects(client.commit(reservationId, { quantity: NaN }), refused("invalid_request", 400));
   assert.deepEqual(await counter(userId), { used: 0, held: 5 });
+});
+
+test("fit holds as much as fits, and says how much", async () => {
+  const measure = { per: { prompt_tokens: "1", completion_tokens: "1" }, estimate: { completion_tokens: 4_000 } };
+  const { client, user, counter } = await world([group("tokens", 3_000, "llm.*", { unit: "tokens", measure })]);
+  const userId = await user("u_1");
+  const fit = { field: "completion_tokens", min: 256 } as const;
+  const asked = await client.canUse(userId, "llm.chat", 1, { prompt_tokens: 200 }, { fit });
+  assert.equal(asked.fitted?.completion_tokens, 2_800);
+  const reserved = await client.reserve(userId, "llm.chat", 1, { prompt_tokens: 200 }, { fit });
+  const fitted: { completion_tokens: number } | undefined = reserved.fitted;
+  assert.deepEqual(fitted, { completion_tokens: 2_800 });
+  await client.commit(reserved.reservationId, { metadata: { completion_tokens: 1_000 } });
+  const items: Item[] = [{ event: "llm.plan", metadata: { prompt_tokens: 0, completion_tokens: 700 } }, { event: "llm.chat", metadata: { prompt_tokens: 0 }, fit }];
+  const several = await client.reserveItems(userId, items);
+  assert.deepEqual(several.fitted, { completion_tokens: 1_100 });
+  await client.commit(several.reservationId);
+  assert.deepEqual(await counter(userId), { used: 3_000, held: 0 });
+  const denied = await client.reserve(userId, "llm.chat", 1, { prompt_tokens: 0 }, { fit });
+  assert.deepEqual([denied.allowed, denied.fitted, denied.deniedBy[0]?.requested], [false, undefined, 256]);
 });

@@ -178,3 +178,17 @@ test("a refused commit does not lose the result, and goes to onUndelivered", asy
   await client.withReservation({ ...request(userId), quantity: 1 }, (r) => void r.use(0.5));
   assert.deepEqual(handedOver.slice(1).map((one) => [one.error.code, one.error.status]), [["invalid_request", 400]]);
 });
+
+test("a reservation says what was fitted, and charges it without a report", async () => {
+  const measure = { per: { completion_tokens: "1" } };
+  const { client, user, settled } = await world([group("tokens", 3_000, "llm.*", { unit: "tokens", measure })]);
+  const userId = await user("u_1");
+  const request = { userId, event: "llm.chat", metadata: { completion_tokens: 2_000 }, fit: { field: "completion_tokens", min: 256 } };
+  const values: unknown[] = [];
+  for (let call = 0; call < 2; call += 1) {
+    await client.withReservation(request, (r) => void values.push(r.fitted?.completion_tokens));
+  }
+  assert.deepEqual(values, [2_000, 1_000]);
+  assert.equal(await settled(userId), 3_000);
+  await assert.rejects(client.withReservation(request, () => "never"), LimitReached);
+});

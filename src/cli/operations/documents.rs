@@ -127,7 +127,7 @@ enum Verb {
         /// Print the difference, and change nothing
         #[arg(long)]
         dry_run: bool,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
@@ -139,7 +139,7 @@ struct DeleteArgs {
     /// Print what depends on it, and delete nothing
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 }
@@ -151,6 +151,13 @@ struct Kind {
     path: &'static str,
     /// One of them.
     one: &'static str,
+}
+
+impl Kind {
+    /// What an app without them prints.
+    fn none(self) -> String {
+        format!("No {} yet. `quotagate {} put FILE` adds one, `quotagate apply FILE` several.", self.path, self.path)
+    }
 }
 
 const PLANS: Kind = Kind { path: "plans", one: "plan" };
@@ -232,7 +239,7 @@ async fn list(kind: Kind, api: &Api, json: bool) -> Result<(), RemoteError> {
         ("version", "/version"),
     ];
     let columns = if kind.path == PLANS.path { plans } else { policies };
-    print_list(List { data, more: false }, &columns, json, &format!("No {}.", kind.path))
+    print_list(List { data, more: false }, &columns, json, &kind.none())
 }
 
 fn without_additions(mut body: Value) -> Value {
@@ -357,11 +364,10 @@ async fn roll_back(kind: Kind, api: &Api, rollback: Rollback<'_>) -> Result<(), 
         return Ok(());
     }
     let question = format!("Return {} {id} to the version of {}?", kind.one, text(wanted, "/createdAt"));
-    if ask::confirmed(&question, yes)? {
-        let body = json!({"version": wanted["version"]});
-        let written = api.post(&[kind.path, id, "rollback"], &body).await?;
-        print::out(format!("Written: version {}.\n", text(&written, "/version")));
-    }
+    ask::confirm(&question, yes)?;
+    let body = json!({"version": wanted["version"]});
+    let written = api.post(&[kind.path, id, "rollback"], &body).await?;
+    print::out(format!("Written: version {}.\n", text(&written, "/version")));
     Ok(())
 }
 
@@ -383,10 +389,11 @@ async fn delete(kind: Kind, api: &Api, delete: &DeleteArgs, move_to: Option<&str
     }
     if delete.dry_run {
         print::out("Dry run: nothing was deleted.\n");
-    } else if ask::confirmed(&format!("Delete {} {}?", kind.one, delete.id), delete.yes)? {
-        api.call(Method::DELETE, &path, Call { query: &target, ..Call::default() }).await?;
-        print::out(format!("Deleted {} {}.\n", kind.one, delete.id));
+        return Ok(());
     }
+    ask::confirm(&format!("Delete {} {}?", kind.one, delete.id), delete.yes)?;
+    api.call(Method::DELETE, &path, Call { query: &target, ..Call::default() }).await?;
+    print::out(format!("Deleted {} {}.\n", kind.one, delete.id));
     Ok(())
 }
 
@@ -395,11 +402,12 @@ fn depends(preview: &DeletePreview, move_to: Option<&str>) -> String {
     let mut output = String::new();
     for on in &preview.users {
         let what = match move_to {
-            Some(plan) => format!("move to plan {plan}"),
-            None => "are on it".to_owned(),
+            Some(plan) => format!("moved to plan {plan}"),
+            None => "on it".to_owned(),
         };
+        let users = if on.users == 1 { "user" } else { "users" };
         output.push_str(&format!(
-            "{} users in {} {what}, {} of them with custom limits\n",
+            "{} {users} in {}: {what}, {} of them with custom limits\n",
             on.users, on.mode, on.own_limits
         ));
     }

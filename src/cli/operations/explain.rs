@@ -24,10 +24,10 @@ pub struct ExplainArgs {
     user: Option<String>,
     /// The event of the call
     event: Option<String>,
-    /// Of the call [default: 1]
+    /// Quantity of the call [default: 1]
     #[arg(long, value_name = "NUMBER")]
     quantity: Option<String>,
-    /// Of the call, for example size=1k; may be repeated
+    /// Metadata of the call, for example size=1k; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = super::pair)]
     metadata: Vec<(String, String)>,
     /// Id of the key that makes the call, for limits per key
@@ -64,6 +64,9 @@ pub async fn run(args: ExplainArgs) -> Result<(), RemoteError> {
     }
     print::out(match &explained["call"] {
         Value::Null => reservation(&explained["reservation"]),
+        explained if explained["userKnown"] == false => {
+            format!("{}\nThis was {}; --mode chooses other data.\n", call(explained), args.remote.place())
+        }
         explained => call(explained),
     });
     Ok(())
@@ -159,6 +162,11 @@ fn reservation(reservation: &Value) -> String {
     ];
     for (name, pointer) in lines {
         output.push_str(&format!("{:<9}{}\n", format!("{name}:"), text(reservation, pointer)));
+    }
+    if reservation["fitted"].is_object() {
+        let [field, value, wish, min] =
+            ["field", "value", "wish", "min"].map(|name| text(reservation, &format!("/fitted/{name}")));
+        output.push_str(&format!("fitted:  {field} {value} of {wish}, at least {min}\n"));
     }
     let mut entries = list(reservation, "entries").to_vec();
     for entry in &mut entries {

@@ -15,7 +15,7 @@ use crate::cli::yaml;
 /// webhooks are in no such file.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ExportConfigArgs {
-    /// Where to; an existing file is replaced [default: standard output]
+    /// The file to write; an existing one is replaced [default: standard output]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// [default: json for a FILE that ends in .json, else yaml]

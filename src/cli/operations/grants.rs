@@ -49,7 +49,7 @@ enum Verb {
     Revoke {
         /// As `list` shows it
         id: String,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
@@ -61,7 +61,7 @@ struct Create {
     /// The limit group
     #[arg(value_name = "GROUP_ID")]
     group: String,
-    /// In the unit of the limit
+    /// Amount in the unit of the limit
     amount: String,
     /// The user whose counter it is for
     #[arg(long, value_name = "USER")]
@@ -69,7 +69,7 @@ struct Create {
     /// The owner of a counter of another scope, for example metadata.team=red; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = super::pair)]
     scope: Vec<(String, String)>,
-    /// RFC 3339 [default: it ends with the current window]
+    /// When the grant ends, RFC 3339 [default: with the current window]
     #[arg(long, value_name = "TIME")]
     expires_at: Option<String>,
     /// Why; stored in the audit log
@@ -87,14 +87,15 @@ pub async fn run(args: GrantsArgs) -> Result<(), RemoteError> {
     match args.verb {
         Verb::List { user, limit, json } => {
             let query: Vec<(&str, &str)> = user.as_deref().map(|user| ("userId", user)).into_iter().collect();
-            print_list(api.list(&["grants"], &query, limit as usize).await?, &COLUMNS, json, "No active grants.")
+            let adds = "`quotagate grants create GROUP_ID AMOUNT --user USER` adds one.";
+            let empty = args.remote.none("No active grants", adds);
+            print_list(api.list(&["grants"], &query, limit as usize).await?, &COLUMNS, json, &empty)
         }
         Verb::Create(create) => self::create(&api, create).await,
         Verb::Revoke { id, yes } => {
-            if ask::confirmed(&format!("Revoke grant {id}?"), yes)? {
-                api.call(Method::DELETE, &["grants", &id], Call::default()).await?;
-                print::out(format!("Revoked grant {id}.\n"));
-            }
+            ask::confirm(&format!("Revoke grant {id}?"), yes)?;
+            api.call(Method::DELETE, &["grants", &id], Call::default()).await?;
+            print::out(format!("Revoked grant {id}.\n"));
             Ok(())
         }
     }

@@ -19,6 +19,8 @@ const COLUMNS: [Column; 8] = [
     ("created", "/createdAt"),
 ];
 
+const EMPTY: &str = "No keys yet. `quotagate keys create --kind secret --mode test` makes one for your application.";
+
 /// List, create and revoke API keys
 #[derive(Clone, Debug, clap::Args)]
 pub struct KeysArgs {
@@ -42,7 +44,7 @@ enum Verb {
     Revoke {
         /// As `list` shows it
         id: String,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
@@ -53,25 +55,25 @@ struct Create {
     /// secret for the app's back end, publishable for browsers, admin for operators
     #[arg(long, value_enum)]
     kind: Kind,
-    /// Of secret and publishable keys
+    /// Mode of a secret or publishable key: it sees only data of that mode
     #[arg(long, value_enum, required_if_eq_any([("kind", "secret"), ("kind", "publishable")]))]
     mode: Option<Mode>,
-    /// Of test keys [default: main]
+    /// Sandbox of a test key [default: main]
     #[arg(long, value_name = "SANDBOX")]
     sandbox: Option<String>,
-    /// Of admin keys; each role may do what those before it may
+    /// Role of an admin key; each may do what those before it may
     #[arg(long, value_enum, required_if_eq("kind", "admin"))]
     role: Option<Role>,
-    /// For people
+    /// Name that lists show, for people
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
-    /// Of secret keys: overrides what the caller claims, for example team=red; may be repeated
+    /// Metadata of a secret key, for example team=red; overrides what its calls send; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = super::pair)]
     metadata: Vec<(String, String)>,
-    /// Of publishable keys: where browsers may use it, for example https://app.example; may be repeated
+    /// Origin whose pages may use a publishable key, for example https://app.example; may be repeated
     #[arg(long, value_name = "ORIGIN", required_if_eq("kind", "publishable"))]
     origin: Vec<String>,
-    /// Of publishable keys: reading usage needs X-User-Token
+    /// Reading usage with the publishable key needs a token of the user (X-User-Token)
     #[arg(long)]
     require_user_token: bool,
     /// Print the key and nothing else, for scripts
@@ -138,14 +140,13 @@ pub async fn run(args: KeysArgs) -> Result<(), RemoteError> {
         Verb::List { json } => {
             let mut found = api.get(&["keys"], &[]).await?;
             let data = found["data"].as_array_mut().map(std::mem::take).unwrap_or_default();
-            print_list(List { data, more: false }, &COLUMNS, json, "No keys.")
+            print_list(List { data, more: false }, &COLUMNS, json, EMPTY)
         }
         Verb::Create(create) => self::create(&api, &create).await,
         Verb::Revoke { id, yes } => {
-            if ask::confirmed(&format!("Revoke key {id}?"), yes)? {
-                api.call(Method::DELETE, &["keys", &id], Call::default()).await?;
-                print::out(format!("Revoked key {id}.\n"));
-            }
+            ask::confirm(&format!("Revoke key {id}?"), yes)?;
+            api.call(Method::DELETE, &["keys", &id], Call::default()).await?;
+            print::out(format!("Revoked key {id}.\n"));
             Ok(())
         }
     }

@@ -43,11 +43,11 @@ enum Verb {
         /// The limit group
         #[arg(value_name = "GROUP_ID")]
         group: String,
-        /// In the unit of the limit, or `unlimited`
+        /// Quota in the unit of the limit, or `unlimited`
         quota: String,
         #[command(flatten)]
         owner: Owner,
-        /// RFC 3339: it ends then
+        /// When this quota ends, RFC 3339 [default: never]
         #[arg(long, value_name = "TIME")]
         until: Option<String>,
         /// Why; stored in the audit log
@@ -64,7 +64,7 @@ enum Verb {
         group: String,
         #[command(flatten)]
         owner: Owner,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
@@ -99,7 +99,9 @@ pub async fn run(args: LimitsArgs) -> Result<(), RemoteError> {
     match args.verb {
         Verb::List { group, limit, json } => {
             let list = api.list(&["limits"], &[("groupId", &group)], limit as usize).await?;
-            print_list(list, &COLUMNS, json, "No owner has another quota.")
+            let sets = format!("`quotagate limits set {group} QUOTA --user USER` sets one.");
+            let empty = args.remote.none(&format!("No owner has another quota than the limit {group}"), &sets);
+            print_list(list, &COLUMNS, json, &empty)
         }
         Verb::Set { group, quota, owner, until, note, json } => {
             let wanted = (quota != UNLIMITED).then_some(&quota);
@@ -115,12 +117,11 @@ pub async fn run(args: LimitsArgs) -> Result<(), RemoteError> {
         }
         Verb::Remove { group, owner, yes } => {
             let words = owner.words();
-            if ask::confirmed(&format!("Remove the quota of {words} in {group}?"), yes)? {
-                let body = json!({"scope": owner.to_map()});
-                let call = Call { body: Some(&body), ..Call::default() };
-                api.call(Method::DELETE, &["limits", &group], call).await?;
-                print::out(format!("Removed the quota of {words} in {group}.\n"));
-            }
+            ask::confirm(&format!("Remove the quota of {words} in {group}?"), yes)?;
+            let body = json!({"scope": owner.to_map()});
+            let call = Call { body: Some(&body), ..Call::default() };
+            api.call(Method::DELETE, &["limits", &group], call).await?;
+            print::out(format!("Removed the quota of {words} in {group}.\n"));
             Ok(())
         }
     }

@@ -9,6 +9,15 @@ use crate::cli::remote::table::{Column, print_json, print_list, table, text};
 use crate::cli::remote::{Api, Call, RemoteError, RemoteMode};
 use crate::domain::accounts::profile::Profile;
 
+const LIST: [Column; 7] = [
+    ("user", "/userId"),
+    ("name", "/name"),
+    ("plan", "/subscription/planId"),
+    ("since", "/subscription/startedAt"),
+    ("ends", "/subscription/endsAt"),
+    ("blocked", "/blocked"),
+    ("tags", "/tags"),
+];
 const COUNTERS: [Column; 9] = [
     ("limit", "/groupId"),
     ("scope", "/scope"),
@@ -96,19 +105,19 @@ enum Verb {
         /// Show what would become of the counters, and change nothing
         #[arg(long)]
         dry_run: bool,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
     /// End a user's subscription
     Cancel {
         user: String,
-        /// RFC 3339 [default: now]
+        /// When it ends, RFC 3339 [default: now]
         #[arg(long, value_name = "TIME")]
         ends_at: Option<String>,
         #[command(flatten)]
         note: Note,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
@@ -120,7 +129,7 @@ enum Verb {
         group: Option<String>,
         #[command(flatten)]
         note: Note,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
@@ -164,16 +173,16 @@ impl ProfileChange {
 
 #[derive(Clone, Debug, clap::Args)]
 struct Terms {
-    /// RFC 3339, not in the future [default: now]
+    /// Start of the subscription, RFC 3339, not in the future [default: now]
     #[arg(long, value_name = "TIME")]
     started_at: Option<String>,
-    /// RFC 3339; windows are counted from here instead
+    /// Count windows from this time instead of the start, RFC 3339
     #[arg(long, value_name = "TIME")]
     cycle_start: Option<String>,
-    /// RFC 3339; the subscription ends then
+    /// End of the subscription, RFC 3339 [default: none]
     #[arg(long, value_name = "TIME")]
     ends_at: Option<String>,
-    /// Start at 0
+    /// Start all counters at 0
     #[arg(long)]
     reset_usage: bool,
 }
@@ -198,71 +207,74 @@ impl Terms {
 /// # Errors
 /// [`RemoteError`]
 pub async fn run(args: UsersArgs) -> Result<(), RemoteError> {
-    let api = args.remote.client()?;
-    match args.verb {
-        Verb::List { search, limit, json } => list(&api, search.as_deref(), limit as usize, json).await,
+    let UsersArgs { verb, remote } = args;
+    let api = &remote.client()?;
+    match verb {
+        Verb::List { search, limit, json } => {
+            let query: Vec<(&str, &str)> = search.as_deref().map(|text| ("contains", text)).into_iter().collect();
+            let empty = match &search {
+                Some(text) => remote.none(&format!("No user with {text:?}"), "IDs, names and tags were searched."),
+                None => remote.none("No users", "`quotagate users subscribe USER PLAN` puts one on a plan."),
+            };
+            print_list(api.list(&["users"], &query, limit as usize).await?, &LIST, json, &empty)
+        }
         Verb::Show { user, json } => {
-            let found = api.get(&["users", &user], &[]).await?;
+            let found = find(api, &remote, &user).await?;
             if json {
                 return print_json(&found);
             }
             print::out(shown(found));
             Ok(())
         }
-        Verb::Set { user, profile, json } => set_profile(&api, &user, profile, json).await,
-        Verb::Block { user, note } => set_blocked(&api, &user, "block", &note).await,
-        Verb::Unblock { user, note } => set_blocked(&api, &user, "unblock", &note).await,
-        Verb::Subscribe { user, plan, terms, note } => subscribe(&api, &user, &terms.body(&user, &plan, &note)).await,
+        Verb::Set { user, profile, json } => {
+            let present = find(api, &remote, &user).await?;
+            set_profile(api, &user, profile, &present, json).await
+        }
+        Verb::Block { user, note } => set_blocked(api, &user, "block", &note).await,
+        Verb::Unblock { user, note } => set_blocked(api, &user, "unblock", &note).await,
+        Verb::Subscribe { user, plan, terms, note } => subscribe(api, &user, &terms.body(&user, &plan, &note)).await,
         Verb::Move { user, plan, terms, note, dry_run, yes } => {
             let body = terms.body(&user, &plan, &note);
-            if preview_move(&api, &user, &body).await? {
+            let present = find(api, &remote, &user).await?;
+            if preview_move(api, &user, &present, &body).await? {
                 return Ok(());
             }
             if dry_run {
                 print::out("Dry run: nothing was changed.\n");
-            } else if ask::confirmed(&format!("Move {user} to plan {plan}?"), yes)? {
-                subscribe(&api, &user, &body).await?;
+                return Ok(());
             }
-            Ok(())
+            ask::confirm(&format!("Move {user} to plan {plan}?"), yes)?;
+            subscribe(api, &user, &body).await
         }
         Verb::Cancel { user, ends_at, note, yes } => {
-            if ask::confirmed(&format!("End the subscription of {user}?"), yes)? {
-                let body = json!({"userId": user, "endsAt": ends_at, "note": note.note});
-                let call = Call { body: Some(&body), ..Call::default() };
-                let ended = api.call(Method::DELETE, &["subscriptions"], call).await?.body;
-                let (plan, ends) = (text(&ended, "/planId"), text(&ended, "/endsAt"));
-                print::out(format!("The subscription of {user} to plan {plan} ends at {ends}.\n"));
-            }
+            ask::confirm(&format!("End the subscription of {user}?"), yes)?;
+            let body = json!({"userId": user, "endsAt": ends_at, "note": note.note});
+            let call = Call { body: Some(&body), ..Call::default() };
+            let ended = api.call(Method::DELETE, &["subscriptions"], call).await?.body;
+            let (plan, ends) = (text(&ended, "/planId"), text(&ended, "/endsAt"));
+            print::out(format!("The subscription of {user} to plan {plan} ends at {ends}.\n"));
             Ok(())
         }
         Verb::Reset { user, group, note, yes } => {
             let what = group.as_ref().map_or_else(|| "all limits".to_owned(), |group| format!("limit {group}"));
-            if ask::confirmed(&format!("Reset {what} of {user} to 0?"), yes)? {
-                let mut body = json!({"note": note.note});
-                if let Some(group) = group {
-                    body["groupId"] = group.into();
-                }
-                api.post(&["users", &user, "reset"], &body).await?;
-                print::out(format!("Reset {what} of {user}.\n"));
+            ask::confirm(&format!("Reset {what} of {user} to 0?"), yes)?;
+            let mut body = json!({"note": note.note});
+            if let Some(group) = group {
+                body["groupId"] = group.into();
             }
+            api.post(&["users", &user, "reset"], &body).await?;
+            print::out(format!("Reset {what} of {user}.\n"));
             Ok(())
         }
     }
 }
 
-async fn list(api: &Api, search: Option<&str>, limit: usize, json: bool) -> Result<(), RemoteError> {
-    let query: Vec<(&str, &str)> = search.map(|text| ("contains", text)).into_iter().collect();
-    let columns = [
-        ("user", "/userId"),
-        ("name", "/name"),
-        ("plan", "/subscription/planId"),
-        ("since", "/subscription/startedAt"),
-        ("ends", "/subscription/endsAt"),
-        ("blocked", "/blocked"),
-        ("tags", "/tags"),
-    ];
-    let users = api.list(&["users"], &query, limit).await?;
-    print_list(users, &columns, json, "No users.")
+async fn find(api: &Api, remote: &RemoteMode, user: &str) -> Result<Value, RemoteError> {
+    let place = remote.place();
+    api.get(&["users", user], &[]).await.map_err(|error| match error.problem("not_found") {
+        Some(problem) => RemoteError::Input(format!("{problem} This was {place}; --mode chooses other data.")),
+        None => error,
+    })
 }
 
 fn shown(mut user: Value) -> String {
@@ -299,8 +311,13 @@ fn shown(mut user: Value) -> String {
     output
 }
 
-async fn set_profile(api: &Api, user: &str, change: ProfileChange, json: bool) -> Result<(), RemoteError> {
-    let present = api.get(&["users", user], &[]).await?;
+async fn set_profile(
+    api: &Api,
+    user: &str,
+    change: ProfileChange,
+    present: &Value,
+    json: bool,
+) -> Result<(), RemoteError> {
     let unreadable = |error: serde_json::Error| RemoteError::input(format!("the response cannot be read: {error}"));
     let fields = json!({"name": present["name"], "tags": present.get("tags").unwrap_or(&json!([]))});
     let profile = change.applied_to(serde_json::from_value(fields).map_err(unreadable)?);
@@ -330,9 +347,8 @@ async fn subscribe(api: &Api, user: &str, body: &Value) -> Result<(), RemoteErro
 }
 
 /// Shows what a move does. Returns whether there is nothing to move.
-async fn preview_move(api: &Api, user: &str, body: &Value) -> Result<bool, RemoteError> {
-    let found = api.get(&["users", user], &[]).await?;
-    let from = found["subscription"]["planId"].as_str().map(str::to_owned).ok_or_else(|| {
+async fn preview_move(api: &Api, user: &str, present: &Value, body: &Value) -> Result<bool, RemoteError> {
+    let from = present["subscription"]["planId"].as_str().map(str::to_owned).ok_or_else(|| {
         RemoteError::Input(format!("{user} has no subscription to move: use `quotagate users subscribe`"))
     })?;
     if body["planId"] == from.as_str() {

@@ -5,7 +5,19 @@ use std::io::{BufRead, IsTerminal};
 use super::RemoteError;
 use crate::cli::print;
 
-/// Asks for confirmation on the terminal, unless `yes`.
+/// Asks for confirmation on the terminal, unless `yes`. Without it the process ends with 1, since what was asked for is
+/// not done.
+///
+/// # Errors
+/// [`RemoteError::Input`] without a terminal.
+pub fn confirm(question: &str, yes: bool) -> Result<(), RemoteError> {
+    if !confirmed(question, yes)? {
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+/// Whether the person at the terminal confirms; always if `yes`.
 ///
 /// # Errors
 /// [`RemoteError::Input`] without a terminal.

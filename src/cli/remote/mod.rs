@@ -52,7 +52,7 @@ pub enum RemoteError {
     Input(String),
     #[error("no key: set QUOTAGATE_KEY to an API key, or give --key")]
     NoKey,
-    #[error("cannot reach a gateway at {url}: {why}")]
+    #[error("cannot reach a gateway at {url}: {why}; QUOTAGATE_URL names another, `quotagate serve` starts one")]
     Unreachable { url: String, why: String },
     #[error("{}", refusal(.0))]
     Refused(Problem),
@@ -119,6 +119,21 @@ impl Remote {
 }
 
 impl RemoteMode {
+    /// The data that a command works on, in words.
+    pub fn place(&self) -> String {
+        let is_admin = self.remote.key.as_ref().is_some_and(|key| key.expose().starts_with("ak_"));
+        match self.mode.as_deref() {
+            None if !is_admin => "the data of this key".to_owned(),
+            None | Some("live") => "live mode".to_owned(),
+            Some(mode) => format!("the sandbox {}", mode.strip_prefix("test/").unwrap_or("main")),
+        }
+    }
+
+    /// For an empty list: what there is none of, where, and what to do next.
+    pub fn none(&self, what: &str, next: &str) -> String {
+        format!("{what} in {}. {next} --mode live, test or test/<sandbox> chooses other data.", self.place())
+    }
+
     /// # Errors
     /// [`RemoteError`]; no connection is made yet.
     pub fn client(&self) -> Result<Api, RemoteError> {

@@ -1,4 +1,4 @@
-//! Replays a recorded trace of LLM calls against a draft, spread over users as `quotagate replay` does.
+//! Replays a recorded trace of LLM calls against a draft, spread over users as `quotagate-replay` does.
 
 use std::path::Path;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use super::draft::Draft;
 use super::{Comparison, SimulationInput, SimulationResult, WhatifArgs, counters_with, replay_bar, units};
 use crate::cli::direct::CommandError;
-use crate::cli::replay::{EVENT, Row, read_trace};
+use crate::cli::trace::{self, EVENT, Row};
 use crate::domain::accounts::subscription::{Subscribed, Subscription};
 use crate::domain::metering::reservation::{Actual, Item};
 use crate::domain::time::window::TimeMs;
@@ -24,7 +24,7 @@ use crate::service::simulation::timeline::{CallAction, TimelineBuilder};
 pub fn simulate(args: &WhatifArgs, draft: &Draft, path: &Path) -> Result<SimulationResult, CommandError> {
     let began = Instant::now();
     let drafted = draft.alone(args.of.as_ref())?;
-    let rows = read_trace(path)?;
+    let rows = trace::read(path)?;
     let input = |error: crate::domain::values::ids::NameError| CommandError::Message(error.to_string());
     let (app, event) = (AppId::parse(DEFAULT_APP).map_err(input)?, EventName::parse(EVENT).map_err(input)?);
     let units = units(&drafted.config);

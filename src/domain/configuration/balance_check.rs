@@ -20,6 +20,7 @@ pub(super) fn misplaced_fields(body: &GroupBody) -> Vec<FieldError> {
     let period = "must be left out, since a balance has no period: its credits may have an expiry";
     let fields = [
         (body.quota.is_some(), "quota", "must be left out, since the room of a balance is its owner's credits"),
+        (body.rollover.is_some(), "rollover", "must be left out, since a balance has no quota that could be unused"),
         (body.period_type.is_some(), "periodType", period),
         (body.period_anchor.is_some(), "periodAnchor", period),
         (body.timezone.is_some(), "timezone", period),
@@ -155,6 +156,7 @@ mod tests {
         for (changes, field) in [
             (json!({"quota": 5}), "quota"),
             (json!({"quota": null}), "quota"),
+            (json!({"rollover": {"max": 5}}), "rollover"),
             (json!({"periodType": "lifetime"}), "periodType"),
             (json!({"periodAnchor": "calendar"}), "periodAnchor"),
             (json!({"timezone": "UTC"}), "timezone"),

@@ -139,6 +139,7 @@ fn check_group(body: &GroupBody, default: &PeriodBody) -> Result<LimitGroup, Vec
         Some(None) => None,
         Some(Some(quota)) => faults.check("quota", Amount::exactly(quota.0, unit)),
     };
+    let rollover = if is_balance { None } else { check_rollover(body, unit, &mut faults) };
     let max_per_call = body.max_per_call.and_then(|most| faults.check("maxPerCall", Amount::exactly(most.0, unit)));
     let measure = body
         .measure
@@ -166,6 +167,9 @@ fn check_group(body: &GroupBody, default: &PeriodBody) -> Result<LimitGroup, Vec
     if let Some((scope, period)) = scope.as_ref().zip(period.as_ref()) {
         check_scope(body, scope, period, &mut faults);
     }
+    if let Some(kind) = period.as_ref().map(Period::kind).filter(|_| rollover.is_some()) {
+        check_renews(kind, &mut faults);
+    }
     check_alerts(&body.alerts, &mut faults);
     let alerts_below = faults.check("alertsBelow", alerts_below(&body.alerts_below, unit, MOST_ALERTS));
     let on_limit = body.on_limit.as_ref().and_then(|on_limit| faults.check("onLimit", serde_json::to_value(on_limit)));
@@ -179,6 +183,7 @@ fn check_group(body: &GroupBody, default: &PeriodBody) -> Result<LimitGroup, Vec
             kind: body.kind,
             unit,
             quota,
+            rollover,
             max_per_call,
             measure,
             matches,
@@ -211,6 +216,26 @@ fn check_scope(body: &GroupBody, scope: &Scope, period: &Period, faults: &mut Fa
     }
     if !scope.is_user() && body.on_plan_change != OnPlanChange::Carry {
         faults.add("onPlanChange", "must be `carry` unless the scope is only `user`");
+    }
+}
+
+fn check_rollover(body: &GroupBody, unit: Unit, faults: &mut Faults) -> Option<Amount> {
+    let max = body.rollover.as_ref()?.max.0;
+    if body.quota == Some(None) {
+        faults.add("rollover", "needs a `quota`; null counts without limit");
+    }
+    let max = faults.check("rollover.max", Amount::exactly(max, unit))?;
+    if max == Amount::ZERO {
+        faults.add("rollover.max", "must be greater than 0");
+    }
+    Some(max)
+}
+
+/// Unused quota is only rolled over into a next window.
+fn check_renews(kind: WindowKind, faults: &mut Faults) {
+    if kind.is_endless() || kind == WindowKind::Fixed {
+        let message = format!("must not be set with `periodType` `{}`, which has only one window", kind.as_str());
+        faults.add("rollover", message);
     }
 }
 

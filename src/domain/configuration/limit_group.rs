@@ -88,6 +88,8 @@ pub struct LimitGroup {
     pub unit: Unit,
     /// None counts without limit, and for a balance.
     pub quota: Option<Amount>,
+    /// When a window ends, unused quota becomes extra quota of the next window, at most this amount; None for nothing.
+    pub rollover: Option<Amount>,
     pub max_per_call: Option<Amount>,
     /// For rules without their own measure.
     pub measure: Measure,
@@ -104,7 +106,7 @@ pub struct LimitGroup {
     pub scope: Scope,
     /// If true, an event without a name of the scope is denied; otherwise the group ignores it.
     pub needs_scope: bool,
-    /// Percent of quota and grants, ascending.
+    /// Percent of the limit: quota, grants and what was rolled over; ascending.
     pub alerts: Vec<u64>,
     /// The balance from which calls take what does not fit into the quota.
     pub overflow: Option<Arc<LimitGroup>>,

@@ -39,6 +39,34 @@ pub struct Weighted {
     pub estimate: BTreeMap<String, Decimal>,
 }
 
+/// How an amount grows with one figure of the call. Amounts are rounded up to the unit's step, so this counts in parts of
+/// a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slope {
+    /// What each further one of the figure adds.
+    pub each: u128,
+    /// How much the present amount was rounded up.
+    pub spare: u64,
+}
+
+impl Slope {
+    /// The parts of a step: weights have at most 12 decimal places.
+    pub const PARTS: u128 = 1_000_000_000_000;
+
+    /// What `more` of the figure add to the amount.
+    pub fn added(self, more: u64) -> Amount {
+        let parts = self.each.saturating_mul(u128::from(more)).saturating_sub(u128::from(self.spare));
+        let steps = u64::try_from(parts.div_ceil(Self::PARTS)).ok();
+        steps.and_then(|steps| Amount::from_steps(steps).ok()).unwrap_or(Amount::LARGEST)
+    }
+
+    /// How much more of the figure fits into `room`.
+    pub fn fitting(self, room: Amount) -> u64 {
+        let parts = u128::from(room.steps()) * Self::PARTS + u128::from(self.spare);
+        parts.checked_div(self.each).and_then(|more| u64::try_from(more).ok()).unwrap_or(u64::MAX)
+    }
+}
+
 /// A figure that is missing or not a valid amount of the unit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -70,14 +98,66 @@ impl Measure {
         }
     }
 
+    /// How the amount grows with the figure `field`; None if it does not depend on it.
+    ///
+    /// # Errors
+    /// As [`Self::amount`].
+    pub fn slope(&self, unit: Unit, figures: Figures<'_>, field: &str) -> Result<Option<Slope>, MeasureError> {
+        match self {
+            Self::Quantity => Ok((field == "quantity").then(|| Slope { each: parts(Decimal::ONE, unit), spare: 0 })),
+            Self::Event => Ok(None),
+            Self::Weighted(weighted) => {
+                let Some(weight) = weighted.per.get(field) else { return Ok(None) };
+                Ok(Some(Slope { each: parts(*weight, unit), spare: weighted.spare(unit, figures)? }))
+            }
+        }
+    }
+
+    /// The estimate for a figure.
+    pub fn estimate(&self, field: &str) -> Option<Decimal> {
+        match self {
+            Self::Quantity | Self::Event => None,
+            Self::Weighted(weighted) => weighted.estimate.get(field).copied(),
+        }
+    }
+
     /// Counts calls: charged once per reservation, refunded only with everything else.
     pub fn counts_calls(&self) -> bool {
         matches!(self, Self::Event)
     }
 }
 
+/// A weight in parts of the unit's step.
+fn parts(weight: Decimal, unit: Unit) -> u128 {
+    let weight = weight.normalize();
+    // An amount with a weight too large for this is rejected before.
+    let scale = 10_u128.checked_pow((12 + unit.decimals()).saturating_sub(weight.scale()));
+    let parts = u128::try_from(weight.mantissa()).ok().zip(scale).and_then(|(digits, scale)| digits.checked_mul(scale));
+    parts.unwrap_or(u128::MAX)
+}
+
+/// An unrounded amount, and the figure that contributes most to it.
+struct Sum<'a> {
+    total: Decimal,
+    largest: &'a str,
+}
+
 impl Weighted {
     fn amount(&self, unit: Unit, figures: Figures<'_>, missing: Missing) -> Result<Amount, MeasureError> {
+        let Sum { total, largest } = self.sum(figures, missing)?;
+        Amount::rounded_up(total, unit).map_err(|error| MeasureError::new(largest, error.to_string()))
+    }
+
+    /// How much the amount is rounded up, in parts of a step.
+    fn spare(&self, unit: Unit, figures: Figures<'_>) -> Result<u64, MeasureError> {
+        let Sum { total, largest } = self.sum(figures, Missing::Estimate)?;
+        let steps = total.checked_mul(Decimal::from(Amount::one(unit).steps()));
+        let steps = steps.ok_or_else(|| MeasureError::new(largest, AmountError::TooLarge.to_string()))?;
+        let spare = (steps.ceil() - steps).checked_mul(Decimal::from_i128_with_scale(1_000_000_000_000, 0));
+        Ok(spare.and_then(|spare| u64::try_from(spare.floor()).ok()).unwrap_or(0))
+    }
+
+    fn sum(&self, figures: Figures<'_>, missing: Missing) -> Result<Sum<'_>, MeasureError> {
         let mut sum = Decimal::ZERO;
         let mut largest = (Decimal::ZERO, "quantity");
         for (field, weight) in &self.per {
@@ -101,7 +181,7 @@ impl Weighted {
                 largest = (product, field);
             }
         }
-        Amount::rounded_up(sum, unit).map_err(|error| MeasureError::new(largest.1, error.to_string()))
+        Ok(Sum { total: sum, largest: largest.1 })
     }
 
     fn given(&self, field: &str, figures: Figures<'_>) -> Result<Option<Decimal>, MeasureError> {
@@ -128,6 +208,7 @@ fn exact_product(left: Decimal, right: Decimal) -> Option<Decimal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn weights(pairs: &[(&str, &str)]) -> BTreeMap<String, Decimal> {
@@ -194,6 +275,50 @@ mod tests {
         ] {
             assert_eq!(measure(given, unit, quantity, metadata.clone(), missing), expected, "{given:?} {metadata}");
         }
+    }
+
+    proptest! {
+        #[test]
+        fn a_slope_says_what_each_further_figure_adds(
+            (weight, places) in (0..4_000_u64, 0..=12_u32), other in (0..2_000_000_u64, 0..=12_u32),
+            least in 1..100_000_u64, more in 0..100_000_u64, room in 0..10_000_000_u64,
+            unit in prop::sample::select(vec![Unit::Count, Unit::Tokens, Unit::Seconds, Unit::Cents]),
+        ) {
+            let decimal = |(digits, places): (u64, u32)| Decimal::from_i128_with_scale(i128::from(digits), places);
+            let per = [("event".to_owned(), decimal(other)), ("tokens".to_owned(), decimal((weight, places)))];
+            let measure = Measure::Weighted(Weighted { per: per.into(), estimate: BTreeMap::new() });
+            let amount = |tokens: u64| {
+                let metadata: Metadata = serde_json::from_value(json!({"tokens": tokens})).unwrap();
+                let figures = Figures { quantity: None, metadata: &metadata };
+                let slope = measure.slope(unit, figures, "tokens").unwrap().unwrap();
+                (measure.amount(unit, figures, Missing::Estimate).unwrap().steps(), slope)
+            };
+            let (present, slope) = amount(least);
+            prop_assert_eq!(present + slope.added(more).steps(), amount(least + more).0);
+            let fits = slope.fitting(Amount::from_steps(room).unwrap());
+            if weight == 0 {
+                prop_assert_eq!(fits, u64::MAX);
+            } else {
+                prop_assert!(slope.added(fits).steps() <= room);
+                prop_assert!(slope.added(fits + 1).steps() > room);
+            }
+        }
+    }
+
+    #[test]
+    fn a_measure_grows_only_with_the_figures_that_it_measures() {
+        let metadata: Metadata = serde_json::from_value(json!({"prompt_tokens": 3, "completion_tokens": 5})).unwrap();
+        let figures = Figures { quantity: Some(Decimal::ONE), metadata: &metadata };
+        let each = |measure: &Measure, unit: Unit, field: &str| {
+            measure.slope(unit, figures, field).unwrap().map(|slope| slope.each / Slope::PARTS)
+        };
+        assert_eq!(each(&Measure::Quantity, Unit::Seconds, "quantity"), Some(1000));
+        assert_eq!(each(&Measure::Quantity, Unit::Seconds, "completion_tokens"), None);
+        assert_eq!(each(&Measure::Event, Unit::Count, "quantity"), None);
+        assert_eq!(each(&priced(), Unit::Cents, "completion_tokens"), Some(1000));
+        assert_eq!(each(&priced(), Unit::Cents, "quantity"), None);
+        assert_eq!(priced().estimate("completion_tokens"), Some(Decimal::from(4000)));
+        assert_eq!(priced().estimate("prompt_tokens"), None);
     }
 
     #[test]

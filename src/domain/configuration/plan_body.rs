@@ -106,6 +106,10 @@ pub struct GroupBody {
     /// fit into the quota.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overflow: Option<String>,
+    /// When a window ends, its unused quota becomes extra quota of the next window. Needs a quota, and a period with
+    /// one window after another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollover: Option<RolloverBody>,
     /// In the unit. A single call with a larger amount is denied.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<NumberOrText>)]
@@ -139,7 +143,7 @@ pub struct GroupBody {
     pub scope: Option<Vec<String>>,
     #[serde(default)]
     pub enforcement: Enforcement,
-    /// Ascending percentages of quota and grants, 1 to 1000. When `used` reaches one, an alert is emitted, once per
+    /// Ascending percentages of the limit (quota, grants and rolled quota), 1 to 1000. When `used` reaches one, an alert is emitted, once per
     /// counter, window and limit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<u64>,
@@ -152,6 +156,16 @@ pub struct GroupBody {
     pub on_limit: Option<OnLimitBody>,
     #[serde(default)]
     pub on_plan_change: OnPlanChange,
+}
+
+/// What becomes of quota that is unused when a window ends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RolloverBody {
+    /// In the unit, above 0. At most so much becomes extra quota of the next window; of that, nothing is rolled over
+    /// again.
+    #[schema(value_type = NumberOrText)]
+    pub max: Number,
 }
 
 /// One match rule of a group.

@@ -39,6 +39,10 @@ fn single_faults_are_refused() {
     for (changes, field) in [
         (json!({"quota": 9_007_199_254_740_992_u64}), "quota"),
         (json!({"maxPerCall": 0.1}), "maxPerCall"),
+        (json!({"rollover": {"max": 0}}), "rollover.max"),
+        (json!({"rollover": {"max": 0.1}}), "rollover.max"),
+        (json!({"rollover": {"max": 1}, "quota": null}), "rollover"),
+        (json!({"rollover": {"max": 1}, "periodType": "lifetime"}), "rollover"),
         (json!({"measure": {"per": {}}}), "measure.per"),
         (json!({"measure": {"per": {"a": 1}, "estimate": {"b": 1}}}), "measure.estimate.b"),
         (json!({"matches": [{"event": "x", "metadata": {"a": {"b": 1}}}]}), "matches[0].metadata.a"),

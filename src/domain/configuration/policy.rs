@@ -132,6 +132,7 @@ fn attempts_group(id: &PolicyId, retry: &RetryBody, groups: &[Arc<LimitGroup>]) 
         kind: LimitKind::Quota,
         unit: Unit::Count,
         quota: Amount::from_steps(retry.max_attempts).ok(),
+        rollover: None,
         max_per_call: None,
         measure: Measure::Event,
         matches: rules.map(|rule| super::match_rule::MatchRule { measure: None, ..rule.clone() }).collect(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 
 use super::counter::{ClosedUntil, Counter};
+use super::fit::Growth;
 use super::reason::Reason;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::measure::{Figures, Missing};
@@ -124,6 +125,8 @@ pub struct Admission {
     /// The user has a plan.
     pub subscribed: bool,
     pub validity: Validity,
+    /// For a call with `fit`: how far its amounts may grow.
+    pub growth: Option<Growth>,
 }
 
 /// The rules in effect for a user at an instant.
@@ -425,6 +428,7 @@ impl Admission {
             missing: Vec::new(),
             subscribed: effective_limits.plan.is_some(),
             validity,
+            growth: None,
         }
     }
 }

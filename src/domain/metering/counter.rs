@@ -19,6 +19,8 @@ pub struct Counter {
     pub held: Amount,
     /// Extra quota by active grants.
     pub granted: Amount,
+    /// Extra quota that was unused in the window before.
+    pub rolled: Amount,
     /// Amount blocked by a plan change.
     pub blocked: Amount,
     /// Set while a fixed period is not running.
@@ -73,8 +75,20 @@ pub struct ClosedUntil(pub Option<TimeMs>);
 impl Counter {
     /// A counter that denies everything until then.
     pub fn closed(group: Arc<LimitGroup>, owner: Arc<OwnerName>, until: ClosedUntil) -> Self {
-        let (used, held, granted, blocked) = (Amount::ZERO, Amount::ZERO, Amount::ZERO, Amount::ZERO);
-        Self { group, owner, window: None, used, held, granted, blocked, closed: Some(until), balance: None }
+        Self { closed: Some(until), ..Self::of(group, owner, None, &CounterState::default()) }
+    }
+
+    /// The counter with the amounts of a state. No window: it is so old that it was dropped.
+    pub fn of(group: Arc<LimitGroup>, owner: Arc<OwnerName>, window: Option<Window>, state: &CounterState) -> Self {
+        let CounterState { used, held, granted, rolled, blocked, balance, .. } = *state;
+        // A quota of 0 stops its owner.
+        let rolled = if group.quota.is_some_and(|quota| quota > Amount::ZERO) { rolled } else { Amount::ZERO };
+        Self { group, owner, window, used, held, granted, rolled, blocked, closed: None, balance }
+    }
+
+    /// What was rolled over; None if nothing was and nothing ever will be.
+    pub fn rolled(&self) -> Option<Amount> {
+        (self.group.rollover.is_some() || self.rolled > Amount::ZERO).then_some(self.rolled)
     }
 
     /// `used + held`.
@@ -82,12 +96,12 @@ impl Counter {
         self.used.saturating_add(self.held)
     }
 
-    /// Quota plus grants; None without a quota.
+    /// Quota plus grants and rolled quota; None without a quota.
     pub fn allowance(&self) -> Option<Amount> {
-        self.group.quota.map(|quota| quota.saturating_add(self.granted))
+        self.group.quota.map(|quota| quota.saturating_add(self.granted).saturating_add(self.rolled))
     }
 
-    /// `max(0, quota + grants − blocked − used − held)`; None without a quota. For a concurrent group only `held`
+    /// `max(0, quota + grants + rolled − blocked − used − held)`; None without a quota. For a concurrent group only `held`
     /// counts; a closed one has 0; a balance has what remains of its credits.
     pub fn remaining(&self) -> Option<Amount> {
         if self.closed.is_some() {
@@ -104,7 +118,7 @@ impl Counter {
         if self.group.is_concurrent() { self.held } else { self.count() }
     }
 
-    /// `max(0, used − quota − grants)`; of a balance, what was used without a credit.
+    /// `max(0, used − quota − grants − rolled)`; of a balance, what was used without a credit.
     pub fn overage(&self) -> Amount {
         if let Some(balance) = &self.balance {
             return balance.uncovered;
@@ -112,7 +126,7 @@ impl Counter {
         self.allowance().map_or(Amount::ZERO, |allowance| self.used.saturating_sub(allowance))
     }
 
-    /// `used` in whole percent of quota and grants; None if the quota is null or 0.
+    /// `used` in whole percent of quota, grants and rolled quota; None if the quota is null or 0.
     pub fn percent_used(&self) -> Option<u64> {
         self.group.quota.filter(|quota| *quota > Amount::ZERO)?;
         let allowance = self.allowance()?;
@@ -148,6 +162,7 @@ pub struct CounterState {
     pub used: Amount,
     pub held: Amount,
     pub granted: Amount,
+    pub rolled: Amount,
     pub blocked: Amount,
     /// The call's amount does not fit.
     pub over_limit: bool,
@@ -162,10 +177,9 @@ pub struct CounterState {
 }
 
 impl CounterState {
-    /// The counter of a group, which must be the one that applies to its owner.
-    pub fn counter(&self, group: Arc<LimitGroup>, owner: Arc<OwnerName>, window: Option<Window>) -> Counter {
-        let Self { used, held, granted, blocked, balance, .. } = *self;
-        Counter { group, owner, window, used, held, granted, blocked, closed: None, balance }
+    /// What the counter may use in addition to its quota.
+    pub fn extra(&self) -> Amount {
+        self.granted.saturating_add(self.rolled)
     }
 
     /// The group as it applies to the counter's owner.

@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::admission::{Caller, EffectiveLimits, Request};
+use super::fit::Fitted;
 use crate::domain::configuration::limit_group::{Enforcement, LimitGroup};
 use crate::domain::configuration::measure::{Figures, Measure, Missing};
 use crate::domain::configuration::plan::Plan;
@@ -108,6 +109,8 @@ pub struct RequestSnapshot {
     pub policies: Vec<(PolicyId, u64)>,
     /// The requested event, or several.
     pub items: Vec<Item>,
+    /// The figure that was fitted; until it is enlarged, its item has this value.
+    pub fitted: Option<Fitted>,
 }
 
 /// One event of a reservation.
@@ -230,6 +233,7 @@ impl RequestSnapshot {
             version: plan.map_or(0, |plan| plan.version),
             policies: policies.map(|policy| (policy.id.clone(), policy.version)).collect(),
             items: requests.iter().map(item).collect(),
+            fitted: None,
         }
     }
 

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::{Actual, Item, OperationName, RequestSnapshot};
+use crate::domain::metering::rollover::EndingWindow;
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
@@ -27,6 +28,8 @@ pub enum EntryKind {
     Refund,
     /// A window was reset by an operator or by a plan change.
     Reset,
+    /// Unused quota of a window became extra quota of the next one.
+    Rollover,
     /// A hold expired.
     Expire,
     /// The outcome of a result, recorded after the commit.
@@ -42,13 +45,14 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Commit,
         Self::Draw,
         Self::Release,
         Self::Track,
         Self::Refund,
         Self::Reset,
+        Self::Rollover,
         Self::Expire,
         Self::Outcome,
         Self::Credit,
@@ -65,6 +69,7 @@ impl EntryKind {
             Self::Track => "track",
             Self::Refund => "refund",
             Self::Reset => "reset",
+            Self::Rollover => "rollover",
             Self::Expire => "expire",
             Self::Outcome => "outcome",
             Self::Credit => "credit",
@@ -142,12 +147,32 @@ pub struct Charge {
     pub change: i64,
     /// `used` after the change.
     pub balance: Amount,
-    /// Quota plus grants at that time; None without a limit, or if it is unknown.
+    /// Quota, grants and rolled quota at that time; None without a limit, or if it is unknown.
     pub limit: Option<Amount>,
     /// The window, if at least three quarters of the limit were used.
     pub window: Option<Window>,
     /// The charge went to a closed window, so the counter's present window did not change.
     pub closed: bool,
+    /// The window begins, and something was rolled over into it.
+    pub rolled: Option<Rolled>,
+}
+
+/// What was rolled over into a window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rolled {
+    pub amount: Amount,
+    /// What it was computed from; None if it was kept from the same window before a reset.
+    pub from: Option<RolledFrom>,
+}
+
+/// The window that ended, as the call found it that began the next one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RolledFrom {
+    /// Sequence number of the window; None if there was no call in it, so that it has none.
+    pub window_seq: Option<String>,
+    pub ending: EndingWindow,
+    /// The maximum of the group.
+    pub max: Amount,
 }
 
 /// The call that was denied.
@@ -180,7 +205,7 @@ pub struct DenyingCounter {
     pub requested: Amount,
     /// `used + held` at that time.
     pub count: Amount,
-    /// The limit at that time: quota plus grants, minus blocked amounts.
+    /// The limit at that time: quota, grants and rolled quota, minus blocked amounts.
     pub limit: Amount,
     /// `used`, and the window, if at least three quarters of the limit were used.
     pub used: Option<(Amount, Window)>,

@@ -1,8 +1,9 @@
-//! Verifies counters: recomputes `used` from the ledger and `held` from live holds, and reports differences.
+//! Verifies counters: recomputes `used` and rolled quota from the ledger and `held` from live holds, and reports
+//! differences.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::ledger::Charge;
+use super::ledger::{Charge, Rolled};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::GroupId;
@@ -24,6 +25,8 @@ struct Chain<I> {
     gaps: Vec<(I, I)>,
     /// How many unreadable entries come before the last one, in this window or others.
     unreadable: u64,
+    /// What was rolled over into the window, recomputed, and the entry about it.
+    rolled: Option<(Amount, I)>,
 }
 
 /// The sums of the retained entries of a ledger.
@@ -31,6 +34,8 @@ struct Chain<I> {
 pub struct Proof<I> {
     /// Nothing was ever trimmed, so every window begins at 0.
     whole: bool,
+    /// Entries may have been trimmed while they were read.
+    trimmed: bool,
     /// The number of entries so far whose charges cannot be read.
     unreadable: u64,
     owners: HashMap<OwnerName, BTreeMap<Account, Chain<I>>>,
@@ -43,6 +48,8 @@ pub struct StoredCounter {
     pub window_seq: String,
     pub used: Amount,
     pub held: Amount,
+    /// What was rolled over into the window; None if its quota is null or 0, so that it does not count.
+    pub rolled: Option<Amount>,
     /// The sum of live holds in this window; None if there are too many to add up in one step.
     pub holds: Option<Amount>,
 }
@@ -73,6 +80,8 @@ pub enum Figure {
     Held,
     /// An amount of a credit, or a sum of credits.
     Credits,
+    /// What was rolled over into the current window.
+    Rolled,
     /// A window of the ledger does not exist in Redis; `stored` is 0.
     Gone,
 }
@@ -84,6 +93,7 @@ impl Figure {
             Self::Closed => "used (closed window)",
             Self::Held => "held",
             Self::Credits => "credits",
+            Self::Rolled => "rolled",
             Self::Gone => "gone",
         }
     }
@@ -106,24 +116,27 @@ pub struct Drift<I> {
 
 impl<I: Clone> Proof<I> {
     pub fn new(whole: bool) -> Self {
-        Self { whole, unreadable: 0, owners: HashMap::new() }
+        Self { whole, trimmed: false, unreadable: 0, owners: HashMap::new() }
     }
 
     /// Adds an entry in the order of the ledger. `trimmed` means that entries before it may be missing, so the sums of
     /// its windows start again.
     pub fn add(&mut self, id: &I, charges: &[Charge], trimmed: bool) {
+        self.trimmed |= trimmed;
         for charge in charges {
+            let rolled = charge.rolled.as_ref().map(|rolled| (self.leftover(charge, rolled), id.clone()));
             let balance = steps(charge.balance);
             let before = balance - charge.change;
             let accounts = self.owners.entry(charge.owner.clone()).or_default();
             let account = (charge.group.clone(), charge.window_seq.clone());
             let opening = if self.whole && self.unreadable == 0 { 0 } else { before };
             let unreadable = self.unreadable;
-            let fresh = Chain { opening, sum: 0, balance: opening, last: id.clone(), gaps: Vec::new(), unreadable };
+            let (last, gaps) = (id.clone(), Vec::new());
+            let fresh = Chain { opening, sum: 0, balance: opening, last, gaps, unreadable, rolled: None };
             let chain = accounts.entry(account).or_insert_with(|| fresh.clone());
             let missing = trimmed || chain.unreadable < unreadable;
             if missing && chain.balance != before {
-                *chain = Chain { opening: before, ..fresh };
+                *chain = Chain { opening: before, rolled: chain.rolled.take(), ..fresh };
             } else if chain.balance != before {
                 chain.gaps.push((chain.last.clone(), id.clone()));
             }
@@ -131,7 +144,32 @@ impl<I: Clone> Proof<I> {
             chain.balance = balance;
             chain.last = id.clone();
             chain.unreadable = unreadable;
+            chain.rolled = rolled.or(chain.rolled.take());
         }
+    }
+
+    /// What was rolled over into a window, according to the entries about the window before.
+    fn leftover(&self, charge: &Charge, rolled: &Rolled) -> Amount {
+        let Some(from) = &rolled.from else { return rolled.amount };
+        let Some(window_seq) = &from.window_seq else { return from.ending.leaves(from.max) };
+        let account = (charge.group.clone(), window_seq.clone());
+        let chain = self.owners.get(&charge.owner).and_then(|accounts| accounts.get(&account));
+        let mut ending = from.ending;
+        match chain {
+            Some(chain) => {
+                let used = u64::try_from(chain.opening + chain.sum).unwrap_or_default();
+                ending.used = Amount::from_steps(used).unwrap_or(Amount::LARGEST);
+                ending.rolled = chain.rolled.as_ref().map_or(ending.rolled, |(amount, _)| *amount);
+            }
+            None if self.is_complete() => ending.used = Amount::ZERO,
+            None => {}
+        }
+        ending.leaves(from.max)
+    }
+
+    /// No entry is missing or unreadable.
+    fn is_complete(&self) -> bool {
+        self.whole && !self.trimmed && self.unreadable == 0
     }
 
     /// Adds an entry whose charges cannot be read; it may have changed any window.
@@ -177,6 +215,10 @@ impl<I: Clone> Proof<I> {
             if let Some(holds) = counter.holds {
                 report(name, Figure::Held, steps(counter.held), steps(holds), Vec::new());
             }
+            let rolled = self.proven_rolled(chains, &counter.group, &counter.window_seq);
+            if let (Some(stored), Some((proven, entries))) = (counter.rolled, rolled) {
+                report(name, Figure::Rolled, steps(stored), steps(proven), entries);
+            }
         }
         for ((group, window_seq), used) in &stored.closed {
             if let Some((proven, entries)) = self.proven(chains, group, window_seq) {
@@ -193,6 +235,20 @@ impl<I: Clone> Proof<I> {
             }
         }
         drifts
+    }
+
+    /// What was rolled over into a window according to the entries. None if the entry about it may be missing.
+    fn proven_rolled(
+        &self,
+        chains: &BTreeMap<Account, Chain<I>>,
+        group: &GroupId,
+        window_seq: &str,
+    ) -> Option<(Amount, Vec<I>)> {
+        let chain = chains.get(&(group.clone(), window_seq.to_owned()));
+        match chain.and_then(|chain| chain.rolled.clone()) {
+            Some((amount, entry)) => Some((amount, vec![entry])),
+            None => self.is_complete().then(|| (Amount::ZERO, Vec::new())),
+        }
     }
 
     /// `used` according to the entries, and the entries to inspect if it differs. None if no retained entry is about
@@ -239,6 +295,8 @@ fn steps(amount: Amount) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::metering::rollover::EndingWindow;
+    use crate::domain::reporting::ledger::RolledFrom;
     use crate::domain::values::ids::UserId;
 
     fn owner() -> OwnerName {
@@ -264,12 +322,14 @@ mod tests {
             limit: None,
             window: None,
             closed: false,
+            rolled: None,
         }
     }
 
     fn stored_counters(window_seq: &str, used: u64, held: u64, holds: u64) -> StoredCounters {
         let (used, held, holds) = (amount(used), amount(held), Some(amount(holds)));
-        let counter = StoredCounter { group: group(), window_seq: window_seq.to_owned(), used, held, holds };
+        let (window_seq, rolled) = (window_seq.to_owned(), Some(Amount::ZERO));
+        let counter = StoredCounter { group: group(), window_seq, used, held, rolled, holds };
         StoredCounters { counters: vec![counter], ..StoredCounters::default() }
     }
 
@@ -369,6 +429,43 @@ mod tests {
         let mut nothing = Proof::new(true);
         nothing.add_unreadable();
         assert_eq!(doubts(&nothing, 1), [(0, true)]);
+    }
+
+    #[test]
+    fn rolled_quota_is_recomputed_from_what_the_ledger_proves_of_the_window_before() {
+        let begins = |window_seq: &str, used: u64, rolled: u64, amount_rolled: u64| {
+            let ending = EndingWindow {
+                quota: Some(amount(20)),
+                rolled: amount(rolled),
+                used: amount(used),
+                ..EndingWindow::default()
+            };
+            let before = (window_seq.parse::<u64>().unwrap() - 1).to_string();
+            let from = RolledFrom { window_seq: Some(before), ending, max: amount(10) };
+            let rolled = Rolled { amount: amount(amount_rolled), from: Some(from) };
+            Charge { rolled: Some(rolled), ..charge(window_seq, 0, 0) }
+        };
+        let drifts = |entries: &[Charge], whole: bool, rolled: u64| {
+            let mut proof = Proof::new(whole);
+            for (id, charge) in (0u64..).zip(entries) {
+                proof.add(&id, std::slice::from_ref(charge), false);
+            }
+            let mut stored = stored_counters("3", 0, 0, 0);
+            stored.counters[0].rolled = Some(amount(rolled));
+            figures(&proof.compare(&owner(), &stored))
+        };
+        // Of the first window 14 is used, so 6 is left; of the second 11, of which 6 was rolled quota.
+        let sound = [charge("1", 14, 14), begins("2", 14, 0, 6), charge("2", 11, 11), begins("3", 11, 6, 10)];
+        assert_eq!(drifts(&sound, true, 10), []);
+        assert_eq!(drifts(&sound, true, 12), [(Figure::Rolled, 12, 10, vec![3])]);
+        assert_eq!(drifts(&sound[1..], false, 10), [], "the oldest entries were trimmed");
+        // An entry that claims less use than the ledger proves.
+        let forged = [charge("2", 15, 15), begins("3", 11, 0, 9)];
+        assert_eq!(drifts(&forged, true, 9), [(Figure::Rolled, 9, 5, vec![1])]);
+        assert_eq!(drifts(&[charge("3", 1, 1), charge("3", -1, 0)], true, 4), [(Figure::Rolled, 4, 0, vec![])]);
+        assert_eq!(drifts(&[charge("3", 1, 1), charge("3", -1, 0)], false, 4), []);
+        let kept = Rolled { amount: amount(4), from: None };
+        assert_eq!(drifts(&[Charge { rolled: Some(kept), ..charge("3", 0, 0) }], true, 4), []);
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod unusual;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::rollup::{Cube, Fields, RowName};
+use super::rollup::{Fields, RowName, RowSet};
 use crate::domain::time::day::Day;
 use crate::domain::values::field_error::FieldError;
 use crate::domain::values::glob;
@@ -148,11 +148,11 @@ pub struct ReportSpec {
 }
 
 impl ReportSpec {
-    /// The cube that answers the query. The cube of users is only used where needed, since it covers fewer days.
-    pub fn cube(&self) -> Cube {
+    /// The rows that answer the query. Those of users are only used where needed, since they cover fewer days.
+    pub fn row_set(&self) -> RowSet {
         let conditions = self.ratios.iter().flat_map(Ratio::conditions);
         let by_user = self.by.contains(&By::User) || conditions.into_iter().any(|condition| condition.by == By::User);
-        if by_user || self.filter.user.is_some() { Cube::Users } else { Cube::Calls }
+        if by_user || self.filter.user.is_some() { RowSet::Users } else { RowSet::Calls }
     }
 
     /// Whether each line is about one group only.

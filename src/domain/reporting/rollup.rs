@@ -1,12 +1,12 @@
 //! Rollups: sums of a day's entries in rows by event, key, user and labels. Without I/O: the same entries in the same
 //! order with the same configuration give the same rows.
 
+mod day_rows;
 mod fold;
 mod metrics;
 mod row;
-mod sheet;
 
+pub use day_rows::DayRows;
 pub use fold::{Fields, cost, fold};
 pub use metrics::{COST_DECIMALS, Count, DECIMALS, GroupSums, Metrics, number};
-pub use row::{Cube, Labels, OTHER, RowName, Word};
-pub use sheet::Sheet;
+pub use row::{Labels, OTHER, RowName, RowSet, RowValue};

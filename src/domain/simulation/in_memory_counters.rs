@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Matched};
+use crate::domain::metering::rollover::EndingWindow;
 use crate::domain::reporting::ledger::DenyingCounter;
 use crate::domain::time::window::{TimeMs, Window, WindowKind};
 use crate::domain::values::amount::Amount;
@@ -45,6 +46,10 @@ pub struct Account {
     pub window: Window,
     pub used: Amount,
     pub held: Amount,
+    /// The quota at the last call in the window.
+    quota: Option<Amount>,
+    /// What was rolled over into the window.
+    rolled: Amount,
     /// Sequence number of the window. Holds of earlier windows do not change this one.
     window_seq: u64,
     /// `used` of the last closed windows by sequence number, since their holds may still settle.
@@ -65,12 +70,16 @@ pub struct Hold {
     pub charged: Amount,
 }
 
+type Openings = HashMap<GroupId, HashMap<OwnerName, Opening>>;
+
 /// Counters by group and owner, created when they are first needed.
 #[derive(Debug, Default)]
 pub struct InMemoryCounters {
     places: HashMap<GroupId, HashMap<OwnerName, usize>>,
     accounts: Vec<Account>,
-    openings: HashMap<GroupId, HashMap<OwnerName, Opening>>,
+    openings: Openings,
+    /// What was rolled over into the window of a counter's first recorded event.
+    rolled: Openings,
     limit_changes: HashMap<GroupId, HashMap<OwnerName, Vec<LimitChange>>>,
 }
 
@@ -78,6 +87,12 @@ impl InMemoryCounters {
     /// Sets the opening of a counter; later calls for the same counter are ignored.
     pub fn open(&mut self, owner: &OwnerName, group: &GroupId, opening: Opening) {
         self.openings.entry(group.clone()).or_default().entry(owner.clone()).or_insert(opening);
+    }
+
+    /// Sets what was rolled over into a counter's first window, within which the opening's time is. Later calls for the
+    /// same counter are ignored.
+    pub fn open_rolled(&mut self, owner: &OwnerName, group: &GroupId, opening: Opening) {
+        self.rolled.entry(group.clone()).or_default().entry(owner.clone()).or_insert(opening);
     }
 
     /// Must be called before the counter is first used.
@@ -189,31 +204,36 @@ impl InMemoryCounters {
         };
         let stored = self.accounts[place].window;
         if stored == window {
+            self.accounts[place].quota = group.quota;
             return place;
         }
         let of_other_kind = (stored.kind == WindowKind::Concurrent) != (window.kind == WindowKind::Concurrent);
         let is_over = stored.end_ms.is_some_and(|end| end <= window.start_ms);
         let is_to_come = window.end_ms.is_some_and(|end| stored.start_ms >= end);
         if of_other_kind || is_over {
-            let used = self.opening(owner, &group.id, window);
+            let used = opening(&mut self.openings, owner, &group.id, window);
             let account = &mut self.accounts[place];
+            account.rolled = if of_other_kind { Amount::ZERO } else { account.leaves(group, window) };
             account.start_anew();
-            (account.window, account.used) = (window, used);
+            (account.window, account.used, account.quota) = (window, used, group.quota);
         } else if !is_to_come {
-            self.accounts[place].window = window;
+            (self.accounts[place].window, self.accounts[place].quota) = (window, group.quota);
         }
         place
     }
 
     fn create(&mut self, owner: &Arc<OwnerName>, group: &LimitGroup, window: Window) -> usize {
         let limit_changes = self.limit_changes.get_mut(&group.id).and_then(|owners| owners.remove(owner.as_ref()));
-        let used = self.opening(owner, &group.id, window);
+        let used = opening(&mut self.openings, owner, &group.id, window);
+        let rolled = opening(&mut self.rolled, owner, &group.id, window).min(group.rollover.unwrap_or_default());
         let account = Account {
             owner: Arc::clone(owner),
             group: group.id.clone(),
             window,
             used,
             held: Amount::ZERO,
+            quota: group.quota,
+            rolled,
             window_seq: 0,
             past: VecDeque::new(),
             limit_changes: limit_changes.unwrap_or_default(),
@@ -223,23 +243,40 @@ impl InMemoryCounters {
         self.places.entry(group.id.clone()).or_default().insert(owner.as_ref().clone(), place);
         place
     }
+}
 
-    /// The amount used in the window before the first recorded event.
-    fn opening(&mut self, owner: &OwnerName, group: &GroupId, window: Window) -> Amount {
-        let Some(owners) = self.openings.get_mut(group) else { return Amount::ZERO };
-        let within =
-            |opening: &Opening| window.start_ms <= opening.at_ms && window.end_ms.is_none_or(|end| opening.at_ms < end);
-        match owners.get(owner).copied().filter(within) {
-            Some(opening) => {
-                owners.remove(owner);
-                opening.used
-            }
-            None => Amount::ZERO,
+/// The amount of a counter in the window before the first recorded event.
+fn opening(openings: &mut Openings, owner: &OwnerName, group: &GroupId, window: Window) -> Amount {
+    let Some(owners) = openings.get_mut(group) else { return Amount::ZERO };
+    let within =
+        |opening: &Opening| window.start_ms <= opening.at_ms && window.end_ms.is_none_or(|end| opening.at_ms < end);
+    match owners.get(owner).copied().filter(within) {
+        Some(opening) => {
+            owners.remove(owner);
+            opening.used
         }
+        None => Amount::ZERO,
     }
 }
 
 impl Account {
+    /// What the window leaves for the next one, `window`. A window without any call in between was not used at all.
+    fn leaves(&self, group: &LimitGroup, window: Window) -> Amount {
+        let Some(max) = group.rollover else { return Amount::ZERO };
+        let end_ms = self.window.end_ms.unwrap_or(window.start_ms);
+        let ending = match end_ms < window.start_ms {
+            true => EndingWindow { quota: self.quota, ..EndingWindow::default() },
+            false => EndingWindow {
+                quota: self.quota,
+                rolled: self.rolled,
+                used: self.used,
+                held: self.held,
+                blocked: self.sum(end_ms - 1, true),
+            },
+        };
+        ending.leaves(max)
+    }
+
     fn start_anew(&mut self) {
         self.past.truncate(PAST_WINDOWS - 1);
         self.past.push_front((self.window_seq, self.used));
@@ -275,7 +312,9 @@ impl Account {
     /// The decision of `lua/lib/counter.lua`: a limit of 0 denies every matching call, even with an amount of 0.
     fn denying_counter(&self, matched: &Matched, most: Amount, now: TimeMs) -> Option<DenyingCounter> {
         let group = &matched.group;
-        let limit = most.saturating_add(self.sum(now, false)).saturating_sub(self.sum(now, true));
+        let rolled = if group.quota == Some(Amount::ZERO) { Amount::ZERO } else { self.rolled };
+        let limit = most.saturating_add(self.sum(now, false)).saturating_add(rolled);
+        let limit = limit.saturating_sub(self.sum(now, true));
         let count = self.counted();
         let fits = count.checked_add(matched.amount).is_some_and(|sum| sum <= limit) && limit > Amount::ZERO;
         (!fits).then(|| DenyingCounter {

@@ -63,7 +63,7 @@ impl TryFrom<BTreeMap<String, Value>> for Metadata {
         }
         let mut metadata = BTreeMap::new();
         for (name, value) in map {
-            if name.is_empty() || name.len() > MOST_KEY_BYTES || has_control(&name) {
+            if !is_key(&name) {
                 return Err(format!("must have keys of 1 to {MOST_KEY_BYTES} bytes without control characters"));
             }
             let text = scalar_text(value).ok_or_else(|| {
@@ -82,6 +82,11 @@ impl TryFrom<BTreeMap<String, Value>> for Metadata {
 /// Anything but a map of texts.
 pub fn stored<'de, D: Deserializer<'de>>(from: D) -> Result<Metadata, D::Error> {
     BTreeMap::deserialize(from).map(Metadata)
+}
+
+/// Whether it is a valid metadata key.
+pub fn is_key(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MOST_KEY_BYTES && !has_control(name)
 }
 
 /// The text of a scalar, if it is a valid metadata value.

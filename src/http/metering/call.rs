@@ -8,8 +8,10 @@ use metrics::Counter;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::domain::metering::fit::{Fit, set_figure};
 use crate::domain::metering::reservation::ONE;
 use crate::domain::time::window::TimeMs;
+use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::{EventName, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::domain::values::number::{Number, NumberOrText};
@@ -18,6 +20,7 @@ use crate::http::wire::plain_json::answer;
 use crate::http::wire::problem::ApiError;
 use crate::http::wire::views::DecisionView;
 use crate::http::wire::{plain_json, rate_limit};
+use crate::service::error::ServiceError;
 use crate::service::metering::call::{Call, CallItem};
 use crate::service::metering::decision::Decision;
 
@@ -63,8 +66,10 @@ pub struct ReserveBody {
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     metadata: Metadata,
-    /// 1 to 10 events; cannot be combined with `event`, `quantity` or `metadata`.
+    /// 1 to 10 events; cannot be combined with `event`, `quantity`, `metadata` or `fit`.
     items: Option<Vec<ItemBody>>,
+    /// Hold as much of one figure as fits.
+    fit: Option<FitBody>,
     /// 1 to 3600.
     #[serde(default = "default_ttl")]
     #[schema(default = 60, minimum = 1, maximum = 3600)]
@@ -76,6 +81,17 @@ impl ReserveBody {
     pub(in crate::http) fn events(&self) -> usize {
         self.items.as_ref().map_or(1, Vec::len)
     }
+}
+
+/// The figure that may be reduced to what fits: the sent or estimated value is the wish.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FitBody {
+    /// `quantity`, or a metadata field by which a limit measures the event.
+    field: String,
+    /// The smallest value that is accepted: a whole number between 1 and 1000000000000.
+    #[schema(value_type = NumberOrText)]
+    min: Number,
 }
 
 /// One event of a call.
@@ -93,6 +109,8 @@ pub struct ItemBody {
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     metadata: Metadata,
+    /// Hold as much of one figure as fits; in at most one item.
+    fit: Option<FitBody>,
 }
 
 /// The caller's metadata merged with the key's, which takes precedence.
@@ -115,22 +133,54 @@ pub(in crate::http) fn item(
 }
 
 pub(super) fn call(principal: &Principal, body: ReserveBody) -> Result<Call, ApiError> {
-    let ReserveBody { user_id: user, event, quantity, metadata, items, .. } = body;
-    let items = match (event, items) {
-        (Some(event), None) => vec![item(principal, event, quantity.unwrap_or(ONE), metadata)?],
-        (None, Some(items)) if quantity.is_none() && metadata.is_empty() => {
+    let ReserveBody { user_id: user, event, quantity, metadata, items, fit, .. } = body;
+    let (items, fit) = match (event, items) {
+        (Some(event), None) => {
+            let mut item = item(principal, event, quantity.unwrap_or(ONE), metadata)?;
+            let fit = fit.map(|fit| fitted(principal, &mut item, 0, fit)).transpose();
+            (vec![item], fit.map_err(ServiceError::from)?)
+        }
+        (None, Some(items)) if quantity.is_none() && metadata.is_empty() && fit.is_none() => {
             if items.is_empty() || items.len() > MOST_ITEMS {
                 return Err(ApiError::invalid("items", format!("must have 1 to {MOST_ITEMS} entries")));
             }
-            let items = items.into_iter();
-            items.map(|one| item(principal, one.event, one.quantity, one.metadata)).collect::<Result<_, _>>()?
+            several(principal, items)?
         }
         (None, None) => return Err(ApiError::invalid("event", "is required; provide `event` or `items`")),
         (_, Some(_)) => {
-            return Err(ApiError::invalid("items", "cannot be combined with `event`, `quantity` or `metadata`"));
+            let message = "cannot be combined with `event`, `quantity`, `metadata` or `fit`";
+            return Err(ApiError::invalid("items", message));
         }
     };
-    Ok(Call { user, items, key: principal.key.id.clone() })
+    Ok(Call { user, items, key: principal.key.id.clone(), fit })
+}
+
+/// Several events, of which one may have `fit`.
+fn several(principal: &Principal, bodies: Vec<ItemBody>) -> Result<(Vec<CallItem>, Option<Fit>), ApiError> {
+    let (mut items, mut fitting) = (Vec::with_capacity(bodies.len()), None);
+    for (place, ItemBody { event, quantity, metadata, fit }) in bodies.into_iter().enumerate() {
+        let mut item = item(principal, event, quantity, metadata)?;
+        if let Some(fit) = fit {
+            let within = format!("items[{place}]");
+            if fitting.is_some() {
+                return Err(ApiError::invalid(format!("{within}.fit"), "can be in one item only"));
+            }
+            let fit = fitted(principal, &mut item, place, fit).map_err(|fault| fault.within(&within));
+            fitting = Some(fit.map_err(ServiceError::from)?);
+        }
+        items.push(item);
+    }
+    Ok((items, fitting))
+}
+
+/// Gives the event its least value. A figure that the API key sets cannot be reduced.
+fn fitted(principal: &Principal, item: &mut CallItem, place: usize, body: FitBody) -> Result<Fit, FieldError> {
+    if body.field != "quantity" && principal.key.metadata.get(&body.field).is_some() {
+        return Err(FieldError::new("fit.field", "must not be a field that the API key sets"));
+    }
+    let fit = Fit::new(place, body.field, body.min, item.quantity, &item.metadata)?;
+    set_figure(&fit.field, fit.min, &mut item.quantity, &mut item.metadata);
+    Ok(fit)
 }
 
 pub(in crate::http) fn count_decision(name: &'static str, decision: &Decision) {

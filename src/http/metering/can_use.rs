@@ -11,7 +11,7 @@ use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::Body;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::rate_limit;
-use crate::http::wire::views::{AmountView, CounterView, ObservedView, OverflowView, TimeView};
+use crate::http::wire::views::{AmountView, CounterView, FittedView, ObservedView, OverflowView, TimeView};
 use crate::service::metering::decision::Decision;
 
 /// The state of one matched group.
@@ -37,6 +37,10 @@ pub struct CanUseView {
     matched: bool,
     #[schema(value_type = Vec<String>)]
     matched_group_ids: Vec<GroupId>,
+    /// For an allowed call with `fit`: the field and the value that would be held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<std::collections::BTreeMap<String, u64>>)]
+    fitted: Option<FittedView>,
     reasons: Vec<Reason>,
     details: Vec<CanUseDetail>,
     /// Groups with the enforcement `observe` that would have denied the call; absent if there are none.
@@ -59,6 +63,7 @@ impl CanUseView {
             allowed: decision.allowed,
             matched: decision.matched,
             matched_group_ids: decision.matched_groups.clone(),
+            fitted: FittedView::of(decision.fitted.as_ref()),
             reasons: decision.reasons.clone(),
             details: details.collect(),
             observed: ObservedView::all(&decision.observed),

@@ -96,7 +96,7 @@ pub(in crate::http) async fn count_event(
     idempotency: Option<&Idempotency>,
 ) -> Result<Tracked, ApiError> {
     let item = item(principal, body.event, body.quantity, body.metadata)?;
-    let call = Call { user: body.user_id, items: vec![item], key: principal.key.id.clone() };
+    let call = Call { user: body.user_id, items: vec![item], key: principal.key.id.clone(), fit: None };
     let tracked = match principal.gateway.track(&principal.tenant, &call, body.enforce, idempotency).await {
         Ok(tracked) => tracked,
         Err(ServiceError::Denied(decision)) => {

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::domain::metering::admission::Caller;
 use crate::domain::time::window::{TimeMs, Window, parse_rfc3339};
-use crate::domain::values::amount::Unit;
+use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::ids::{GroupId, UserId};
 use crate::domain::values::number::Number;
 use crate::http::metering::usage::scope_values;
@@ -57,7 +57,11 @@ pub struct WindowView {
     /// Extra quota by grants when the window ended, or now.
     #[schema(value_type = f64)]
     granted: Number,
-    /// `max(0, used - quota - granted)`
+    /// Extra quota that was unused in the window before, if there was any.
+    #[schema(value_type = Option<f64>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rolled: Option<Number>,
+    /// `max(0, used - quota - granted - rolled)`
     #[schema(value_type = f64)]
     overage: Number,
     /// The window is over, and nothing can be charged to it or refunded any more.
@@ -78,6 +82,7 @@ impl WindowView {
             used: number(window.used, unit),
             quota: window.quota.map(|quota| number(quota, unit)),
             granted: number(window.granted, unit),
+            rolled: Some(window.rolled).filter(|rolled| *rolled > Amount::ZERO).map(|rolled| number(rolled, unit)),
             overage: number(window.overage(), unit),
             is_final: window.is_final,
         }

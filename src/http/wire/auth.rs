@@ -94,12 +94,19 @@ impl Principal {
             return Ok(());
         }
         let what = match self.key.kind {
-            KeyKind::Secret => "A secret key only allows metering, usage, events, subscriptions and reading plans.",
-            KeyKind::Publishable => "A publishable key only allows reading usage and plans.",
-            KeyKind::Admin if access == Access::Meter => {
-                "An admin key does not allow metering calls; use a secret key."
+            KeyKind::Secret => {
+                "A secret key only allows metering, usage, events, subscriptions and reading plans; use an admin key \
+                 (`ak_…`)."
             }
-            KeyKind::Admin => "The role of this admin key does not allow this call.",
+            KeyKind::Publishable => "A publishable key only allows reading usage and plans.",
+            KeyKind::Admin => match access {
+                Access::Meter => "An admin key does not allow metering calls; use a secret key (`sk_…`).",
+                Access::Subscriptions | Access::ManageUsers => "This call needs the role `support` or a higher one.",
+                Access::Approve => "This call needs the role `approver` or a higher one.",
+                Access::TestClock | Access::Configure => "This call needs the role `admin`.",
+                Access::Apps => "This call needs the root admin key, since it concerns all apps.",
+                _ => "The role of this admin key does not allow this call.",
+            },
         };
         Err(ServiceError::ForbiddenKey(what.to_owned()).into())
     }

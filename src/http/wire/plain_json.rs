@@ -48,6 +48,7 @@ pub fn decision(decision: &Decision) -> Option<String> {
         denied_by,
         observed,
         overflow,
+        fitted,
         retry,
         counters,
         retry_after_ms,
@@ -55,7 +56,8 @@ pub fn decision(decision: &Decision) -> Option<String> {
         replayed: _,
     } = decision;
     let is_plain = *allowed && !degraded && reasons.is_empty() && denied_by.is_empty() && observed.is_empty();
-    if !is_plain || retry.is_some() || retry_after_ms.is_some() || !overflow.is_empty() || has_balance(counters) {
+    let is_special = !overflow.is_empty() || fitted.is_some() || has_balance(counters);
+    if !is_plain || is_special || retry.is_some() || retry_after_ms.is_some() {
         return None;
     }
     let mut json = String::with_capacity(BYTES);
@@ -113,6 +115,9 @@ fn push_counter(counter: &Counter, json: &mut String) {
     let texts = CounterTexts::of(counter);
     json.push_str(&texts.head);
     push_number(counter.granted, unit, json);
+    if let Some(rolled) = counter.rolled() {
+        push_amount(",\"rolled\":", Some(rolled), unit, json);
+    }
     push_amount(",\"count\":", Some(counter.count()), unit, json);
     push_amount(",\"used\":", Some(counter.used), unit, json);
     push_amount(",\"held\":", Some(counter.held), unit, json);
@@ -148,6 +153,7 @@ mod tests {
     use crate::domain::configuration::plan::Plan;
     use crate::domain::configuration::scope::OwnerName;
     use crate::domain::metering::counter::ClosedUntil;
+    use crate::domain::metering::fit::Fitted;
     use crate::domain::metering::reservation::{OperationName, ReservationId};
     use crate::domain::time::window::{Window, WindowKind};
     use crate::domain::values::amount::Amount;
@@ -161,16 +167,20 @@ mod tests {
         let window =
             prop::option::of((-1_000_000_000_000..4_000_000_000_000_i64, prop::option::of(1..100_000_000_i64)));
         let closed = prop::option::of(prop::option::of(0..4_000_000_000_000_i64));
-        let amounts = prop::array::uniform4(0..5_000_000_u64);
+        let amounts = prop::array::uniform5(0..5_000_000_u64);
         ("\\PC{0,8}", unit, quota, owner, window, closed, amounts).prop_map(
             |(label, unit, quota, (user, team), window, closed, amounts)| {
-                let body = json!({"periodType": "monthly", "groups": [{"id": "lg_1", "label": label, "unit": unit,
-                    "quota": quota, "matches": [{"event": "*"}]}]});
+                let mut group =
+                    json!({"id": "lg_1", "label": label, "unit": unit, "quota": quota, "matches": [{"event": "*"}]});
+                if !quota.is_null() && amounts[0] % 2 == 0 {
+                    group["rollover"] = json!({"max": 7});
+                }
+                let body = json!({"periodType": "monthly", "groups": [group]});
                 let plan =
                     Plan::validate(&PlanId::parse("p").unwrap(), 1, serde_json::from_value(body).unwrap()).unwrap();
                 let team = team.map(|team| ("metadata.team".to_owned(), team));
                 let names = [("user".to_owned(), user)].into_iter().chain(team).collect();
-                let [used, held, granted, blocked] = amounts.map(|steps| Amount::from_steps(steps).unwrap());
+                let [used, held, granted, blocked, rolled] = amounts.map(|steps| Amount::from_steps(steps).unwrap());
                 Counter {
                     group: Arc::clone(&plan.groups[0]),
                     owner: Arc::new(OwnerName::from_map(&names).unwrap()),
@@ -182,6 +192,7 @@ mod tests {
                     used,
                     held,
                     granted,
+                    rolled,
                     blocked,
                     closed: closed.map(ClosedUntil),
                     balance: None,
@@ -213,6 +224,8 @@ mod tests {
             };
             prop_assert_eq!(decision(&allowed).unwrap(), serde_json::to_string(&DecisionView::new(&allowed)).unwrap());
             prop_assert_eq!(decision(&Decision { degraded: true, ..allowed.clone() }), None);
+            let fitted = Fitted { item: 0, field: "quantity".to_owned(), min: 1, wish: 9, value: 5 };
+            prop_assert_eq!(decision(&Decision { fitted: Some(fitted), ..allowed.clone() }), None);
             prop_assert_eq!(decision(&Decision { allowed: false, ..allowed }), None);
         }
 

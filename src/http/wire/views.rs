@@ -10,6 +10,7 @@ use crate::domain::configuration::plan_body::OnLimitBody;
 use crate::domain::configuration::policy_body::BackoffBody;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::counter::{ClosedUntil, Counter, CrossedThreshold, Overflow};
+use crate::domain::metering::fit::Fitted;
 use crate::domain::metering::reason::Reason;
 use crate::domain::time::window::{TimeMs, TimeText, Window};
 use crate::domain::values::amount::{Amount, Unit};
@@ -87,6 +88,10 @@ pub struct CounterView {
     pub quota: Option<AmountView>,
     #[schema(value_type = f64)]
     pub granted: AmountView,
+    /// Quota that was unused in the window before, and is extra quota in this one; absent without `rollover`.
+    #[schema(value_type = Option<f64>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rolled: Option<AmountView>,
     /// `used + held`
     #[schema(value_type = f64)]
     pub count: AmountView,
@@ -102,7 +107,7 @@ pub struct CounterView {
     /// Of a balance, what was used without a credit.
     #[schema(value_type = f64)]
     pub overage: AmountView,
-    /// `used` in whole percent of quota and grants; null if the quota is null or 0.
+    /// `used` in whole percent of quota, grants and rolled quota; null if the quota is null or 0.
     pub percent_used: Option<u64>,
     /// When the next window begins; null for `lifetime`, and if there is no next window.
     #[schema(value_type = Option<String>)]
@@ -167,6 +172,7 @@ impl CounterView {
             unit: group.unit,
             quota: group.quota.map(amount_view),
             granted: amount_view(counter.granted),
+            rolled: counter.rolled().map(amount_view),
             count: amount_view(counter.count()),
             used: amount_view(counter.used),
             held: amount_view(counter.held),
@@ -314,6 +320,10 @@ pub struct DecisionView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub expires_at: Option<TimeView>,
+    /// For an allowed call with `fit`: the field and the value that was held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<std::collections::BTreeMap<String, u64>>)]
+    pub fitted: Option<FittedView>,
     /// The first category of refusal; empty if allowed.
     pub reasons: Vec<Reason>,
     pub denied_by: Vec<DeniedByView>,
@@ -330,6 +340,22 @@ pub struct DecisionView {
     pub retry_after_ms: Option<TimeMs>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryView>,
+}
+
+/// The field and the value of a fitted figure.
+#[derive(Debug)]
+pub struct FittedView(String, u64);
+
+impl FittedView {
+    pub fn of(fitted: Option<&Fitted>) -> Option<Self> {
+        fitted.map(|fitted| Self(fitted.field.clone(), fitted.value))
+    }
+}
+
+impl Serialize for FittedView {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([(&self.0, self.1)])
+    }
 }
 
 /// A request for approval.
@@ -377,6 +403,7 @@ impl DecisionView {
             matched_group_ids: decision.matched_groups.clone(),
             reservation_id: decision.reservation.as_ref().map(|(id, _)| id.to_text()),
             expires_at: decision.reservation.as_ref().map(|(_, expires_at_ms)| TimeView(*expires_at_ms)),
+            fitted: FittedView::of(decision.fitted.as_ref()),
             reasons: decision.reasons.clone(),
             denied_by: decision.denied_by.iter().map(DeniedByView::new).collect(),
             observed: ObservedView::all(&decision.observed),

@@ -10,6 +10,7 @@ use crate::domain::accounts::subscription::{Move, Upsert};
 use crate::domain::configuration::limit_group::{LimitGroup, Limits, OnPlanChange};
 use crate::domain::metering::admission::{Admission, Caller, EffectiveLimits, Matched, overview};
 use crate::domain::metering::counter::{Counter, CounterState};
+use crate::domain::metering::rollover::EndingWindow;
 use crate::domain::time::window::{TimeMs, WindowKind};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{GroupId, UserId};
@@ -19,7 +20,7 @@ use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::metering::facts::{Attempt, CallFacts};
 use crate::service::tenant::Tenant;
-use crate::store::accounts::users::StoredOwner;
+use crate::store::accounts::users::{StoredCounter, StoredOwner};
 use crate::store::metering::usage::UsageReply;
 
 /// The effect on a counter.
@@ -113,6 +114,14 @@ fn ended(facts: &CallFacts, has: impl Fn(&GroupId) -> bool) -> Vec<GroupId> {
     groups.filter(|group| group.scope.is_user() && !has(&group.id)).map(|group| group.id.clone()).collect()
 }
 
+/// What a counter whose window is over leaves for the next one.
+fn leaves(group: &LimitGroup, state: &CounterState, known: Option<&StoredCounter>) -> Amount {
+    let quota = known.and_then(|known| known.quota);
+    let CounterState { used, held, rolled, blocked, .. } = *state;
+    let ending = EndingWindow { quota, rolled, used, held, blocked };
+    group.rollover.map_or(Amount::ZERO, |max| ending.leaves(max))
+}
+
 fn counters(
     admission: &Admission,
     states: &[CounterState],
@@ -121,8 +130,8 @@ fn counters(
 ) -> Vec<(Effect, Counter)> {
     let open = admission.matched.iter().zip(states).map(|(matched, state)| {
         let (effect, state) = before.becomes(matched, state, wanted);
-        let owner = Arc::clone(&admission.owners[matched.owner]);
-        (effect, state.counter(Arc::clone(&matched.group), owner, Some(matched.window)))
+        let owner = admission.owners[matched.owner].clone();
+        (effect, Counter::of(matched.group.clone(), owner, Some(matched.window), &state))
     });
     let closed = admission.closed_counters().map(|counter| (Effect::Closed, counter));
     open.chain(closed).collect()
@@ -140,7 +149,7 @@ impl Before<'_> {
             return (if carried { Effect::Carried } else { Effect::New }, *state);
         }
         // Its window was over before the change, so nothing is carried over.
-        let is_over = |known: &crate::store::accounts::users::StoredCounter| {
+        let is_over = |known: &StoredCounter| {
             wanted.moves.is_some()
                 && known.window.kind != WindowKind::Fixed
                 && known.window != matched.window
@@ -151,17 +160,18 @@ impl Before<'_> {
             Some(Move::Over) => group.on_plan_change,
             Some(Move::Along) | None => OnPlanChange::Carry,
         };
-        let from_0 = |granted: Amount| CounterState { granted, ..CounterState::default() };
+        let from_0 = |granted: Amount, rolled: Amount| CounterState { granted, rolled, ..CounterState::default() };
         if wanted.reset && carried {
-            return (Effect::Reset, from_0(state.granted));
+            return (Effect::Reset, from_0(state.granted, state.rolled));
         }
         let lasting =
             || self.stored.map_or(Amount::ZERO, |stored| stored.granted_in_any_window(&group.id, self.now_ms));
         let anew = over || (carried && action == OnPlanChange::Reset);
-        let mut after = if anew { from_0(lasting()) } else { *state };
+        let rolled = if over { leaves(group, state, known) } else { state.rolled };
+        let mut after = if anew { from_0(lasting(), rolled) } else { *state };
         let effect = match (action, group.quota) {
             (OnPlanChange::Block, Some(quota)) if !wanted.reset => {
-                after.blocked = quota.saturating_sub(after.used);
+                after.blocked = quota.saturating_add(after.rolled).saturating_sub(after.used);
                 Effect::Blocked
             }
             _ if over || !carried => Effect::New,

@@ -323,6 +323,7 @@ impl Gateway {
             window: matched.window,
             action: if moves == Move::Over { matched.group.on_plan_change } else { OnPlanChange::Carry },
             quota: matched.group.quota,
+            rollover: matched.group.rollover,
         });
         Ok(moved.collect())
     }

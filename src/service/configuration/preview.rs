@@ -139,7 +139,8 @@ impl LoweredQuota {
         let counter = stored.windows.iter().find(|counter| counter.group == self.group);
         counter.is_some_and(|counter| {
             let current = counter.window.end_ms.is_none_or(|end| now < end);
-            current && counter.used > self.after.saturating_add(stored.granted(counter, now))
+            let extra = stored.granted(counter, now).saturating_add(counter.rolled);
+            current && counter.used > self.after.saturating_add(extra)
         })
     }
 

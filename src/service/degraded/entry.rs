@@ -88,6 +88,6 @@ impl Entry {
 
     pub fn call(self) -> Call {
         let item = |item: Item| CallItem { event: item.event, quantity: item.quantity, metadata: item.metadata };
-        Call { user: self.user, items: self.items.into_iter().map(item).collect(), key: self.key }
+        Call { user: self.user, items: self.items.into_iter().map(item).collect(), key: self.key, fit: None }
     }
 }

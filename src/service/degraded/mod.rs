@@ -14,6 +14,7 @@ use super::gateway::Gateway;
 use super::metering::call::Call;
 use super::metering::decision::Decision;
 use super::tenant::Tenant;
+use crate::domain::metering::fit::Fit;
 use crate::domain::values::ids::AppId;
 use crate::infra::journal::{Appended, JournalError};
 use crate::store::metering::operation::Operation;
@@ -24,12 +25,14 @@ fn count(outcome: &'static str) {
     metrics::counter!("quotagate_degraded_decisions_total", "outcome" => outcome).increment(1);
 }
 
-fn allowed(entry: Entry, replayed: bool) -> Decision {
+fn allowed(call: &Call, entry: Entry, replayed: bool) -> Decision {
     Decision {
         allowed: true,
         degraded: true,
         matched: entry.matched,
         matched_groups: entry.groups,
+        // The entry counts the least value, since the node does not know what fits.
+        fitted: call.fit.as_ref().map(Fit::least),
         replayed,
         ..Decision::default()
     }
@@ -62,7 +65,7 @@ impl Gateway {
                 return Err(ServiceError::IdempotencyKeyReused);
             }
             count("replayed");
-            return Ok(Some(allowed(Entry::read(&known)?, true)));
+            return Ok(Some(allowed(call, Entry::read(&known)?, true)));
         }
         match self.degraded.is_away(&bucket) {
             true => self.reserve_without_store(tenant, call, operation).await,
@@ -102,11 +105,11 @@ impl Gateway {
         match appended {
             Ok(Appended::Written) => {
                 count("allowed");
-                Ok(Some(allowed(entry, false)))
+                Ok(Some(allowed(call, entry, false)))
             }
             Ok(Appended::Known(known)) => {
                 count("replayed");
-                Ok(Some(allowed(Entry::read(&known)?, true)))
+                Ok(Some(allowed(call, Entry::read(&known)?, true)))
             }
             Ok(Appended::Reused) => Err(ServiceError::IdempotencyKeyReused),
             Err(error) => {

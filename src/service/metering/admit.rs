@@ -8,6 +8,8 @@ use super::call::Call;
 use super::facts::{Attempt, CallFacts};
 use crate::domain::configuration::limit_group::Enforcement;
 use crate::domain::metering::admission::{Admission, Matched, Purpose, prepare};
+use crate::domain::metering::growth::{FittedEvent, growth};
+use crate::domain::values::field_error::FieldError;
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
 use crate::store::metering::admission::ApprovalRequest;
@@ -28,7 +30,7 @@ impl Gateway {
         call: &Call,
         purpose: Purpose,
     ) -> Result<Prepared<T>, ServiceError> {
-        match prepare(facts.effective_limits(), call.caller(facts), &call.requests(), facts.now_ms, purpose) {
+        match evaluate(facts, call, purpose) {
             Ok(admission) => Ok(Prepared::Admitted(admission)),
             Err(fault) => match self.check_facts(facts, &call.user).await? {
                 Some(stale) => Ok(Prepared::Stale(stale)),
@@ -36,6 +38,22 @@ impl Gateway {
             },
         }
     }
+}
+
+/// The evaluation of the call; with `fit` it says how far an admitted call may grow.
+fn evaluate(facts: &CallFacts, call: &Call, purpose: Purpose) -> Result<Admission, FieldError> {
+    let (effective_limits, caller, requests) = (facts.effective_limits(), call.caller(facts), call.requests());
+    let mut admission = prepare(effective_limits, caller, &requests, facts.now_ms, purpose)?;
+    let fitted = call.fit.as_ref().and_then(|fit| Some((fit, *requests.get(fit.item)?)));
+    if let Some((fit, request)) = fitted.filter(|_| admission.refusal.is_none()) {
+        let grown = growth(&admission, fit, FittedEvent { effective_limits, caller, request });
+        let within = |fault: FieldError| match requests.len() {
+            1 => fault,
+            _ => fault.within(&format!("items[{}]", fit.item)),
+        };
+        admission.growth = Some(grown.map_err(within)?);
+    }
+    Ok(admission)
 }
 
 /// What is stored about a call that requests an approval.

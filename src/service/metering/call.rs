@@ -2,6 +2,7 @@
 
 use crate::domain::metering::admission::{Caller, Request};
 use crate::domain::metering::counter::Counter;
+use crate::domain::metering::fit::Fit;
 use crate::domain::values::ids::{EventName, KeyId, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::domain::values::number::Number;
@@ -19,6 +20,8 @@ pub struct Call {
     /// One event, or several that are allowed together or not at all.
     pub items: Vec<CallItem>,
     pub key: KeyId,
+    /// The figure that may be reduced; the event has its least value.
+    pub fit: Option<Fit>,
 }
 
 /// One event of a call.

@@ -24,10 +24,12 @@ impl Gateway {
                 Prepared::Stale(stale) => return Ok(stale),
             };
             let owners = facts.owners(&admission, Limits::Enforced);
-            Ok(match self.store.usage(&facts.bucket, facts.for_script(admission.validity), &owners).await? {
+            let growth = admission.growth.as_ref().filter(|_| admission.refusal.is_none());
+            let checked = facts.for_script(admission.validity);
+            Ok(match self.store.usage_for(&facts.bucket, checked, &owners, growth).await? {
                 UsageReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
                 UsageReply::Reclaim(now_ms) => self.reclaim_attempt(facts, &owners, now_ms).await?,
-                UsageReply::Usage { now_ms, states, free_at_ms } => {
+                UsageReply::Usage { now_ms, states, free_at_ms, fitted } => {
                     self.clocks.observe_time(&facts.bucket, now_ms);
                     let outcomes = group_outcomes(&admission, &states, LimitGroup::refuses_beyond);
                     let denied = admission.refusal.is_some() || outcomes.iter().any(|outcome| outcome.state.over_limit);
@@ -37,7 +39,11 @@ impl Gateway {
                         decision.counters.extend(admission.closed_counters());
                         decision
                     } else {
-                        Decision::allowed(&outcomes, now_ms).observing(&outcomes, &admission, Counted::Before)
+                        let decision = Decision::allowed(&outcomes, now_ms);
+                        let decision = decision.observing(&outcomes, &admission, Counted::Before);
+                        let growing = call.fit.as_ref().zip(admission.growth.as_ref()).zip(fitted);
+                        let fitted = growing.map(|((fit, growth), value)| fit.fitted(growth.wish, value));
+                        Decision { fitted, ..decision }
                     })
                 }
             })

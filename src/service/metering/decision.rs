@@ -7,6 +7,7 @@ use crate::domain::configuration::policy::Policy;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Closed};
 use crate::domain::metering::counter::{Counter, CounterState, Overflow, OverflowState};
+use crate::domain::metering::fit::Fitted;
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::ReservationId;
 use crate::domain::time::window::{OF_BALANCES, TimeMs, Window};
@@ -31,6 +32,8 @@ pub struct Decision {
     pub observed: Vec<Observed>,
     /// What balances took over, because it did not fit into a group's quota.
     pub overflow: Vec<Overflow>,
+    /// For an allowed call with `fit`.
+    pub fitted: Option<Fitted>,
     /// How the client may retry, by the strictest policy that matched.
     pub retry: Option<Retry>,
     /// Denying counters first, then the tightest.
@@ -100,7 +103,7 @@ pub struct GroupOutcome {
 
 impl GroupOutcome {
     pub fn counter(&self) -> Counter {
-        self.state.counter(Arc::clone(&self.group), Arc::clone(&self.owner), Some(self.window))
+        Counter::of(Arc::clone(&self.group), Arc::clone(&self.owner), Some(self.window), &self.state)
     }
 
     /// The group denies the call because its scope has reached the maximum number of values.
@@ -120,7 +123,7 @@ impl GroupOutcome {
         let OverflowState { used, held, balance, .. } = self.state.overflow?;
         let state = CounterState { used, held, balance: Some(balance), ..CounterState::default() };
         let group = self.group.overflow.as_ref()?;
-        Some(state.counter(Arc::clone(group), Arc::clone(&self.owner), Some(OF_BALANCES)))
+        Some(Counter::of(Arc::clone(group), Arc::clone(&self.owner), Some(OF_BALANCES), &state))
     }
 
     fn overflow(&self) -> Option<Overflow> {

@@ -242,7 +242,7 @@ impl Gateway {
         });
         // Only for a group that requires approval since the reserve.
         let Some(key) = snapshot.key.clone().or_else(|| KeyId::parse("unknown").ok()) else { return Ok(None) };
-        let call = Call { user: snapshot.user.clone(), items: items.collect(), key };
+        let call = Call { user: snapshot.user.clone(), items: items.collect(), key, fit: None };
         asked(facts, &call, admission, operation)
     }
 

@@ -128,11 +128,15 @@ pub(crate) fn rounded_up(at_ms: TimeMs) -> TimeMs {
 fn last_end<'a>(now_ms: TimeMs, matched: impl Iterator<Item = &'a Matched>) -> Option<TimeMs> {
     let last_hold_ms = now_ms + LONGEST_LIFE_MS;
     // An owner stays because of its credits, not because of calls that its balance denies.
-    let ends =
-        matched.filter(|matched| !matched.group.is_balance()).map(|matched| match matched.group.is_concurrent() {
-            true => Some(last_hold_ms),
-            false => matched.window.end_ms,
-        });
+    let counted = matched.filter(|matched| !matched.group.is_balance());
+    let ends = counted.map(|matched| match matched.group.is_concurrent() {
+        true => Some(last_hold_ms),
+        // What the window leaves unused matters in the next one, which is about as long.
+        false if matched.group.rollover.is_some() => {
+            matched.window.end_ms.map(|end| end.saturating_add(end - matched.window.start_ms))
+        }
+        false => matched.window.end_ms,
+    });
     let ends = ends.collect::<Option<Vec<_>>>()?;
     Some(ends.into_iter().fold(last_hold_ms, TimeMs::max).saturating_add(GRACE_MS))
 }

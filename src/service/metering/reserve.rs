@@ -1,10 +1,11 @@
 //! reserve: checks every limit that applies, and holds in all of them or in none.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::admit::{Prepared, asked, observed_reason, verdict};
 use super::call::{Call, CallContext, contexts};
-use super::decision::{Counted, Decision, Retry, group_outcomes};
+use super::decision::{Counted, Decision, GroupOutcome, Retry, group_outcomes};
 use super::facts::{Attempt, CallFacts};
 use super::repeat::{Present, Repetition};
 use crate::domain::configuration::limit_group::{LimitGroup, Limits};
@@ -12,6 +13,7 @@ use crate::domain::configuration::policy::retry_of;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Purpose};
 use crate::domain::metering::counter::{Counter, CounterState};
+use crate::domain::metering::fit::{Fit, Fitted, Growth};
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::metering::reservation::{RequestSnapshot, ReservationId};
 use crate::domain::time::window::TimeMs;
@@ -21,7 +23,7 @@ use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
 use crate::store::metering::operation::Operation;
 use crate::store::metering::record::{PackedReservation, StoredReservation};
-use crate::store::metering::request_snapshot::snapshot_text;
+use crate::store::metering::request_snapshot::{snapshot_text, with_value};
 use crate::store::metering::reserve::{ReserveArgs, ReserveReply};
 
 /// The texts that are stored with a hold.
@@ -73,18 +75,18 @@ impl Gateway {
             Ok(Prepared::Stale(stale)) => return Ok(stale),
             Err(refusal) => {
                 // A stored answer is returned, whatever the configuration is now.
-                let first = self.store.reserved_before(&facts.bucket, operation).await?.ok_or(refusal)?;
+                let first =
+                    self.store.reserved_before(&facts.bucket, operation, call.fit.is_some()).await?.ok_or(refusal)?;
                 let admission = Admission::empty(facts.effective_limits(), OwnerName::of_user(&call.user));
                 return self.reserve_answer(context, &admission, None, first).await;
             }
         };
         let requests = call.requests();
-        let snapshot = snapshot_text(&RequestSnapshot::new(
-            call.caller(facts),
-            facts.effective_limits(),
-            facts.has_own_rules(),
-            &requests,
-        ))?;
+        let limits = facts.effective_limits();
+        let snapshot = RequestSnapshot::new(call.caller(facts), limits, facts.has_own_rules(), &requests);
+        let growing = call.fit.as_ref().zip(admission.growth.as_ref());
+        let least = growing.map(|(fit, growth)| fit.fitted(growth.wish, growth.min));
+        let snapshot = snapshot_text(&RequestSnapshot { fitted: least, ..snapshot })?;
         let call_label = call.call_label();
         let owners = facts.owners(&admission, Limits::Enforced);
         let asked = asked(facts, call, &admission, operation)?;
@@ -99,6 +101,7 @@ impl Gateway {
             owners: &owners,
             asked: asked.as_ref(),
             observed: observed_reason(&admission),
+            growth: admission.growth.as_ref(),
         };
         let reply = self.store.reserve(args).await?;
         let request = RequestTexts { call_label: &call_label, snapshot: &snapshot };
@@ -122,20 +125,21 @@ impl Gateway {
             ReserveReply::Reused | ReserveReply::Degraded(..) => return Err(ServiceError::IdempotencyKeyReused),
             ReserveReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
             ReserveReply::Again(ran) => Attempt::Again(ran),
-            ReserveReply::Unmetered(ran) => {
+            ReserveReply::Unmetered(ran, value) => {
                 self.observe_run(&facts.bucket, ran);
                 // Groups that were left out only observe, and their scopes are full.
                 let full = CounterState { observed: true, ..CounterState::default() };
                 let left_out =
                     group_outcomes(admission, &vec![full; admission.matched.len()], LimitGroup::refuses_beyond);
-                Attempt::Done(Decision::allowed(&[], ran.now_ms).observing(&left_out, admission, Counted::Before))
+                let decision = Decision::allowed(&[], ran.now_ms).observing(&left_out, admission, Counted::Before);
+                Attempt::Done(Decision { fitted: fitted(call, value), ..decision })
             }
             ReserveReply::Denied(ran, denied) => {
                 self.observe_run(&facts.bucket, ran);
                 let outcomes = group_outcomes(admission, &denied.states, LimitGroup::refuses_beyond);
                 Attempt::Done(Decision::denied(&outcomes, admission, denied.relief(), ran.now_ms))
             }
-            ReserveReply::Held { ran, expires_at_ms, states } => {
+            ReserveReply::Held { ran, expires_at_ms, states, fitted: value } => {
                 self.observe_run(&facts.bucket, ran);
                 let id = ReservationId {
                     name: operation.name.clone(),
@@ -143,13 +147,21 @@ impl Gateway {
                     bucket: facts.bucket.number(),
                 };
                 let outcomes = group_outcomes(admission, &states, LimitGroup::refuses_beyond);
-                let decision = Decision::allowed(&outcomes, ran.now_ms).observing(&outcomes, admission, Counted::After);
+                let least =
+                    admission.growth.as_ref().zip(value).map(|(growth, value)| with_least(&outcomes, growth, value));
+                let least = least.as_ref().unwrap_or(&outcomes);
+                let decision = Decision::allowed(&outcomes, ran.now_ms).observing(least, admission, Counted::After);
                 if let Some(RequestTexts { call_label, snapshot }) = request {
+                    let snapshot = value.map_or(Cow::Borrowed(snapshot), |value| with_value(snapshot, value).into());
                     let groups = &decision.matched_groups;
-                    let known = PackedReservation::fresh(ran.now_ms, expires_at_ms, call_label, snapshot, groups);
+                    let known = PackedReservation::fresh(ran.now_ms, expires_at_ms, call_label, &snapshot, groups);
                     self.reservations.insert(facts.bucket.operation(&id.name), Arc::new(known));
                 }
-                Attempt::Done(Decision { reservation: Some((id, expires_at_ms)), ..decision })
+                Attempt::Done(Decision {
+                    reservation: Some((id, expires_at_ms)),
+                    fitted: fitted(call, value),
+                    ..decision
+                })
             }
             ReserveReply::HeldBefore(_) | ReserveReply::Before(_)
                 if let Some(retry) = self.check_facts(facts, &call.user).await? =>
@@ -178,6 +190,7 @@ impl Gateway {
             matched_groups: found.groups.clone(),
             overflow: self.overflow(tenant, &found.overflow).await?,
             reservation: Some((id, found.expires_at_ms)),
+            fitted: found.snapshot.fitted.clone(),
             counters,
             counters_at_ms: now_ms,
             replayed: true,
@@ -198,14 +211,32 @@ impl Gateway {
                 degraded: true,
                 matched: !groups.is_empty(),
                 matched_groups: groups,
+                fitted: call.fit.as_ref().map(Fit::least),
                 replayed: true,
                 ..Decision::default()
             }),
-            ReserveReply::Unmetered(ran) => Ok(Decision { replayed: true, ..Decision::allowed(&[], ran.now_ms) }),
+            ReserveReply::Unmetered(ran, value) => {
+                let decision = Decision::allowed(&[], ran.now_ms);
+                Ok(Decision { fitted: fitted(call, value), replayed: true, ..decision })
+            }
             // The key was used for another kind of call.
             _ => Err(ServiceError::IdempotencyKeyReused),
         }
     }
+}
+
+/// The fitted figure of an allowed call.
+fn fitted(call: &Call, value: Option<u64>) -> Option<Fitted> {
+    call.fit.as_ref().zip(value).map(|(fit, value)| Fitted { value, ..fit.least() })
+}
+
+/// The outcomes without what the fitted figure added: groups that only observe are asked for its least value.
+fn with_least(outcomes: &[GroupOutcome], growth: &Growth, value: u64) -> Vec<GroupOutcome> {
+    let outcomes = outcomes.iter().zip(&growth.slopes).map(|(outcome, slope)| {
+        let held = outcome.state.held.saturating_sub(slope.added(value.saturating_sub(growth.min)));
+        GroupOutcome { state: CounterState { held, ..outcome.state }, ..outcome.clone() }
+    });
+    outcomes.collect()
 }
 
 /// How the client may retry.

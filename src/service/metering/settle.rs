@@ -421,7 +421,8 @@ impl Gateway {
             let of_plan = present.as_ref().and_then(|plan| plan.group(&account.group));
             let of_policy = || config.policies.iter().find_map(|policy| policy.group(&account.group));
             let group = of_plan.or_else(of_policy).or_else(|| reserved.group(&account.group))?;
-            Some(account.state.counter(account.state.group(group), Arc::clone(&account.owner), account.window))
+            let owner = Arc::clone(&account.owner);
+            Some(Counter::of(account.state.group(group), owner, account.window, &account.state))
         };
         let mut counters: Vec<Counter> = settled.accounts.iter().filter_map(counter).collect();
         counters.sort_by(|one, other| one.by_tightness(other));

@@ -280,7 +280,7 @@ fn first_status(match_facts: &str, groups: &[OwnedGroup], states: &[CounterState
     let (subscribed, hard) = match_facts.split_once(' ')?;
     let over = |(group, state): (&OwnedGroup, &CounterState)| {
         let is_hard = hard.split(',').any(|id| id == group.id.as_str());
-        let exceeds = group.quota.is_some_and(|quota| state.used > quota.saturating_add(state.granted));
+        let exceeds = group.quota.is_some_and(|quota| state.used > quota.saturating_add(state.extra()));
         is_hard && (exceeds || state.balance.is_some_and(|balance| balance.is_exceeded()))
     };
     Some(if subscribed != "1" {

@@ -157,8 +157,8 @@ fn answer(facts: &CallFacts, admission: &Admission, states: &[CounterState], now
         .iter()
         .zip(states)
         .map(|(matched, state)| {
-            let owner = Arc::clone(&admission.owners[matched.owner]);
-            state.counter(state.group(&matched.group), owner, Some(matched.window))
+            let owner = admission.owners[matched.owner].clone();
+            Counter::of(state.group(&matched.group), owner, Some(matched.window), state)
         })
         .collect();
     counters.extend(admission.closed_counters());

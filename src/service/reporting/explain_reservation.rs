@@ -197,6 +197,7 @@ fn status_of(kind: EntryKind) -> Option<Status> {
         EntryKind::Expire | EntryKind::Draw => Some(Status::Expired),
         EntryKind::Track
         | EntryKind::Reset
+        | EntryKind::Rollover
         | EntryKind::Credit
         | EntryKind::Lapse
         | EntryKind::Void

@@ -31,6 +31,8 @@ pub struct PastWindow {
     pub quota: Option<Amount>,
     /// The grants now, or when the window ended.
     pub granted: Amount,
+    /// Extra quota that was unused in the window before.
+    pub rolled: Amount,
     /// Nothing new is counted in it.
     pub is_over: bool,
     /// The window is over, and nothing can be charged to it or refunded any more.
@@ -42,9 +44,9 @@ pub struct PastWindow {
 const LONGEST_OPEN_MS: TimeMs = LONGEST_LIFE_MS + GRACE_MS;
 
 impl PastWindow {
-    /// `max(0, used − quota − granted)`; 0 without a quota.
+    /// `max(0, used − quota − granted − rolled)`; 0 without a quota.
     pub fn overage(&self) -> Amount {
-        let allowance = self.quota.map(|quota| quota.saturating_add(self.granted));
+        let allowance = self.quota.map(|quota| quota.saturating_add(self.granted).saturating_add(self.rolled));
         allowance.map_or(Amount::ZERO, |allowance| self.used.saturating_sub(allowance))
     }
 }
@@ -129,6 +131,7 @@ impl OwnerWindows {
             used: closed.used,
             quota: closed.quota,
             granted: closed.granted,
+            rolled: closed.rolled,
             is_over: true,
             is_final: self.is_final(closed, usage.now_ms),
         });
@@ -149,6 +152,7 @@ impl OwnerWindows {
             used: counter.used,
             quota: counter.quota,
             granted: self.stored.granted(counter, end.map_or(now, |end| end - 1)),
+            rolled: counter.rolled,
             is_over: end.is_some(),
             is_final: end.is_some() && self.is_unreachable(counter, now),
         };
@@ -156,7 +160,7 @@ impl OwnerWindows {
         let mut live = usage.counters.iter().filter(|live| live.group.id == counter.group && *live.owner == self.owner);
         if let (false, Some(live)) = (found.is_over, live.next()) {
             found.quota = live.group.quota;
-            found.granted = live.granted;
+            (found.granted, found.rolled) = (live.granted, live.rolled);
             found.label = live.group.label.to_string();
             found.window = live.window.unwrap_or(counter.window);
         }

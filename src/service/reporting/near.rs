@@ -21,7 +21,7 @@ use crate::service::gateway::Gateway;
 use crate::service::metering::call::CounterContext;
 use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
-use crate::store::reporting::near::{CounterName, Near, Noted};
+use crate::store::reporting::near::{CounterName, NearCounter, StoredNearCounter};
 
 /// From here on a counter is near its limit, in thousandths of the limit.
 pub const NEAR: u64 = 750;
@@ -117,25 +117,25 @@ impl Gateway {
     ///
     /// # Errors
     /// [`ServiceError`]
-    pub(in crate::service) async fn note_near(
+    pub(in crate::service) async fn record_near(
         &self,
         tenant: &Tenant,
         bucket: &Bucket,
         entries: &[StoredEntry],
     ) -> Result<(), ServiceError> {
-        let (mut near, mut others): (Vec<Noted<'_>>, Vec<CounterName<'_>>) = Default::default();
+        let (mut near, mut others): (Vec<NearCounter<'_>>, Vec<CounterName<'_>>) = Default::default();
         for (owner, groups) in standings(entries) {
             for (group, state) in groups {
                 match state {
                     Some((share, window)) if share >= NEAR && is_long(window) => {
-                        near.push(Noted { name: (owner, group), share, ends_at_ms: window.end_ms });
+                        near.push(NearCounter { name: (owner, group), share, ends_at_ms: window.end_ms });
                     }
                     _ => others.push((owner, group)),
                 }
             }
         }
         if !near.is_empty() {
-            self.store.note_near(bucket, most_of(tenant), &near).await?;
+            self.store.record_near(bucket, most_of(tenant), &near).await?;
         }
         Ok(self.store.drop_near(bucket, &others).await?)
     }
@@ -154,17 +154,18 @@ impl Gateway {
             complete,
             now_ms: self.mode_now(tenant).await?,
         };
-        let mut known: Vec<Near> = Vec::new();
+        let mut known: Vec<StoredNearCounter> = Vec::new();
         for bucket in tenant.buckets() {
             // Removes counters whose windows are over.
-            self.store.note_near(&bucket, most_of(tenant), &[]).await?;
+            self.store.record_near(&bucket, most_of(tenant), &[]).await?;
             let found = self.store.near(&bucket).await?;
             let full = found.iter().filter(|near| near.share >= AT_LIMIT).count();
             limits.more |= full.max(found.len() - full) >= most_of(tenant);
             known.extend(found);
         }
         known.sort_by_key(|near| std::cmp::Reverse(near.share));
-        let (mut full, mut rest): (Vec<Near>, Vec<Near>) = known.into_iter().partition(|near| near.share >= AT_LIMIT);
+        let (mut full, mut rest): (Vec<StoredNearCounter>, Vec<StoredNearCounter>) =
+            known.into_iter().partition(|near| near.share >= AT_LIMIT);
         // Some counters are no longer full because of a grant, another quota or a new window.
         let unread = [full.split_off(full.len().min(2 * count)), rest.split_off(rest.len().min(2 * count))];
         for near in unread.iter().flatten() {
@@ -188,7 +189,7 @@ impl Gateway {
     }
 
     /// The present state of a counter, if it is still near its limit.
-    async fn stands(&self, tenant: &Tenant, near: &Near) -> Result<Option<(u64, Counter)>, ServiceError> {
+    async fn stands(&self, tenant: &Tenant, near: &StoredNearCounter) -> Result<Option<(u64, Counter)>, ServiceError> {
         let Some(counter) = self.counter_at(tenant, &near.owner, &near.group).await? else { return Ok(None) };
         let share = share(counter.used, counter.allowance());
         Ok(share.filter(|share| *share >= NEAR && counter.window.is_some()).map(|share| (share, counter)))

@@ -8,7 +8,7 @@ use crate::domain::metering::counter::Counter;
 use crate::domain::reporting::report::{
     By, CounterUsage, Filter, Forecast, Line, ReportSpec, Step, Unusual, forecast, unusual,
 };
-use crate::domain::reporting::rollup::{COST_DECIMALS, Count, Cube, Fields, number};
+use crate::domain::reporting::rollup::{COST_DECIMALS, Count, Fields, RowSet, number};
 use crate::domain::time::day::Day;
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::Amount;
@@ -73,9 +73,9 @@ impl Gateway {
         let from = day.plus(-days);
         let asked = ReportSpec { from, to: day, step: Step::Day, by, filter: Filter::default(), ratios: Vec::new() };
         asked.check(&fields)?;
-        let cube = asked.cube();
-        self.first_day(tenant, cube, Some(from), day, today).map_err(|error| within_reach(error, at.is_some()))?;
-        let wanted = RowSelection { tenant, cube, from, to: day, user: None };
+        let row_set = asked.row_set();
+        self.first_day(tenant, row_set, Some(from), day, today).map_err(|error| within_reach(error, at.is_some()))?;
+        let wanted = RowSelection { tenant, row_set, from, to: day, user: None };
         self.fold_all(tenant, wanted.buckets()).await?;
         let mut histories: BTreeMap<Vec<Option<String>>, BTreeMap<Day, Line>> = BTreeMap::new();
         for (name, line) in self.lines(&wanted, &asked, &fields).await? {
@@ -139,13 +139,18 @@ impl Gateway {
         user: &UserId,
         today: Day,
     ) -> Result<(i64, BTreeMap<Day, BTreeMap<GroupId, i128>>), ServiceError> {
-        let days = FORECAST_DAYS.min(self.rollup.days_of(Cube::Users) - 1);
+        let days = FORECAST_DAYS.min(self.rollup.days_of(RowSet::Users) - 1);
         let mut charged: BTreeMap<Day, BTreeMap<GroupId, i128>> = BTreeMap::new();
         if days < 1 {
             return Ok((0, charged));
         }
-        let wanted =
-            RowSelection { tenant, cube: Cube::Users, from: today.plus(-days), to: today.plus(-1), user: Some(user) };
+        let wanted = RowSelection {
+            tenant,
+            row_set: RowSet::Users,
+            from: today.plus(-days),
+            to: today.plus(-1),
+            user: Some(user),
+        };
         self.fold_all(tenant, wanted.buckets()).await?;
         self.read_rows(&wanted, |day, rows| {
             for (_, metrics) in rows {

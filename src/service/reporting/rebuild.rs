@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::events::id::EventId;
 use super::rollup::{additions, real_ms};
 use crate::domain::reporting::entry_id::EntryId;
-use crate::domain::reporting::rollup::{Cube, Sheet};
+use crate::domain::reporting::rollup::{DayRows, RowSet};
 use crate::domain::time::day::Day;
 use crate::domain::time::window::TimeMs;
 use crate::service::error::ServiceError;
@@ -38,7 +38,7 @@ struct Work<'a> {
     stream: Stream,
     /// The first day without missing entries.
     first: Option<Day>,
-    sheets: BTreeMap<(Day, Cube), Sheet>,
+    day_rows: BTreeMap<(Day, RowSet), DayRows>,
     /// The first existing entry.
     oldest: EntryId,
     read: Option<EntryId>,
@@ -80,9 +80,19 @@ impl Gateway {
             (false, false) => Some(Day::of(now_ms).plus(1)),
             (false, true) => return Ok(Rebuilt::default()),
         };
-        let sheets = BTreeMap::new();
-        let mut work =
-            Work { tenant, bucket, stream, first, sheets, oldest, read: None, now_ms, entries: 0, damaged: Vec::new() };
+        let day_rows = BTreeMap::new();
+        let mut work = Work {
+            tenant,
+            bucket,
+            stream,
+            first,
+            day_rows,
+            oldest,
+            read: None,
+            now_ms,
+            entries: 0,
+            damaged: Vec::new(),
+        };
         let rebuild: u64 = rand::random();
         for _ in 0..ROUNDS {
             let Some(cursor) = self.store.rollup_cursor(bucket, stream).await? else { break };
@@ -93,7 +103,7 @@ impl Gateway {
             let places = self.places(&work);
             if self.store.replace_rollup(bucket, stream, cursor, rebuild, &places).await? {
                 let days: BTreeSet<Day> = places.iter().map(|(place, _)| place.day).collect();
-                let rows = work.sheets.values().map(|sheet| sheet.row_count()).sum();
+                let rows = work.day_rows.values().map(|day_rows| day_rows.row_count()).sum();
                 let Work { entries, damaged, .. } = work;
                 return Ok(Rebuilt { days: days.len(), entries, damaged, rows });
             }
@@ -114,13 +124,14 @@ impl Gateway {
             work.entries += page.entries.len() as u64;
             let (number, stream) = (work.bucket.number(), work.stream);
             work.damaged.extend(page.damaged.iter().map(|it| EventId { at: it.id, bucket: number, stream }));
-            for ((day, cube), additions) in additions(&page.entries, &fields) {
+            for ((day, row_set), additions) in additions(&page.entries, &fields) {
                 if work.first.is_some_and(|first| day < first) {
                     continue;
                 }
-                let sheet = work.sheets.entry((day, cube)).or_insert_with(|| Sheet::new(cube, 0, HashMap::new()));
+                let day_rows =
+                    work.day_rows.entry((day, row_set)).or_insert_with(|| DayRows::new(row_set, 0, HashMap::new()));
                 for (name, metrics) in &additions {
-                    sheet.add(name, metrics);
+                    day_rows.add(name, metrics);
                 }
             }
         }
@@ -129,9 +140,9 @@ impl Gateway {
     /// The rows that are not written yet.
     fn changed_days(&self, work: &mut Work<'_>) -> Vec<WrittenDay> {
         let mut days = Vec::new();
-        for ((day, cube), sheet) in &mut work.sheets {
-            let place = Place { cube: *cube, stream: work.stream, day: *day };
-            let rows = sheet.take_changed();
+        for ((day, row_set), day_rows) in &mut work.day_rows {
+            let place = Place { row_set: *row_set, stream: work.stream, day: *day };
+            let rows = day_rows.take_changed();
             let ttl_s = self.rollup.ttl_s(work.bucket, place, work.now_ms).filter(|_| !rows.is_empty());
             days.extend(ttl_s.map(|ttl_s| WrittenDay { place, ttl_s, rows }));
         }
@@ -140,12 +151,12 @@ impl Gateway {
 
     /// The days to replace, with their TTL (s); in live mode including days without entries.
     fn places(&self, work: &Work<'_>) -> Vec<(Place, i64)> {
-        let mut days: BTreeSet<Day> = work.sheets.keys().map(|(day, _)| *day).collect();
+        let mut days: BTreeSet<Day> = work.day_rows.keys().map(|(day, _)| *day).collect();
         if let Some(first) = work.first {
             let today = Day::of(work.now_ms);
             days.extend((0..=today.since(first).max(-1)).map(|later| first.plus(later)));
         }
-        let place = |day: Day| Cube::ALL.map(|cube| Place { cube, stream: work.stream, day });
+        let place = |day: Day| RowSet::ALL.map(|row_set| Place { row_set, stream: work.stream, day });
         let kept = |place: Place| Some((place, self.rollup.ttl_s(work.bucket, place, work.now_ms)?));
         days.into_iter().flat_map(place).filter_map(kept).collect()
     }

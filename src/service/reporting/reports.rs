@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::domain::reporting::report::{By, Filter, Line, LineName, Lines, Ratio, ReportSpec, Step, TooManyLines};
-use crate::domain::reporting::rollup::{Cube, Fields, Metrics, RowName};
+use crate::domain::reporting::rollup::{Fields, Metrics, RowName, RowSet};
 use crate::domain::time::day::Day;
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::ids::UserId;
@@ -48,7 +48,7 @@ pub struct Report {
 /// Which rows to read.
 pub(in crate::service) struct RowSelection<'a> {
     pub tenant: &'a Tenant,
-    pub cube: Cube,
+    pub row_set: RowSet,
     pub from: Day,
     pub to: Day,
     /// Only rows of this user.
@@ -62,7 +62,7 @@ impl RowSelection<'_> {
 
     fn places(&self) -> Vec<(Bucket, Place)> {
         let days = (0..=self.to.since(self.from)).map(|later| self.from.plus(later));
-        let streams = |day| Stream::ALL.map(|stream| Place { cube: self.cube, stream, day });
+        let streams = |day| Stream::ALL.map(|stream| Place { row_set: self.row_set, stream, day });
         let places: Vec<Place> = days.flat_map(streams).collect();
         let pairs = |bucket: Bucket| places.iter().map(move |place| (bucket.clone(), *place)).collect::<Vec<_>>();
         self.buckets().into_iter().flat_map(pairs).collect()
@@ -81,8 +81,8 @@ impl Gateway {
         let ReportQuery { step, by, filter, ratios, .. } = query;
         let mut asked = ReportSpec { from: to, to, step, by, filter, ratios };
         asked.check(&fields)?;
-        asked.from = self.first_day(tenant, asked.cube(), from, to, today)?;
-        let wanted = RowSelection { tenant, cube: asked.cube(), from: asked.from, to, user: user.as_ref() };
+        asked.from = self.first_day(tenant, asked.row_set(), from, to, today)?;
+        let wanted = RowSelection { tenant, row_set: asked.row_set(), from: asked.from, to, user: user.as_ref() };
         let whole = self.fold_all(tenant, wanted.buckets()).await?;
         let lines = self.lines(&wanted, &asked, &fields).await?;
         Ok(Report { asked, fields, lines, whole })
@@ -107,7 +107,7 @@ impl Gateway {
         wanted: &RowSelection<'_>,
         mut each: impl FnMut(Day, HashMap<RowName, Metrics>) -> Result<(), TooManyLines>,
     ) -> Result<(), ServiceError> {
-        let large = wanted.cube == Cube::Users && wanted.user.is_none();
+        let large = wanted.row_set == RowSet::Users && wanted.user.is_none();
         let at_once = if large { READ_LARGE_AT_ONCE } else { READ_AT_ONCE };
         let read = async |(bucket, place): (Bucket, Place)| {
             Ok::<_, ServiceError>((place.day, self.store.read_rollup(&bucket, place, wanted.user).await?))
@@ -147,19 +147,19 @@ impl Gateway {
     pub(in crate::service) fn first_day(
         &self,
         tenant: &Tenant,
-        cube: Cube,
+        row_set: RowSet,
         from: Option<Day>,
         to: Day,
         today: Day,
     ) -> Result<Day, ServiceError> {
-        let kept = self.rollup.days_of(cube);
+        let kept = self.rollup.days_of(row_set);
         // In a sandbox the clock is moved manually, while storage time is real time, so any of its days may be stored.
         let oldest = if tenant.mode.is_sandbox() { None } else { Some(today.plus(1 - kept)) };
         let usual = to.plus(1 - USUAL_DAYS);
         let from = from.unwrap_or_else(|| oldest.map_or(usual, |oldest| usual.max(oldest)));
-        let setting = match cube {
-            Cube::Calls => "QUOTAGATE_ROLLUP_DAYS",
-            Cube::Users => "QUOTAGATE_ROLLUP_USER_DAYS, which applies to reports by user",
+        let setting = match row_set {
+            RowSet::Calls => "QUOTAGATE_ROLLUP_DAYS",
+            RowSet::Users => "QUOTAGATE_ROLLUP_USER_DAYS, which applies to reports by user",
         };
         if let Some(oldest) = oldest.filter(|oldest| from < *oldest) {
             let message =

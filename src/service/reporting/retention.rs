@@ -1,6 +1,6 @@
 //! How long the rows of reports stay.
 
-use crate::domain::reporting::rollup::Cube;
+use crate::domain::reporting::rollup::RowSet;
 use crate::domain::time::day::{DAY_MS, Day};
 use crate::domain::time::window::TimeMs;
 use crate::store::keys::Bucket;
@@ -26,17 +26,17 @@ impl Default for Retention {
 }
 
 impl Retention {
-    /// How many days the rows of a cube are stored.
-    pub fn days_of(self, cube: Cube) -> i64 {
-        i64::from(match cube {
-            Cube::Calls => self.days,
-            Cube::Users => self.user_days,
+    /// How many days rows are stored.
+    pub fn days_of(self, row_set: RowSet) -> i64 {
+        i64::from(match row_set {
+            RowSet::Calls => self.days,
+            RowSet::Users => self.user_days,
         })
     }
 
     /// The TTL of a day's rows in seconds, from `now` (real time) on; None if they are too old to be stored.
     pub(in crate::service) fn ttl_s(self, bucket: &Bucket, place: Place, now: TimeMs) -> Option<i64> {
-        let days = self.days_of(place.cube);
+        let days = self.days_of(place.row_set);
         let left = match bucket.is_sandbox() {
             true => days.max(LEAST_SANDBOX_DAYS),
             false => days - Day::of(now).since(place.day).max(0),

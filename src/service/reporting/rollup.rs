@@ -9,7 +9,7 @@ use futures::stream::{self, TryStreamExt};
 use super::events::id::EventId;
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::ledger::StoredEntry;
-use crate::domain::reporting::rollup::{Cube, Fields, Metrics, RowName, Sheet, fold};
+use crate::domain::reporting::rollup::{DayRows, Fields, Metrics, RowName, RowSet, fold};
 use crate::domain::time::day::Day;
 use crate::domain::time::window::TimeMs;
 use crate::service::error::ServiceError;
@@ -41,7 +41,7 @@ pub struct Folded {
 }
 
 /// The changes by entries, by place, in order.
-pub(in crate::service) type Additions = BTreeMap<(Day, Cube), Vec<(RowName, Arc<Metrics>)>>;
+pub(in crate::service) type Additions = BTreeMap<(Day, RowSet), Vec<(RowName, Arc<Metrics>)>>;
 
 pub(in crate::service) fn additions(entries: &[StoredEntry], fields: &Fields) -> Additions {
     let mut additions = Additions::new();
@@ -49,8 +49,8 @@ pub(in crate::service) fn additions(entries: &[StoredEntry], fields: &Fields) ->
         let day = Day::of(stored.entry.at_ms);
         for (name, metrics) in fold(&stored.entry, fields) {
             let metrics = Arc::new(metrics);
-            for cube in Cube::ALL {
-                additions.entry((day, cube)).or_default().push((name.within(cube), Arc::clone(&metrics)));
+            for row_set in RowSet::ALL {
+                additions.entry((day, row_set)).or_default().push((name.within(row_set), Arc::clone(&metrics)));
             }
         }
     }
@@ -118,17 +118,17 @@ impl Gateway {
     ) -> Result<bool, ServiceError> {
         let Some(last) = page.last else { return Ok(true) };
         // Before the cursor moves; if two nodes do this, they record the same.
-        self.note_near(tenant, bucket, &page.entries).await?;
+        self.record_near(tenant, bucket, &page.entries).await?;
         let fields = self.config(&tenant.app).await?.report_fields();
         let mut days = Vec::new();
-        for ((day, cube), additions) in additions(&page.entries, &fields) {
-            let place = Place { cube, stream, day };
+        for ((day, row_set), additions) in additions(&page.entries, &fields) {
+            let place = Place { row_set, stream, day };
             let Some(ttl_s) = self.rollup.ttl_s(bucket, place, real_ms(last)) else { continue };
-            let mut sheet = self.sheet(bucket, place, &additions).await?;
+            let mut day_rows = self.day_rows(bucket, place, &additions).await?;
             for (name, metrics) in &additions {
-                sheet.add(name, metrics);
+                day_rows.add(name, metrics);
             }
-            days.push(WrittenDay { place, ttl_s, rows: sheet.into_changed() });
+            days.push(WrittenDay { place, ttl_s, rows: day_rows.into_changed() });
         }
         let (folded, rebuilt) = before.map_or((0, 0), |before| (before.folded, before.rebuilt));
         let after = RollupCursor { id: last, folded: folded + page.count() as u64, rebuilt };
@@ -136,24 +136,24 @@ impl Gateway {
     }
 
     /// The rows that may change.
-    async fn sheet(
+    async fn day_rows(
         &self,
         bucket: &Bucket,
         place: Place,
         additions: &[(RowName, Arc<Metrics>)],
-    ) -> Result<Sheet, ServiceError> {
+    ) -> Result<DayRows, ServiceError> {
         let count = self.store.rollup_row_count(bucket, place).await?;
-        let crowded = count + additions.len() >= place.cube.exact_rows();
+        let crowded = count + additions.len() >= place.row_set.exact_rows();
         if count == 0 {
-            return Ok(Sheet::new(place.cube, count, HashMap::new()));
+            return Ok(DayRows::new(place.row_set, count, HashMap::new()));
         }
         let mut names: Vec<RowName> = additions.iter().map(|(name, _)| name.clone()).collect();
         if crowded {
-            names.extend(additions.iter().flat_map(|(name, _)| name.less_exact(place.cube)));
+            names.extend(additions.iter().flat_map(|(name, _)| name.less_exact(place.row_set)));
         }
         names.sort();
         names.dedup();
-        Ok(Sheet::new(place.cube, count, self.store.rollup_rows(bucket, place, names).await?))
+        Ok(DayRows::new(place.row_set, count, self.store.rollup_rows(bucket, place, names).await?))
     }
 
     /// Folds all new entries of a mode, so that a report includes them. False if there were too many.

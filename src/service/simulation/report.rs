@@ -78,14 +78,14 @@ pub struct Example {
     pub event: Option<String>,
     /// Why the draft denies it, or why the present rules deny it.
     pub reason: String,
-    pub groups: Vec<LackView>,
+    pub groups: Vec<ExampleDeniedBy>,
 }
 
 /// A group over its limit, with its state at the time of the call.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = WhatifLack)]
-pub struct LackView {
+#[schema(as = WhatifDeniedBy)]
+pub struct ExampleDeniedBy {
     pub group_id: String,
     #[schema(value_type = f64)]
     pub requested: Number,

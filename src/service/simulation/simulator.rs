@@ -102,6 +102,9 @@ impl<'a> Simulator<'a> {
         for (owner, group, opening) in &timeline.openings {
             counters.open(owner, group, *opening);
         }
+        for (owner, group, opening) in &timeline.rolled {
+            counters.open_rolled(owner, group, *opening);
+        }
         let running = std::iter::repeat_with(|| None).take(timeline.calls.len()).collect();
         let sums = SimulationSums { cost_of: vec![0; timeline.users.len()], ..SimulationSums::default() };
         Self { timeline, rules, units, since_ms, refuses, counters, running, sums }
@@ -405,6 +408,7 @@ impl<'a> Simulator<'a> {
             rules: None,
             policies: Vec::new(),
             items: call.items.clone(),
+            fitted: None,
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::report::{Agreement, Changed, Example, LackView};
+use super::report::{Agreement, Changed, Example, ExampleDeniedBy};
 use super::simulator::{SimulatedDecision, SimulatedDenial};
 use super::timeline::Units;
 use crate::domain::reporting::ledger::DenyingCounter;
@@ -41,7 +41,7 @@ pub type Verdict = Option<Arc<Denial>>;
 
 impl Denial {
     fn of(refused: &SimulatedDenial) -> Self {
-        let mut groups: Vec<GroupId> = lacking(refused).cloned().collect();
+        let mut groups: Vec<GroupId> = denying_groups(refused).cloned().collect();
         groups.sort();
         Self { reason: reason(refused), groups }
     }
@@ -111,14 +111,14 @@ impl OutcomeSums {
             if self.observing_users.insert(decision.call.user) {
                 self.observed.users += 1;
             }
-            let groups = lacking(observed).map(|group| group.to_string());
+            let groups = denying_groups(observed).map(|group| group.to_string());
             self.observed.add(reason(observed), groups, || example(decision, observed, units));
         }
         match (before, &decision.refused) {
             (None, None) => {}
             (None, Some(refused)) => {
                 self.of_users.entry(decision.call.user).or_default().0 += 1;
-                let groups = lacking(refused).map(|group| group.to_string());
+                let groups = denying_groups(refused).map(|group| group.to_string());
                 self.newly_denied.add(reason(refused), groups, || example(decision, refused, units));
             }
             (Some(denial), None) => {
@@ -172,7 +172,7 @@ fn denying(refused: &SimulatedDenial) -> &[DenyingCounter] {
     }
 }
 
-fn lacking(refused: &SimulatedDenial) -> impl Iterator<Item = &GroupId> {
+fn denying_groups(refused: &SimulatedDenial) -> impl Iterator<Item = &GroupId> {
     denying(refused).iter().map(|denying_counter| &denying_counter.group)
 }
 
@@ -180,7 +180,7 @@ fn example(decision: &SimulatedDecision<'_>, refused: &SimulatedDenial, units: &
     let view = |denying_counter: &DenyingCounter| {
         let unit = units.get(&denying_counter.group).copied().unwrap_or(Unit::Count);
         let number = |amount: Amount| Number(amount.to_decimal(unit));
-        LackView {
+        ExampleDeniedBy {
             group_id: denying_counter.group.to_string(),
             requested: number(denying_counter.requested),
             count: number(denying_counter.count),
@@ -194,7 +194,7 @@ fn example(decision: &SimulatedDecision<'_>, refused: &SimulatedDenial, units: &
     made(decision, reason, denying(refused).iter().map(view).collect())
 }
 
-fn made(decision: &SimulatedDecision<'_>, reason: String, groups: Vec<LackView>) -> Example {
+fn made(decision: &SimulatedDecision<'_>, reason: String, groups: Vec<ExampleDeniedBy>) -> Example {
     Example {
         at: rfc3339(decision.at_ms),
         user_id: UserId::to_string(decision.user),

@@ -73,6 +73,8 @@ pub struct Timeline {
     pub calls: Vec<Call>,
     pub moments: Vec<Moment>,
     pub openings: Vec<(OwnerName, GroupId, Opening)>,
+    /// What was rolled over into the first windows of counters.
+    pub rolled: Vec<(OwnerName, GroupId, Opening)>,
     /// The usage of each group since [`TimelineBuilder::since_ms`], in steps.
     pub used: BTreeMap<GroupId, i64>,
 }
@@ -141,6 +143,12 @@ impl TimelineBuilder {
                 *self.timeline.used.entry(charge.group.clone()).or_default() += charge.change;
             }
         }
+        for charge in &entry.charges {
+            if let Some(rolled) = &charge.rolled {
+                let opening = Opening { at_ms: entry.at_ms, used: rolled.amount };
+                self.timeline.rolled.push((charge.owner.clone(), charge.group.clone(), opening));
+            }
+        }
         let (at_ms, cost) = (entry.at_ms, cost(&self.units, entry.charges.iter().map(|it| (&it.group, it.change))));
         let Some((call, action)) = self.read(entry, order) else { return };
         self.timeline.moments.push(Moment { at_ms, order: order + 1, call, action, cost });
@@ -154,6 +162,7 @@ impl TimelineBuilder {
                 let counters = entry.charges.into_iter().map(|charge| (charge.owner, charge.group));
                 return Some((usize::MAX, CallAction::Reset(counters.collect())));
             }
+            EntryKind::Rollover => return None,
             // The call was allowed, so other entries count it.
             EntryKind::Denial if entry.observed => return None,
             EntryKind::Denial => {
@@ -178,6 +187,7 @@ impl TimelineBuilder {
             EntryKind::Refund => CallAction::Refund(actual),
             EntryKind::Track
             | EntryKind::Reset
+            | EntryKind::Rollover
             | EntryKind::Outcome
             | EntryKind::Credit
             | EntryKind::Lapse

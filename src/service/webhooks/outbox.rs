@@ -272,7 +272,7 @@ impl EventContext {
             self.put("period", json!({"start": rfc3339(window.start_ms), "end": end}));
             self.put("resetsAt", json!(end));
         }
-        for name in ["used", "held", "quota", "granted", "requested", "remaining", "threshold"] {
+        for name in ["used", "held", "quota", "granted", "rolled", "requested", "remaining", "threshold"] {
             if let Some(value) = entry.field(name).and_then(|steps| amount(unit, steps)) {
                 self.put(name, value);
             }

@@ -42,6 +42,8 @@ pub struct MovedGroup {
     pub action: OnPlanChange,
     /// Groups without a quota cannot be blocked.
     pub quota: Option<Amount>,
+    /// How much is rolled over at most.
+    pub rollover: Option<Amount>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +106,8 @@ impl MovedGroup {
             .text(self.id.as_str())
             .text(window_text(&self.window, self.quota, &[]))
             .text(action)
-            .int(quota.steps());
+            .int(quota.steps())
+            .int(self.rollover.unwrap_or_default().steps());
     }
 }
 

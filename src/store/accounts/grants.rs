@@ -90,6 +90,7 @@ impl Store {
             owners,
             approval_request: None,
             observed: "",
+            fit: "",
         };
         let keys = [bucket.operation(&args.operation.name)];
         let fields = self.propose(&self.library.grant, proposal, &keys, |arguments| {

@@ -104,6 +104,7 @@ impl Store {
             owners: std::slice::from_ref(args.owner),
             approval_request: None,
             observed: "",
+            fit: "",
         };
         let keys = [bucket.operation(&args.operation.name)];
         let fields = self.propose(&self.library.limit, proposal, &keys, |arguments| {

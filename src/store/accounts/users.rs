@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
 use crate::store::metering::account::{
-    ACCOUNT, Account, BLOCK, CounterText, EXTENDED, LIMITS, SUBSCRIPTION, entry_group, read_window,
+    ACCOUNT, Account, BLOCK, CounterText, EXTENDED, LIMITS, ReadWindow, SUBSCRIPTION, entry_group, read_window,
 };
 use crate::store::metering::admission::read_subscribed;
 use crate::store::metering::record::StoredReservation;
@@ -48,6 +48,8 @@ pub struct ClosedWindow {
     pub used: Amount,
     /// The quota at the last call in the window; None counted without limit.
     pub quota: Option<Amount>,
+    /// Extra quota that was unused in the window before.
+    pub rolled: Amount,
     /// Extra quota by grants when it ended.
     pub granted: Amount,
     /// After this time nothing can be charged to it or refunded any more.
@@ -200,6 +202,8 @@ pub struct StoredCounter {
     pub used: Amount,
     /// The quota at the last call in the window; None counts without limit.
     pub quota: Option<Amount>,
+    /// Extra quota that was unused in the window before.
+    pub rolled: Amount,
 }
 
 /// A grant as stored with the counters.
@@ -323,8 +327,8 @@ fn subscribed_of(mut facts: Vec<String>) -> Result<Subscribed, StoreError> {
 }
 
 fn read_counter(group: &str, text: &str) -> Option<StoredCounter> {
-    let CounterText { used, quota, window, seq, .. } = CounterText::parse(text)?;
-    Some(StoredCounter { group: GroupId::parse(group).ok()?, window_seq: seq.to_owned(), window, used, quota })
+    let CounterText { used, quota, rolled, window, seq, .. } = CounterText::parse(text)?;
+    Some(StoredCounter { group: GroupId::parse(group).ok()?, window_seq: seq.to_owned(), window, used, quota, rolled })
 }
 
 /// `<id>:<amount>:<window_seq|*>:<ends_at_ms|*>`
@@ -353,13 +357,14 @@ fn read_closed(name: &str, value: &str) -> Option<ClosedWindow> {
     let (used, rest) = value.split_once(' ')?;
     let mut last = rest.rsplitn(3, ' ');
     let (keep_until_ms, granted) = (last.next()?.parse().ok()?, last.next()?.parse().ok()?);
-    let (window, quota) = read_window(last.next()?)?;
+    let ReadWindow { window, quota, rolled } = read_window(last.next()?)?;
     Some(ClosedWindow {
         group: GroupId::parse(group).ok()?,
         window_seq: window_seq.to_owned(),
         window,
         used: Amount::from_steps(used.parse().ok()?).ok()?,
         quota,
+        rolled,
         granted: Amount::from_steps(granted).ok()?,
         keep_until_ms,
     })

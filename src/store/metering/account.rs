@@ -50,16 +50,29 @@ impl Account {
     }
 }
 
-/// A counter: `<used>+<held>/<quota|-> <window>#<sequence number>`.
+/// A counter: `<used>+<held>/<quota|->[+<rolled>] <window>#<sequence number>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CounterText<'a> {
     pub used: Amount,
     pub held: Amount,
     /// The quota at the last call in the window; None counts without limit.
     pub quota: Option<Amount>,
+    /// What was rolled over into the window, see [`ReadWindow::rolled`].
+    pub rolled: Amount,
     pub window: Window,
     /// The window's sequence number among those of its counter.
     pub seq: &'a str,
+}
+
+/// A window as scripts store it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) struct ReadWindow {
+    pub window: Window,
+    /// None counts without limit.
+    pub quota: Option<Amount>,
+    /// What was rolled over into the window. It counts only together with a quota above 0, as in `window.rolled` of
+    /// `lua/lib/window.lua`.
+    pub rolled: Amount,
 }
 
 impl<'a> CounterText<'a> {
@@ -68,8 +81,8 @@ impl<'a> CounterText<'a> {
         let (amounts, rest) = text.split_once('/')?;
         let (used, held) = amounts.split_once('+')?;
         let (window, seq) = rest.split_once('#')?;
-        let (window, quota) = read_window(window)?;
-        Some(Self { used: steps(used)?, held: steps(held)?, quota, window, seq })
+        let ReadWindow { window, quota, rolled } = read_window(window)?;
+        Some(Self { used: steps(used)?, held: steps(held)?, quota, rolled, window, seq })
     }
 }
 
@@ -104,12 +117,23 @@ pub(in crate::store) fn push_window(window: &Window, quota: Option<Amount>, aler
     window.push_text(text);
 }
 
-/// Parses what [`window_text`] wrote.
-pub(in crate::store) fn read_window(text: &str) -> Option<(Window, Option<Amount>)> {
-    let (quota, window) = text.split_once(' ')?;
-    let quota = quota.split_once('!').map_or(quota, |(quota, _alerts)| quota);
+/// Parses what [`window_text`] wrote, with what scripts add: `<quota|->[+<rolled>][!<percent>…] <kind>/<start>/<end>`.
+pub(in crate::store) fn read_window(text: &str) -> Option<ReadWindow> {
+    let (limit, window) = text.split_once(' ')?;
+    let (quota, rolled) = read_limit(limit)?;
+    Some(ReadWindow { window: Window::parse(window)?, quota, rolled })
+}
+
+/// Parses the first part of a window's text: the quota, and what was rolled over.
+pub(in crate::store) fn read_limit(text: &str) -> Option<(Option<Amount>, Amount)> {
+    let limit = text.split_once('!').map_or(text, |(limit, _alerts)| limit);
+    let (quota, rolled) = match limit.split_once('+') {
+        Some((quota, rolled)) => (quota, steps(rolled)?),
+        None => (limit, Amount::ZERO),
+    };
     let quota = if quota == "-" { None } else { Some(steps(quota)?) };
-    Some((Window::parse(window)?, quota))
+    let counts = quota.is_some_and(|quota| quota > Amount::ZERO);
+    Some((quota, if counts { rolled } else { Amount::ZERO }))
 }
 
 #[cfg(test)]
@@ -139,6 +163,11 @@ mod tests {
         assert_eq!(counter.window.to_text(), "monthly/20261101/20261201");
         assert_eq!(CounterText::parse("3+1/20!50!80 monthly/20261101/20261201#2").unwrap().quota, counter.quota);
         assert_eq!(CounterText::parse("3+1/- concurrent/20270101/99991231T235959#c1").unwrap().quota, None);
+        let rolled = CounterText::parse("3+1/20+8!50 monthly/20261101/20261201#2").unwrap();
+        assert_eq!((rolled.quota, rolled.rolled.steps()), (counter.quota, 8));
+        for stopped in ["3+1/0+8 monthly/20261101/20261201#2", "3+1/-+8 monthly/20261101/20261201#2"] {
+            assert_eq!(CounterText::parse(stopped).unwrap().rolled, Amount::ZERO, "{stopped}");
+        }
         for damaged in ["", "3", "3+1/20", "3+1/20 monthly/20261101/20261201", "x+1/- daily/20261101/20261102#1"] {
             assert_eq!(CounterText::parse(damaged), None, "{damaged}");
         }

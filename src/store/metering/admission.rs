@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::account::read_window;
+use super::account::{ReadWindow, read_window};
 use crate::domain::accounts::custom_limits::CustomLimits;
 use crate::domain::accounts::subscription::{Subscribed, Subscription};
 use crate::domain::configuration::limit_group::{Enforcement, LimitGroup, Limits};
@@ -91,6 +91,8 @@ pub struct OwnedGroup {
     pub limit: Amount,
     /// None counts without limit.
     pub quota: Option<Amount>,
+    /// How much is rolled over at most.
+    pub rollover: Option<Amount>,
     pub watch: Option<Watch>,
     /// The group only observes.
     pub observes: bool,
@@ -128,6 +130,7 @@ impl OwnedGroup {
             amount: matched.amount,
             limit: limits.of(group),
             quota: group.quota,
+            rollover: group.rollover,
             watch: watched.then(|| Watch { alerts: group.alerts.clone(), approval, reports_limit }),
             observes: group.observes(),
             is_hard: limits == Limits::Enforced
@@ -164,7 +167,7 @@ pub enum Stale {
 }
 
 impl CounterState {
-    /// `<used>+<held>[+<granted>+<blocked>][*<credits>][=<own quota|->][><overflow>][!][?]`
+    /// `<used>+<held>[+<granted>+<blocked>[+<rolled>]][*<credits>][=<own quota|->][><overflow>][!][?]`
     pub(in crate::store) fn parse(text: &str) -> Option<Self> {
         let (text, observed) = text.strip_suffix('?').map_or((text, false), |text| (text, true));
         let (text, over_limit) = text.strip_suffix('!').map_or((text, false), |text| (text, true));
@@ -186,9 +189,10 @@ impl CounterState {
         match rest.split_once('+') {
             None => Some(Self { used: steps(used)?, held: steps(rest)?, ..marks }),
             Some((held, rest)) => {
-                let (granted, blocked) = rest.split_once('+')?;
-                let (used, held) = (steps(used)?, steps(held)?);
-                Some(Self { used, held, granted: steps(granted)?, blocked: steps(blocked)?, ..marks })
+                let (granted, rest) = rest.split_once('+')?;
+                let (blocked, rolled) = rest.split_once('+').unwrap_or((rest, "0"));
+                let (used, held, granted) = (steps(used)?, steps(held)?, steps(granted)?);
+                Some(Self { used, held, granted, blocked: steps(blocked)?, rolled: steps(rolled)?, ..marks })
             }
         }
     }
@@ -357,9 +361,9 @@ pub(in crate::store) fn read_groups(fields: &mut Fields) -> Result<Vec<OwnedGrou
         let id = GroupId::parse(words.next()?).ok()?;
         let mut amount = || Amount::from_steps(words.next()?.parse().ok()?).ok();
         let (amount, limit) = (amount()?, amount()?);
-        let (window, quota) = read_window(words.next()?)?;
-        let (watch, balance) = (None, None);
-        Some(OwnedGroup { id, amount, limit, window, quota, watch, observes: false, is_hard: false, balance })
+        let ReadWindow { window, quota, .. } = read_window(words.next()?)?;
+        let (rollover, watch, balance) = (None, None, None);
+        Some(OwnedGroup { id, amount, limit, window, quota, rollover, watch, observes: false, is_hard: false, balance })
     };
     let groups = text.split(',').filter(|group| !group.is_empty());
     groups.map(|group| parse(group).ok_or_else(|| fields.unexpected("a group of a kept answer"))).collect()

@@ -73,6 +73,7 @@ impl Store {
             owners: args.owners,
             approval_request: args.asked,
             observed: args.observed,
+            fit: "",
         };
         let keys = [bucket.operation(&target.id.name), bucket.operation(&target.operation.name)];
         let snapshot = args.measured.and_then(|measured| measured.snapshot.as_ref()).map(snapshot_text).transpose()?;

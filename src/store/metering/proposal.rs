@@ -31,6 +31,8 @@ pub(in crate::store) struct Proposal<'a> {
     pub approval_request: Option<&'a ApprovalRequest>,
     /// The reason for which groups that only observe would have denied the call under these facts, or empty.
     pub observed: &'a str,
+    /// How far the amounts may grow (`lua/lib/fit.lua`), or empty.
+    pub fit: &'a str,
 }
 
 impl Store {
@@ -133,6 +135,10 @@ fn write_group(group: &OwnedGroup, text: &mut String) {
     }
     text.push_str(" -");
     text.extend(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, letter)| letter));
+    if let Some(most) = group.rollover {
+        text.push('r');
+        push_digits(most.steps(), text);
+    }
     if let Some(OwnedBalance { alerts_below, .. }) = balance {
         text.push(' ');
         push_thresholds(alerts_below, text);
@@ -193,7 +199,8 @@ impl Proposal<'_> {
     /// Arguments that most calls do not need.
     fn write_tail(&self, arguments: &mut Arguments) {
         let has_denial = !self.precheck_denial.is_empty() || !self.observed.is_empty();
-        if !has_denial && self.facts.forget.is_none() && self.approval_request.is_none() {
+        let is_fitted = !self.fit.is_empty();
+        if !has_denial && !is_fitted && self.facts.forget.is_none() && self.approval_request.is_none() {
             return;
         }
         arguments.text(self.precheck_denial);
@@ -206,7 +213,9 @@ impl Proposal<'_> {
             None => arguments.text("-").text(""),
             Some(request) => arguments.text(&request.id).text(&request.about),
         };
-        if !self.observed.is_empty() {
+        if is_fitted {
+            arguments.text(self.observed).text(self.fit);
+        } else if !self.observed.is_empty() {
             arguments.text(self.observed);
         }
     }

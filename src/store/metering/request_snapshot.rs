@@ -2,9 +2,11 @@
 //! <key> <user>`; followed by a tab, which JSON never contains, and the rules of a custom plan.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::metering::fit::Fitted;
 use crate::domain::metering::reservation::{Drawn, Item, ONE, RequestSnapshot};
 use crate::domain::values::ids::{EventName, KeyId, PlanId, PolicyId, UserId};
 use crate::domain::values::metadata::{self, Metadata};
@@ -23,6 +25,9 @@ struct StoredSnapshot<'a> {
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     policies: Cow<'a, [(PolicyId, u64)]>,
     items: Vec<StoredSnapshotItem<'a>>,
+    /// The last field, since a script inserts its last value: see [`fitted_value`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fitted: Option<Cow<'a, Fitted>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -69,6 +74,7 @@ pub fn snapshot_text(snapshot: &RequestSnapshot) -> Result<String, StoreError> {
         version: snapshot.version,
         policies: Cow::Borrowed(&snapshot.policies),
         items: snapshot.items.iter().map(|item| StoredSnapshotItem::of(item, snapshot.event())).collect(),
+        fitted: snapshot.fitted.as_ref().map(Cow::Borrowed),
     };
     let mut text = serde_json::to_string(&stored).map_err(unexpected)?;
     if let Some(rules) = &snapshot.rules {
@@ -76,6 +82,20 @@ pub fn snapshot_text(snapshot: &RequestSnapshot) -> Result<String, StoreError> {
         text.push_str(&serde_json::to_string(rules).map_err(unexpected)?);
     }
     Ok(text)
+}
+
+/// The position of the fitted value in a snapshot's text. A script inserts the value that it decides there
+/// (`lua/lib/fit.lua`); the event keeps its least value, which stands for the decided one.
+pub(in crate::store) fn fitted_value(text: &str) -> Range<usize> {
+    let json = text.split('\t').next().unwrap_or(text);
+    let before = json.rfind(':').map_or(0, |colon| colon + 1);
+    before..before + json[before..].bytes().take_while(u8::is_ascii_digit).count()
+}
+
+/// The snapshot's text with another fitted value.
+pub fn with_value(text: &str, value: u64) -> String {
+    let place = fitted_value(text);
+    format!("{}{value}{}", &text[..place.start], &text[place.end..])
 }
 
 /// Parses a snapshot with the event and user of the preceding line.
@@ -91,6 +111,12 @@ pub(in crate::store) fn parse_snapshot(event: &str, user: &str, text: &str) -> O
             drawn: item.drawn.map(Cow::into_owned),
         })
     };
+    let mut items = stored.items.into_iter().map(item).collect::<Option<Vec<Item>>>()?;
+    let fitted = stored.fitted.map(Cow::into_owned);
+    if let Some(fitted) = &fitted {
+        let Item { quantity, metadata, .. } = items.get_mut(fitted.item)?;
+        fitted.apply(quantity, metadata);
+    }
     Some(RequestSnapshot {
         user: UserId::parse(&decode(user)?).ok()?,
         key: stored.key.map(Cow::into_owned),
@@ -98,7 +124,8 @@ pub(in crate::store) fn parse_snapshot(event: &str, user: &str, text: &str) -> O
         version: stored.version,
         rules: rules.map(serde_json::from_str).transpose().ok()?,
         policies: stored.policies.into_owned(),
-        items: stored.items.into_iter().map(item).collect::<Option<_>>()?,
+        items,
+        fitted,
     })
 }
 
@@ -124,6 +151,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::metering::fit::set_figure;
     use crate::store::keys::call_label;
 
     fn item() -> impl Strategy<Value = Item> {
@@ -141,10 +169,22 @@ mod tests {
         )
     }
 
+    /// Of a metadata field that no item has.
+    fn fitted() -> impl Strategy<Value = Fitted> {
+        (1..9_u64, 0..9_u64, 0..9_u64).prop_map(|(min, more, wish)| Fitted {
+            item: 0,
+            field: "tokens".to_owned(),
+            min,
+            wish: min + more + wish,
+            value: min + more,
+        })
+    }
+
     proptest! {
         #[test]
         fn a_request_stored_next_to_its_call_label_is_read_back_unchanged(
             items in prop::collection::vec(item(), 1..4), user in "[a-z:%{} é]{1,8}", has_key in any::<bool>(), has_plan in any::<bool>(),
+            fitted in prop::option::of(fitted()),
         ) {
             let key = KeyId::parse("key_1").unwrap();
             let snapshot = RequestSnapshot {
@@ -155,6 +195,7 @@ mod tests {
                 rules: None,
                 policies: has_plan.then(|| (PolicyId::parse("all").unwrap(), 3)).into_iter().collect(),
                 items,
+                fitted,
             };
             let beside = call_label(snapshot.event().unwrap(), &key, &snapshot.user);
             let text = snapshot_text(&snapshot).unwrap();
@@ -163,6 +204,51 @@ mod tests {
             let cached = request_text(&snapshot).unwrap();
             let (beside, text) = cached.split_once('\n').unwrap();
             prop_assert_eq!(parse_request(beside, text), Some(("-", snapshot)));
+        }
+    }
+
+    #[test]
+    fn the_decided_value_replaces_the_least_one_in_the_text() {
+        let metadata: Metadata = serde_json::from_value(json!({"tokens": 256})).unwrap();
+        let item = |quantity: u64| Item {
+            event: EventName::parse("llm.chat").unwrap(),
+            quantity: Number(quantity.into()),
+            metadata: metadata.clone(),
+            drawn: None,
+        };
+        let fitted =
+            |item: usize, field: &str| Fitted { item, field: field.to_owned(), min: 256, wish: 4000, value: 256 };
+        let user = UserId::parse("u").unwrap();
+        for (fitted, items) in [
+            (fitted(0, "tokens"), vec![item(1)]),
+            (fitted(0, "quantity"), vec![item(256)]),
+            (fitted(1, "tokens"), vec![item(256), item(256)]),
+        ] {
+            let least = RequestSnapshot {
+                user: user.clone(),
+                key: None,
+                plan: None,
+                version: 0,
+                rules: None,
+                policies: Vec::new(),
+                items,
+                fitted: Some(fitted.clone()),
+            };
+            let text = snapshot_text(&least).unwrap();
+            assert_eq!(parse_snapshot("llm.chat", "u", &text), Some(least.clone()), "nothing is decided yet");
+            for rules in ["", "\t{\"groups\":[]}"] {
+                let text = format!("{text}{rules}");
+                assert_eq!(&text[fitted_value(&text)], "256");
+                let decided = with_value(&text, 1800);
+                let found = parse_snapshot("llm.chat", "u", decided.strip_suffix(rules).unwrap()).unwrap();
+                let mut expected = least.clone();
+                let Item { quantity, metadata, .. } = &mut expected.items[fitted.item];
+                set_figure(&fitted.field, 1800, quantity, metadata);
+                expected.fitted = Some(Fitted { value: 1800, ..fitted.clone() });
+                assert_eq!(found, expected);
+                // A later memo has the figures of the first one, or enlarged ones.
+                assert_eq!(parse_snapshot("llm.chat", "u", &snapshot_text(&found).unwrap()), Some(found));
+            }
         }
     }
 
@@ -181,6 +267,7 @@ mod tests {
                 metadata: Metadata::default(),
                 drawn: None,
             }],
+            fitted: None,
         };
         assert_eq!(snapshot_text(&snapshot).unwrap(), r#"{"plan":"free","version":7,"items":[{}]}"#);
         assert_eq!(parse_snapshot("llm.chat", "u", r#"{"version":7}"#), None, "no items");

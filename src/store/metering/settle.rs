@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::account::read_limit;
 use super::admission::read_crossed;
 use super::operation::Operation;
 use super::record::{Record, StoredOverflow};
@@ -214,16 +215,17 @@ pub(in crate::store) fn read(bucket: &Bucket, mut fields: Fields) -> Result<Sett
     })
 }
 
-/// Per owner `<owner>[ <group> <used>+<held>[+<granted>+<blocked>]/<quota|-> <kind>/<start>/<end>#<sequence number>]…`,
-/// separated by ` ; `. No group is called `;`.
+/// Per owner `<owner>[ <group> <used>+<held>[+<granted>+<blocked>[+<rolled>]]/<quota|->[+<rolled>] <kind>/<start>/<end>#<sequence
+/// number>]…`, separated by ` ; `. No group is called `;`. The window says what was rolled over into it, also a closed one.
 fn read_accounts(bucket: &Bucket, text: &str) -> Option<Vec<Account>> {
     let (mut accounts, mut words) = (Vec::new(), text.split(' ').filter(|word| !word.is_empty()));
     while let Some(owner) = words.next() {
         let owner = Arc::new(bucket.owner_word(owner)?);
         while let Some(group) = words.next().filter(|word| *word != ";") {
-            let (state, _quota) = words.next()?.split_once('/')?;
+            let (state, limit) = words.next()?.split_once('/')?;
             let (window, _) = words.next()?.split_once('#')?;
-            let (group, state) = (GroupId::parse(group).ok()?, CounterState::parse(state)?);
+            let (_quota, rolled) = read_limit(limit)?;
+            let (group, state) = (GroupId::parse(group).ok()?, CounterState { rolled, ..CounterState::parse(state)? });
             accounts.push(Account { group, owner: Arc::clone(&owner), state, window: Window::parse(window) });
         }
     }

@@ -92,6 +92,7 @@ impl Store {
             owners: args.owners,
             approval_request: args.asked,
             observed: args.observed,
+            fit: "",
         };
         let snapshot = snapshot_text(args.snapshot)?;
         let keys = [args.bucket.operation(&args.operation.name)];

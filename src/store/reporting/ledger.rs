@@ -4,21 +4,20 @@ use std::collections::HashMap;
 
 use redis::Value;
 
+use super::ledger_items::{known, read_charge, read_denying_counter, read_held, stated};
 use super::stream::Stream;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::OperationName;
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::ledger::{
-    Charge, DeniedCall, DenyingCounter, Entry, EntryDetails, EntryKind, Held, StoredEntry,
+    Charge, DeniedCall, DenyingCounter, Entry, EntryDetails, EntryKind, StoredEntry,
 };
-use crate::domain::time::window::{TimeMs, Window};
-use crate::domain::values::amount::Amount;
-use crate::domain::values::ids::{EventName, GroupId, KeyId, UserId};
+use crate::domain::time::window::TimeMs;
+use crate::domain::values::ids::{EventName, KeyId, UserId};
 use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::keys::{Bucket, decode};
-use crate::store::metering::account::entry_group;
 use crate::store::metering::request_snapshot::parse_snapshot;
 
 /// Entries in the requested order. Unreadable entries, which were changed manually or by a fault, are listed
@@ -365,11 +364,6 @@ impl<'a> EntryParts<'a> {
     }
 }
 
-/// None for a part without a value.
-fn stated(text: Option<&str>) -> Option<&str> {
-    text.filter(|text| !matches!(*text, "" | "-"))
-}
-
 /// The head of an entry; `-` where a value is unknown.
 struct EntryHead<'a> {
     kind: &'a str,
@@ -430,14 +424,6 @@ impl<'a> EntryHead<'a> {
     }
 }
 
-/// A field that may be absent, but not damaged.
-fn known<'a, T>(text: Option<&'a str>, read: impl FnOnce(&'a str) -> Option<T>) -> Option<Option<T>> {
-    match text {
-        None => Some(None),
-        Some(text) => read(text).map(Some),
-    }
-}
-
 /// Parses the field with an entry's charges.
 pub(in crate::store) fn read_charges(bucket: &Bucket, text: &str) -> Option<Vec<Charge>> {
     lists(bucket, Some(text).filter(|text| *text != "-"), read_charge)
@@ -454,47 +440,4 @@ fn lists<T>(bucket: &Bucket, text: Option<&str>, read: impl Fn(&OwnerName, &str)
         }
     }
     Some(found)
-}
-
-fn steps(text: &str) -> Option<Amount> {
-    Amount::from_steps(text.parse().ok()?).ok()
-}
-
-/// `[<limit group>>]<group>:<sequence number>:<change>:<used after it>[:<limit|->[:<window>|:closed]]`; entries of earlier
-/// layouts have no limit.
-fn read_charge(owner: &OwnerName, item: &str) -> Option<Charge> {
-    let mut parts = item.split(':');
-    let name = parts.next()?;
-    let from = known(name.split_once('>').map(|(from, _)| from), |from| GroupId::parse(from).ok())?;
-    let (group, window_seq) = (entry_group(name)?, parts.next()?.to_owned());
-    let (change, balance) = (parts.next()?.parse().ok()?, steps(parts.next()?)?);
-    let limit = known(parts.next().filter(|limit| *limit != "-"), steps)?;
-    let window_mark = parts.next();
-    let closed = window_mark == Some("closed");
-    let window = known(window_mark.filter(|_| !closed), Window::parse)?;
-    Some(Charge { owner: owner.clone(), group, from, window_seq, change, balance, limit, window, closed })
-}
-
-/// `<group>:<requested>:<counted>:<limit>[:<used>:<window>]`
-fn read_denying_counter(owner: &OwnerName, item: &str) -> Option<DenyingCounter> {
-    let mut parts = item.split(':');
-    Some(DenyingCounter {
-        owner: owner.clone(),
-        group: GroupId::parse(parts.next()?).ok()?,
-        requested: steps(parts.next()?)?,
-        count: steps(parts.next()?)?,
-        limit: steps(parts.next()?)?,
-        used: match parts.next() {
-            None => None,
-            Some(used) => Some((steps(used)?, Window::parse(parts.next()?)?)),
-        },
-        observed: false,
-    })
-}
-
-/// `<group>:<window_seq>:<amount>`
-fn read_held(item: &str) -> Option<Held> {
-    let mut parts = item.split(':');
-    let (group, window_seq) = (entry_group(parts.next()?)?, parts.next()?.to_owned());
-    Some(Held { group, window_seq, amount: steps(parts.next()?)? })
 }

@@ -1,6 +1,7 @@
 //! The ledger, rows of rollups, counters near their limits, and surveys for `verify`.
 
 pub mod ledger;
+mod ledger_items;
 pub mod near;
 pub mod repair;
 pub mod rollup;

@@ -12,7 +12,7 @@ pub type CounterName<'a> = (&'a OwnerName, &'a GroupId);
 
 /// The state of a counter near or at its limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Noted<'a> {
+pub struct NearCounter<'a> {
     pub name: CounterName<'a>,
     /// Used thousandths of its limit.
     pub share: u64,
@@ -22,7 +22,7 @@ pub struct Noted<'a> {
 
 /// A recorded counter near or at its limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Near {
+pub struct StoredNearCounter {
     pub owner: OwnerName,
     pub group: GroupId,
     /// Used thousandths of its limit when it was recorded.
@@ -55,11 +55,16 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn note_near(&self, bucket: &Bucket, most: usize, noted: &[Noted<'_>]) -> Result<(), StoreError> {
+    pub async fn record_near(
+        &self,
+        bucket: &Bucket,
+        most: usize,
+        counters: &[NearCounter<'_>],
+    ) -> Result<(), StoreError> {
         let mut arguments = Arguments::default();
-        arguments.flag(bucket.is_sandbox()).int(most).int(noted.len());
-        let members = members(noted.iter().map(|counter| counter.name));
-        for (member, counter) in members.iter().zip(noted) {
+        arguments.flag(bucket.is_sandbox()).int(most).int(counters.len());
+        let members = members(counters.iter().map(|counter| counter.name));
+        for (member, counter) in members.iter().zip(counters) {
             arguments.text(member).int(counter.share.min(MOST_SHARE));
             arguments.int(counter.ends_at_ms.unwrap_or(LATEST_MS));
         }
@@ -89,7 +94,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn near(&self, bucket: &Bucket) -> Result<Vec<Near>, StoreError> {
+    pub async fn near(&self, bucket: &Bucket) -> Result<Vec<StoredNearCounter>, StoreError> {
         let mut command = redis::cmd("ZRANGE");
         command.arg(bucket.near()).arg(0).arg(-1).arg("REV").arg("WITHSCORES");
         let pairs: Vec<(String, f64)> = redis::from_redis_value(self.command(&command).await?).map_err(damaged)?;
@@ -97,7 +102,7 @@ impl Store {
             let (owner, group) = name.split_once(' ')?;
             let (owner, group) = (bucket.owner_word(owner)?, GroupId::parse(group).ok()?);
             // The script writes whole numbers of at most ten digits.
-            Some(Near { owner, group, share: share as u64 })
+            Some(StoredNearCounter { owner, group, share: share as u64 })
         };
         pairs.into_iter().map(|pair| read(pair).ok_or_else(|| damaged("a name"))).collect()
     }

@@ -21,6 +21,7 @@ impl Store {
         let (key, field, figure) = match drift.figure {
             Figure::Used => (keys.account, drift.group.to_string(), "used"),
             Figure::Held => (keys.account, drift.group.to_string(), "held"),
+            Figure::Rolled => (keys.account, drift.group.to_string(), "rolled"),
             Figure::Closed => (keys.past, format!("{}.{}", drift.group, drift.window_seq), "closed"),
             Figure::Gone | Figure::Credits => return Ok(false),
         };

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 
 use crate::domain::metering::reason::Reason;
-use crate::domain::reporting::rollup::{Count, DECIMALS, GroupSums, Labels, Metrics, RowName, Word};
+use crate::domain::reporting::rollup::{Count, DECIMALS, GroupSums, Labels, Metrics, RowName, RowValue};
 use crate::domain::values::digits::push_signed;
 use crate::domain::values::ids::GroupId;
 use crate::store::keys::{RESERVED, decode};
@@ -27,19 +27,19 @@ fn encode(text: &str) -> Cow<'_, str> {
     }
 }
 
-fn push_word(word: &Word, text: &mut String) {
-    match word {
-        Word::Absent => {}
-        Word::Is(value) => text.push_str(&encode(value)),
-        Word::Other => text.push_str(OTHER),
+fn push_value(value: &RowValue, text: &mut String) {
+    match value {
+        RowValue::Absent => {}
+        RowValue::Is(value) => text.push_str(&encode(value)),
+        RowValue::Other => text.push_str(OTHER),
     }
 }
 
-fn read_word(text: &str) -> Option<Word> {
+fn read_value(text: &str) -> Option<RowValue> {
     Some(match text {
-        "" => Word::Absent,
-        OTHER => Word::Other,
-        text => Word::Is(decode(text)?),
+        "" => RowValue::Absent,
+        OTHER => RowValue::Other,
+        text => RowValue::Is(decode(text)?),
     })
 }
 
@@ -47,11 +47,11 @@ fn read_word(text: &str) -> Option<Word> {
 /// rows.
 pub fn write_name(name: &RowName) -> String {
     let mut text = String::with_capacity(NAME_BYTES);
-    push_word(&name.user, &mut text);
+    push_value(&name.user, &mut text);
     text.push(' ');
-    push_word(&name.event, &mut text);
+    push_value(&name.event, &mut text);
     text.push(' ');
-    push_word(&name.key, &mut text);
+    push_value(&name.key, &mut text);
     match &name.labels {
         Labels::Other => {
             text.push(' ');
@@ -69,7 +69,7 @@ pub fn write_name(name: &RowName) -> String {
 /// None for a text that [`write_name`] did not write.
 pub fn read_name(text: &str) -> Option<RowName> {
     let mut words = text.split(' ');
-    let (user, event, key) = (read_word(words.next()?)?, read_word(words.next()?)?, read_word(words.next()?)?);
+    let (user, event, key) = (read_value(words.next()?)?, read_value(words.next()?)?, read_value(words.next()?)?);
     let mut labels = Labels::default();
     for word in words {
         match (&mut labels, word.split_once('=')) {
@@ -205,8 +205,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn words() -> impl Strategy<Value = Word> {
-        prop_oneof![Just(Word::Absent), Just(Word::Other), "\\PC{1,12}".prop_map(Word::Is)]
+    fn values() -> impl Strategy<Value = RowValue> {
+        prop_oneof![Just(RowValue::Absent), Just(RowValue::Other), "\\PC{1,12}".prop_map(RowValue::Is)]
     }
 
     fn labels() -> impl Strategy<Value = Labels> {
@@ -218,7 +218,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn names_are_read_as_they_were_written(user in words(), event in words(), key in words(), labels in labels()) {
+        fn names_are_read_as_they_were_written(user in values(), event in values(), key in values(), labels in labels()) {
             let name = RowName { user, event, key, labels };
             prop_assert_eq!(read_name(&write_name(&name)), Some(name));
         }
@@ -249,9 +249,9 @@ mod tests {
     fn rows_read_as_documented() {
         let labels = [("model".to_owned(), "large one".to_owned())].into();
         let name = RowName {
-            user: Word::Is("u *".to_owned()),
-            event: Word::Is("llm.chat".to_owned()),
-            key: Word::Absent,
+            user: RowValue::Is("u *".to_owned()),
+            event: RowValue::Is("llm.chat".to_owned()),
+            key: RowValue::Absent,
             labels: Labels::Each(labels),
         };
         assert_eq!(write_name(&name), "u%20%2A llm.chat  model=large%20one");

@@ -1,6 +1,6 @@
 //! The two streams of a bucket, and the places of the rows that are folded from them.
 
-use crate::domain::reporting::rollup::Cube;
+use crate::domain::reporting::rollup::RowSet;
 use crate::domain::time::day::Day;
 
 /// One of a bucket's two streams of entries.
@@ -21,10 +21,10 @@ impl Stream {
     }
 }
 
-/// The location of rows: a day of a cube, from one stream.
+/// The location of rows: a day of a row set, from one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
-    pub cube: Cube,
+    pub row_set: RowSet,
     pub stream: Stream,
     pub day: Day,
 }

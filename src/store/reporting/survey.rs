@@ -114,15 +114,16 @@ fn read_counters(fields: &mut Fields) -> Result<StoredCounters, StoreError> {
     // Apart from counters, an account has its own fields and rare fields of groups, all with a dot in their names.
     for (name, value) in counters.iter().filter(|(name, _)| !name.contains('.')) {
         let mut read = || {
-            let CounterText { used, held, seq, .. } = CounterText::parse(value)?;
+            let CounterText { used, held, quota, rolled, seq, .. } = CounterText::parse(value)?;
             let group = GroupId::parse(name).ok()?;
             if seq.starts_with('b') {
                 let list = counters.get(&format!("{name}.credits")).map_or("0 0 - -;", String::as_str);
                 let balance = Balance { group, used, held, list, ended: &credits };
                 return balance.read(holds.as_ref(), &mut stored_counters);
             }
-            let holds = holds.as_ref().map(|holds| held_in(holds, &group, seq));
-            stored_counters.counters.push(StoredCounter { window_seq: seq.to_owned(), used, held, holds, group });
+            let rolled = quota.filter(|quota| *quota > Amount::ZERO).map(|_| rolled);
+            let (window_seq, holds) = (seq.to_owned(), holds.as_ref().map(|holds| held_in(holds, &group, seq)));
+            stored_counters.counters.push(StoredCounter { window_seq, used, held, rolled, holds, group });
             Some(())
         };
         read().ok_or_else(|| fields.unexpected(name))?;
@@ -171,8 +172,8 @@ impl Balance<'_> {
             held = held.saturating_add(amounts.held);
             left = left.saturating_add(amounts.remaining);
             let holds = holds.map(|holds| held_in(holds, &group, &name));
-            let credit =
-                StoredCounter { group: group.clone(), used: amounts.used, held: amounts.held, holds, window_seq: name };
+            let (used, held, rolled) = (amounts.used, amounts.held, None);
+            let credit = StoredCounter { group: group.clone(), used, held, rolled, holds, window_seq: name };
             add_credit(stored, &group, &credit.window_seq, &amounts);
             stored.counters.push(credit);
         }

@@ -238,7 +238,7 @@ async fn the_cause_is_one_sentence_that_names_what_is_missing_and_what_is_accept
         ("userId=blocked&event=picture", "Denied: the user is blocked."),
         (
             "userId=U&event=picture",
-            "Denied: the user has no subscription, and the app has no default plan. Nothing is stored of user `U`.",
+            "Denied: the user has no subscription, and the app has no default plan. User `U` not found.",
         ),
     ] {
         let explained = explain(&operator, query).await;

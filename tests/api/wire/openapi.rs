@@ -52,6 +52,7 @@ fn amounts_come_in_as_numbers_or_texts_and_go_out_as_numbers() {
     for (name, field) in [
         ("ReserveBody", "quantity"),
         ("ItemBody", "quantity"),
+        ("FitBody", "min"),
         ("ExtendBody", "quantity"),
         ("CommitBody", "quantity"),
         ("ActualBody", "quantity"),

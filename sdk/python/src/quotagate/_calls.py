@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 from quotagate import _json
 from quotagate._answers import Answer, problem
 from quotagate._json import Number
+from quotagate.bodies import FitBody
 from quotagate.errors import QuotagateError
 from quotagate.models import DecisionView, MatchStatus
 from quotagate.options import OnUnavailable
@@ -45,9 +46,11 @@ def named(metadata: Mapping[str, str] | None) -> dict[str, str]:
     return {f"metadata.{name}": value for name, value in (metadata or {}).items()}
 
 
-def event_body(user_id: str, event: str, quantity: Number, metadata: Metadata | None) -> dict[str, Any]:
+def event_body(
+    user_id: str, event: str, quantity: Number, metadata: Metadata | None, fit: FitBody | None = None
+) -> dict[str, Any]:
     body: dict[str, Any] = {"userId": user_id, "event": event, "quantity": quantity}
-    return {**body, "metadata": dict(metadata)} if metadata else body
+    return {**body, **given(metadata=dict(metadata) if metadata else None, fit=dict(fit) if fit else None)}
 
 
 def encoded(body: Mapping[str, Any] | None) -> bytes | None:

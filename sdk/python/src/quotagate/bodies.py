@@ -142,10 +142,12 @@ class CanUseOperation(_CanUseOperationRequired, total=False):
 
     event: str | None
     """1 to 128 bytes."""
+    fit: FitBody | None
+    """Hold as much of one figure as fits."""
     idempotencyKey: str
     """As the `Idempotency-Key` of the call alone."""
     items: Sequence[ItemBody] | None
-    """1 to 10 events; cannot be combined with `event`, `quantity` or `metadata`."""
+    """1 to 10 events; cannot be combined with `event`, `quantity`, `metadata` or `fit`."""
     metadata: Mapping[str, Any]
     """At most 32 keys with scalar values."""
     quantity: Number
@@ -299,6 +301,15 @@ class Filter(TypedDict, total=False):
     """Values of the counter's scope, such as `{"metadata.team": "red"}`."""
 
 
+class FitBody(TypedDict):
+    """The figure that may be reduced to what fits: the sent or estimated value is the wish."""
+
+    field: str
+    """`quantity`, or a metadata field by which a limit measures the event."""
+    min: Number
+    """The smallest value that is accepted: a whole number between 1 and 1000000000000."""
+
+
 class _GrantBodyRequired(TypedDict):
     amount: Number
     """In the group's unit."""
@@ -328,8 +339,8 @@ class GroupBody(_GroupBodyRequired, total=False):
     """One limit group of a plan or policy."""
 
     alerts: Sequence[int]
-    """Ascending percentages of quota and grants, 1 to 1000. When `used` reaches one, an alert is emitted,
-    once per counter, window and limit."""
+    """Ascending percentages of the limit (quota, grants and rolled quota), 1 to 1000. When `used` reaches
+    one, an alert is emitted, once per counter, window and limit."""
     covers: Sequence[str]
     """Events with these names are denied if no rule of the group matches them."""
     end: str | None
@@ -343,6 +354,9 @@ class GroupBody(_GroupBodyRequired, total=False):
     onPlanChange: OnPlanChange
     periodAnchor: PeriodAnchor | None
     periodType: WindowKind | None
+    rollover: RolloverBody | None
+    """When a window ends, its unused quota becomes extra quota of the next window. Needs a quota, and a
+    period with one window after another."""
     scope: Sequence[str] | None
     """Who owns the counter of an event: `user` (default), `app`, `key`, `metadata.<name>`, or several of
     them for one counter per combination."""
@@ -359,6 +373,8 @@ class _ItemBodyRequired(TypedDict):
 class ItemBody(_ItemBodyRequired, total=False):
     """One event of a call."""
 
+    fit: FitBody | None
+    """Hold as much of one figure as fits; in at most one item."""
     metadata: Mapping[str, Any]
     """At most 32 keys with scalar values."""
     quantity: Number
@@ -537,8 +553,10 @@ class ReserveBody(_ReserveBodyRequired, total=False):
 
     event: str | None
     """1 to 128 bytes."""
+    fit: FitBody | None
+    """Hold as much of one figure as fits."""
     items: Sequence[ItemBody] | None
-    """1 to 10 events; cannot be combined with `event`, `quantity` or `metadata`."""
+    """1 to 10 events; cannot be combined with `event`, `quantity`, `metadata` or `fit`."""
     metadata: Mapping[str, Any]
     """At most 32 keys with scalar values."""
     quantity: Number
@@ -558,10 +576,12 @@ class ReserveOperation(_ReserveOperationRequired, total=False):
 
     event: str | None
     """1 to 128 bytes."""
+    fit: FitBody | None
+    """Hold as much of one figure as fits."""
     idempotencyKey: str
     """As the `Idempotency-Key` of the call alone."""
     items: Sequence[ItemBody] | None
-    """1 to 10 events; cannot be combined with `event`, `quantity` or `metadata`."""
+    """1 to 10 events; cannot be combined with `event`, `quantity`, `metadata` or `fit`."""
     metadata: Mapping[str, Any]
     """At most 32 keys with scalar values."""
     quantity: Number
@@ -603,6 +623,14 @@ class RollbackBody(TypedDict):
     """``RollbackBody`` of the API."""
 
     version: int
+
+
+class RolloverBody(TypedDict):
+    """What becomes of quota that is unused when a window ends."""
+
+    max: Number
+    """In the unit, above 0. At most so much becomes extra quota of the next window; of that, nothing is
+    rolled over again."""
 
 
 class _RuleBodyRequired(TypedDict):

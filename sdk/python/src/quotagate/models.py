@@ -28,7 +28,9 @@ Effect: TypeAlias = Literal["carried", "new", "reset", "blocked", "closed"]
 Enforcement: TypeAlias = Literal["hard", "soft", "observe", "approval"]
 """What happens when the quota is reached."""
 
-EntryKind: TypeAlias = Literal["commit", "draw", "release", "track", "refund", "reset", "expire", "outcome", "denial"]
+EntryKind: TypeAlias = Literal[
+    "commit", "draw", "release", "track", "refund", "reset", "rollover", "expire", "outcome", "denial"
+]
 """The kind of an entry."""
 
 KeyKind: TypeAlias = Literal["secret", "publishable", "admin"]
@@ -244,6 +246,8 @@ class CanUseView(Model):
 
     allowed: bool
     details: tuple[CanUseDetail, ...]
+    fitted: dict[str, int] | None = None
+    """For an allowed call with `fit`: the field and the value that would be held."""
     matched: bool
     matched_group_ids: tuple[str, ...]
     observed: tuple[ObservedView, ...] = ()
@@ -305,7 +309,7 @@ class CounterView(Model):
     label: str
     overage: Amount
     percent_used: int | None = None
-    """`used` in whole percent of quota and grants; null if the quota is null or 0."""
+    """`used` in whole percent of quota, grants and rolled quota; null if the quota is null or 0."""
     period: PeriodView | None = None
     """Null while a fixed period is not running."""
     quota: Amount | None = None
@@ -314,6 +318,9 @@ class CounterView(Model):
     """Null without a quota."""
     resets_at: str | None = None
     """When the next window begins; null for `lifetime`, and if there is no next window."""
+    rolled: Amount | None = None
+    """Quota that was unused in the window before, and is extra quota in this one; absent without
+    `rollover`."""
     scope: dict[str, str]
     unit: Unit
     used: Amount
@@ -348,6 +355,8 @@ class DecisionView(Model):
     denied by what the node knew."""
     denied_by: tuple[DeniedByView, ...]
     expires_at: str | None = None
+    fitted: dict[str, int] | None = None
+    """For an allowed call with `fit`: the field and the value that was held."""
     matched: bool
     matched_group_ids: tuple[str, ...]
     observed: tuple[ObservedView, ...] = ()
@@ -484,10 +493,29 @@ class EventCharge(Model):
     balance: Amount
     """`used` after the change."""
     group_id: str
+    rolled: Amount | None = None
+    """For a rollover: the extra quota of the window, which was unused in the window before. For a reset:
+    what it has kept of that."""
     scope: dict[str, str]
     unit: Unit
     window: str
     """Sequence number of the counter's window, ascending. `GET usage/history` has its times."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventDeniedBy(Model):
+    """A counter whose limit denied the call, or would have denied it. Amounts are in the unit."""
+
+    count: Amount
+    """Used plus held at the time of the denial."""
+    group_id: str
+    limit: Amount
+    """Quota, grants and rolled quota, minus blocked amounts."""
+    observed: bool = False
+    """The group has the enforcement `observe`: it would have denied the call."""
+    requested: Amount
+    scope: dict[str, str]
+    unit: Unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -510,22 +538,6 @@ class EventItem(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventLack(Model):
-    """A counter whose limit denied the call, or would have denied it. Amounts are in the unit."""
-
-    count: Amount
-    """Used plus held at the time of the denial."""
-    group_id: str
-    limit: Amount
-    """Quota plus grants minus blocked amounts."""
-    observed: bool = False
-    """The group has the enforcement `observe`: it would have denied the call."""
-    requested: Amount
-    scope: dict[str, str]
-    unit: Unit
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EventPolicy(Model):
     """``EventPolicy`` of the API."""
 
@@ -545,13 +557,15 @@ class EventView(Model):
     """When the reservation was made."""
     degraded: bool = False
     """The call was allowed while Redis was unavailable, and counted later."""
-    denied: tuple[EventLack, ...] = ()
+    denied: tuple[EventDeniedBy, ...] = ()
     """For a denial: the counters whose limit was reached, and those that only observe."""
     error_code: str | None = None
     event: str | None = None
     """The first event of a call with several."""
     event_id: str | None = None
     """The ID that `track` returned."""
+    fitted: dict[str, int] = field(default_factory=dict)
+    """For a reservation with `fit`: the field and the value that was held."""
     held: tuple[EventHeld, ...] = ()
     """For an expiry: the amounts that had been held."""
     id: str
@@ -646,7 +660,7 @@ class ExplainedGroupView(Model):
     lacks_room: bool
     """The call would exceed the limit."""
     limit: Amount | None = None
-    """Quota plus grants minus blocked amounts; absent without a quota."""
+    """Quota, grants and rolled quota, minus blocked amounts; absent without a quota."""
     matches: bool
     """At least one rule matches."""
     missing_scope: tuple[str, ...] = ()
@@ -712,6 +726,8 @@ class ExplainedReservationView(Model):
     event: str | None = None
     expires_at: str | None = None
     """Absent when the reservation's record no longer exists."""
+    fitted: FittedFigureView | None = None
+    """The figure that was reduced to what fitted, with the range that the call accepted."""
     items: tuple[ExplainedItemView, ...]
     """The request, and how the groups of those versions treat it."""
     key_id: str | None = None
@@ -778,6 +794,21 @@ class Filter(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FittedFigureView(Model):
+    """A figure of a reservation that was fitted."""
+
+    field: str
+    """`quantity`, or a metadata field."""
+    item: int
+    """The index of the event in `items`."""
+    min: int
+    value: int
+    """The value that was held."""
+    wish: int
+    """The value that was sent or estimated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastCounterView(Model):
     """A counter with its forecast. Amounts are in the unit."""
 
@@ -793,7 +824,7 @@ class ForecastCounterView(Model):
     group_id: str
     label: str
     limit: Amount
-    """Quota plus grants minus blocked amounts."""
+    """Quota, grants and rolled quota, minus blocked amounts."""
     period: PeriodView | None = None
     projected: Amount | None = None
     """Forecast of `used` at the end of the window, by the faster rate; null if it never ends, and before
@@ -846,8 +877,8 @@ class GroupBody(Model):
     """One limit group of a plan or policy."""
 
     alerts: tuple[int, ...] = ()
-    """Ascending percentages of quota and grants, 1 to 1000. When `used` reaches one, an alert is emitted,
-    once per counter, window and limit."""
+    """Ascending percentages of the limit (quota, grants and rolled quota), 1 to 1000. When `used` reaches
+    one, an alert is emitted, once per counter, window and limit."""
     covers: tuple[str, ...] = ()
     """Events with these names are denied if no rule of the group matches them."""
     end: str | None = None
@@ -865,6 +896,9 @@ class GroupBody(Model):
     period_type: WindowKind | None = None
     quota: Amount | str | None = None
     """In the unit. 0 denies every matching call; null counts without limit."""
+    rollover: RolloverBody | None = None
+    """When a window ends, its unused quota becomes extra quota of the next window. Needs a quota, and a
+    period with one window after another."""
     scope: tuple[str, ...] | None = None
     """Who owns the counter of an event: `user` (default), `app`, `key`, `metadata.<name>`, or several of
     them for one counter per combination."""
@@ -1009,7 +1043,7 @@ class MovedCounterView(Model):
     label: str
     overage: Amount
     percent_used: int | None = None
-    """`used` in whole percent of quota and grants; null if the quota is null or 0."""
+    """`used` in whole percent of quota, grants and rolled quota; null if the quota is null or 0."""
     period: PeriodView | None = None
     """Null while a fixed period is not running."""
     quota: Amount | None = None
@@ -1018,6 +1052,9 @@ class MovedCounterView(Model):
     """Null without a quota."""
     resets_at: str | None = None
     """When the next window begins; null for `lifetime`, and if there is no next window."""
+    rolled: Amount | None = None
+    """Quota that was unused in the window before, and is extra quota in this one; absent without
+    `rollover`."""
     scope: dict[str, str]
     unit: Unit
     used: Amount
@@ -1549,6 +1586,15 @@ class Review(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RolloverBody(Model):
+    """What becomes of quota that is unused when a window ends."""
+
+    max: Amount | str
+    """In the unit, above 0. At most so much becomes extra quota of the next window; of that, nothing is
+    rolled over again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuleBody(Model):
     """One match rule of a group."""
 
@@ -1878,13 +1924,24 @@ class WhatifChanged(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WhatifDeniedBy(Model):
+    """A group over its limit, with its state at the time of the call."""
+
+    count: Amount
+    """`used + held`."""
+    group_id: str
+    limit: Amount
+    requested: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WhatifExample(Model):
     """A call that the draft decides differently from the present rules."""
 
     at: str
     """RFC 3339, UTC."""
     event: str | None = None
-    groups: tuple[WhatifLack, ...]
+    groups: tuple[WhatifDeniedBy, ...]
     reason: str
     """Why the draft denies it, or why the present rules deny it."""
     user_id: str
@@ -1900,17 +1957,6 @@ class WhatifGroup(Model):
     """Under the present rules, replayed in the same way; null for a trace."""
     recorded: Amount
     unit: Unit
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WhatifLack(Model):
-    """A group over its limit, with its state at the time of the call."""
-
-    count: Amount
-    """`used + held`."""
-    group_id: str
-    limit: Amount
-    requested: Amount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1984,11 +2030,13 @@ class WindowView(Model):
     group_id: str
     label: str
     overage: Amount
-    """`max(0, used - quota - granted)`."""
+    """`max(0, used - quota - granted - rolled)`."""
     period: PeriodView
     quota: Amount | None = None
     """The quota at the last call in the window, or the present quota if the window is running. Null
     counts without limit."""
+    rolled: Amount | None = None
+    """Extra quota that was unused in the window before, if there was any."""
     scope: dict[str, str]
     unit: Unit
     used: Amount
@@ -2070,6 +2118,7 @@ CanUseDetail._fields = {
 CanUseView._fields = {
     "allowed": ("allowed", _json.flag, True),
     "details": ("details", _json.list_of(CanUseDetail.from_json), True),
+    "fitted": ("fitted", _json.map_of(_json.whole), False),
     "matched": ("matched", _json.flag, True),
     "matchedGroupIds": ("matched_group_ids", _json.list_of(_json.text), True),
     "observed": ("observed", _json.list_of(ObservedView.from_json), False),
@@ -2107,6 +2156,7 @@ CounterView._fields = {
     "quota": ("quota", _json.amount, False),
     "remaining": ("remaining", _json.amount, False),
     "resetsAt": ("resets_at", _json.text, False),
+    "rolled": ("rolled", _json.amount, False),
     "scope": ("scope", _json.map_of(_json.text), True),
     "unit": ("unit", _json.text, True),
     "used": ("used", _json.amount, True),
@@ -2125,6 +2175,7 @@ DecisionView._fields = {
     "degraded": ("degraded", _json.flag, False),
     "deniedBy": ("denied_by", _json.list_of(DeniedByView.from_json), True),
     "expiresAt": ("expires_at", _json.text, False),
+    "fitted": ("fitted", _json.map_of(_json.whole), False),
     "matched": ("matched", _json.flag, True),
     "matchedGroupIds": ("matched_group_ids", _json.list_of(_json.text), True),
     "observed": ("observed", _json.list_of(ObservedView.from_json), False),
@@ -2196,9 +2247,19 @@ EventCharge._fields = {
     "amount": ("amount", _json.amount, True),
     "balance": ("balance", _json.amount, True),
     "groupId": ("group_id", _json.text, True),
+    "rolled": ("rolled", _json.amount, False),
     "scope": ("scope", _json.map_of(_json.text), True),
     "unit": ("unit", _json.text, True),
     "window": ("window", _json.text, True),
+}
+EventDeniedBy._fields = {
+    "count": ("count", _json.amount, True),
+    "groupId": ("group_id", _json.text, True),
+    "limit": ("limit", _json.amount, True),
+    "observed": ("observed", _json.flag, False),
+    "requested": ("requested", _json.amount, True),
+    "scope": ("scope", _json.map_of(_json.text), True),
+    "unit": ("unit", _json.text, True),
 }
 EventHeld._fields = {
     "amount": ("amount", _json.amount, True),
@@ -2211,15 +2272,6 @@ EventItem._fields = {
     "metadata": ("metadata", _json.map_of(_json.text), True),
     "quantity": ("quantity", _json.amount, False),
 }
-EventLack._fields = {
-    "count": ("count", _json.amount, True),
-    "groupId": ("group_id", _json.text, True),
-    "limit": ("limit", _json.amount, True),
-    "observed": ("observed", _json.flag, False),
-    "requested": ("requested", _json.amount, True),
-    "scope": ("scope", _json.map_of(_json.text), True),
-    "unit": ("unit", _json.text, True),
-}
 EventPolicy._fields = {
     "id": ("id", _json.text, True),
     "version": ("version", _json.whole, True),
@@ -2229,10 +2281,11 @@ EventView._fields = {
     "charges": ("charges", _json.list_of(EventCharge.from_json), True),
     "createdAt": ("created_at", _json.text, False),
     "degraded": ("degraded", _json.flag, False),
-    "denied": ("denied", _json.list_of(EventLack.from_json), False),
+    "denied": ("denied", _json.list_of(EventDeniedBy.from_json), False),
     "errorCode": ("error_code", _json.text, False),
     "event": ("event", _json.text, False),
     "eventId": ("event_id", _json.text, False),
+    "fitted": ("fitted", _json.map_of(_json.whole), False),
     "held": ("held", _json.list_of(EventHeld.from_json), False),
     "id": ("id", _json.text, True),
     "items": ("items", _json.list_of(EventItem.from_json), False),
@@ -2318,6 +2371,7 @@ ExplainedReservationView._fields = {
     "entriesComplete": ("entries_complete", _json.flag, True),
     "event": ("event", _json.text, False),
     "expiresAt": ("expires_at", _json.text, False),
+    "fitted": ("fitted", FittedFigureView.from_json, False),
     "items": ("items", _json.list_of(ExplainedItemView.from_json), True),
     "keyId": ("key_id", _json.text, False),
     "late": ("late", _json.flag, True),
@@ -2350,6 +2404,13 @@ Filter._fields = {
     "owners": ("owners", _json.list_of(_json.text), False),
     "policyIds": ("policy_ids", _json.list_of(_json.text), False),
     "scope": ("scope", _json.map_of(_json.text), False),
+}
+FittedFigureView._fields = {
+    "field": ("field", _json.text, True),
+    "item": ("item", _json.whole, True),
+    "min": ("min", _json.whole, True),
+    "value": ("value", _json.whole, True),
+    "wish": ("wish", _json.whole, True),
 }
 ForecastCounterView._fields = {
     "byDays": ("by_days", RateView.from_json, False),
@@ -2400,6 +2461,7 @@ GroupBody._fields = {
     "periodAnchor": ("period_anchor", _json.text, False),
     "periodType": ("period_type", _json.text, False),
     "quota": ("quota", _json.one_of(_json.amount, _json.text), NULLABLE),
+    "rollover": ("rollover", RolloverBody.from_json, False),
     "scope": ("scope", _json.list_of(_json.text), False),
     "start": ("start", _json.text, False),
     "timezone": ("timezone", _json.text, False),
@@ -2483,6 +2545,7 @@ MovedCounterView._fields = {
     "quota": ("quota", _json.amount, False),
     "remaining": ("remaining", _json.amount, False),
     "resetsAt": ("resets_at", _json.text, False),
+    "rolled": ("rolled", _json.amount, False),
     "scope": ("scope", _json.map_of(_json.text), True),
     "unit": ("unit", _json.text, True),
     "used": ("used", _json.amount, True),
@@ -2778,6 +2841,9 @@ Review._fields = {
     "by": ("by", _json.text, True),
     "note": ("note", _json.text, False),
 }
+RolloverBody._fields = {
+    "max": ("max", _json.one_of(_json.amount, _json.text), True),
+}
 RuleBody._fields = {
     "event": ("event", _json.text, True),
     "measure": ("measure", _json.one_of(_json.text, WeightedBody.from_json), False),
@@ -2936,10 +3002,16 @@ WhatifChanged._fields = {
     "examples": ("examples", _json.list_of(WhatifExample.from_json), True),
     "users": ("users", _json.whole, True),
 }
+WhatifDeniedBy._fields = {
+    "count": ("count", _json.amount, True),
+    "groupId": ("group_id", _json.text, True),
+    "limit": ("limit", _json.amount, True),
+    "requested": ("requested", _json.amount, True),
+}
 WhatifExample._fields = {
     "at": ("at", _json.text, True),
     "event": ("event", _json.text, False),
-    "groups": ("groups", _json.list_of(WhatifLack.from_json), True),
+    "groups": ("groups", _json.list_of(WhatifDeniedBy.from_json), True),
     "reason": ("reason", _json.text, True),
     "userId": ("user_id", _json.text, True),
 }
@@ -2949,12 +3021,6 @@ WhatifGroup._fields = {
     "present": ("present", _json.amount, False),
     "recorded": ("recorded", _json.amount, True),
     "unit": ("unit", _json.text, True),
-}
-WhatifLack._fields = {
-    "count": ("count", _json.amount, True),
-    "groupId": ("group_id", _json.text, True),
-    "limit": ("limit", _json.amount, True),
-    "requested": ("requested", _json.amount, True),
 }
 WhatifReport._fields = {
     "calls": ("calls", _json.whole, True),
@@ -2997,6 +3063,7 @@ WindowView._fields = {
     "overage": ("overage", _json.amount, True),
     "period": ("period", PeriodView.from_json, True),
     "quota": ("quota", _json.amount, False),
+    "rolled": ("rolled", _json.amount, False),
     "scope": ("scope", _json.map_of(_json.text), True),
     "unit": ("unit", _json.text, True),
     "used": ("used", _json.amount, True),

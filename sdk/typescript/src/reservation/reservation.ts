@@ -1,9 +1,10 @@
 /** A reservation while your function runs. */
+import type { Fit } from "../call-options.js";
 import type { Metering } from "../metering.js";
 import { denial, GatewayUnavailable, QuotagateError } from "../errors.js";
 import { newIdempotencyKey } from "../http/idempotency.js";
 import type { CommitBody, Outcome } from "../models.js";
-import type { Decision, Metadata, Quantity, Settlement } from "../results.js";
+import type { Decision, Fitted, Metadata, Quantity, Settlement } from "../results.js";
 import { Heartbeat } from "./heartbeat.js";
 import { type Figures, ReportedUsage } from "./reported-usage.js";
 
@@ -16,6 +17,8 @@ export interface ReservationRequest {
   /** In the unit; default 1. */
   quantity?: Quantity;
   metadata?: Metadata;
+  /** Hold as much of one figure as fits: `fitted` of the reservation has the value. */
+  fit?: Fit;
   /** Seconds: 1 to 3,600, default 60. The client extends the hold while the work runs. */
   ttlSeconds?: number;
   /** Cancels the work: the client releases the hold and rejects with the signal's reason. */
@@ -28,7 +31,7 @@ export interface ReservationRequest {
 export interface Gate {
   client: Metering;
   /** Reserves; throws GatewayUnavailable without an answer. */
-  requestDecision: (body: { userId: string; event: string; quantity?: Quantity; metadata?: Metadata }, options: { ttlSeconds?: number; signal?: AbortSignal }) => Promise<Decision>;
+  requestDecision: (body: { userId: string; event: string; quantity?: Quantity; metadata?: Metadata; fit?: Fit }, options: { ttlSeconds?: number; signal?: AbortSignal }) => Promise<Decision>;
   /** Receives a commit that the gateway refused. */
   refused: (body: CommitBody, idempotencyKey: string, error: QuotagateError) => Promise<void>;
 }
@@ -61,6 +64,16 @@ export class Reservation {
     this.reservationId = decision?.reservationId ?? undefined;
     this.degraded = decision?.degraded ?? decision === undefined;
     this.signal = request.signal ?? new AbortController().signal;
+  }
+
+  /**
+   * With `fit`: the value that was held. Undefined if the gateway could not be reached.
+   *
+   * @example
+   * const max_tokens = r.fitted?.completion_tokens ?? 256;
+   */
+  get fitted(): Fitted | undefined {
+    return this.decision?.fitted;
   }
 
   /**
@@ -206,8 +219,8 @@ export class Reservation {
 
 /** Reserves. Throws Denied, and GatewayUnavailable unless `onUnavailable` is `allow`. */
 export async function open(gate: Gate, request: ReservationRequest): Promise<Reservation> {
-  const { userId, event, quantity, metadata, ttlSeconds, signal } = request;
-  const body = { userId, event, ...(quantity !== undefined && { quantity }), ...(metadata && { metadata }) };
+  const { userId, event, quantity, metadata, fit, ttlSeconds, signal } = request;
+  const body = { userId, event, ...(quantity !== undefined && { quantity }), ...(metadata && { metadata }), ...(fit && { fit }) };
   const options = { ...(ttlSeconds !== undefined && { ttlSeconds }), ...(signal && { signal }) };
   let decision: Decision;
   try {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::reporting::rollup::{Count, GroupSums, Labels, Metrics, Word};
+use crate::domain::reporting::rollup::{Count, GroupSums, Labels, Metrics, RowValue};
 use crate::domain::time::window::{Window, parse_rfc3339, rfc3339};
 use crate::domain::values::amount::Unit;
 
@@ -21,7 +21,7 @@ fn fields() -> Fields {
 
 fn row(event: &str, labels: &[(&str, &str)]) -> RowName {
     let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    RowName { event: Word::Is(event.to_owned()), labels: Labels::Each(labels), ..RowName::default() }
+    RowName { event: RowValue::Is(event.to_owned()), labels: Labels::Each(labels), ..RowName::default() }
 }
 
 const STEPS: i128 = 1_000_000_000_000;
@@ -156,10 +156,10 @@ fn a_report_of_nothing_has_one_line_of_zeros_and_shares_of_nothing_are_null() {
 }
 
 #[test]
-fn users_need_the_cube_of_users() {
-    assert_eq!(asked(&["event"], &[]).cube(), Cube::Calls);
-    assert_eq!(asked(&["user"], &[]).cube(), Cube::Users);
-    assert_eq!(asked(&[], &["calls[user=u]/calls"]).cube(), Cube::Users);
+fn users_need_the_rows_of_users() {
+    assert_eq!(asked(&["event"], &[]).row_set(), RowSet::Calls);
+    assert_eq!(asked(&["user"], &[]).row_set(), RowSet::Users);
+    assert_eq!(asked(&[], &["calls[user=u]/calls"]).row_set(), RowSet::Users);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use rust_decimal::Decimal;
 
 use super::metrics::{Count, DECIMALS, Metrics};
-use super::row::{Labels, RowName, Word};
+use super::row::{Labels, RowName, RowValue};
 use crate::domain::reporting::ledger::{Charge, Entry, EntryItem, EntryKind, Outcome};
 use crate::domain::values::amount::{Unit, parse_decimal};
 use crate::domain::values::ids::{EventName, GroupId};
@@ -35,9 +35,9 @@ impl Fields {
         let labels: BTreeMap<String, String> =
             labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         RowName {
-            user: Word::of(entry.user.as_ref().map(|user| user.as_str())),
-            event: Word::of(event.as_ref().map(EventName::as_str)),
-            key: Word::of(entry.key.as_ref().map(|key| key.as_str())),
+            user: RowValue::of(entry.user.as_ref().map(|user| user.as_str())),
+            event: RowValue::of(event.as_ref().map(EventName::as_str)),
+            key: RowValue::of(entry.key.as_ref().map(|key| key.as_str())),
             labels: Labels::Each(labels),
         }
     }
@@ -57,9 +57,10 @@ pub fn cost(entry: &Entry, units: &HashMap<GroupId, Unit>) -> i64 {
 }
 
 /// The changes of an entry, row by row. A call of several items counts in the row of its first item, with all its
-/// charges; quantity and figures of each item are in the item's own row. A reset counts as nothing, nor does a credit.
+/// charges; quantity and figures of each item are in the item's own row. Resets and rollovers count as nothing, nor do
+/// credits.
 pub fn fold(entry: &Entry, fields: &Fields) -> Vec<(RowName, Metrics)> {
-    if entry.kind == EntryKind::Reset || entry.kind.is_of_credits() {
+    if matches!(entry.kind, EntryKind::Reset | EntryKind::Rollover) || entry.kind.is_of_credits() {
         return Vec::new();
     }
     let entry_items = entry.entry_items();
@@ -91,7 +92,12 @@ fn whole(entry: &Entry, metadata: Option<&Metadata>, fields: &Fields) -> Metrics
         EntryKind::Expire => Some(Count::Expiries),
         EntryKind::Denial if entry.observed => Some(Count::Observed),
         EntryKind::Denial => Some(Count::Denials),
-        EntryKind::Outcome | EntryKind::Reset | EntryKind::Credit | EntryKind::Lapse | EntryKind::Void => None,
+        EntryKind::Outcome
+        | EntryKind::Reset
+        | EntryKind::Rollover
+        | EntryKind::Credit
+        | EntryKind::Lapse
+        | EntryKind::Void => None,
     };
     if let Some(count) = counted {
         metrics.count(count, 1);
@@ -141,6 +147,7 @@ fn item(entry: &Entry, entry_items: &EntryItem, fields: &Fields, metrics: &mut M
         EntryKind::Refund => -1,
         EntryKind::Release
         | EntryKind::Reset
+        | EntryKind::Rollover
         | EntryKind::Expire
         | EntryKind::Outcome
         | EntryKind::Credit

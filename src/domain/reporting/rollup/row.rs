@@ -7,14 +7,14 @@ pub const OTHER: &str = "(other)";
 
 /// A set of rows: what separates them, and how long they are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Cube {
+pub enum RowSet {
     /// By event, key and labels.
     Calls,
     /// By event, key, labels and user.
     Users,
 }
 
-impl Cube {
+impl RowSet {
     pub const ALL: [Self; 2] = [Self::Calls, Self::Users];
 
     pub const fn as_str(self) -> &'static str {
@@ -40,8 +40,8 @@ impl Cube {
 
 /// A row's value of a dimension.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Word {
-    /// The entries had no value, or the cube does not separate rows by it.
+pub enum RowValue {
+    /// The entries had no value, or the row set does not separate rows by it.
     #[default]
     Absent,
     Is(String),
@@ -49,7 +49,7 @@ pub enum Word {
     Other,
 }
 
-impl Word {
+impl RowValue {
     pub fn of(value: Option<&str>) -> Self {
         value.map_or(Self::Absent, |value| Self::Is(value.to_owned()))
     }
@@ -86,37 +86,37 @@ impl Default for Labels {
     }
 }
 
-/// The name of a row within its day and cube.
+/// The name of a row within its day and row set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowName {
-    /// None in the cube of calls.
-    pub user: Word,
-    pub event: Word,
-    pub key: Word,
+    /// Absent in the rows of calls.
+    pub user: RowValue,
+    pub event: RowValue,
+    pub key: RowValue,
     pub labels: Labels,
 }
 
 impl RowName {
-    /// The row of the same entries in another cube.
-    pub fn within(&self, cube: Cube) -> Self {
-        match cube {
-            Cube::Calls => Self {
-                user: Word::Absent,
+    /// The row of the same entries in another row set.
+    pub fn within(&self, row_set: RowSet) -> Self {
+        match row_set {
+            RowSet::Calls => Self {
+                user: RowValue::Absent,
                 event: self.event.clone(),
                 key: self.key.clone(),
                 labels: self.labels.clone(),
             },
-            Cube::Users => self.clone(),
+            RowSet::Users => self.clone(),
         }
     }
 
     /// Where sums go if there is no place for this row: first a row without labels, then the row for everything else.
-    pub fn less_exact(&self, cube: Cube) -> [Self; 2] {
+    pub fn less_exact(&self, row_set: RowSet) -> [Self; 2] {
         let plain = match &self.labels {
             Labels::Each(labels) if labels.is_empty() => self.clone(),
             Labels::Each(_) | Labels::Other => Self { labels: Labels::Other, ..self.clone() },
         };
-        let user = if cube == Cube::Users { Word::Other } else { Word::Absent };
-        [plain, Self { user, event: Word::Other, key: Word::Other, labels: Labels::Other }]
+        let user = if row_set == RowSet::Users { RowValue::Other } else { RowValue::Absent };
+        [plain, Self { user, event: RowValue::Other, key: RowValue::Other, labels: Labels::Other }]
     }
 }

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::views::{ExplainedGroupView, metadata_map};
 use crate::domain::metering::explain::ExplainedGroup;
+use crate::domain::metering::fit::Fitted;
 use crate::domain::metering::reservation::Actual;
 use crate::domain::metering::reservation::Item;
 use crate::domain::reporting::ledger::{EntryKind, Outcome, StoredEntry};
@@ -44,6 +45,9 @@ pub struct ExplainedReservationView {
     plan: Option<HeldVersionView>,
     /// The policies that matched.
     policies: Vec<HeldVersionView>,
+    /// The figure that was reduced to what fitted, with the range that the call accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fitted: Option<FittedFigureView>,
     /// The request, and how the groups of those versions treat it.
     items: Vec<ExplainedItemView>,
     /// What the reservation holds and was charged, per counter and window; empty when its record no longer exists.
@@ -59,6 +63,27 @@ pub struct ExplainedReservationView {
 pub struct HeldVersionView {
     id: String,
     version: u64,
+}
+
+/// A figure of a reservation that was fitted.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FittedFigureView {
+    /// The index of the event in `items`.
+    item: usize,
+    /// `quantity`, or a metadata field.
+    field: String,
+    min: u64,
+    /// The value that was sent or estimated.
+    wish: u64,
+    /// The value that was held.
+    value: u64,
+}
+
+impl FittedFigureView {
+    fn of(fitted: &Fitted) -> Self {
+        let Fitted { item, field, min, wish, value } = fitted.clone();
+        Self { item, field, min, wish, value }
+    }
 }
 
 /// One event of a reservation.
@@ -176,6 +201,7 @@ impl ExplainedReservationView {
             event: explained.event.as_ref().map(ToString::to_string),
             plan,
             policies: policies.map(|(id, at)| version(id.as_str(), *at)).collect(),
+            fitted: snapshot.and_then(|snapshot| snapshot.fitted.as_ref()).map(FittedFigureView::of),
             items: explained.items.iter().map(|(item, traced)| item_view(item, traced)).collect(),
             counters: counters.collect(),
             entries: explained.entries.iter().map(|entry| entry_view(config, explained.id.bucket, entry)).collect(),

@@ -28,7 +28,7 @@ pub fn summary(question: &Question, explanation: &Explanation) -> String {
     }
     match explanation.known {
         true => sentence,
-        false => format!("{sentence} Nothing is stored of user `{}`.", question.user),
+        false => format!("{sentence} User `{}` not found.", question.user),
     }
 }
 
@@ -158,6 +158,10 @@ fn without_room(explanation: &Explanation, denied: &DeniedBy) -> String {
             )
         }
         false => format!("{} of {} used", plain(counter.used, unit), amount(limit, unit)),
+    };
+    let figures = match counter.rolled {
+        Amount::ZERO => figures,
+        rolled => format!("{figures}, with {} rolled over", plain(rolled, unit)),
     };
     let wanted = amount(denied.requested, unit);
     let resets = match (group.is_concurrent(), denied.resets_at_ms) {

@@ -117,7 +117,7 @@ pub struct ExplainedGroupView {
     /// The counter that the call is charged to.
     #[serde(skip_serializing_if = "Option::is_none")]
     counter: Option<CounterView>,
-    /// Quota plus grants minus blocked amounts; absent without a quota.
+    /// Quota, grants and rolled quota, minus blocked amounts; absent without a quota.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
     limit: Option<Number>,

@@ -236,7 +236,7 @@ pub struct ForecastCounterView {
     pub unit: Unit,
     #[schema(value_type = f64)]
     pub used: Number,
-    /// Quota plus grants minus blocked amounts.
+    /// Quota, grants and rolled quota, minus blocked amounts.
     #[schema(value_type = f64)]
     pub limit: Number,
     pub period: Option<PeriodView>,

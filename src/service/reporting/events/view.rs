@@ -60,6 +60,9 @@ pub struct EventView {
     /// For a call with several events: all of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<EventItem>,
+    /// For a reservation with `fit`: the field and the value that was held.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub fitted: BTreeMap<String, u64>,
     /// The plan version in effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan_id: Option<String>,
@@ -88,7 +91,7 @@ pub struct EventView {
     pub charges: Vec<EventCharge>,
     /// For a denial: the counters whose limit was reached, and those that only observe.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub denied: Vec<EventLack>,
+    pub denied: Vec<EventDeniedBy>,
     /// For an expiry: the amounts that had been held.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<EventHeld>,
@@ -131,12 +134,17 @@ pub struct EventCharge {
     /// Sequence number of the counter's window, ascending. `GET usage/history` has its times. Of a balance `b` and the
     /// number of the credit, with `.credited`, `.lapsed` or `.voided` if nothing was used.
     pub window: String,
+    /// For a rollover: the extra quota of the window, which was unused in the window before. For a reset: what it has
+    /// kept of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    pub rolled: Option<Number>,
 }
 
 /// A counter whose limit denied the call, or would have denied it. Amounts are in the unit.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct EventLack {
+pub struct EventDeniedBy {
     pub group_id: String,
     pub scope: BTreeMap<String, String>,
     pub unit: Unit,
@@ -145,7 +153,7 @@ pub struct EventLack {
     /// Used plus held at the time of the denial.
     #[schema(value_type = f64)]
     pub count: Number,
-    /// Quota plus grants minus blocked amounts.
+    /// Quota, grants and rolled quota, minus blocked amounts.
     #[schema(value_type = f64)]
     pub limit: Number,
     /// The group has the enforcement `observe`: it would have denied the call.
@@ -184,11 +192,12 @@ impl EventCharge {
             amount: signed(charge.change, unit),
             balance: number(charge.balance, unit),
             window: charge.window_seq.clone(),
+            rolled: charge.rolled.as_ref().map(|rolled| number(rolled.amount, unit)),
         }
     }
 }
 
-impl EventLack {
+impl EventDeniedBy {
     fn new(denying_counter: &DenyingCounter, config: &AppConfig) -> Self {
         let unit = config.unit_of(&denying_counter.group);
         Self {
@@ -253,6 +262,12 @@ impl EventView {
             call: entry.call,
             quantity: first.and_then(|item| item.quantity),
             metadata: first.map(|item| item.metadata.clone()),
+            fitted: snapshot
+                .filter(|_| entry.kind != EntryKind::Denial)
+                .and_then(|snapshot| snapshot.fitted.as_ref())
+                .map(|fitted| (fitted.field.clone(), fitted.value))
+                .into_iter()
+                .collect(),
             plan_id: snapshot.and_then(|snapshot| snapshot.plan.as_ref()).map(|plan| text(plan)),
             plan_version: snapshot.filter(|snapshot| snapshot.plan.is_some()).map(|snapshot| snapshot.version),
             policies: snapshot
@@ -267,7 +282,7 @@ impl EventView {
             error_code: entry.details.error_code.clone(),
             degraded: entry.details.degraded,
             charges: entry.charges.iter().map(|charge| EventCharge::new(charge, config)).collect(),
-            denied: entry.denying.iter().map(|denying_counter| EventLack::new(denying_counter, config)).collect(),
+            denied: entry.denying.iter().map(|denying_counter| EventDeniedBy::new(denying_counter, config)).collect(),
             held: entry.held.iter().map(|held| EventHeld::new(held, config)).collect(),
             items: if items.len() > 1 { items } else { Vec::new() },
         }

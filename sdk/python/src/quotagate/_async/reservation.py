@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from quotagate._calls import event_body, quiet_settlement, unavailable_decision
 from quotagate._figures import Figures
 from quotagate._json import Number
 from quotagate._undelivered import logger
-from quotagate.bodies import Outcome
+from quotagate.bodies import FitBody, Outcome
 from quotagate.errors import Denied, GatewayUnavailable, QuotagateError, denial
 from quotagate.results import Decision, Metadata, Settlement
 
@@ -38,6 +38,7 @@ class AsyncReservation:
         event: str,
         quantity: Number,
         metadata: Metadata | None,
+        fit: FitBody | None,
         ttl_seconds: int,
         idempotency_key: str | None,
         streaming: bool,
@@ -48,6 +49,7 @@ class AsyncReservation:
         self._event = event
         self._quantity = quantity
         self._metadata = dict(metadata or {})
+        self._fit = fit
         self._ttl = ttl_seconds
         self._key = idempotency_key
         self._streaming = streaming
@@ -75,6 +77,16 @@ class AsyncReservation:
     def reservation_id(self) -> str | None:
         """The reservation's id; None if nothing is metered (unmatched event, degraded decision)."""
         return self.decision.reservation_id
+
+    @property
+    def fitted(self) -> Mapping[str, int]:
+        """With ``fit``: the value that was held, by its field. Empty if the gateway could not be reached.
+
+        Example::
+
+            max_tokens = r.fitted.get("completion_tokens", 256)
+        """
+        return self.decision.fitted or {}
 
     @property
     def settlement(self) -> Settlement | None:
@@ -184,7 +196,7 @@ class AsyncReservation:
         return self
 
     async def _reserve(self) -> Decision:
-        body = event_body(self._user_id, self._event, self._quantity, self._metadata)
+        body = event_body(self._user_id, self._event, self._quantity, self._metadata, self._fit)
         try:
             return await self._client._gateway_decision(body, self._ttl, self._key, None)
         except GatewayUnavailable:
@@ -276,12 +288,13 @@ class AsyncReservations(AsyncMetering):
         quantity: Number = 1,
         metadata: Metadata | None = None,
         *,
+        fit: FitBody | None = None,
         ttl_seconds: int = 60,
         idempotency_key: str | None = None,
     ) -> AsyncReservation:
         """Reserves, runs the block, and commits the figures that it reports with ``use`` (without reports the held
         amounts). Releases on an error or cancellation. While the block runs longer than ``ttl_seconds`` (1 to 3600),
-        the client extends the hold.
+        the client extends the hold. With ``fit`` it holds as much of one figure as fits: see ``fitted``.
 
         Raises ``Denied`` (or the subclass for the reason, such as ``LimitReached``) before the block runs, and
         ``GatewayUnavailable`` if the gateway cannot be reached and ``on_unavailable`` is ``"deny"``.
@@ -292,7 +305,7 @@ class AsyncReservations(AsyncMetering):
                 answer = await llm(prompt)
                 r.use(answer.tokens)
         """
-        return self._reservation(user_id, event, quantity, metadata, ttl_seconds, idempotency_key, False)
+        return self._reservation(user_id, event, quantity, metadata, fit, ttl_seconds, idempotency_key, False)
 
     def stream_reservation(
         self,
@@ -301,6 +314,7 @@ class AsyncReservations(AsyncMetering):
         quantity: Number,
         metadata: Metadata | None = None,
         *,
+        fit: FitBody | None = None,
         ttl_seconds: int = 60,
         idempotency_key: str | None = None,
     ) -> AsyncReservation:
@@ -314,7 +328,7 @@ class AsyncReservations(AsyncMetering):
                 async for chunk in r.count(chunks, lambda chunk: chunk.tokens):
                     await send(chunk)
         """
-        return self._reservation(user_id, event, quantity, metadata, ttl_seconds, idempotency_key, True)
+        return self._reservation(user_id, event, quantity, metadata, fit, ttl_seconds, idempotency_key, True)
 
     def _reservation(
         self,
@@ -322,6 +336,7 @@ class AsyncReservations(AsyncMetering):
         event: str,
         quantity: Number,
         metadata: Metadata | None,
+        fit: FitBody | None,
         ttl_seconds: int,
         idempotency_key: str | None,
         streaming: bool,
@@ -333,6 +348,7 @@ class AsyncReservations(AsyncMetering):
             event=event,
             quantity=quantity,
             metadata=metadata,
+            fit=fit,
             ttl_seconds=ttl_seconds,
             idempotency_key=idempotency_key,
             streaming=streaming,

@@ -40,6 +40,7 @@ class Metering:
         quantity: Number = 1,
         metadata: Metadata | None = None,
         *,
+        fit: bodies.FitBody | None = None,
         ttl_seconds: int = 60,
         idempotency_key: str | None = None,
         deadline: float | None = None,
@@ -50,6 +51,9 @@ class Metering:
         The hold expires after ``ttl_seconds`` (1 to 3600) unless it is committed, released or extended. ``deadline``
         limits the whole call, in seconds.
 
+        With ``fit`` the gateway holds as much of one figure as fits: at least ``min``, at most the value that you send
+        (or the limit's estimate). ``fitted`` of the decision has the value.
+
         If the gateway cannot be reached, ``on_unavailable`` of the client decides, and the result is ``degraded``.
         With ``throw_on_deny`` it raises ``Denied`` or ``GatewayUnavailable`` instead of returning a denial.
 
@@ -58,8 +62,12 @@ class Metering:
             r = client.reserve("u_42", "image.render", 1, {"size": "2k"})
             if not r.allowed:
                 return r.reasons, r.retry_after_ms
+            tokens = {"prompt_tokens": 1_200, "completion_tokens": 4_000}
+            fit = {"field": "completion_tokens", "min": 256}
+            r = client.reserve("u_42", "llm.chat", 1, tokens, fit=fit)
+            max_tokens = r.fitted and r.fitted["completion_tokens"]
         """
-        body = event_body(user_id, event, quantity, metadata)
+        body = event_body(user_id, event, quantity, metadata, fit)
         return self._decided(body, ttl_seconds, idempotency_key, deadline)
 
     def reserve_items(
@@ -272,6 +280,7 @@ class Metering:
         quantity: Number = 1,
         metadata: Metadata | None = None,
         *,
+        fit: bodies.FitBody | None = None,
         deadline: float | None = None,
     ) -> CanUse:
         """Answers what a reserve would answer now. It holds nothing, and does not raise for a denial.
@@ -284,7 +293,9 @@ class Metering:
             c.allowed, c.details[0].current, c.details[0].quota
         """
         try:
-            answer = self._core.call(Call("POST", "can-use", event_body(user_id, event, quantity, metadata)), deadline)
+            answer = self._core.call(
+                Call("POST", "can-use", event_body(user_id, event, quantity, metadata, fit)), deadline
+            )
         except GatewayUnavailable:
             return unavailable_can_use(self._core.options.on_unavailable)
         return CanUse.from_json(answer.data)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from quotagate._sync import runtime
 from quotagate._sync.metering import Metering
 from quotagate._sync.settling import Core
 from quotagate._undelivered import logger
-from quotagate.bodies import Outcome
+from quotagate.bodies import FitBody, Outcome
 from quotagate.errors import Denied, GatewayUnavailable, QuotagateError, denial
 from quotagate.results import Decision, Metadata, Settlement
 
@@ -39,6 +39,7 @@ class Reservation:
         event: str,
         quantity: Number,
         metadata: Metadata | None,
+        fit: FitBody | None,
         ttl_seconds: int,
         idempotency_key: str | None,
         streaming: bool,
@@ -49,6 +50,7 @@ class Reservation:
         self._event = event
         self._quantity = quantity
         self._metadata = dict(metadata or {})
+        self._fit = fit
         self._ttl = ttl_seconds
         self._key = idempotency_key
         self._streaming = streaming
@@ -76,6 +78,16 @@ class Reservation:
     def reservation_id(self) -> str | None:
         """The reservation's id; None if nothing is metered (unmatched event, degraded decision)."""
         return self.decision.reservation_id
+
+    @property
+    def fitted(self) -> Mapping[str, int]:
+        """With ``fit``: the value that was held, by its field. Empty if the gateway could not be reached.
+
+        Example::
+
+            max_tokens = r.fitted.get("completion_tokens", 256)
+        """
+        return self.decision.fitted or {}
 
     @property
     def settlement(self) -> Settlement | None:
@@ -183,7 +195,7 @@ class Reservation:
         return self
 
     def _reserve(self) -> Decision:
-        body = event_body(self._user_id, self._event, self._quantity, self._metadata)
+        body = event_body(self._user_id, self._event, self._quantity, self._metadata, self._fit)
         try:
             return self._client._gateway_decision(body, self._ttl, self._key, None)
         except GatewayUnavailable:
@@ -275,12 +287,13 @@ class Reservations(Metering):
         quantity: Number = 1,
         metadata: Metadata | None = None,
         *,
+        fit: FitBody | None = None,
         ttl_seconds: int = 60,
         idempotency_key: str | None = None,
     ) -> Reservation:
         """Reserves, runs the block, and commits the figures that it reports with ``use`` (without reports the held
         amounts). Releases on an error or cancellation. While the block runs longer than ``ttl_seconds`` (1 to 3600),
-        the client extends the hold.
+        the client extends the hold. With ``fit`` it holds as much of one figure as fits: see ``fitted``.
 
         Raises ``Denied`` (or the subclass for the reason, such as ``LimitReached``) before the block runs, and
         ``GatewayUnavailable`` if the gateway cannot be reached and ``on_unavailable`` is ``"deny"``.
@@ -291,7 +304,7 @@ class Reservations(Metering):
                 answer = llm(prompt)
                 r.use(answer.tokens)
         """
-        return self._reservation(user_id, event, quantity, metadata, ttl_seconds, idempotency_key, False)
+        return self._reservation(user_id, event, quantity, metadata, fit, ttl_seconds, idempotency_key, False)
 
     def stream_reservation(
         self,
@@ -300,6 +313,7 @@ class Reservations(Metering):
         quantity: Number,
         metadata: Metadata | None = None,
         *,
+        fit: FitBody | None = None,
         ttl_seconds: int = 60,
         idempotency_key: str | None = None,
     ) -> Reservation:
@@ -313,7 +327,7 @@ class Reservations(Metering):
                 for chunk in r.count(chunks, lambda chunk: chunk.tokens):
                     send(chunk)
         """
-        return self._reservation(user_id, event, quantity, metadata, ttl_seconds, idempotency_key, True)
+        return self._reservation(user_id, event, quantity, metadata, fit, ttl_seconds, idempotency_key, True)
 
     def _reservation(
         self,
@@ -321,6 +335,7 @@ class Reservations(Metering):
         event: str,
         quantity: Number,
         metadata: Metadata | None,
+        fit: FitBody | None,
         ttl_seconds: int,
         idempotency_key: str | None,
         streaming: bool,
@@ -332,6 +347,7 @@ class Reservations(Metering):
             event=event,
             quantity=quantity,
             metadata=metadata,
+            fit=fit,
             ttl_seconds=ttl_seconds,
             idempotency_key=idempotency_key,
             streaming=streaming,

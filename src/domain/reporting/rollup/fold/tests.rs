@@ -44,6 +44,7 @@ fn charge(group: &str, change: i64) -> Charge {
         limit: None,
         window: None,
         closed: false,
+        rolled: None,
     }
 }
 
@@ -57,6 +58,7 @@ fn entry(kind: EntryKind, items: Vec<Item>, charges: Vec<Charge>) -> Entry {
         rules: None,
         policies: Vec::new(),
         items: items.clone(),
+        fitted: None,
     };
     Entry {
         kind,
@@ -191,7 +193,9 @@ fn releases_and_expiries_are_recorded_separately_and_a_reset_is_not() {
         assert_eq!(counts(&metrics), [(expected, 1)]);
         assert_eq!(name.labels, Labels::default());
     }
-    assert!(fold(&entry(EntryKind::Reset, Vec::new(), vec![charge("calls", 0)]), &fields()).is_empty());
+    for kind in [EntryKind::Reset, EntryKind::Rollover] {
+        assert!(fold(&entry(kind, Vec::new(), vec![charge("calls", 0)]), &fields()).is_empty(), "{kind:?}");
+    }
 }
 
 #[test]
