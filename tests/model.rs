@@ -18,10 +18,11 @@ mod model;
 
 use std::time::{Duration, Instant};
 
+use model::credits::histories as credit_histories;
+use model::crowd;
 use model::play::{Figures, Play};
 use model::stage::Stage;
 use model::steps::{History, histories};
-use model::{credit_histories, crowd};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tokio::runtime::Runtime;

@@ -1,5 +1,7 @@
 //! A small model of one user with a daily quota of images that overflows onto credits, and videos that only credits pay.
 
+pub mod histories;
+
 use std::collections::BTreeMap;
 
 use super::rules::{DAY_MS, Ms};

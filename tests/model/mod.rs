@@ -12,7 +12,6 @@ pub mod alerts;
 pub mod amounts;
 pub mod apply;
 pub mod call;
-pub mod credit_histories;
 pub mod credits;
 pub mod crowd;
 pub mod fit;

@@ -202,6 +202,7 @@ impl Store {
             owners: std::slice::from_ref(args.owner),
             approval_request: None,
             observed: "",
+            fit: "",
         };
         let keys = [bucket.operation(&args.operation.name)];
         let (user, note) = (user.map(UserId::as_str), note_text(details.note.as_deref())?);

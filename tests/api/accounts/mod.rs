@@ -8,6 +8,7 @@ mod grants;
 mod limits;
 mod many_users;
 mod operators;
+mod overflow;
 mod plan_changes;
 mod profiles;
 mod subscription_preview;

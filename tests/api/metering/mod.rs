@@ -9,7 +9,6 @@ mod fit;
 mod idempotency;
 mod metadata;
 mod observe;
-mod overflow;
 mod repeated_writes;
 mod rollover;
 mod scopes;

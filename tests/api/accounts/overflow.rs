@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::accounts::credits::{add, balance, buyer, image, listed, video, with_credits};
+use super::credits::{add, balance, buyer, image, listed, video, with_credits};
 use crate::support::proven::drifts;
 use crate::support::{Api, World};
 
@@ -298,5 +298,64 @@ async fn a_user_without_a_subscription_keeps_credits() {
     world.app.freeze("2028-06-01T00:00:00Z").await;
     assert_eq!(world.app.reserve(image(2)).await["overflow"], over(1));
     assert_eq!(balance(&world.app).await, [0, 1, 1]);
+    assert_eq!(drifts(&world.redis.url(), "test/main").await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fitted_call_may_take_the_whole_balance_and_no_more() {
+    let world = buyer(3).await;
+    add(&world.app, 4, json!({})).await;
+    let fitted = |quantity: u64| {
+        let mut call = image(quantity);
+        call["fit"] = json!({"field": "quantity", "min": 2});
+        call
+    };
+    for (wish, value, over_quota) in [(20, 7_u64, over(4)), (6, 6, over(3)), (3, 3, Value::Null)] {
+        let can = world.app.post("can-use", fitted(wish)).await.expect(200);
+        assert_eq!((&can["fitted"], &can["overflow"]), (&json!({"quantity": value}), &over_quota), "{can}");
+        let answer = world.app.reserve(fitted(wish)).await;
+        assert_eq!((&answer["fitted"], &answer["overflow"]), (&json!({"quantity": value}), &over_quota), "{answer}");
+        let of_images = world.app.counter("u", "images").await["held"].as_u64().unwrap();
+        assert_eq!(of_images + balance(&world.app).await[1], value);
+        world.app.release(answer["reservationId"].as_str().unwrap()).await;
+    }
+    // Another event of the call takes from the same balance, and must not lack it.
+    let fit = json!({"field": "quantity", "min": 1});
+    let items = |wish: u64| {
+        json!({"userId": "u", "items": [{"event": "video.render", "quantity": 2},
+            {"event": "image.render", "quantity": wish, "fit": fit}]})
+    };
+    let can = world.app.post("can-use", items(20)).await.expect(200);
+    assert_eq!((&can["allowed"], &can["fitted"]), (&json!(true), &json!({"quantity": 5})), "{can}");
+    let answer = world.app.reserve(items(20)).await;
+    assert_eq!((&answer["fitted"], &answer["overflow"]), (&json!({"quantity": 5}), &over(2)), "{answer}");
+    assert_eq!(balance(&world.app).await, [0, 4, 0]);
+    for call in [fitted(20), items(20)] {
+        assert_eq!(world.app.post("can-use", call.clone()).await.expect(200)["allowed"], false);
+        assert_eq!(world.app.reserve(call).await["allowed"], false);
+    }
+    world.app.commit(answer["reservationId"].as_str().unwrap()).await;
+    assert_eq!(state(&world.app).await, (3, 0, [0, 0, 4]));
+    assert_eq!(drifts(&world.redis.url(), "test/main").await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rolled_quota_is_used_before_credits() {
+    let world = World::frozen().await;
+    let mut plan = with_credits(3);
+    plan["groups"][0]["rollover"] = json!({"max": 2});
+    world.admin.plan("pro", plan).await;
+    world.app.subscribe("u", "pro").await;
+    add(&world.app, 10, json!({})).await;
+    world.app.commit(&world.app.reserved(image(1)).await).await;
+    world.app.freeze("2027-02-28T12:00:00Z").await;
+    let answer = world.app.reserve(image(6)).await;
+    assert_eq!((&answer["overflow"], &answer["counters"][0]["rolled"]), (&over(1), &json!(2)), "{answer}");
+    // More than was held: what the window has room for with its rolled quota, then credits.
+    let other = world.app.once("k").post("reserve", image(2)).await.expect(200);
+    assert_eq!(other["overflow"], over(2));
+    world.app.release(answer["reservationId"].as_str().unwrap()).await;
+    commit(&world.app, other["reservationId"].as_str().unwrap(), 9).await;
+    assert_eq!(state(&world.app).await, (5, 0, [6, 0, 4]));
     assert_eq!(drifts(&world.redis.url(), "test/main").await.len(), 0);
 }

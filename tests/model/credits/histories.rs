@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::credits::{Credit, End, Expected, Model, QUOTA};
-use super::rules::{DAY_MS, MINUTE_MS, Ms, SECOND_MS, ms, text};
+use super::{Credit, End, Expected, Model, QUOTA};
+use crate::model::rules::{DAY_MS, MINUTE_MS, Ms, SECOND_MS, ms, text};
 use crate::support::{Answer, START, World};
 
 const STEPS: usize = 60;
