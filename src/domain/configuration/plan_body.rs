@@ -92,8 +92,8 @@ pub struct GroupBody {
     pub id: String,
     #[serde(alias = "name", skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// `balance`: the owner's credits are the room of the group. It has no quota, no period, no `alerts` and no
-    /// `overflow`, and may have no `matches`.
+    /// `balance`: the owner's credits are the room of the group. It has no quota, no period, no `rollover`, no `alerts`
+    /// and no `overflow`, and may have no `matches`.
     #[serde(default, skip_serializing_if = "LimitKind::is_default")]
     pub kind: LimitKind,
     #[schema(value_type = Unit, required = true)]
