@@ -1,7 +1,5 @@
 //! How an upsert of a subscription would change the user's counters, before anything is written.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
