@@ -31,6 +31,10 @@ for _, owner in ipairs(p.owners) do
     end
     due = by_group
   end
+  for _, group in ipairs(owner.groups) do
+    local expired = due[group.id] and due[group.id][group.seq] or 0
+    group.held = math.max(0, group.held - expired)
+  end
   if owner.balances then
     for _, balance in ipairs(owner.balances) do
       credits.return_expired(owner, balance, due[balance.id] or {})
@@ -38,8 +42,6 @@ for _, owner in ipairs(p.owners) do
     credits.plan(owner)
   end
   for _, group in ipairs(owner.groups) do
-    local expired = due[group.id] and due[group.id][group.seq] or 0
-    group.held = math.max(0, group.held - expired)
     group.lacks = counter.lacks(group)
     is_denied = is_denied or group.lacks
     group.observed = group.observes and counter.exceeds(group, group.observes)

@@ -140,6 +140,7 @@ async fn an_expired_hold_returns_to_its_credit_and_a_late_commit_takes_what_ther
     let [id, other] = [world.app.reserved(image(5)).await, world.app.reserved(image(1)).await];
     world.app.freeze("2027-01-31T10:01:00Z").await;
     assert_eq!(balance(&world.app).await, [10, 0, 0], "as read");
+    assert_eq!(world.app.post("can-use", image(5)).await.expect(200)["overflow"], over(2), "the quota is free again");
     // Others have taken the room, and most credits, meanwhile.
     world.app.commit(&world.app.reserved(image(12)).await).await;
     assert_eq!(state(&world.app).await, (3, 0, [1, 0, 9]));
