@@ -1,6 +1,6 @@
 /** Options of single calls. */
 import type { IfExpired, Outcome } from "./models.js";
-import type { Metadata, Quantity } from "./results.js";
+import type { Item, Metadata, Quantity } from "./results.js";
 
 /** Options of every call that can be cancelled. */
 export interface CallOptions {
@@ -71,6 +71,16 @@ export interface ReleaseOptions {
   /** The provider's error code, in at most 256 bytes. */
   errorCode?: string;
   idempotencyKey?: string;
+}
+
+/** The body of a reserve. */
+export interface ReserveRequest {
+  userId: string;
+  event?: string;
+  quantity?: Quantity | undefined;
+  metadata?: Metadata | undefined;
+  items?: Item[];
+  fit?: Fit | undefined;
 }
 
 /** Options of `extend`: `ttlSeconds`, `quantity`, or both. */

@@ -21,3 +21,9 @@ export type Undelivered = UndeliveredWork & {
 
 /** The part of an undelivered call that repeats it; it can be stored as JSON. */
 export type Repeatable = UndeliveredWork & Pick<Undelivered, "idempotencyKey">;
+
+/** What a client without `onUndelivered` does. */
+export function logUndelivered(undelivered: Undelivered): void {
+  const { call, body, idempotencyKey, error } = undelivered;
+  console.error(`quotagate: a ${call} was not delivered: ${error.message}`, { body, idempotencyKey });
+}

@@ -14,13 +14,13 @@ import type {
   CanUseOptions,
   CommitOptions,
   ExtendOptions,
-  Fit,
   ReleaseOptions,
   ReserveOptions,
+  ReserveRequest,
   TrackOptions,
   WriteOptions,
 } from "./call-options.js";
-import type { Undelivered } from "./handed-over.js";
+import { logUndelivered, type Undelivered } from "./handed-over.js";
 import { Backlog, isUndelivered } from "./undelivered.js";
 
 /** The default time to live of a hold. */
@@ -29,23 +29,8 @@ const DEFAULT_TTL_SECONDS = 60;
 /** The settlement of a call without reservation. */
 const UNMETERED: Settlement = Object.freeze({ reservationId: "", status: "unmetered", counters: [] });
 
-/** The body of a reserve. */
-interface ReserveRequest {
-  userId: string;
-  event?: string;
-  quantity?: Quantity | undefined;
-  metadata?: Metadata | undefined;
-  items?: Item[];
-  fit?: Fit | undefined;
-}
-
 /** A decision without a hold has no id. */
 type ReservationId = string | null | undefined;
-
-function logUndelivered(undelivered: Undelivered): void {
-  const { call, body, idempotencyKey, error } = undelivered;
-  console.error(`quotagate: a ${call} was not delivered: ${error.message}`, { body, idempotencyKey });
-}
 
 function unavailableAnswer(onUnavailable: OnUnavailable): Pick<Decision, "allowed" | "matched" | "matchedGroupIds" | "reasons" | "degraded"> {
   const allowed = onUnavailable === "allow";
@@ -85,8 +70,8 @@ export class Metering {
    * @param metadata at most 32 keys with scalar values
    * @param options `ttlSeconds` 1 to 3,600 (default 60): an unsettled hold then expires; `fit`: hold as much of one
    *   figure as fits
-   * @returns a decision: check `allowed`. With `fit`, `fitted` has the value that was held. If the gateway cannot be reached, `onUnavailable` decides; usage without a
-   *   reservation can be counted by `track` with `keep`
+   * @returns a decision: check `allowed`. With `fit`, `fitted` has the value that was held. If the gateway cannot be
+   *   reached, `onUnavailable` decides; usage without a reservation can be counted by `track` with `keep`
    * @throws QuotagateError `invalid_request` (400), `invalid_key` (401), `forbidden_key` (403)
    * @throws Denied, GatewayUnavailable instead of returning a denial, on a client with `throwOnDeny`
    *
@@ -97,7 +82,7 @@ export class Metering {
    * @example
    * const tokens = { prompt_tokens: 1_200, completion_tokens: 4_000 };
    * const r = await client.reserve("u_42", "llm.chat", 1, tokens, { fit: { field: "completion_tokens", min: 256 } });
-   * const max_tokens = r.fitted?.completion_tokens;
+   * const maxTokens = r.fitted?.completion_tokens ?? 256; // no value: denied, or the gateway could not be reached
    */
   async reserve<F extends string = string>(userId: string, event: string, quantity?: Quantity, metadata?: Metadata, options: ReserveOptions<F> = {}): Promise<Decision<F>> {
     const { fit, ...rest } = options;

@@ -65,7 +65,7 @@ class Metering:
             tokens = {"prompt_tokens": 1_200, "completion_tokens": 4_000}
             fit = {"field": "completion_tokens", "min": 256}
             r = client.reserve("u_42", "llm.chat", 1, tokens, fit=fit)
-            max_tokens = r.fitted and r.fitted["completion_tokens"]
+            max_tokens = (r.fitted or {}).get("completion_tokens", 256)
         """
         body = event_body(user_id, event, quantity, metadata, fit)
         return self._decided(body, ttl_seconds, idempotency_key, deadline)
