@@ -57,6 +57,9 @@ async fn a_call_takes_from_the_plan_first_and_the_rest_from_credits() {
     assert_eq!(state(&world.app).await, (1, 0, [6, 0, 4]));
     // Room has appeared in the plan, so the plan is first again.
     assert_eq!(world.app.reserve(image(3)).await["overflow"], over(1));
+    let history = world.app.get("usage/history?userId=u").await.expect(200);
+    let windows = history["data"].as_array().unwrap().iter().map(|window| window["groupId"].as_str().unwrap());
+    assert_eq!(windows.collect::<Vec<_>>(), ["images"], "a balance has no windows");
     assert_eq!(drifts(&world.redis.url(), "test/main").await.len(), 0);
 }
 
