@@ -89,8 +89,9 @@ pub async fn run(args: CreditsArgs) -> Result<(), RemoteError> {
     let api = args.remote.client()?;
     match args.verb {
         Verb::List { group, owner, limit, json } => {
-            let scope = owner.to_map();
-            let named = scope.iter().map(|(name, value)| (if *name == "user" { "userId" } else { *name }, *value));
+            // The app is that of the key.
+            let named = owner.to_map().into_iter().filter(|(name, _)| *name != "app");
+            let named = named.map(|(name, value)| (if name == "user" { "userId" } else { name }, value));
             let query: Vec<(&str, &str)> = named.chain([("groupId", group.as_str())]).collect();
             let words = owner.words();
             let adds = format!("`quotagate credits add {group} AMOUNT --user USER` adds one.");
