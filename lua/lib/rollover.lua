@@ -9,21 +9,26 @@ local rollover = {
   most_due = 4096,
 }
 
-local function due(owner, now)
-  local by_group, _, _, more = hold.due(owner.holds, now, rollover.most_due)
-  return by_group, more
-end
-
 -- What is held in a group's stored window, without holds that have expired but are still stored.
 function rollover.live(owner, group, held, now)
   if held == 0 or owner.next_expiry == 0 or owner.next_expiry > now then
     return held
   end
   if not owner.due then
-    owner.due, owner.unsettled = due(owner, now)
+    -- More than that would take Redis long; the call is repeated until they are removed.
+    owner.unsettled = redis.call('ZCOUNT', owner.holds, '-inf', now) > rollover.most_due
+    owner.due = owner.unsettled and {} or hold.due(owner.holds, now, rollover.most_due)
   end
   local expired = owner.due[group.id]
   return math.max(0, held - (expired and expired[group.stored_seq] or 0))
+end
+
+-- Whether a whole window without any call lies between a group's stored window and the new one. Windows of one period
+-- differ a little in length (28 and 31 days, 23 and 25 hours); a moved anchor leaves a shorter gap.
+local function was_idle(group)
+  local start = clock.parse(window.start(group.window))
+  local gap = start - clock.parse(window.finish(group.stored))
+  return gap > 0 and gap * 8 >= (clock.parse(window.finish(group.window)) - start) * 7
 end
 
 -- Ends a group's window, in which `used`, `held` and `blocked` count, and determines what it leaves. If there was no call in
@@ -35,7 +40,7 @@ function rollover.turn(group, used, held, blocked)
   end
   quota, rolled = quota + 0, rolled ~= '' and rolled + 0 or 0
   local seq = group.stored_seq
-  if window.finish(group.stored) < window.start(group.window) then
+  if was_idle(group) then
     seq, used, held, blocked, rolled = '-', 0, 0, 0, 0
   end
   local left = math.min(group.rollover, math.max(0, quota - math.max(0, used + held + blocked - rolled)))

@@ -36,6 +36,10 @@ local function deny(defined, now, created, frame, place)
     local groups, limits, used_texts, sums, list = owner.groups, owner.limits, owner.used, owner.sums, ''
     place = place + (owner.is_user and 0 or 1)
     for index = 1, #groups do
+      -- What was rolled over may have room, also if the group has no rollover any more.
+      if frame.ends[window_at] ~= ' ' then
+        return nil
+      end
       local group, amount, used_text, sum, limit = groups[index], ARGV[place], used_texts[index], sums[index], limits[index]
       local used, held, mark = number[used_text] or used_text + 0, sum - (number[amount] or amount + 0), ' '
       if used + sum > limit then

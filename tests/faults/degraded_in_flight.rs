@@ -52,9 +52,16 @@ async fn without_redis_a_fitted_figure_is_the_least_one() {
         let decision = answer.expect(200);
         assert_eq!((&decision["degraded"], &decision["fitted"]), (&json!(true), &json!({"quantity": 4})), "{decision}");
     }
+    // What is 400 with Redis is not allowed without it.
+    call["fit"]["field"] = json!("note");
+    call["metadata"] = json!({"note": 9});
+    assert_eq!(api.post("reserve", call.clone()).await.status, 503);
     redis.start_again().await;
     node.is_caught_up().await;
+    assert_eq!(api.post("reserve", call.clone()).await.bad_field(), "fit.field");
     assert_eq!(api.stands("u", "images").await, (4.0, 0.0));
+    let mut call = images("u", 15);
+    call["fit"] = json!({"field": "quantity", "min": 4});
     let again = api.once("k").post("reserve", call).await.expect(200);
     assert_eq!((&again["degraded"], &again["fitted"]), (&json!(true), &json!({"quantity": 4})), "{again}");
 }

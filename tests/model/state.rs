@@ -269,7 +269,10 @@ impl Model {
         if before.window.kind == "concurrent" {
             return 0;
         }
-        let counted = match before.window.end_ms.is_some_and(|end| end < window.start_ms) {
+        let gap_ms = before.window.end_ms.map_or(0, |end_ms| window.start_ms - end_ms);
+        let length_ms = window.end_ms.map_or(0, |end_ms| end_ms - window.start_ms);
+        // Seven eighths: months and days differ in length.
+        let counted = match gap_ms > 0 && gap_ms * 8 >= length_ms * 7 {
             true => 0,
             false => {
                 let counted = before.used + self.held(name, window_seq) + self.blocked(name, window_seq);

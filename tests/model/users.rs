@@ -119,7 +119,12 @@ impl Model {
     /// kept.
     fn start_anew_from(&mut self, before: BTreeMap<CounterName, (u64, Account)>, group: Option<&'static str>) {
         let wanted = before.into_iter().filter(|(name, _)| group.is_none_or(|group| group == name.1));
-        for (name, (window_seq, account)) in wanted.filter(|(_, (_, account))| account.window.kind != "concurrent") {
+        let resets = |account: &Account| {
+            let is_over = account.window.kind != "fixed" && self.is_over(account.window);
+            account.window.kind != "concurrent" && !is_over
+        };
+        let wanted: Vec<_> = wanted.filter(|(_, (_, account))| resets(account)).collect();
+        for (name, (window_seq, account)) in wanted {
             self.counter(&name).window_seq = window_seq;
             // The window is closed with the bounds it had before it was moved.
             self.accounts.insert((name.clone(), window_seq), account.clone());

@@ -162,3 +162,15 @@ async fn settled_counters_say_what_was_rolled_over_into_their_windows() {
     assert_eq!((account.state.used, account.state.rolled), (amount(5), amount(8)), "a closed window");
     assert!(table.past().await["g.2"].starts_with(&format!("5 20+8 {DAY_2} ")), "{:?}", table.past().await);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_without_rollover_keeps_what_was_rolled_over_into_its_window() {
+    let table = Table::new().await;
+    spend(&table, DAY_1, 12, (20, Some(100))).await;
+    table.at(ON_DAY_2).await;
+    // Both programs have the same frame, and the second call of the first has read the counter's window.
+    for expected in [1, 2] {
+        assert_eq!(reserve(&table, DAY_2, 1, (20, Some(100))).await, Ok(rolled(tally(0, expected), 8)));
+    }
+    assert_eq!(reserve(&table, DAY_2, 25, (20, None)).await, Ok(rolled(tally(0, 27), 8)));
+}

@@ -189,6 +189,7 @@ impl Table {
             owners,
             asked: None,
             observed: "",
+            is_fitted: false,
             growth: None,
         };
         self.store.reserve(args).await.unwrap()

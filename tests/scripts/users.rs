@@ -305,6 +305,7 @@ async fn data_of_users_who_never_subscribed_expire_after_the_last_window() {
             owners: &owners,
             asked: None,
             observed: "",
+            is_fitted: false,
             growth: None,
         };
         table.store.reserve(args).await.unwrap()

@@ -24,8 +24,7 @@ pub struct FittedEvent<'a> {
 pub fn growth(admission: &Admission, fit: &Fit, event: FittedEvent<'_>) -> Result<Growth, FieldError> {
     let Request { event: name, quantity, metadata } = event.request;
     if let Some(group) = event.effective_limits.groups().find(|group| is_label(group, fit, event.request)) {
-        let message =
-            format!("must not be a field by which a group tells events or counters apart (group `{}`)", group.id);
+        let message = format!("must not be a field that match rules or the scope of group `{}` use", group.id);
         return Err(FieldError::new("fit.field", message));
     }
     let (mut estimate, mut is_counted, mut is_measured) = (None, false, false);

@@ -264,7 +264,10 @@ impl Account {
     fn leaves(&self, group: &LimitGroup, window: Window) -> Amount {
         let Some(max) = group.rollover else { return Amount::ZERO };
         let end_ms = self.window.end_ms.unwrap_or(window.start_ms);
-        let ending = match end_ms < window.start_ms {
+        // The rule of `was_idle` in lua/lib/rollover.lua.
+        let gap_ms = window.start_ms - end_ms;
+        let length_ms = window.end_ms.map_or(0, |end_ms| end_ms - window.start_ms);
+        let ending = match gap_ms > 0 && gap_ms * 8 >= length_ms * 7 {
             true => EndingWindow { quota: self.quota, ..EndingWindow::default() },
             false => EndingWindow {
                 quota: self.quota,

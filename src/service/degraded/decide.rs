@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::entry::{Answer, Entry};
 use crate::domain::configuration::limit_group::LimitGroup;
-use crate::domain::metering::admission::{Admission, Matched, Purpose, prepare};
+use crate::domain::metering::admission::{Admission, Matched, Purpose};
 use crate::domain::metering::counter::CounterState;
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::GroupId;
 use crate::service::configuration::app_config::AppConfig;
 use crate::service::gateway::Gateway;
+use crate::service::metering::admit::evaluate;
 use crate::service::metering::call::Call;
 use crate::service::metering::decision::{Decision, DeniedBy, Relief, group_outcomes};
 use crate::service::metering::facts::CallFacts;
@@ -54,11 +55,7 @@ impl Gateway {
         let cached = self.cached_facts(tenant, &call.user, &config);
         let mut refused = None;
         for facts in &cached.sets {
-            let Ok(admission) =
-                prepare(facts.effective_limits(), call.caller(facts), &call.requests(), facts.now_ms, Purpose::Ask)
-            else {
-                continue;
-            };
+            let Ok(admission) = evaluate(facts, call, Purpose::Ask) else { continue };
             if admission.refusal.is_some() || admission.matched.iter().any(never_fits) {
                 refused.get_or_insert_with(|| denied(&admission, facts));
                 continue;

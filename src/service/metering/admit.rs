@@ -41,7 +41,7 @@ impl Gateway {
 }
 
 /// The evaluation of the call; with `fit` it says how far an admitted call may grow.
-fn evaluate(facts: &CallFacts, call: &Call, purpose: Purpose) -> Result<Admission, FieldError> {
+pub(in crate::service) fn evaluate(facts: &CallFacts, call: &Call, purpose: Purpose) -> Result<Admission, FieldError> {
     let (effective_limits, caller, requests) = (facts.effective_limits(), call.caller(facts), call.requests());
     let mut admission = prepare(effective_limits, caller, &requests, facts.now_ms, purpose)?;
     let fitted = call.fit.as_ref().and_then(|fit| Some((fit, *requests.get(fit.item)?)));

@@ -131,9 +131,9 @@ fn last_end<'a>(now_ms: TimeMs, matched: impl Iterator<Item = &'a Matched>) -> O
     let counted = matched.filter(|matched| !matched.group.is_balance());
     let ends = counted.map(|matched| match matched.group.is_concurrent() {
         true => Some(last_hold_ms),
-        // What the window leaves unused matters in the next one, which is about as long.
+        // What the window leaves unused matters in the next one, which may be longer: 28 and 31 days, 23 and 25 hours.
         false if matched.group.rollover.is_some() => {
-            matched.window.end_ms.map(|end| end.saturating_add(end - matched.window.start_ms))
+            matched.window.end_ms.map(|end| end.saturating_add((end - matched.window.start_ms) / 8 * 9))
         }
         false => matched.window.end_ms,
     });

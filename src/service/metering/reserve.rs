@@ -101,6 +101,7 @@ impl Gateway {
             owners: &owners,
             asked: asked.as_ref(),
             observed: observed_reason(&admission),
+            is_fitted: call.fit.is_some(),
             growth: admission.growth.as_ref(),
         };
         let reply = self.store.reserve(args).await?;

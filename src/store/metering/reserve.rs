@@ -37,6 +37,8 @@ pub struct ReserveArgs<'a> {
     pub asked: Option<&'a ApprovalRequest>,
     /// The reason for which groups that only observe would have denied the call, or empty.
     pub observed: &'a str,
+    /// The call has `fit`. Then a stored answer has a value too, even if the call would be denied now.
+    pub is_fitted: bool,
     /// How far the amounts may grow. The snapshot then has the least value of a fitted figure.
     pub growth: Option<&'a Growth>,
 }
@@ -85,7 +87,7 @@ impl Store {
         let fields = self.propose(&self.library.reserve, proposal, &keys, |arguments| {
             arguments.int(args.ttl_ms).text(args.call_label).text(args.snapshot);
         });
-        read(fields.await?, args.ttl_ms, args.growth.is_some())
+        read(fields.await?, args.ttl_ms, args.is_fitted)
     }
 
     /// The answer of an earlier call with the same idempotency key; it takes precedence over any denial.

@@ -236,6 +236,28 @@ async fn a_moved_anchor_a_reset_and_another_plan_keep_what_was_rolled_over_into_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_that_was_used_up_leaves_nothing_also_if_the_anchor_moves_or_it_is_reset_after_its_end() {
+    let world = world(plan("subscription_start", rolling(20, 15, json!({})))).await;
+    let app = &world.app;
+    spend(app, 20).await;
+    // That window ended on 28 February. A day later, before any other call, the anchor moves.
+    app.freeze("2027-03-01T12:00:00Z").await;
+    let moved = json!({"userId": "u", "planId": "p", "cycleStart": "2027-03-01T00:00:00Z"});
+    app.post("subscriptions", moved).await.expect(200);
+    assert_eq!(rolled(app, "u").await, pair(0, 20), "a moved anchor");
+    spend(app, 20).await;
+    app.freeze("2027-04-01T12:00:00Z").await;
+    world.admin.with("x-mode", "test").post("users/u/reset", json!({})).await.expect(200);
+    assert_eq!(rolled(app, "u").await, pair(0, 20), "a reset of a window that is over");
+    spend(app, 20).await;
+    app.freeze("2027-05-01T12:00:00Z").await;
+    let again = json!({"userId": "u", "planId": "p", "resetUsage": true});
+    app.post("subscriptions", again).await.expect(200);
+    assert_eq!(rolled(app, "u").await, pair(0, 20), "a subscription that begins anew");
+    assert!(drifts(&world.redis.url(), "test/main").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_at_the_same_time_use_what_was_rolled_over_and_no_more() {
     let world = world(plan("calendar", rolling(20, 15, json!({})))).await;
     let (other, elsewhere) = world.another_node().await;
@@ -269,8 +291,8 @@ async fn a_shared_counter_rolls_over_and_its_owner_is_stored_for_another_window(
         let text: String = world.redis.run(&["HGET", &key, ".account"]).await;
         text.split("forget=").nth(1).unwrap().split(' ').next().unwrap().parse::<i64>().unwrap()
     };
-    // Until the end of the next day, instead of 10:00, when no reservation of today can be charged any more.
-    assert_eq!(forget_at("metadata.team:red").await - forget_at("metadata.squad:red").await, 14 * 3_600_000);
+    // Longer than the next day, instead of 10:00, when no reservation of today can be charged any more.
+    assert_eq!(forget_at("metadata.team:red").await - forget_at("metadata.squad:red").await, 17 * 3_600_000);
     world.app.freeze("2027-02-01T00:00:00Z").await;
     let mut allowed = 0;
     while world.app.reserve(of()).await["allowed"] == true {

@@ -353,6 +353,10 @@ async fn an_event_that_no_group_counts_gets_the_wish() {
             (&json!(true), &json!(false), &fitted(70_000))
         );
     }
+    // A repetition is answered as before, also if the call would be denied now.
+    world.admin.with("x-mode", "test").post("users/u/block", json!({})).await.expect(200);
+    assert_eq!(world.app.once("a").post("reserve", call.clone()).await.expect(200)["fitted"], fitted(70_000));
+    world.admin.with("x-mode", "test").post("users/u/unblock", json!({})).await.expect(200);
     call["metadata"] = json!({});
     assert_eq!(world.app.post("reserve", call).await.bad_field(), "metadata.completion_tokens");
 }
