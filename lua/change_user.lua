@@ -142,8 +142,9 @@ local function start_all_anew(wanted)
   end
   for id, value in pairs(stored) do
     local used, held, proposed, seq = account.counter(value)
+    local is_meant = seq and (wanted == '*' or wanted == id) and not window.is_concurrent(seq) and not credits.is_credit(seq)
     -- A window that is over is closed by the next call. Emptied, it would leave all of its quota to the next one.
-    if seq and (wanted == '*' or wanted == id) and not window.is_concurrent(seq) and not is_over(proposed) then
+    if is_meant and not is_over(proposed) then
       local closing = { id = id, stored_seq = seq, stored = proposed, closed_used = used, closed_held = args.stored(held) }
       local anew = start_anew(closing, proposed)
       resets[#resets + 1] = reset_charge(id, anew, proposed)

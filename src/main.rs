@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use quotagate::cli::operations::{documents, explain, export_config, grants, keys, limits, top, users};
+use quotagate::cli::operations::{credits, documents, explain, export_config, grants, keys, limits, top, users};
 use quotagate::cli::{apply, export, inspect, migrate, pages, print, rollup, verify, whatif};
 use quotagate::config::{Config, Init, LogFormat};
 use quotagate::http;
@@ -44,6 +44,7 @@ enum Command {
     Keys(keys::KeysArgs),
     Grants(grants::GrantsArgs),
     Limits(limits::LimitsArgs),
+    Credits(credits::CreditsArgs),
     /// Show and explain a user's data in Redis
     Inspect(inspect::InspectArgs),
     /// Rebuild the rows of reports from the ledger
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         Command::Keys(args) => once(keys::run(args)),
         Command::Grants(args) => once(grants::run(args)),
         Command::Limits(args) => once(limits::run(args)),
+        Command::Credits(args) => once(credits::run(args)),
         Command::Completions(args) => {
             pages::completions(&args, Cli::command());
             Ok(())
@@ -225,7 +227,7 @@ mod tests {
     use super::*;
 
     /// Every command, in the order of the help, with arguments that it accepts.
-    const COMMANDS: [&[&str]; 22] = [
+    const COMMANDS: [&[&str]; 23] = [
         &["serve"],
         &["apply", "file.yaml"],
         &["export-config"],
@@ -238,6 +240,7 @@ mod tests {
         &["keys", "list"],
         &["grants", "list"],
         &["limits", "list", "images"],
+        &["credits", "list", "packs", "--user", "ada"],
         &["inspect", "ada"],
         &["rollup", "--rebuild"],
         &["verify"],

@@ -2,7 +2,7 @@ import * as api from '../api.js';
 import { Badge, Confirm, Dialog, Empty, ErrorBox, Field, Heading, Loaded, More, Name, Secret, Table, Time, go, html, link, number, plural, useDialog, useFresh, useLoad, usePages, useWrite } from '../ui.js';
 import { useState } from '../vendor/hooks.js';
 
-const events = ['threshold.reached', 'limit.reached', 'approval.requested', 'approval.decided', 'subscription.changed', 'reservation.expired'];
+const events = ['threshold.reached', 'limit.reached', 'credits.low', 'approval.requested', 'approval.decided', 'subscription.changed', 'reservation.expired'];
 
 /** Creates or changes one; a new one's secret is handed to `done`. */
 function EditDialog({ webhook, close, done }) {

@@ -7,6 +7,9 @@ use crate::gateway::{ADMIN_KEY, run};
 use crate::operators::Desk;
 use crate::support::folder;
 
+/// A policy that counts every event, and has a balance.
+const CAPS: &str = "id: caps\nperiodType: daily\ngroups:\n  - {id: all, unit: count, quota: 9, measure: event, scope: [app], matches: [{event: '*'}]}\n  - {id: packs, kind: balance, unit: count}\n";
+
 #[test]
 fn wrong_arguments_exit_with_2_and_help_shows_no_key() {
     // The unit tests of the command line look at all commands.
@@ -51,9 +54,9 @@ fn commands_that_read_redis_fail_in_one_clear_line() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_list_is_one_json_object_also_when_it_is_empty_or_cut_off() {
     let desk = Desk::new().await;
-    let policy = "id: caps\nperiodType: daily\ngroups:\n  - {id: all, unit: count, quota: 9, measure: event, scope: [app], matches: [{event: '*'}]}\n";
-    let caps = desk.file("caps.yaml", policy);
-    let lists: [&[&str]; 8] = [
+    let caps = desk.file("caps.yaml", CAPS);
+    let credits = &["credits", "list", "packs", "--user", "ada"][..];
+    let lists: [&[&str]; 9] = [
         &["users", "list"],
         &["plans", "list"],
         &["policies", "list"],
@@ -62,6 +65,7 @@ async fn each_list_is_one_json_object_also_when_it_is_empty_or_cut_off() {
         &["keys", "list"],
         &["grants", "list"],
         &["limits", "list", "images"],
+        credits,
     ];
     desk.done(&["policies", "put", &caps]);
     let shown = |arguments: &[&str]| {
@@ -70,15 +74,16 @@ async fn each_list_is_one_json_object_also_when_it_is_empty_or_cut_off() {
         assert_eq!(fields, ["data", "more"], "{arguments:?}");
         (list["data"].as_array().unwrap().len(), list["more"] == true)
     };
-    for (arguments, count) in lists.into_iter().zip([0, 2, 1, 1, 1, 1, 0, 0]) {
+    for (arguments, count) in lists.into_iter().zip([0, 2, 1, 1, 1, 1, 0, 0, 0]) {
         assert_eq!(shown(arguments), (count, false), "{arguments:?}");
     }
     for user in ["ada", "bob"] {
         desk.done(&["users", "subscribe", user, "free"]);
         desk.done(&["grants", "create", "images", "1", "--user", user]);
         desk.done(&["limits", "set", "images", "7", "--user", user]);
+        desk.done(&["credits", "add", "packs", "1", "--user", "ada", "--source-id", user]);
     }
-    for arguments in [&["users", "list"][..], &["grants", "list"], &["limits", "list", "images"]] {
+    for arguments in [&["users", "list"][..], &["grants", "list"], &["limits", "list", "images"], credits] {
         assert_eq!(shown(arguments), (2, false), "{arguments:?}");
         assert_eq!(shown(&[arguments, &["--limit", "1"]].concat()), (1, true), "{arguments:?}");
         let (code, _, err) = command(&desk.gateway, ADMIN_KEY, &[arguments, &["--limit", "0"]].concat());
@@ -112,9 +117,8 @@ async fn options_come_before_variables_and_choose_the_app_and_the_data() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_command_that_asks_changes_anything_without_a_yes() {
     let desk = Desk::new().await;
-    let policy = "id: caps\nperiodType: daily\ngroups:\n  - {id: all, unit: count, quota: 9, measure: event, scope: [app], matches: [{event: '*'}]}\n";
-    let caps = desk.file("caps.yaml", policy);
-    let next = desk.file("next.yaml", &policy.replace("quota: 9", "quota: 8"));
+    let caps = desk.file("caps.yaml", CAPS);
+    let next = desk.file("next.yaml", &CAPS.replace("quota: 9", "quota: 8"));
     let none = desk.file("none.yaml", "policies: []\n");
     for file in [&caps, &next] {
         desk.done(&["policies", "put", file]);
@@ -123,10 +127,11 @@ async fn no_command_that_asks_changes_anything_without_a_yes() {
     desk.done(&["limits", "set", "images", "7", "--user", "ada"]);
     let grant = read(&desk.done(&["grants", "create", "images", "1", "--user", "ada", "--json"]));
     let key = read(&desk.done(&["keys", "create", "--kind", "admin", "--role", "viewer", "--json"]));
+    let credit = read(&desk.done(&["credits", "add", "packs", "5", "--user", "ada", "--json"]));
     let (grant, key) = (grant["id"].as_str().unwrap(), key["id"].as_str().unwrap());
     let used = json!({"userId": "ada", "event": "image.a", "quantity": 2, "metadata": {"size": "1k"}});
     desk.gateway.call("POST", "track", &desk.key, &used).await;
-    let asking: [&[&str]; 10] = [
+    let asking: [&[&str]; 11] = [
         &["users", "move", "ada", "pro"],
         &["users", "cancel", "ada"],
         &["users", "reset", "ada"],
@@ -136,15 +141,17 @@ async fn no_command_that_asks_changes_anything_without_a_yes() {
         &["keys", "revoke", key],
         &["grants", "revoke", grant],
         &["limits", "remove", "images", "--user", "ada"],
+        &["credits", "void", credit["id"].as_str().unwrap()],
         &["apply", &none, "--prune"],
     ];
     let present = || -> Vec<Value> {
-        let reads: [&[&str]; 5] = [
+        let reads: [&[&str]; 6] = [
             &["users", "show", "ada", "--json"],
             &["export-config", "--format", "json"],
             &["keys", "list", "--json"],
             &["grants", "list", "--json"],
             &["limits", "list", "images", "--json"],
+            &["credits", "list", "packs", "--user", "ada", "--json"],
         ];
         reads.into_iter().map(|arguments| read(&done(&desk.gateway, arguments))).collect()
     };

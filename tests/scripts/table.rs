@@ -151,6 +151,7 @@ impl Table {
             watch: None,
             observes: false,
             is_hard: true,
+            balance: None,
         };
         Owner {
             keys: self.bucket.user(&UserId::parse(name).unwrap()),
@@ -229,6 +230,7 @@ impl Table {
             owner: OwnerName::of_user(&UserId::parse(name).unwrap()),
             group: group(id),
             amount: amount(*steps),
+            overflow: None,
         };
         let totals = figures.map(total).collect();
         let measured = Measured { changes: how.changes, snapshot: None, totals };

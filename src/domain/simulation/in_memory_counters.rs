@@ -304,7 +304,9 @@ impl Account {
         let quota = group.quota.filter(|_| group.observes());
         let observed = quota.and_then(|quota| self.denying_counter(matched, quota, now));
         let observed = observed.map(|counter| DenyingCounter { observed: true, ..counter });
-        self.denying_counter(matched, group.refuses_beyond(), now).into_iter().chain(observed)
+        // Credits are not recorded, so they are taken to cover what exceeds the quota.
+        let limit = if group.overflow.is_some() { group.unit.most() } else { group.refuses_beyond() };
+        self.denying_counter(matched, limit, now).into_iter().chain(observed)
     }
 
     /// The decision of `lua/lib/counter.lua`: a limit of 0 denies every matching call, even with an amount of 0.

@@ -128,7 +128,9 @@ pub(crate) fn rounded_up(at_ms: TimeMs) -> TimeMs {
 /// When no amount of these groups matters any more; None if a window never ends.
 fn last_end<'a>(now_ms: TimeMs, matched: impl Iterator<Item = &'a Matched>) -> Option<TimeMs> {
     let last_hold_ms = now_ms + LONGEST_LIFE_MS;
-    let ends = matched.map(|matched| match matched.group.is_concurrent() {
+    // An owner stays because of its credits, not because of calls that its balance denies.
+    let counted = matched.filter(|matched| !matched.group.is_balance());
+    let ends = counted.map(|matched| match matched.group.is_concurrent() {
         true => Some(last_hold_ms),
         // What the window leaves unused matters in the next one.
         false if matched.group.rollover.is_some() => end_of_next_ms(&matched.window),

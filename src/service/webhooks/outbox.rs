@@ -185,6 +185,7 @@ impl Gateway {
             }
             WebhookEvent::ThresholdReached
             | WebhookEvent::LimitReached
+            | WebhookEvent::CreditsLow
             | WebhookEvent::ApprovalRequested
             | WebhookEvent::ApprovalDecided => context.read_group(bucket, config, entry),
         };
@@ -241,7 +242,10 @@ impl EventContext {
         self.put("userId", json!(user));
         let held = entry.field("entries")?.split(',').filter_map(|held| {
             let mut parts = held.split(':');
-            let (group, _, steps) = (GroupId::parse(parts.next()?).ok()?, parts.next()?, parts.next()?);
+            // What did not fit into a limit group is held in a balance.
+            let id = parts.next()?;
+            let id = id.split_once('>').map_or(id, |(_, balance)| balance);
+            let (group, _, steps) = (GroupId::parse(id).ok()?, parts.next()?, parts.next()?);
             let unit = config.groups.get(&group).map_or(Unit::Count, |kind| kind.unit);
             Some(json!({"groupId": group.as_str(), "unit": unit, "amount": in_unit(unit, parse_steps(steps)?)?}))
         });
@@ -301,7 +305,8 @@ impl EventContext {
         let amount = |name: &str| entry.field(name).and_then(parse_steps);
         let extra = ["granted", "rolled"].into_iter().filter_map(amount);
         let limit = amount("quota").map(|quota| extra.fold(quota, Amount::saturating_add));
-        let amounts = ["used", "held", "quota", "granted", "rolled", "requested"].map(|name| (name, amount(name)));
+        let names = ["used", "held", "quota", "granted", "rolled", "requested", "remaining", "threshold"];
+        let amounts = names.map(|name| (name, amount(name)));
         for (name, amount) in amounts.into_iter().chain([("limit", limit)]) {
             if let Some(value) = amount.and_then(|amount| in_unit(unit, amount)) {
                 self.put(name, value);
@@ -343,6 +348,7 @@ impl EventContext {
             ("user", plain("userId")),
             ("requested", plain("requested")),
             ("status", plain("status")),
+            ("remaining", plain("remaining")),
         ];
         let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let holds = !matches!(plain("held").as_str(), "" | "0");
@@ -365,6 +371,7 @@ fn default_template(kind: WebhookEvent, holds: bool) -> &'static str {
         }
         WebhookEvent::ThresholdReached => "{group}: {percent} % used by {scope} ({used} of {limit} {unit})",
         WebhookEvent::LimitReached => "{group}: {scope} has reached the limit ({used} of {limit} {unit} used)",
+        WebhookEvent::CreditsLow => "{group}: {scope} has {remaining} {unit} left",
         WebhookEvent::ApprovalRequested => "{group}: {scope} requests {requested} {unit} ({used} of {limit} used)",
         WebhookEvent::ApprovalDecided => "{group}: the request of {scope} is {status}",
         WebhookEvent::SubscriptionChanged => "The subscription of {scope} has changed",
