@@ -122,8 +122,9 @@ fn read_decimal(text: &str) -> Option<i128> {
     if sign < 0 { Some(sum) } else { sum.checked_neg() }
 }
 
-/// `<count>=<n> quantity=<n> cost=<n> g:<group>=<charged>,<calls>,<denials>[,<observed>] f:<figure>=<n> r:<reason>=<n>`,
-/// without zeros, separated by spaces. Quantity and figures are decimal numbers, cost and charges are steps of their units.
+/// `<count>=<n> quantity=<n> cost=<n> g:<group>=<charged>,<calls>,<denials>[,<observed>] f:<figure>=<n> r:<reason>=<n>
+/// s:<figure>=<compared>,<exceeded>;<sketch>`, without zeros, separated by spaces. Quantity and figures are decimal numbers,
+/// cost and charges are steps of their units.
 pub fn write_metrics(metrics: &Metrics) -> String {
     let mut text = String::with_capacity(METRICS_BYTES);
     for count in Count::ALL {
