@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use quotagate::cli::operations::{documents, explain, export_config, grants, keys, limits, top, users};
+use quotagate::cli::operations::{documents, estimates, explain, export_config, grants, keys, limits, top, users};
 use quotagate::cli::{apply, export, inspect, migrate, pages, print, rollup, verify, whatif};
 use quotagate::config::{Config, Init, LogFormat};
 use quotagate::http;
@@ -44,6 +44,7 @@ enum Command {
     Keys(keys::KeysArgs),
     Grants(grants::GrantsArgs),
     Limits(limits::LimitsArgs),
+    Estimates(estimates::EstimatesArgs),
     /// Show and explain a user's data in Redis
     Inspect(inspect::InspectArgs),
     /// Rebuild the rows of reports from the ledger
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         Command::Keys(args) => once(keys::run(args)),
         Command::Grants(args) => once(grants::run(args)),
         Command::Limits(args) => once(limits::run(args)),
+        Command::Estimates(args) => once(estimates::run(args)),
         Command::Completions(args) => {
             pages::completions(&args, Cli::command());
             Ok(())

@@ -1,6 +1,7 @@
 //! The commands of daily operations. They talk to a gateway over HTTP, as any client would.
 
 pub mod documents;
+pub mod estimates;
 pub mod explain;
 pub mod export_config;
 pub mod grants;
