@@ -2,6 +2,7 @@
 import type { CallOptions, UsageOptions, WatchOptions, WriteOptions } from "./call-options.js";
 import { Admin } from "./admin/index.js";
 import { metadataQuery } from "./admin/resource.js";
+import { Estimates } from "./estimates.js";
 import { Limits } from "./limits.js";
 import { Metering } from "./metering.js";
 import type { CancelBody, SubscribeBody } from "./models.js";
@@ -21,12 +22,15 @@ export class Client extends Metering {
   readonly admin: Admin;
   /** Another quota for one user, team, key, or other owner. */
   readonly limits: Limits;
+  /** What the gateway has learned about figures that calls do not have yet. */
+  readonly estimates: Estimates;
 
   /** Use {@link createClient}. */
   constructor(options: ClientOptions) {
     super(settingsOf(options), options.onUndelivered);
     this.admin = new Admin(this.transport);
     this.limits = new Limits(this.transport, "limits");
+    this.estimates = new Estimates(this.transport, "estimates");
   }
 
   /**
