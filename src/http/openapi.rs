@@ -36,7 +36,7 @@ use crate::http::webhooks::{alerts, endpoints};
         approvals::list, approvals::get, approvals::approve, approvals::reject, approvals::reopen,
         endpoints::list, endpoints::get, endpoints::put, endpoints::delete, endpoints::rotate_secret, endpoints::deliveries, endpoints::resend,
         alerts::list, counters::list,
-        reports::usage, reports::unusual, reports::forecast, reports::limits, estimates::list, whatif::whatif,
+        reports::usage, reports::unusual, reports::forecast, reports::limits, estimates::estimates, whatif::whatif,
         settings::get, settings::put, apply::get, apply::put, audit::list,
         keys::create, keys::list, keys::delete,
         sessions::create, sessions::get, sessions::delete,

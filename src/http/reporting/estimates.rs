@@ -87,7 +87,7 @@ pub struct EstimatesQuery {
 #[utoipa::path(get, path = "/api/v1/estimates", tag = "Reports", params(EstimatesQuery),
     responses((status = 200, body = ListView<LearnedEstimateView>), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
-pub async fn list(
+pub async fn estimates(
     principal: Principal,
     query: Query<EstimatesQuery>,
     readers: SharedReaders,
