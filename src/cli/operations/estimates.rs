@@ -16,8 +16,8 @@ const COLUMNS: [Column; 8] = [
 
 /// List the learned estimates: what calls are held with while their figures are not known
 ///
-/// `compared` are the figures of reservations that were held with an estimate, `exceeded` those that were more than that.
-/// With fewer than 100 samples the value is the `start` of the configuration.
+/// `compared` are the figures of reservations that were held with an estimate, `exceeded` those that were more than
+/// that. With fewer than 100 samples the value is the `start` of the configuration.
 #[derive(Clone, Debug, clap::Args)]
 pub struct EstimatesArgs {
     /// Only estimates of this event

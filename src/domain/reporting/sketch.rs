@@ -17,8 +17,7 @@ const LARGEST: u64 = 1_000_000_000_000;
 const PER_DOUBLING: u64 = 64;
 /// The bucket of [`LARGEST`].
 const LAST: u16 = 3_509;
-/// Beyond this number the lowest buckets are merged. Figures that differ by a factor of less than
-/// 256 never have so many.
+/// Beyond this number the lowest buckets are merged. Figures that differ by less than a factor of 256 have fewer.
 const MOST_BUCKETS: usize = 512;
 /// Decimal places of a quantile.
 const DECIMALS: u32 = 6;
@@ -51,8 +50,8 @@ fn largest_steps(bucket: u16) -> u64 {
 
 /// The largest figure of a bucket.
 fn largest_of(bucket: u16) -> Decimal {
-    let figure = Decimal::from(largest_steps(bucket)) / Decimal::from(STEPS);
-    figure.min(Decimal::from(LARGEST)).round_dp_with_strategy(DECIMALS, RoundingStrategy::ToPositiveInfinity).normalize()
+    let figure = (Decimal::from(largest_steps(bucket)) / Decimal::from(STEPS)).min(Decimal::from(LARGEST));
+    figure.round_dp_with_strategy(DECIMALS, RoundingStrategy::ToPositiveInfinity).normalize()
 }
 
 /// Digits only.
@@ -98,12 +97,12 @@ impl Sketch {
     /// `<distance>:<count>` per bucket, separated by commas: the distance from the bucket before, or from 0.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        let mut before = 0;
+        let mut before = 0_u16;
         for (bucket, count) in &self.buckets {
             if !text.is_empty() {
                 text.push(',');
             }
-            text.push_str(&(bucket - before).to_string());
+            text.push_str(&(*bucket - before).to_string());
             text.push(':');
             text.push_str(&count.to_string());
             before = *bucket;

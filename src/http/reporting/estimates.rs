@@ -24,8 +24,8 @@ pub struct LearnedEstimateView {
     event: String,
     /// The name of the metadata field.
     field: String,
-    /// The metadata values; an empty value stands for calls without the field. Null: all combinations together that came
-    /// after the limit on combinations was reached.
+    /// The metadata values; an empty value stands for calls without the field. Null: all combinations together that
+    /// came after the limit on combinations was reached.
     by: Option<BTreeMap<String, String>>,
     #[schema(value_type = f64)]
     quantile: Number,
@@ -82,8 +82,8 @@ pub struct EstimatesQuery {
 
 /// List the learned estimates
 ///
-/// Estimates that plans and policies learn, by event, field and metadata values. The list is as of now; calls use values
-/// that are at most a minute old.
+/// Estimates that plans and policies learn, by event, field and metadata values. The list is as of now; calls use
+/// values that are at most a minute old.
 #[utoipa::path(get, path = "/api/v1/estimates", tag = "Reports", params(EstimatesQuery),
     responses((status = 200, body = ListView<LearnedEstimateView>), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]

@@ -1,5 +1,5 @@
-//! Learned estimates as a node knows them. A background task reads the rows of each mode that is in use; a call only looks
-//! up a map. Nothing that is more than a minute old is used: without it, estimates are what they start with.
+//! Learned estimates as a node knows them. A background task reads the rows of each mode that is in use; a call only
+//! looks up a map. Nothing that is more than a minute old is used: without it, estimates are what they start with.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -101,8 +101,7 @@ struct UsedMode {
 
 impl UsedMode {
     fn is_due(&self) -> bool {
-        let is_fresh =
-            |known: &KnownEstimates| known.began.elapsed() < REFRESH && known.revision == self.revision;
+        let is_fresh = |known: &KnownEstimates| known.began.elapsed() < REFRESH && known.revision == self.revision;
         !self.known.as_deref().is_some_and(is_fresh)
     }
 }

@@ -82,7 +82,8 @@ fn labels(labels: &[(&str, &str)]) -> Labels {
 fn a_commit_is_learned_once_by_the_metadata_of_its_request_and_compared_with_its_estimate() {
     let request = json!({"model": "large", "team": "red"});
     let actual = || Some(json!({"tokens": 90, "model": "small"}));
-    let all = [figure("llm.*", &["model"]), figure("llm.chat", &["model"]), figure("*", &[]), figure("image.*", &["x"])];
+    let by_model = [figure("llm.*", &["model"]), figure("llm.chat", &["model"])];
+    let all = [&by_model[..], &[figure("*", &[]), figure("image.*", &["x"])]].concat();
     let commit = entry(EntryKind::Commit, item(request.clone(), &[80]), actual());
     let value = Some(Decimal::from(90));
     let expected = [(labels(&[]), value, [1, 1, 1]), (labels(&[("model", "large")]), value, [1, 1, 1])];
