@@ -12,6 +12,7 @@ logs=$target/test-logs
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(getconf _NPROCESSORS_ONLN)}
 
 mkdir -p "$logs"
+# Each command builds for the whole workspace: for one package, cargo would choose other features and build again.
 "$cargo" test --no-run --workspace --all-targets || exit 1
 
 computing() {
@@ -20,7 +21,7 @@ computing() {
 }
 
 waiting() {
-    "$cargo" test --no-fail-fast --test faults --test process
+    "$cargo" test --workspace --no-fail-fast --test faults --test process
 }
 
 others() {
@@ -28,7 +29,7 @@ others() {
 }
 
 browser() {
-    "$cargo" test --no-fail-fast --test dashboard
+    "$cargo" test --workspace --no-fail-fast --test dashboard
 }
 
 groups=(computing waiting others browser)
