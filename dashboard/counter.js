@@ -2,11 +2,26 @@
 
 import { figure, html, unitName, when } from './ui.js';
 
-/** What a counter may use: its quota, with what is granted and what was rolled over. */
-export const limitOf = ({ quota, granted, rolled = 0 }) => quota + granted + rolled;
+const isBalance = ({ kind }) => kind === 'balance';
+
+/** What a counter may use: its quota, with what is granted and what was rolled over. Of a balance, its credits so far. */
+export const limitOf = ({ kind, quota, granted, rolled = 0, used, held, remaining, overage }) =>
+  isBalance({ kind }) ? used - overage + held + remaining : quota + granted + rolled;
+
+/** "33 left", "5 held", "12 used", "10 expire 1 Dec". */
+function balanceFigures({ used, held, remaining, overage, expiresNext, unit }) {
+  const text = (value) => figure(value, unit);
+  const parts = [`${text(remaining)}${unitName(unit)} left`];
+  if (held) parts.push(`${text(held)} held`);
+  parts.push(`${text(used)} used`);
+  if (overage) parts.push(`${text(overage)} over`);
+  if (expiresNext) parts.push(`${text(expiresNext.amount)} expire ${when(expiresNext.at)}`);
+  return parts;
+}
 
 /** The words beside the bar: "12 / 20", "8 left", "resets 1 Dec". */
 function figures(counter) {
+  if (isBalance(counter)) return balanceFigures(counter);
   const { quota, granted, rolled, used, held, blocked, remaining, overage, unit } = counter;
   const text = (value) => figure(value, unit);
   const of = quota === null ? `${text(used)} without limit` : `${text(used)} / ${text(limitOf(counter))}`;
@@ -30,9 +45,9 @@ export function windowWords({ start, end }) {
 
 export function Bar({ counter }) {
   const { quota, granted, rolled = 0, used, held, blocked, overage } = counter;
-  const room = quota === null ? null : limitOf(counter);
+  const room = quota === null && !isBalance(counter) ? null : limitOf(counter);
   const share = (amount) => `${room ? Math.min(100, (amount / room) * 100) : 0}%`;
-  const within = room === null ? 0 : Math.min(used, room);
+  const within = room === null ? 0 : Math.min(used - (isBalance(counter) ? overage : 0), room);
   // Overage is drawn to the scale of the bar. Part of the bar stays visible, even far beyond the limit.
   const beyond = overage ? Math.min(95, (overage / (overage + (room ?? 0))) * 100) : 0;
   const label = `${counter.label || counter.groupId}: ${figures(counter).join(' · ')}`;

@@ -12,7 +12,7 @@ import { Start } from './pages/start.js';
 /** Name in the menu, and the page for the names of the address that follow. */
 const pages = {
   '': ['Overview', () => h(Overview)],
-  users: ['Users', (id, query) => (id === undefined ? page('users', 'Users', { query }) : page('user', 'User', { id }, id))],
+  users: ['Users', (id, query) => (id === undefined ? page('users', 'Users', { query }, address) : page('user', 'User', { id }, id))],
   reports: ['Reports', (_id, query) => page('reports', 'Reports', { query }, address)],
   events: ['Events', (_id, query) => page('events', 'Events', { query }, address)],
   explain: ['Explain', (_id, query) => page('explain', 'Explain', { query }, address)],

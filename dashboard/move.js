@@ -18,12 +18,14 @@ const effects = {
 
 /** In words, how a counter of `POST subscriptions?dryRun=true` changes. */
 export function preview(counter) {
+  if (counter.kind === 'balance') return `keeps its credits: ${amount(counter.remaining, counter.unit)} left`;
   const nothing = counter.effect === 'carried' && counter.remaining === 0 && counter.quota > 0 ? ': nothing is left' : '';
   return effects[counter.effect](counter) + nothing;
 }
 
 /** By a group's rule, for users of whom each has used something else. */
 function ruled(group, carried) {
+  if (group.kind === 'balance') return 'keeps its credits';
   const rule = group.onPlanChange ?? 'carry';
   if (rule === 'block' && isLimited(group)) return `has nothing left ${quotaOf(group)} until its next window`;
   return rule === 'reset' || !carried ? `starts at 0 ${quotaOf(group)}` : `keeps what was used, ${quotaOf(group)}`;

@@ -167,14 +167,15 @@ export const More = ({ pages }) =>
  */
 export function Table({ label, compact, wide, children }) {
   const frame = useRef(null);
+  const shape = compact ? 'compact' : wide ? 'wide' : 'rows';
   useEffect(() => {
+    if (shape !== 'rows') return;
     // In a card each value has the name of its column.
     const table = frame.current.firstElementChild;
     const heads = [...(table.tHead?.rows[0]?.cells ?? [])].map((head) => head.textContent);
     const cells = [...table.tBodies].flatMap((body) => [...body.rows]).flatMap((row) => [...row.cells]);
     for (const cell of cells) if (cell.colSpan === 1) cell.dataset.label = heads[cell.cellIndex] ?? '';
   });
-  const shape = compact ? 'compact' : wide ? 'wide' : 'rows';
   return html`<div ref=${frame} class=${`scroll ${shape}`} tabindex="0" role="group" aria-label=${label}><table>${children}</table></div>`;
 }
 

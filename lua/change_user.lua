@@ -73,8 +73,8 @@ local function set(name, value)
   fields[#fields + 1], fields[#fields + 2] = name, value
 end
 
--- What the ledger says of a window that begins anew, and of what had been rolled over into it and stays. This may replace
--- what an entry of this call says of the same window.
+-- The ledger's item for a window that is reset, with the rolled quota that the window keeps. It may replace an earlier item
+-- of this call about the same window.
 local function reset_charge(id, seq, proposed)
   local part = window.rolled_part(proposed)
   local rolled = part ~= '' and string.sub(part, 2) or #rolls > 0 and '0'
@@ -142,8 +142,9 @@ local function start_all_anew(wanted)
   end
   for id, value in pairs(stored) do
     local used, held, proposed, seq = account.counter(value)
+    local is_meant = seq and (wanted == '*' or wanted == id) and not window.is_concurrent(seq) and not credits.is_credit(seq)
     -- A window that is over is closed by the next call. Emptied, it would leave all of its quota to the next one.
-    if seq and (wanted == '*' or wanted == id) and not window.is_concurrent(seq) and not is_over(proposed) then
+    if is_meant and not is_over(proposed) then
       local closing = { id = id, stored_seq = seq, stored = proposed, closed_used = used, closed_held = args.stored(held) }
       local anew = start_anew(closing, proposed)
       resets[#resets + 1] = reset_charge(id, anew, proposed)

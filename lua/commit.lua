@@ -10,17 +10,19 @@ ARGV
   final (0|1), reject_late (0|1), outcome ('-' | accepted | rejected)
   changes: the reservation's changes that the figures were computed on ('-' without figures)
   memo: the new memo ('' keeps the old one)
-  figures: per owner '<owner> <group>:<total charged once this call is done>,…', with the owners and groups as held
+  figures: per owner '<owner> <group>:<total charged once this call is done>,…', with the owners and groups as held; a group
+    that overflows as '<group>><balance>'
 
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation
   missing, now                              no such reservation (any more)
   expired, now                              past its grace; also, if it is still held, late and reject_late
   not_pending, now, status                  it was released, or a draw on a committed one
-  settled, now, status, late, replayed, about, memo, version of the first owner, crossed, entries
+  settled, now, status, late, replayed, about, memo, version of the first owner, crossed, entries, overflow
     about: '<event> <key> <user>'; crossed: alerts, '<group>:<percent>,…'
     entries: per owner '<owner>[ <group> <used>+<held>[+<granted>+<blocked>[+<rolled>] ][=<own quota|->]/<window>#<sequence
-    number>]…', separated by ' ; '
+    number>]…', separated by ' ; '; the state of a balance as in lib/balances
+    overflow: what balances took over, '<limit group>><balance>:<amount>,…'
   stale_reservation, now                    figures were computed on an older state
   overflow, now                             a counter would pass 2^53 - 1
 ]]
@@ -35,14 +37,20 @@ local call, seen = settle.call()
 if seen then
   return seen
 end
-local final, reject_late, outcome, changes, memo, totals = true, false, '-', '-', '', nil
+local final, reject_late, outcome, changes, memo, totals, figures = true, false, '-', '-', '', nil, nil
 if ARGV[5] then
   final, reject_late, outcome, changes, memo = ARGV[5] == '1', ARGV[6] == '1', ARGV[7], ARGV[8], ARGV[9]
   for place = 10, #ARGV do
-    totals = totals or {}
+    figures = figures or { totals = {}, onto = {} }
+    totals = figures.totals
     local owner, list = string.match(ARGV[place], '^(%S+) (.*)$')
-    for group, total in string.gmatch(list, '([^:,]+):(%d+)') do
+    for word, total in string.gmatch(list, '([^:,]+):(%d+)') do
+      local group, onto = credits.parts(word)
       totals[owner .. ' ' .. group] = args.stored(total)
+      if onto ~= group then
+        figures.onto[owner] = figures.onto[owner] or {}
+        figures.onto[owner][group] = onto
+      end
     end
   end
 end
@@ -93,10 +101,14 @@ for at = 1, #loaded.owners do
   local owner = loaded.owners[at]
   settle.open(owner, now, call.expiry_outbox)
   local shares = {}
-  for place = 1, #owner.entries do
+  local is_divided = overflow.concerns(owner, figures)
+  if is_divided and not overflow.commit(owner, figures, final) then
+    return { 'overflow', now }
+  end
+  for place = 1, is_divided and 0 or #owner.entries do
     shares[place] = share(owner, place)
   end
-  for place = 1, #owner.entries do
+  for place = 1, #shares do
     local entry = owner.entries[place]
     local freed = final and entry.holds or math.min(shares[place], entry.holds)
     settle.free(owner, entry, freed)

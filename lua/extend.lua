@@ -85,7 +85,12 @@ for _, recorded in ipairs(loaded.owners) do
     if recorded.key == owner.key then
       owner.is_recorded = true
       for _, group in ipairs(owner.groups) do
-        record.hold(recorded, group.id, group.seq, group.amount)
+        if not group.is_balance then
+          record.hold(recorded, group.id, group.seq, group.amount - group.over)
+        end
+        for _, part in ipairs((group.is_balance or group.over > 0) and credits.hold(group) or {}) do
+          record.hold(recorded, part.id, part.name, part.amount)
+        end
       end
     end
   end
@@ -118,7 +123,7 @@ for _, owner in ipairs(owners) do
   -- A scope that was full at the reserve was left out.
   if owner.is_recorded then
     for _, group in ipairs(owner.groups) do
-      group.held = group.held + group.amount
+      group.held = group.held + group.amount - group.over
     end
     counter.write(owner, now, alert.watch(owner, {}))
   end

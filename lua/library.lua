@@ -23,6 +23,8 @@ local KEYS, ARGV
 --- @include "lib/account"
 --- @include "lib/outbox"
 --- @include "lib/ledger"
+--- @include "lib/credits"
+--- @include "lib/balances"
 --- @include "lib/program"
 --- @include "lib/hold"
 --- @include "lib/record"
@@ -40,6 +42,7 @@ local KEYS, ARGV
 --- @include "lib/admission"
 --- @include "lib/fit"
 --- @include "lib/settle"
+--- @include "lib/overflow"
 --- @include "lib/straight"
 --- @include "lib/straight_reserve"
 --- @include "lib/straight_settle"
@@ -65,12 +68,14 @@ end
 --- @command "claim" allow-oom
 --- @command "commit" headroom
 --- @command "configure" allow-oom
+--- @command "credit" allow-oom
 --- @command "decide" allow-oom
 --- @command "define" no-writes
 --- @command "enqueue" headroom
 --- @command "extend" headroom
 --- @command "grant" allow-oom
 --- @command "limit" allow-oom
+--- @command "list_credits" no-writes
 --- @command "log" allow-oom
 --- @command "mark" allow-oom
 --- @command "migrate" allow-oom
@@ -94,3 +99,4 @@ end
 --- @command "track_degraded" allow-oom
 --- @command "track_enforce"
 --- @command "usage" no-writes
+--- @command "void_credit" allow-oom

@@ -60,8 +60,9 @@ end
 if owner.renew == '-' then
   redis.call('ZADD', keys.of(p.tag, 'users'), 0, user)
 else
-  -- An owner with a limit stays as long as the limit; without one it expires as before, unless it has grants.
-  if owner.forget_at == 'never' and not owner.adjusted then
+  -- An owner with a limit stays as long as the limit; without one it expires as before, unless it has grants or credits.
+  local has_credits = redis.call('EXISTS', keys.credits(p.tag, owner.word)) == 1
+  if owner.forget_at == 'never' and not owner.adjusted and not has_credits then
     owner.forget_at = false
   end
   if last == 'never' then

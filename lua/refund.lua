@@ -39,30 +39,36 @@ if loaded.status == 'held' then
 end
 
 -- Refunds at most `amount` of the charge, and at most what its window still counts.
-local function give_back(entry, amount)
+local function give_back(owner, entry, amount)
   local given = math.min(amount, entry.charged)
   entry.charged = entry.charged - given
   entry.used = math.max(0, entry.used - given)
+  if entry.balance and given > 0 then
+    entry.change = entry.change - credits.refund(owner, entry, given)
+  end
   return given
 end
 
 local open = 0
 for _, owner in ipairs(loaded.owners) do
   settle.open(owner, now, call.expiry_outbox)
-  -- The newest window first, since an overage was charged there.
-  for place = #owner.entries, 1, -1 do
-    local entry = owner.entries[place]
-    if not whole[entry.id] then
-      local amount = amounts[entry.id] or 0
-      amounts[entry.id] = amount - give_back(entry, amount)
-      open = open + entry.charged
+  -- Credits first, those used last first; then the newest window, since an overage was charged there.
+  for round = 1, owner.balances and 2 or 1 do
+    for place = #owner.entries, 1, -1 do
+      local entry = owner.entries[place]
+      local is_due = not owner.balances or (entry.balance and true or false) == (round == 1)
+      if is_due and not whole[entry.source] then
+        local amount = amounts[entry.source] or 0
+        amounts[entry.source] = amount - give_back(owner, entry, amount)
+        open = open + entry.charged
+      end
     end
   end
 end
 for _, owner in ipairs(loaded.owners) do
   for _, entry in ipairs(owner.entries) do
-    if whole[entry.id] and open == 0 then
-      give_back(entry, entry.charged)
+    if whole[entry.source] and open == 0 then
+      give_back(owner, entry, entry.charged)
     end
   end
 end

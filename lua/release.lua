@@ -43,7 +43,7 @@ for at = 1, #loaded.owners do
   settle.open(owner, now, call.expiry_outbox)
   for place = 1, #owner.entries do
     local entry = owner.entries[place]
-    settle.free(owner, entry, entry.holds)
+    settle.free(owner, entry, entry.holds or 0)
     settle.charge(entry, 0)
   end
 end

@@ -3,7 +3,7 @@ survey: reads what `verify` needs in one moment: the newest entries of the ledge
 
 KEYS
   1   ledger
-  2…  per owner: counters, holds, past
+  2…  per owner: counters, holds, past, credits
 
 ARGV
   after: entries after this id; maximum number of entries
@@ -11,7 +11,7 @@ ARGV
 
 Replies
   surveyed, more entries (0|1), count of entries, per entry: id, charges ('-' none); then per owner: count of what
-    follows of its counters, names and values; count of its past, names and values; holds: '-' too many, or
+    follows of its counters, names and values; the same of its past, and of its credits; holds: '-' too many, or
     '<group>:<seq>:<sum>,…'
 ]]
 
@@ -44,9 +44,10 @@ local function tell(key)
   end
 end
 
-for place = 2, #KEYS, 3 do
+for place = 2, #KEYS, 4 do
   tell(KEYS[place])
   tell(KEYS[place + 2])
+  tell(KEYS[place + 3])
   if redis.call('ZCARD', KEYS[place + 1]) > most_holds then
     answer[#answer + 1] = '-'
   else

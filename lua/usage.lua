@@ -10,7 +10,7 @@ ARGV
 Replies, in order of precedence
   unknown | stale_configuration | stale_stamp | stale_user | stale_time    as in reserve
   reclaim, now                              too many expired holds to subtract while reading: reclaim first
-  usage, now, free_at_ms, counters          as in reserve
+  usage, now, free_at_ms, counters          as in reserve; of an allowed call with `fit` also the fitted value
 ]]
 
 local p = proposal.read(1, 0)
@@ -21,6 +21,7 @@ local stale, now = facts.check(p)
 if stale then
   return stale
 end
+local is_denied = false
 for _, owner in ipairs(p.owners) do
   local due = {}
   if owner.next_expiry > 0 and owner.next_expiry <= now then
@@ -33,8 +34,18 @@ for _, owner in ipairs(p.owners) do
   for _, group in ipairs(owner.groups) do
     local expired = due[group.id] and due[group.id][group.seq] or 0
     group.held = math.max(0, group.held - expired)
-    group.lacks = counter.exceeds(group, group.limit)
+  end
+  if owner.balances then
+    for _, balance in ipairs(owner.balances) do
+      credits.return_expired(owner, balance, due[balance.id] or {})
+    end
+    credits.plan(owner)
+  end
+  for _, group in ipairs(owner.groups) do
+    group.lacks = counter.lacks(group)
+    is_denied = is_denied or group.lacks
     group.observed = group.observes and counter.exceeds(group, group.observes)
   end
 end
-return { 'usage', now, hold.free_at(p.owners, now), counter.stands(p.owners, true) }
+local fitted = p.fit and not is_denied and fit.enlarge(p) or nil
+return { 'usage', now, hold.free_at(p.owners, now), counter.stands(p.owners, true), fitted }

@@ -5,7 +5,9 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use quotagate::cli::operations::{documents, estimates, explain, export_config, grants, keys, limits, top, users};
+use quotagate::cli::operations::{
+    credits, documents, estimates, explain, export_config, grants, keys, limits, top, users,
+};
 use quotagate::cli::{apply, export, inspect, migrate, pages, print, rollup, verify, whatif};
 use quotagate::config::{Config, Init, LogFormat};
 use quotagate::http;
@@ -44,6 +46,7 @@ enum Command {
     Keys(keys::KeysArgs),
     Grants(grants::GrantsArgs),
     Limits(limits::LimitsArgs),
+    Credits(credits::CreditsArgs),
     Estimates(estimates::EstimatesArgs),
     /// Show and explain a user's data in Redis
     Inspect(inspect::InspectArgs),
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Command::Keys(args) => once(keys::run(args)),
         Command::Grants(args) => once(grants::run(args)),
         Command::Limits(args) => once(limits::run(args)),
+        Command::Credits(args) => once(credits::run(args)),
         Command::Estimates(args) => once(estimates::run(args)),
         Command::Completions(args) => {
             pages::completions(&args, Cli::command());
@@ -218,4 +222,76 @@ A plan, a secret key for your application, a user, and the first reserve:
   curl -sX POST $QUOTAGATE_URL/api/v1/reserve -H "Authorization: Bearer $APP_KEY" -d '{{"userId":"u_42","event":"image.render"}}'
 "#
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    /// Every command, in the order of the help, with arguments that it accepts.
+    const COMMANDS: [&[&str]; 24] = [
+        &["serve"],
+        &["apply", "file.yaml"],
+        &["export-config"],
+        &["explain", "ada", "image.a"],
+        &["top", "--once"],
+        &["users", "list"],
+        &["users", "show", "ada"],
+        &["plans", "list"],
+        &["policies", "versions", "caps"],
+        &["keys", "list"],
+        &["grants", "list"],
+        &["limits", "list", "images"],
+        &["credits", "list", "packs", "--user", "ada"],
+        &["estimates"],
+        &["inspect", "ada"],
+        &["rollup", "--rebuild"],
+        &["verify"],
+        &["migrate", "--dry-run"],
+        &["export", "--out", "-"],
+        &["whatif", "--plan", "file.yaml"],
+        &["openapi"],
+        &["schema"],
+        &["completions", "bash"],
+        &["man", "--out", "."],
+    ];
+
+    /// Variables whose values are a key, or may contain a password.
+    const SECRETS: [&str; 3] = ["QUOTAGATE_KEY", "QUOTAGATE_ADMIN_KEY", "QUOTAGATE_REDIS_URL"];
+
+    #[test]
+    fn every_command_refuses_wrong_arguments_with_2() {
+        let mut names: Vec<&str> = COMMANDS.iter().map(|arguments| arguments[0]).collect();
+        names.dedup();
+        let command = Cli::command();
+        let all: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        assert_eq!(names, all);
+        for arguments in COMMANDS {
+            let wrong = [&["quotagate"][..], arguments, &["--nonsense"]].concat();
+            let error = Cli::command().try_get_matches_from(wrong).unwrap_err();
+            assert_eq!((error.kind(), error.exit_code()), (ErrorKind::UnknownArgument, 2), "{arguments:?}: {error}");
+            assert!(error.use_stderr(), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn no_help_shows_a_secret() {
+        let mut root = Cli::command();
+        root.build();
+        let mut commands = vec![&root];
+        let mut found = 0;
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands());
+            for argument in command.get_arguments() {
+                let variable = argument.get_env().and_then(std::ffi::OsStr::to_str);
+                if variable.is_some_and(|variable| SECRETS.contains(&variable)) {
+                    assert!(argument.is_hide_env_values_set(), "{variable:?} of {}", command.get_name());
+                    found += 1;
+                }
+            }
+        }
+        assert!(found > 20, "{found}");
+    }
 }

@@ -18,6 +18,7 @@ mod model;
 
 use std::time::{Duration, Instant};
 
+use model::credits::histories as credit_histories;
 use model::crowd;
 use model::play::{Figures, Play};
 use model::stage::Stage;
@@ -160,4 +161,30 @@ fn some_order_explains_every_answer_to_clients_that_call_at_the_same_time() {
         "crowd: {histories} histories from CROWD_SEED={first}, {calls} calls, {denied} denied, {overlapping} overlapping pairs, {looks} looks"
     );
     assert!(overlapping > 0);
+}
+
+/// How many histories of credits are played if no time is given.
+const CREDIT_HISTORIES: u64 = 12;
+
+#[test]
+fn credits_are_used_as_the_model_uses_them() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let alone = setting("CREDIT_SEED").map(|_| 1);
+    let enough = Enough::new(alone.unwrap_or(CREDIT_HISTORIES));
+    let first = support::seeds::seed("CREDIT_SEED");
+    let (mut played, mut calls, mut now_ms) = (0, 0, None);
+    runtime.block_on(async {
+        let world = credit_histories::world().await;
+        while played == 0 || !enough.reached(played) {
+            let seed = first + played;
+            match credit_histories::play(&world, seed, now_ms).await {
+                Ok((made, ended_ms)) => (calls, now_ms) = (calls + made, Some(ended_ms)),
+                Err(why) => panic!("CREDIT_SEED={seed}: {why}"),
+            }
+            played += 1;
+        }
+        let drifts = support::proven::drifts(&world.redis.url(), "test/main").await;
+        assert!(drifts.is_empty(), "CREDIT_SEED={first}: {drifts:#?}");
+    });
+    println!("credits: {played} histories from CREDIT_SEED={first}, {calls} calls");
 }

@@ -379,6 +379,7 @@ fn every_status_that_a_script_answers_is_documented_and_decoded() {
         "announce" | "configure" | "stamp" => "configure",
         "grant" | "revoke" => "grants",
         "reclaim" => "usage",
+        "credit" | "list_credits" | "void_credit" => "credits",
         "limit" => "limits",
         "log" => "audit",
         "mark" => "waiting",

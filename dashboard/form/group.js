@@ -93,22 +93,31 @@ function OnLimit({ form, path, group }) {
 /** Its period is not complete without a length or dates. */
 const needsDates = (group) => ['every', 'fixed'].includes(field(group, 'periodType'));
 
+const isBalance = (group) => group.kind === 'balance';
+
+/** When alerts are sent: at percentages of a limit, or below amounts of a balance. */
+const Alerts = ({ form, path, group }) => isBalance(group)
+  ? html`<${Chips} label="Alerts when so much is left" name=${pathText([...path, 'alertsBelow'])} hint="An alert and a webhook, once until there are more credits: 10, 0." values=${group.alertsBelow ?? []} parse=${asNumber}
+    change=${(values) => form.set([...path, 'alertsBelow'], listOrNothing([...values].sort((one, other) => other - one)))} fault=${faultOf(form, [...path, 'alertsBelow'], true)} />`
+  : html`<${Chips} label="Alerts at percent of the limit" name=${pathText([...path, 'alerts'])} hint="An alert and a webhook, once per window: 80, 100." values=${group.alerts ?? []} parse=${asNumber}
+    change=${(values) => form.set([...path, 'alerts'], listOrNothing([...values].sort((one, other) => one - other)))} fault=${faultOf(form, [...path, 'alerts'], true)} />`;
+
 const More = ({ form, path, group }) => html`<details class="more"><summary>More: period, alerts, covered events, messages</summary>
   <div class="fields">
-    ${!needsDates(group) && html`<${PeriodDetails} form=${form} path=${path} />`}
+    ${!isBalance(group) && !needsDates(group) && html`<${PeriodDetails} form=${form} path=${path} />`}
     <${Text} form=${form} path=${[...path, 'maxPerCall']} label="Most in one call" number hint="A larger call is denied." />
-    <${Rollover} form=${form} path=${path} group=${group} />
-    ${form.kind.path === 'plans' && html`<${Choice} form=${form} path=${[...path, 'onPlanChange']} label="When a user moves to this plan, it" options=${planChanges} />`}
+    ${!isBalance(group) && html`<${Rollover} form=${form} path=${path} group=${group} />
+      <${Text} form=${form} path=${[...path, 'overflow']} label="Then take from the balance" hint="The ID of a balance group. Empty: deny." />`}
+    ${!isBalance(group) && form.kind.path === 'plans' && html`<${Choice} form=${form} path=${[...path, 'onPlanChange']} label="When a user moves to this plan, it" options=${planChanges} />`}
   </div>
-  <${Chips} label="Alerts at percent of the limit" name=${pathText([...path, 'alerts'])} hint="An alert and a webhook, once per window: 80, 100." values=${group.alerts ?? []} parse=${asNumber}
-    change=${(values) => form.set([...path, 'alerts'], listOrNothing([...values].sort((one, other) => one - other)))} fault=${faultOf(form, [...path, 'alerts'], true)} />
+  <${Alerts} form=${form} path=${path} group=${group} />
   <${Chips} label="Must be matched" name=${pathText([...path, 'covers'])} hint="Events of these names that no rule above matches are denied, such as a model without a price." names=${form.seen.events} values=${group.covers ?? []}
     change=${(values) => form.set([...path, 'covers'], listOrNothing(values))} fault=${faultOf(form, [...path, 'covers'], true)} />
   <${OnLimit} form=${form} path=${path} group=${group} />
 </details>`;
 
 /** Fields that only the JSON shows; they stay as they are. */
-const shownFields = new Set(['id', 'label', 'name', 'unit', 'quota', 'rollover', 'maxPerCall', 'measure', 'matches', 'match', 'covers', 'periodType', 'period', 'periodAnchor', 'anchor', 'timezone', 'weekStart', 'every', 'start', 'end', 'scope', 'enforcement', 'alerts', 'onLimit', 'onPlanChange']);
+const shownFields = new Set(['id', 'label', 'name', 'kind', 'unit', 'quota', 'rollover', 'overflow', 'alertsBelow', 'maxPerCall', 'measure', 'matches', 'match', 'covers', 'periodType', 'period', 'periodAnchor', 'anchor', 'timezone', 'weekStart', 'every', 'start', 'end', 'scope', 'enforcement', 'alerts', 'onLimit', 'onPlanChange']);
 
 function Body({ form, path, group, saved }) {
   const rules = field(group, 'matches') ?? [];
@@ -116,11 +125,11 @@ function Body({ form, path, group, saved }) {
   return html`<div class="card-body">
     <div class="fields">
       <${Names} form=${form} path=${path} group=${group} saved=${saved} />
-      <${Quota} form=${form} path=${path} group=${group} />
+      ${!isBalance(group) && html`<${Quota} form=${form} path=${path} group=${group} />`}
       <${Choice} form=${form} path=${[...path, 'unit']} label="Unit" options=${units} />
-      <${PeriodType} form=${form} path=${path} />
-      ${needsDates(group) && html`<${PeriodDetails} form=${form} path=${path} />`}
-      <${Choice} form=${form} path=${[...path, 'enforcement']} label="At the limit" options=${group.enforcement === undefined ? [['', 'deny (default)'], ...enforcements] : enforcements} />
+      ${!isBalance(group) && html`<${PeriodType} form=${form} path=${path} />`}
+      ${!isBalance(group) && needsDates(group) && html`<${PeriodDetails} form=${form} path=${path} />`}
+      ${!isBalance(group) && html`<${Choice} form=${form} path=${[...path, 'enforcement']} label="At the limit" options=${group.enforcement === undefined ? [['', 'deny (default)'], ...enforcements] : enforcements} />`}
     </div>
     <${Rules} form=${form} path=${path} rules=${rules} unit=${group.unit} group=${field(group, 'label') || group.id} groupMeasure=${group.measure} />
     ${(group.measure !== undefined || rules.some((rule) => rule.measure === undefined)) && html`<${Measure} form=${form} path=${[...path, 'measure']} unit=${group.unit} label=${field(group, 'label') ?? group.id} />`}

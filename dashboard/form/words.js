@@ -37,10 +37,12 @@ export function quotaWords({ quota, unit }) {
   return unit === 'count' || !unit ? text : `${text} ${unit}`;
 }
 
-/** "20 per month per user, 5 roll over". */
+/** "20 per month per user, 5 roll over, then credits". */
 export const limitWords = (group, document) => {
+  if (group.kind === 'balance') return `credits ${scopeWords(group.scope)}`;
   const rolls = group.rollover?.max === undefined ? '' : `, ${quotaWords({ quota: group.rollover.max, unit: group.unit })} roll over`;
-  return `${quotaWords(group)} ${periodWords(group, document)} ${scopeWords(group.scope)}${rolls}`;
+  const then = group.overflow ? `, then ${group.overflow}` : '';
+  return `${quotaWords(group)} ${periodWords(group, document)} ${scopeWords(group.scope)}${rolls}${then}`;
 };
 
 export const valuesOf = (filter) => (Array.isArray(filter) ? filter : [filter]);

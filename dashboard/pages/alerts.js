@@ -3,11 +3,11 @@ import * as api from '../api.js';
 import { Badge, Elsewhere, Empty, Heading, Loaded, More, Table, Time, html, keepFilter, link, number, useFresh, usePages } from '../ui.js';
 import { Scope } from './approvals.js';
 
-const kinds = { 'limit.reached': 'bad', 'threshold.reached': 'warn', 'approval.requested': 'warn' };
+const kinds = { 'limit.reached': 'bad', 'threshold.reached': 'warn', 'credits.low': 'warn', 'approval.requested': 'warn' };
 
 /** Which types each choice shows. Subscriptions change so often that nothing else could be found among them. */
 const choices = {
-  limits: ['Limits and approvals', (type) => type !== 'subscription.changed' && type !== 'reservation.expired'],
+  limits: ['Limits, credits and approvals', (type) => type !== 'subscription.changed' && type !== 'reservation.expired'],
   subscriptions: ['Changed subscriptions', (type) => type === 'subscription.changed'],
   expired: ['Expired reservations', (type) => type === 'reservation.expired'],
   all: ['Everything', () => true],
@@ -40,7 +40,7 @@ export function Alerts({ query }) {
     pages.loadMore();
   }, [looking, pages.next]);
   const empty = html`<${Empty} title=${`No alerts in ${api.placeWords()} yet`}>
-    <p>This page lists crossed thresholds and approval requests. Give a limit group of a <a href=${link(['plans'])}>plan</a> or <a href=${link(['policies'])}>policy</a> alerts, such as at 80 %, to see when it fills.</p>
+    <p>This page lists crossed thresholds, low credits and approval requests. Give a limit group of a <a href=${link(['plans'])}>plan</a> or <a href=${link(['policies'])}>policy</a> alerts, such as at 80 %, to see when it fills.</p>
     <p>Reached limits, changed subscriptions and expired reservations are listed while a <a href=${link(['webhooks'])}>webhook</a> subscribes to them.</p><${Elsewhere} /><//>`;
   return html`
     <${Heading} title="Alerts" />

@@ -6,7 +6,7 @@ import { Looking, useStream } from '../stream.js';
 import { Badge, Elsewhere, Empty, ErrorBox, Field, Heading, Loading, More, Table, Time, amount, faultsOf, html, keepFilter, link, metadataQuery, number, pairs, usePages, useSettled } from '../ui.js';
 import { Details, explanation } from './event_details.js';
 
-const types = ['commit', 'draw', 'release', 'track', 'refund', 'reset', 'rollover', 'expire', 'outcome', 'denial'];
+const types = ['commit', 'draw', 'release', 'track', 'refund', 'reset', 'rollover', 'expire', 'outcome', 'credit', 'lapse', 'void', 'denial'];
 const kinds = { denial: 'bad', expire: 'warn', commit: 'good', track: 'good' };
 const texts = [
   ['userId', 'User', ''],

@@ -70,5 +70,9 @@ function Group({ group }) {
 }
 
 /** The limits of owners in each limit group of a plan or policy. */
-export const OwnerLimits = ({ document }) => document.groups.length > 0 && html`<h2>Limits of single owners</h2>
-  ${document.groups.map((group) => html`<${Group} key=${group.id} group=${group} />`)}`;
+export function OwnerLimits({ document }) {
+  // A balance has no quota: its owners have credits.
+  const groups = document.groups.filter((group) => group.kind !== 'balance');
+  return groups.length > 0 && html`<h2>Limits of single owners</h2>
+    ${groups.map((group) => html`<${Group} key=${group.id} group=${group} />`)}`;
+}

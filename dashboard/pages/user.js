@@ -5,6 +5,7 @@ import { Counter } from '../counter.js';
 import { Looking, useBell, useStream, useThrottled } from '../stream.js';
 import { Badge, Elsewhere, Empty, Heading, Loaded, Name, Table, Time, amount, html, link, number, useDialog, useLoad } from '../ui.js';
 import { Cancel, GrantDialog, Move, Release, Reset, Revoke, SetBlocked } from './user_actions.js';
+import { Credits } from './user_credits.js';
 import { OwnLimits } from './user_limits.js';
 import { Forecast, History, Recent, useForecast } from './user_past.js';
 import { EditProfile, Tags } from './user_profile.js';
@@ -50,6 +51,7 @@ export function User({ id }) {
       <${Counters} user=${data} past=${past} support=${support} dialog=${dialog} />
       <h2>Grants</h2>
       <${Grants} grants=${data.grants} revoke=${support ? (grant) => dialog.show('revoke', grant) : null} />
+      <${Credits} counters=${data.counters} support=${support} done=${user.reload} />
       <h2>Open reservations</h2>
       <${Open} reservations=${data.openReservations} release=${support ? (reservation) => dialog.show('release', reservation) : null} />
       <h2>Windows</h2>
@@ -67,7 +69,7 @@ function Counters({ user, past, support, dialog }) {
     return html`<${Empty} title="No limits apply to this user"><p>${user.planId ? 'The plan has no limit groups that apply.' : 'Every call is denied without a plan. Put the user on a plan.'}</p><//>`;
   }
   return html`<div class="counters">${user.counters.map((counter) => html`<${Counter} key=${counter.groupId} counter=${counter} note=${html`<${Forecast} counter=${counter} forecast=${forecast.get(counter.groupId)} />`}>
-    ${support && html`<button type="button" aria-label=${`Grant more ${counter.label || counter.groupId}`} onClick=${() => dialog.show('grant', counter)}>Grant</button>
+    ${support && counter.kind !== 'balance' && html`<button type="button" aria-label=${`Grant more ${counter.label || counter.groupId}`} onClick=${() => dialog.show('grant', counter)}>Grant</button>
       ${counter.scope.user !== undefined && html`<button type="button" aria-label=${`Reset ${counter.label || counter.groupId}`} onClick=${() => dialog.show('reset', counter)}>Reset</button>`}`}
   <//>`)}</div>`;
 }

@@ -98,7 +98,7 @@ export function Reset({ user, counter, close, done }) {
     if (changed) done();
     return changed;
   };
-  const mine = user.counters.filter((one) => one.scope.user !== undefined && (!counter || one.groupId === counter.groupId));
+  const mine = user.counters.filter((one) => one.kind !== 'balance' && one.scope.user !== undefined && (!counter || one.groupId === counter.groupId));
   const about = html`<p>These counters of ${name(user)} restart at 0. This cannot be undone:</p>
     <ul>${mine.map((one) => html`<li><bdi>${one.label || one.groupId}</bdi>: ${number(one.used)} used</li>`)}</ul>
     <p>Open reservations settle in the window that ends now.</p>`;

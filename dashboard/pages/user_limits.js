@@ -9,8 +9,11 @@ import { Dialog, Field, Loading, amount, html, link, useLoad, useWrite } from '.
 /** `{groupId: {quota}}`, and not the body of a whole plan. */
 const isByGroup = (limits) => !limits || !Array.isArray(limits.groups);
 
+/** A balance has no quota. */
+const groupsOf = (plan) => plan.groups.filter((group) => group.kind !== 'balance');
+
 const asTyped = (limits, plan) =>
-  Object.fromEntries(plan.groups.map((group) => {
+  Object.fromEntries(groupsOf(plan).map((group) => {
     const own = isByGroup(limits) ? limits?.[group.id] : limits.groups.find((one) => one.id === group.id);
     return [group.id, { quota: own === undefined || own.quota === null ? '' : String(own.quota), none: own?.quota === null, own }];
   }));
@@ -55,7 +58,7 @@ function Form({ user, plan, close, done }) {
   return html`<${Dialog} title="Custom limits" action="Save" busy=${busy} error=${error} submit=${submit} close=${close}>
     <p>These limits replace those of <a href=${link(['plans', plan.id])}><code>${plan.id}</code></a> from the next call on, until the user moves to another plan. For extra quota with an end, add a grant.</p>
     ${!isByGroup(customLimits) && html`<p><strong>This user has a custom plan.</strong> Saving here replaces it with quotas by group.</p>`}
-    ${plan.groups.map((group) => html`<${Group} key=${group.id} group=${group} counter=${user.counters.find((counter) => counter.groupId === group.id)} typed=${typed[group.id]} change=${(next) => setTyped({ ...typed, [group.id]: next })} />`)}
+    ${groupsOf(plan).map((group) => html`<${Group} key=${group.id} group=${group} counter=${user.counters.find((counter) => counter.groupId === group.id)} typed=${typed[group.id]} change=${(next) => setTyped({ ...typed, [group.id]: next })} />`)}
     <${Note} note=${note} set=${setNote} />
   <//>`;
 }

@@ -2,7 +2,7 @@ import * as api from '../api.js';
 import { Badge, Confirm, Dialog, Empty, ErrorBox, Field, Heading, Loaded, More, Name, Secret, Table, Time, go, html, link, number, plural, useDialog, useFresh, useLoad, usePages, useWrite } from '../ui.js';
 import { useState } from '../vendor/hooks.js';
 
-const events = ['threshold.reached', 'limit.reached', 'approval.requested', 'approval.decided', 'subscription.changed', 'reservation.expired'];
+const events = ['threshold.reached', 'limit.reached', 'credits.low', 'approval.requested', 'approval.decided', 'subscription.changed', 'reservation.expired'];
 
 /** Creates or changes one; a new one's secret is handed to `done`. */
 function EditDialog({ webhook, close, done }) {
@@ -40,7 +40,7 @@ function EditDialog({ webhook, close, done }) {
     <fieldset><legend>Events</legend>${events.map((event) => html`<label class="check"><input type="checkbox" name=${event} checked=${chosen.has(event)} onChange=${toggle(event)} /> ${event}</label>`)}</fieldset>
     <${Field} label="Modes" hint="live, test (every sandbox) or test/<sandbox>, separated by commas."><input name="modes" required value=${modes} onInput=${(event) => setModes(event.target.value)} /><//>
     <${Field} label="Filter (JSON)" hint=${'Only what matches, such as {"owners": ["platform"]}. Empty: everything.'}><input name="filter" value=${filter} onInput=${(event) => setFilter(event.target.value)} /><//>
-    <${Field} label="Text" hint="For chats: {event}, {group}, {percent}, {used}, {held}, {quota}, {unit}, {scope}, {owner}, {policy}, {resetsAt}."><input name="template" value=${template} onInput=${(event) => setTemplate(event.target.value)} /><//>
+    <${Field} label="Text" hint="For chats: {event}, {group}, {percent}, {used}, {held}, {quota}, {limit}, {unit}, {scope}, {owner}, {policy}, {resetsAt}, {user}, {requested}, {status}."><input name="template" value=${template} onInput=${(event) => setTemplate(event.target.value)} /><//>
   <//>`;
 }
 

@@ -33,6 +33,10 @@ end
 
 -- The state of a counter over its limit, for the stream of denials, see lib/ledger. `limit_text` is `limit` as text.
 local function lack(group, limit, limit_text)
+  if group.is_balance then
+    local taken = group.balance.used + group.balance.held
+    return group.id .. ':' .. group.amount_text .. ':' .. args.digits(taken) .. ':' .. args.digits(taken + group.balance.left)
+  end
   local counted = group.concurrent and group.held or group.used + group.held
   if group.granted > 0 or group.blocked > 0 or group.rolled > 0 then
     limit = math.max(0, math.min(limit + group.granted + group.rolled - group.blocked, counter.most))
@@ -49,7 +53,7 @@ end
 local function compare(owner, group, skip_full_scopes)
   local is_full = owner.crowded and not skip_full_scopes
   local observes = not skip_full_scopes and group.observes
-  group.lacks = (is_full and not observes) or counter.exceeds(group, group.limit)
+  group.lacks = (is_full and not observes) or counter.lacks(group)
   group.observed = observes and (is_full or counter.exceeds(group, observes))
 end
 
@@ -107,6 +111,9 @@ function admission.decide(p, refused, skip_full_scopes)
   for at = 1, #p.owners do
     local owner = p.owners[at]
     owner.crowded = is_crowded(owner)
+    if owner.balances then
+      credits.plan(owner)
+    end
     for place = 1, #owner.groups do
       local group = owner.groups[place]
       compare(owner, group, skip_full_scopes)
@@ -144,13 +151,23 @@ local entries = {}
 -- expires_at; about: what an expiry reports, or '-', and the time.
 -- Returns the owner's line of a reservation's record: '<owner> <held entries> <charged entries>'.
 function admission.place(owner, reservation)
-  local groups = owner.groups
+  local groups, count = owner.groups, 0
   for place = 1, #groups do
     local group = groups[place]
-    group.held = group.held + group.amount
-    entries[place] = group.id .. ':' .. group.seq .. ':' .. group.amount_text
+    local own = group.amount - group.over
+    if not group.is_balance then
+      count = count + 1
+      group.held = group.held + own
+      entries[count] = group.id .. ':' .. group.seq .. ':' .. (group.over == 0 and group.amount_text or args.digits(own))
+    end
+    if group.is_balance or group.over > 0 then
+      for _, part in ipairs(credits.hold(group)) do
+        count = count + 1
+        entries[count] = part.id .. ':' .. part.name .. ':' .. args.digits(part.amount)
+      end
+    end
   end
-  local list = table.concat(entries, ',', 1, #groups)
+  local list = table.concat(entries, ',', 1, count)
   if owner.next_expiry == 0 or reservation.expires_at_ms < owner.next_expiry then
     owner.next_expiry = reservation.expires_at_ms
   end

@@ -41,13 +41,18 @@ function counter.read(owner, now)
   if differs then
     rollover.read(owner, now)
   end
+  if owner.kept_balances then
+    credits.read(owner, values, now)
+  end
   return behind
 end
 
 -- The decision: does this call exceed `most`, the group's limit or the quota that it observes? Everything counts, including
--- holds. A limit of 0 denies every matching call, even with an amount of 0. Refunds are always allowed.
+-- holds. A limit of 0 denies every matching call, even with an amount of 0. Refunds are always allowed. What a balance takes
+-- over does not count.
 function counter.exceeds(group, most)
-  if group.amount < 0 then
+  local amount = group.amount - group.over
+  if amount < 0 or (amount == 0 and group.over > 0) then
     return false
   end
   local counted = group.concurrent and group.held or group.used + group.held
@@ -55,7 +60,15 @@ function counter.exceeds(group, most)
   if limit > counter.most then
     limit = counter.most
   end
-  return limit <= 0 or counted + group.amount > limit
+  return limit <= 0 or counted + amount > limit
+end
+
+-- Whether this call exceeds the group's limit, or what the group's credits come to.
+function counter.lacks(group)
+  if group.is_balance then
+    return credits.lacks(group)
+  end
+  return counter.exceeds(group, group.limit)
 end
 
 -- The ledger's text about a group that a call has charged with `change` (text).
@@ -144,11 +157,16 @@ function counter.write(owner, now, extra)
     changes[at] = extra[at]
   end
   count = account.append(owner, changes, count)
+  if owner.balances then
+    count = balances.append(owner, changes, count)
+  end
   for at = 1, #groups do
     local group = groups[at]
-    changes[count + 1] = group.id
-    changes[count + 2] = account.counter_text(group.used, group.held, group.window, group.seq)
-    count = count + 2
+    if not group.is_balance then
+      changes[count + 1] = group.id
+      changes[count + 2] = account.counter_text(group.used, group.held, group.window, group.seq)
+      count = count + 2
+    end
     if group.grants then
       changes[count + 1], changes[count + 2] = group.id .. '.grants', group.grants
       count = count + 2
@@ -164,6 +182,9 @@ function counter.write(owner, now, extra)
   pieces.set(owner.key, changes, count)
   if rolls then
     rollover.record(owner, rolls, now)
+  end
+  if owner.balances then
+    balances.finish(owner, now)
   end
 end
 
@@ -190,8 +211,11 @@ function counter.describe(owners)
 end
 
 -- The state of a counter: '<used>+<held>', with '+<granted>+<blocked>' if there is any of them, and with '+<rolled>' behind
--- them if there is some. What else is said of it, see lib/own_quota and below.
+-- them if there is some. What else is said of it, see lib/own_quota, lib/balances and below.
 function counter.stand(group)
+  if group.is_balance then
+    return balances.stand(group.balance)
+  end
   local text, rolled = args.digits(group.used) .. '+' .. args.digits(group.held), group.rolled > 0
   if group.granted > 0 or group.blocked > 0 or rolled then
     text = text .. '+' .. args.digits(group.granted) .. '+' .. args.digits(group.blocked)
@@ -208,7 +232,9 @@ function counter.stands(owners, marked)
     local groups = owner.groups
     for place = 1, #groups do
       local group = groups[place]
-      list[#list + 1] = counter.stand(group) .. own_quota.mark(owner, group.id) .. (marked and group.lacks and '!' or '') .. (group.observed and '?' or '')
+      local lacks = marked and group.lacks
+      list[#list + 1] = counter.stand(group) .. own_quota.mark(owner, group.id) .. balances.mark(group, lacks) .. (lacks and '!' or '')
+        .. (group.observed and '?' or '')
     end
   end
   return table.concat(list, ' ')

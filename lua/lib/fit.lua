@@ -36,13 +36,32 @@ local function growing(p)
   return slopes
 end
 
+-- Splits the amounts between limit groups and balances again. Returns whether every group that a balance concerns has room: one
+-- that does not grow may lack what another one takes.
+local function has_credits(owner)
+  credits.plan(owner)
+  for place = 1, #owner.groups do
+    local group = owner.groups[place]
+    if group.balance and counter.lacks(group) then
+      return false
+    end
+  end
+  return true
+end
+
 -- Gives the groups their amounts if the figure grows by `more`. Returns whether all of them have room.
-local function has_room(slopes, more)
+local function has_room(p, slopes, more)
   for place = 1, #slopes do
     local slope = slopes[place]
-    local group = slope.group
-    group.amount = slope.least + added(slope, more)
-    if counter.exceeds(group, group.limit) then
+    slope.group.amount = slope.least + added(slope, more)
+  end
+  for place = 1, #p.owners do
+    if p.owners[place].balances and not has_credits(p.owners[place]) then
+      return false
+    end
+  end
+  for place = 1, #slopes do
+    if counter.lacks(slopes[place].group) then
       return false
     end
   end
@@ -54,20 +73,20 @@ end
 function fit.enlarge(p)
   local least, growth = string.match(p.fit, '^(%d+) (%d+)')
   local slopes, lowest, highest = growing(p), 0, args.stored(growth)
-  local is_whole = has_room(slopes, highest)
+  local is_whole = has_room(p, slopes, highest)
   if is_whole then
     lowest = highest
   end
   -- There is room for `lowest`, and none for `highest`.
   while highest - lowest > 1 do
     local middle = math.floor((lowest + highest) / 2)
-    if has_room(slopes, middle) then
+    if has_room(p, slopes, middle) then
       lowest = middle
     else
       highest = middle
     end
   end
-  has_room(slopes, lowest)
+  has_room(p, slopes, lowest)
   for place = 1, #slopes do
     local group = slopes[place].group
     group.amount_text = args.digits(group.amount)

@@ -1,5 +1,6 @@
 -- Live holds of one owner: a sorted set by expiry (ms). A member is
--- '<operation> <group>:<seq>:<amount>,… <event> <key> <user> <created at ms>', so reclaiming needs no other record.
+-- '<operation> <group>:<seq>:<amount>,… <event> <key> <user> <created at ms>', so reclaiming needs no other record. What is
+-- held in a credit has another form, see lib/credits.
 -- Only the member of a reservation's first owner has event, key and user; the others end with '- <created at ms>', so
 -- that an expiry is reported once. The time distinguishes two operations with the same name.
 -- `held` of a counter is only reduced by the call that removes the member.
@@ -12,11 +13,15 @@ function hold.entries(list)
   return string.gmatch(list, '([^:,]+):([^:,]+):(%d+)')
 end
 
--- Sums the amounts of `members` by group and seq.
+-- Sums the amounts of `members` by group and seq; those in credits by balance and credit.
 local function sums(members)
   local by_group, order = {}, {}
   for _, member in ipairs(members) do
     for group, seq, amount in hold.entries(string.match(member, '^%S+ (%S+)')) do
+      if credits.is_credit(seq) then
+        local _, balance = credits.parts(group)
+        group = balance
+      end
       local held = by_group[group]
       if not held then
         held = {}
@@ -67,10 +72,16 @@ function hold.reclaim(owner, now, outbox_key)
   local changes = {}
   local values = redis.call('HMGET', owner.key, '.account', unpack(order))
   account.parse(owner, values[1])
+  local expired = { key = owner.key, word = keys.owner_word(owner.key), balances = false, touched = false, now = now }
   for index, group in ipairs(order) do
-    local used, held, stored, seq = account.counter(values[index + 1] or '')
+    local value = values[index + 1]
+    local used, held, stored, seq = account.counter(value or '')
     local amount = seq and by_group[group][seq]
-    if amount then
+    if seq and credits.is_credit(seq) then
+      local balance = credits.open(expired, group, value, redis.call('HGET', owner.key, group .. '.credits'), now)
+      credits.touch(expired)
+      credits.return_expired(expired, balance, by_group[group])
+    elseif amount then
       changes[#changes + 1] = group
       changes[#changes + 1] = account.counter_text(used + 0, math.max(0, held - amount), stored, seq)
     end
@@ -78,8 +89,14 @@ function hold.reclaim(owner, now, outbox_key)
   local rest = redis.call('ZRANGE', owner.holds, count, count, 'WITHSCORES')
   owner.next_expiry = args.stored(rest[2])
   account.append(owner, changes, #changes)
+  if expired.balances then
+    balances.append(expired, changes, #changes)
+  end
   if #changes > 0 then
     pieces.set(owner.key, changes)
+  end
+  if expired.balances then
+    balances.finish(expired, now)
   end
   add_expired_events(members, expiries, now, outbox_key)
   if count > 0 then

@@ -25,6 +25,10 @@ function keys.past(tag, word)
   return tag .. 'past:' .. word
 end
 
+function keys.credits(tag, word)
+  return tag .. 'credits:' .. word
+end
+
 -- The index of an owner's scope, and its name there.
 function keys.index(tag, word)
   local names, name = string.match(word, '^([^:]+):(.*)$')

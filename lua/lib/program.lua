@@ -6,13 +6,38 @@
 -- The text: '<tag> <sandbox (0|1)> <configuration revision> <whether expiries are reported (0|1)> <most entries of the
 -- ledger> <straight path (0|1)>' (tag: how the bucket's keys begin, qg:{acme:live}:), then a line per owner: 'user' or 'other', then per group ' <id> <limit> <quota|-> <flags>
 -- <percents|->;'. Flags: '-' and in flight only (c), a denied call asks for approval (a), a denial is reported (l), the
--- group only observes (o), the quota is the limit (h), at most so much is rolled over (r<amount>).
+-- group only observes (o), the quota is the limit (h), at most so much is rolled over (r<amount>), the group is a balance
+-- (b), which has its thresholds instead of percents. A group that overflows has the id '<id>><balance>:<thresholds|->'.
 local program = {
   -- Groups of all programs together, some 15 MB; beyond it all programs are forgotten.
   most = 10000,
 }
 
 local known, count = {}, 0
+
+-- Adds a balance, unless another group overflows onto it too.
+local function keep_balance(owner, id, below)
+  owner.kept_balances = owner.kept_balances or {}
+  for _, kept in ipairs(owner.kept_balances) do
+    if kept.id == id then
+      return
+    end
+  end
+  owner.kept_balances[#owner.kept_balances + 1] = { id = id, below = below, at = 0 }
+end
+
+-- The fields of the account, with those of the balances.
+local function general_fields(owner)
+  if not owner.kept_balances then
+    return owner.fields
+  end
+  local fields = { unpack(owner.fields) }
+  for _, kept in ipairs(owner.kept_balances) do
+    kept.at = #fields + 1
+    fields[kept.at], fields[kept.at + 1] = kept.id, kept.id .. '.credits'
+  end
+  return fields
+end
 
 local function read_owner(kind, text)
   local owner = { is_user = kind == 'user', groups = {}, fields = { '.account' }, has_alerts = false, straight = true,
@@ -24,14 +49,23 @@ local function read_owner(kind, text)
     -- Its line of a record, and its figures of a commit; false without groups.
     held_pattern = false, figures_pattern = false,
     -- Of its present call.
+    -- For lib/credits: the balances, and the fields that the general path reads.
+    kept_balances = false, general_fields = false,
     used = {}, sums = {}, word = false, list = false, count = 0, key = false, set_of_holds = false,
     expiry = false, expiry_ms = 0, longest = false, account_rest = false,
     renewal = false, rest = false, forget = false, is_renewed = false,
     member = false, version = false,
   }
-  for id, limit, quota, flags, percents in string.gmatch(text, ' (%S+) (%d+) (%S+) (%S+) ([^;]+);') do
+  local figure_ids = {}
+  for word, limit, quota, flags, percents in string.gmatch(text, ' (%S+) (%d+) (%S+) (%S+) ([^;]+);') do
+    local id, onto, below = match(word, '^([^>]+)>([^:]+):(.+)$')
+    id = id or word
+    local is_balance = string.find(flags, 'b', 1, true) ~= nil
+    if is_balance then
+      onto, below = id, percents
+    end
     local group = {
-      id = id, limit_text = limit, limit = args.stored(limit), quota = quota ~= '-' and args.stored(quota),
+      id = id, is_balance = is_balance, onto = onto or false, balance = false, over = 0, limit_text = limit, limit = args.stored(limit), quota = quota ~= '-' and args.stored(quota),
       concurrent = string.find(flags, 'c', 1, true) ~= nil, is_hard = string.find(flags, 'h', 1, true) ~= nil,
       -- What is done at the quota, if there is one; an owner may have one of its own (lib/own_quota).
       asks = string.find(flags, 'a', 1, true) ~= nil, tells = string.find(flags, 'l', 1, true) ~= nil,
@@ -47,24 +81,31 @@ local function read_owner(kind, text)
     group.rollover = group.rollover and group.rollover + 0
     local place = #owner.groups + 1
     owner.groups[place], owner.fields[place + 1] = group, id
-    -- A call beyond an observed quota, or beyond a quota to which something was rolled over, is left to the general path,
-    -- as a denial that is reported.
+    figure_ids[place] = (onto and not is_balance) and id .. '>' .. onto or id
+    if onto then
+      keep_balance(owner, onto, below)
+    end
+    -- A call beyond an observed quota, or beyond a quota to which something was rolled over or that a balance extends, is
+    -- left to the general path, as a denial that is reported.
     owner.limits[place], owner.prefixes[place] = group.observes or group.limit, (place > 1 and ',' or '') .. id .. ':'
     owner.changes[2 * place - 1], owner.changes[2 * place], owner.tails[place] = id, false, false
     owner.tells_denials = owner.tells_denials or group.approval or group.tell_limit or group.observes ~= false or group.rollover
+      or group.onto ~= false
     owner.has_alerts = owner.has_alerts or group.percents
     -- A limit of 0 and a group in flight are decided by other rules.
-    if group.concurrent or owner.limits[place] <= 0 then
+    if group.concurrent or is_balance or owner.limits[place] <= 0 then
       owner.straight = false
     end
   end
   local ids = {}
   for place = 1, #owner.groups do
     ids[place] = string.gsub(owner.groups[place].id, '%W', '%%%0')
+    figure_ids[place] = string.gsub(figure_ids[place], '%W', '%%%0')
   end
+  owner.general_fields = general_fields(owner)
   if #ids > 0 then
     owner.held_pattern = '^\n(%S+) ()' .. table.concat(ids, ':(%w+):(%d+),') .. ':(%w+):(%d+)() %-'
-    owner.figures_pattern = '^(%S+) ' .. table.concat(ids, ':(%d+),') .. ':(%d+)$'
+    owner.figures_pattern = '^(%S+) ' .. table.concat(figure_ids, ':(%d+),') .. ':(%d+)$'
   end
   -- Of a pattern's 32 captures a record's line takes 3 and 2 per group.
   owner.straight = owner.straight and #ids <= 14

@@ -38,7 +38,8 @@ function proposal.read(first_key, own)
     local shape, key = defined.owners[place], KEYS[first_key]
     local word = keys.owner_word(key)
     local owner = { key = key, holds = keys.holds(read.tag, word), past = keys.past(read.tag, word), word = word,
-      groups = shape.groups, fields = shape.fields, has_alerts = shape.has_alerts, unsettled = false, renew = '-', stored = false,
+      groups = shape.groups, fields = shape.general_fields, kept_balances = shape.kept_balances, balances = false, touched = false,
+      now = 0, has_alerts = shape.has_alerts, unsettled = false, renew = '-', stored = false,
       version = false, next_expiry = 0, longest_ttl = 0, forget_at = false, adjusted = false, watched = false,
       crowded = false, lacking = false, observing = false }
     first_key = first_key + 1
@@ -52,7 +53,7 @@ function proposal.read(first_key, own)
       at, window_at = at + 1, window_at + 1
       group.window, group.amount_text, group.amount = frame[window_at], amount, args.stored(amount)
       group.granted, group.blocked, group.grants, group.lacks, group.observed = 0, 0, false, false, false
-      group.rolled, group.roll = 0, false
+      group.rolled, group.roll, group.over = 0, false, 0
     end
     read.owners[place] = owner
   end

@@ -8,10 +8,12 @@
 -- status: held, committed or released. The straight path changes 'held' in place, and nothing else: to 'used', committed
 -- with its held entries as charged ones, or to 'free', released. A released reservation holds nothing any more, whatever
 -- its held entries say. changes: draws and amount extensions so far, so that nothing is computed from an older memo. An entry is
--- <group>:<seq>:<amount>; entries of one owner are separated by commas.
+-- <group>:<seq>:<amount>, or in a credit as lib/credits says; entries of one owner are separated by commas.
 --
 -- Loaded, an owner has entries: one for each group and seq, with the amount that the reservation holds there (`holds`,
 -- false: no entry) and what it has charged there (`charged`, false: no entry); lib/settle adds what the counter stands at.
+-- An entry in a credit has the id of its balance (`onto`); its `source` is the limit group that overflowed, or the balance;
+-- `change` is what the present call charges there.
 local record = {}
 
 -- What the straight path writes for a status.
@@ -39,7 +41,8 @@ local function add_entry(entries, id, seq, text, amount)
   local entry = spare[taken]
   if not entry then
     entry = {
-      id = id, seq = seq, holds = false, charged = false, text = false, amount = false, names = false, closed = false,
+      id = id, seq = seq, source = id, onto = false, balance = false, change = 0, holds = false, charged = false, text = false,
+      amount = false, names = false, closed = false,
       used = 0, held = 0, before = 0, granted = 0, blocked = 0, rolled = 0, window = false,
     }
     if taken <= most_spare then
@@ -49,6 +52,10 @@ local function add_entry(entries, id, seq, text, amount)
   entry.id, entry.seq, entry.text, entry.amount = id, seq, text, amount
   entry.holds, entry.charged, entry.closed, entry.window = false, false, false, false
   entry.used, entry.held, entry.before, entry.granted, entry.blocked, entry.rolled = 0, 0, 0, 0, 0, 0
+  entry.source, entry.onto, entry.balance, entry.change = id, false, false, 0
+  if credits.is_credit(seq) then
+    entry.source, entry.onto = credits.parts(id)
+  end
   entries[#entries + 1] = entry
   return entry
 end
@@ -90,9 +97,14 @@ local function format_entries(entries, field)
   return #list > 0 and table.concat(list, ',') or '-'
 end
 
+-- The entry of a group and seq, which is added if there is none.
+function record.entry(owner, id, seq)
+  return find_entry(owner.entries, id, seq) or add_entry(owner.entries, id, seq, false, false)
+end
+
 -- Adds to what the reservation holds in a group.
 function record.hold(owner, id, seq, amount)
-  local entry = find_entry(owner.entries, id, seq) or add_entry(owner.entries, id, seq, false, false)
+  local entry = record.entry(owner, id, seq)
   entry.holds = (entry.holds or 0) + amount
 end
 
@@ -134,7 +146,7 @@ function record.load(key, created_at)
       word = owner, key = keys.account(tag, owner), holds = keys.holds(tag, owner), past = keys.past(tag, owner),
       entries = entries, groups = false, about = about,
       member = name .. ' ' .. held .. ' ' .. about, live = false, stored = false, version = false, next_expiry = 0, longest_ttl = 0, forget_at = false,
-      adjusted = false, watched = false,
+      adjusted = false, watched = false, balances = false, touched = false, now = 0,
     }
   end
   return loaded

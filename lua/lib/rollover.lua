@@ -9,7 +9,7 @@ local rollover = {
   most_due = 4096,
 }
 
--- What is held in a group's stored window, without holds that have expired but are still stored.
+-- The held amount of a group's stored window. Expired holds that are still stored do not count.
 function rollover.live(owner, group, held, now)
   if held == 0 or owner.next_expiry == 0 or owner.next_expiry > now then
     return held
@@ -24,7 +24,8 @@ function rollover.live(owner, group, held, now)
 end
 
 -- Whether a whole window without any call lies between a group's stored window and the new one. Windows of one period
--- differ a little in length (28 and 31 days, 23 and 25 hours); a moved anchor leaves a shorter gap.
+-- differ in length (28 and 31 days, 23 and 25 hours); a moved anchor leaves a shorter gap. The same rule is in
+-- src/domain/metering/rollover.rs.
 local function was_idle(group)
   local start = clock.parse(window.start(group.window))
   local gap = start - clock.parse(window.finish(group.stored))

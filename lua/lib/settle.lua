@@ -68,8 +68,9 @@ function settle.open(owner, now, expiry_outbox, reclaimed)
     return
   end
   for place = 1, #entries do
-    to_read[place + 1] = entries[place].id
+    to_read[place + 1] = entries[place].onto or entries[place].id
   end
+  owner.balances, owner.now = false, now
   local values = pieces.get(owner.key, to_read, #entries + 1)
   account.parse(owner, values[1])
   if not reclaimed and owner.next_expiry > 0 and owner.next_expiry <= now then
@@ -86,7 +87,10 @@ function settle.open(owner, now, expiry_outbox, reclaimed)
     if value then
       used, held, stored, seq = account.counter(value)
     end
-    if seq == entry.seq then
+    if entry.onto then
+      entry.balance = credits.load(owner, entry.onto, now)
+      credits.touch(owner)
+    elseif seq == entry.seq then
       entry.used, entry.held, entry.window = used + 0, held + 0, stored
       entry.before, entry.rolled = entry.used, window.rolled(stored)
       owner.groups[#owner.groups + 1] = entry
@@ -101,7 +105,12 @@ end
 
 -- Releases `amount` of what the reservation holds there. Only the call that still finds the hold reduces `held`.
 function settle.free(owner, entry, amount)
-  if owner.live and not entry.closed then
+  if not owner.live then
+    return
+  end
+  if entry.balance then
+    credits.settle(owner, entry, amount, 0)
+  elseif not entry.closed then
     entry.held = math.max(0, entry.held - amount)
   end
 end
@@ -139,24 +148,32 @@ function settle.write(owner, now, call)
   for at = 1, #owner.entries do
     local entry = owner.entries[at]
     local used, change = args.digits(entry.used), entry.used - entry.before
-    if not window.is_concurrent(entry.seq) then
+    if entry.balance then
+      balances.charge(entry.balance, { id = entry.id, name = entry.seq, amount = entry.change }, charges)
+    elseif not window.is_concurrent(entry.seq) then
       local text = change == entry.amount and entry.text or args.digits(change)
       charges[#charges + 1] = counter.charge(entry, text)
     end
     if entry.closed and change ~= 0 then
       redis.call('HSET', owner.past, entry.closed, used .. ' ' .. entry.window .. ' ' .. entry.rest)
       counter.leave_together(owner)
-    elseif not entry.closed then
+    elseif not entry.closed and not entry.balance then
       changes[count + 1] = entry.id
       changes[count + 2] = used .. '+' .. args.digits(entry.held) .. '/' .. entry.window .. '#' .. entry.seq
       count = count + 2
     end
+  end
+  if owner.balances then
+    balances.append(owner, changes, count)
   end
   if #changes > 0 then
     if owner.watched then
       alert.charge(owner, owner.groups, now, changes, call)
     end
     pieces.set(owner.key, changes)
+  end
+  if owner.balances then
+    balances.finish(owner, now)
   end
   ledger.add(owner.word, charges)
 end
@@ -179,7 +196,7 @@ function settle.closed_until(owner, expires_at)
 end
 
 -- Per owner '<owner>[ <group> <used>+<held>[+<granted>+<blocked>[+<rolled>]][=<own quota|->]/<window>#<sequence number>]…',
--- separated by ' ; '.
+-- separated by ' ; '; the state of a balance as in lib/balances.
 local function entries_text(owners)
   local list = {}
   for at = 1, #owners do
@@ -187,10 +204,34 @@ local function entries_text(owners)
     list[at] = owner.word
     for place = 1, #owner.entries do
       local entry = owner.entries[place]
-      list[at] = list[at] .. ' ' .. entry.id .. ' ' .. counter.stand(entry) .. own_quota.mark(owner, entry.id) .. '/' .. entry.window .. '#' .. entry.seq
+      if not entry.balance then
+        list[at] = list[at] .. ' ' .. entry.id .. ' ' .. counter.stand(entry) .. own_quota.mark(owner, entry.id) .. '/' .. entry.window .. '#' .. entry.seq
+      end
+    end
+    for _, balance in ipairs(owner.balances or {}) do
+      list[at] = list[at] .. ' ' .. balance.id .. ' ' .. balances.stand(balance) .. '/' .. credits.window .. '#' .. balance.seq
     end
   end
   return table.concat(list, ' ; ')
+end
+
+-- What was charged to balances because it did not fit into a limit group: '<limit group>><balance>:<amount>,…'.
+local function overflow_text(owners)
+  local list, sums = {}, {}
+  for at = 1, #owners do
+    for _, entry in ipairs(owners[at].entries) do
+      if entry.balance and entry.source ~= entry.onto then
+        if not sums[entry.id] then
+          list[#list + 1] = entry.id
+        end
+        sums[entry.id] = (sums[entry.id] or 0) + (entry.charged or 0)
+      end
+    end
+  end
+  for place, id in ipairs(list) do
+    list[place] = id .. ':' .. args.digits(sums[id])
+  end
+  return table.concat(list, ',')
 end
 
 -- The answer to a call on a reservation that has already ended: nothing changes.
@@ -207,5 +248,5 @@ function settle.answer(loaded, now, replayed, crossed)
   local late = loaded.late and 1 or 0
   local version = loaded.owners[1].version or '0'
   return { 'settled', now, loaded.status, late, replayed, loaded.about, loaded.memo, version, table.concat(crossed, ','),
-    entries_text(loaded.owners) }
+    entries_text(loaded.owners), overflow_text(loaded.owners) }
 end

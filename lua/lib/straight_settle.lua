@@ -67,7 +67,8 @@ local function settle_owner(owner, defined, parts, now, charges)
     if charges then
       local charge = figures and figures[index + 1] or amount
       local sum = (number[used] or used + 0) + (number[charge] or charge + 0)
-      if sum > counter.most then
+      -- A balance may have to take over.
+      if sum > counter.most or (figures and sum + left > limits[index] and owner.groups[index].onto) then
         return nil
       end
       used = text[sum] or args.digits(sum)

@@ -1,13 +1,37 @@
 -- track, track_enforce and track_degraded: count usage that has already happened, in one step and without a hold.
 local tracking = {}
 
+-- Charges a balance with what a group takes from it, and with what it does not have if it has no limit group. What the
+-- ledger says of it is added to `charges`.
+local function charge_balance(group, charges)
+  local balance, parts, sign = group.balance, nil, 1
+  if group.amount < 0 then
+    parts, sign = credits.refund_any(balance, -group.amount), -1
+  else
+    parts = credits.take(balance, group.over, 'used')
+    if group.is_balance and group.amount > group.over then
+      credits.exceed(balance, group.amount - group.over)
+      parts[#parts + 1] = { name = credits.none, amount = group.amount - group.over }
+    end
+  end
+  for _, part in ipairs(parts) do
+    part.id, part.amount = group.is_balance and group.id or group.id .. '>' .. balance.id, sign * part.amount
+    balances.charge(balance, part, charges)
+  end
+end
+
 local function add(owner, p, now, call)
   local extra, charges = alert.watch(owner, {}), {}
   for place = 1, #owner.groups do
     local group = owner.groups[place]
     group.before = group.used
-    group.used = math.max(0, group.used + group.amount)
-    charges[place] = counter.charge(group, args.digits(group.used - group.before))
+    if group.is_balance or group.over > 0 then
+      charge_balance(group, charges)
+    end
+    if not group.is_balance then
+      group.used = math.max(0, group.used + group.amount - group.over)
+      charges[#charges + 1] = counter.charge(group, args.digits(group.used - group.before))
+    end
   end
   ledger.add(owner.word, charges)
   counter.write(owner, now, extra)

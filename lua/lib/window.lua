@@ -40,7 +40,7 @@ function window.rolled(text)
   return quota and quota ~= '0' and rolled + 0 or 0
 end
 
--- The text with that part in place of its own.
+-- The window's text with `part`, as rolled_part returns it, instead of its present rolled quota.
 function window.with_rolled(text, part)
   return (string.gsub(text, '^([%d-]+)%+?%d*', '%1' .. part))
 end

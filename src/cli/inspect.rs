@@ -100,6 +100,7 @@ fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) 
         "alerts" => of_alerts(value, unit),
         "reached" => of_reached(value, unit),
         "approval" => of_approval(value),
+        "credits" => of_credits(value, unit),
         _ => return "not a field that this release knows".to_owned(),
     };
     text.unwrap_or_else(|| "cannot be read".to_owned())
@@ -112,6 +113,14 @@ fn of_amount(steps: &str, unit: Option<Unit>) -> Option<String> {
         Some(unit) => format!("{} {unit}", amount.to_decimal(unit)),
         None => format!("{} steps", amount.steps()),
     })
+}
+
+/// `<remaining> <uncovered> <thresholds> <lowest reported>;<credit>,…`
+fn of_credits(value: &str, unit: Option<Unit>) -> Option<String> {
+    let (head, list) = value.split_once(';')?;
+    let remaining = of_amount(head.split(' ').next()?, unit)?;
+    let count = list.split(',').filter(|credit| !credit.is_empty()).count();
+    Some(format!("{remaining} remain of {count} live credits"))
 }
 
 /// `<window> <amount>`

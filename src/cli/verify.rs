@@ -61,6 +61,9 @@ pub async fn run(args: VerifyArgs) -> Result<ExitCode, CommandError> {
             if found.drift.figure == Figure::Gone {
                 say(format!("not repaired: {} (the window no longer exists)", place(&found)));
                 left.push(found);
+            } else if found.drift.figure == Figure::Credits {
+                say(format!("not repaired: {} (add or void a credit instead)", place(&found)));
+                left.push(found);
             } else if found.drift.doubtful {
                 say(format!("not repaired: {} (an unreadable entry may explain it)", place(&found)));
                 left.push(found);

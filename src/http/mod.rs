@@ -25,7 +25,7 @@ use std::time::Instant;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use access::{apps, audit, keys, sessions};
-use accounts::{approvals, counters, grants, limits, subscriptions, users};
+use accounts::{approvals, counters, credits, grants, limits, subscriptions, users};
 use configuration::{apply, plans, policies, settings, test_clock};
 use metering::usage::Draining;
 use metering::{batch, can_use, commit, extend, release, reserve, track, usage};
@@ -222,6 +222,8 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/users/{id}/block").route(web::post().to(users::block)))
         .service(resource("/users/{id}/unblock").route(web::post().to(users::unblock)))
         .service(resource("/users/{id}/reset").route(web::post().to(users::reset)))
+        .service(resource("/credits").route(web::post().to(credits::create)).route(web::get().to(credits::list)))
+        .service(resource("/credits/{id}/void").route(web::post().to(credits::void)))
         .service(resource("/grants").route(web::post().to(grants::create)).route(web::get().to(grants::list)))
         .service(resource("/grants/{id}").route(web::delete().to(grants::delete)))
         .service(resource("/limits").route(web::get().to(limits::list)))

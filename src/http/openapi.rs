@@ -10,7 +10,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{Ref, RefOr, Required, Response};
 
 use crate::http::access::{apps, audit, keys, sessions};
-use crate::http::accounts::{approvals, counters, grants, limits, subscriptions, users};
+use crate::http::accounts::{approvals, counters, credits, grants, limits, subscriptions, users};
 use crate::http::configuration::{apply, plans, policies, settings, test_clock};
 use crate::http::metering::{batch, can_use, commit, extend, release, reserve, track, usage};
 use crate::http::nodes::{health, registry};
@@ -29,6 +29,7 @@ use crate::http::webhooks::{alerts, endpoints};
         events::list, events::stream,
         subscriptions::subscribe, subscriptions::cancel,
         users::list, users::get, users::put, users::block, users::unblock, users::reset,
+        credits::create, credits::list, credits::void,
         grants::create, grants::list, grants::delete,
         limits::put, limits::list, limits::delete,
         plans::list, plans::get, plans::put, plans::delete, plans::versions, plans::rollback,

@@ -26,6 +26,8 @@ pub enum ServiceError {
     AlreadyCanceled,
     #[error("the approval request has already been decided")]
     AlreadyDecided,
+    #[error("the owner has too many live credits")]
+    TooManyCredits,
     #[error("{0}")]
     PlanInUse(String),
     #[error("the version is not the current one")]

@@ -145,6 +145,16 @@ impl Bucket {
         self.key("grants:ends")
     }
 
+    /// The owner, balance and number of each credit, by its ID.
+    pub fn credit_ids(&self) -> String {
+        self.key("credits")
+    }
+
+    /// The credits of an owner.
+    pub fn credits(&self, owner: &OwnerName) -> String {
+        self.key_of(["credits:", &Self::word_of(owner)])
+    }
+
     /// Changes of users.
     pub fn audit(&self) -> String {
         self.key("audit")

@@ -1,4 +1,4 @@
-//! Limits of single owners, and what limits that only observe would have denied.
+//! Limits of single owners, credits, and what limits that only observe would have denied.
 
 use serde_json::{Value, json};
 
@@ -76,6 +76,52 @@ async fn estimates_are_listed_with_their_samples_and_how_often_they_were_exceede
     browser.sees("1 of 2 (50 %)").await;
     browser.fill("event", "image.render").await;
     browser.sees("No estimate for this event").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_gets_credits_that_are_used_after_the_quota_and_can_be_voided() {
+    let (world, browser) = signed_in().await;
+    let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
+    let plan = json!({"periodType": "monthly", "groups": [
+        {"id": "images", "label": "Images", "unit": "count", "quota": 2, "overflow": "packs", "matches": [{"event": "image.*"}]},
+        {"id": "packs", "label": "Packs", "kind": "balance", "unit": "count"}]});
+    world.admin.plan("one", plan).await;
+    app.subscribe("ada", "one").await;
+    let image = |quantity: u64| json!({"userId": "ada", "event": "image.render", "quantity": quantity});
+    browser.open(&format!("{}/#/users/ada", world.node.url)).await;
+    browser.sees("No credits yet.").await;
+    browser.click("Add credits to Packs").await;
+    browser.fill("amount", "0").await;
+    browser.click("Add credits").await;
+    browser.sees("must be greater than 0").await;
+    browser.fill("amount", "5").await;
+    browser.sees("5 will remain.").await;
+    browser.fill("source", "pay_1").await;
+    browser.fill("note", "pack of 5").await;
+    browser.click("Add credits").await;
+    browser.sees_no_dialog().await;
+    browser.sees("5 of 5 left").await;
+    browser.sees("pay_1").await;
+    // The quota first, then the credits; the page follows.
+    app.commit(&app.reserved(image(4)).await).await;
+    browser.sees("3 of 5 left · 2 used").await;
+    browser.sees("3 left · 2 used").await;
+    let id = app.reserved(image(1)).await;
+    browser.sees("2 of 5 left · 1 held · 2 used").await;
+    browser.click("Void the credit of 5").await;
+    browser.sees("This removes 2, which remain of this credit. Open reservations hold 1 more").await;
+    browser.fill("note", "chargeback").await;
+    browser.click("Void").await;
+    browser.sees_no_dialog().await;
+    browser.sees("0 of 5 left · 1 held · 2 used · 2 voided").await;
+    assert_eq!(app.reserve(image(1)).await["allowed"], false);
+    app.release(&id).await;
+    browser.sees("0 of 5 left · 2 used · 3 voided").await;
+    // The page of the plan shows what the group overflows onto.
+    browser.open(&format!("{}/#/plans/one", world.node.url)).await;
+    browser.sees("2 per month per user, then packs").await;
+    browser.sees("credits per user").await;
     without_faults(browser).await;
 }
 

@@ -36,8 +36,8 @@ pub async fn overflow(browser: &Browser) -> i64 {
     browser.run("return document.documentElement.scrollWidth - innerWidth", json!([])).await.as_i64().unwrap()
 }
 
-/// The tables that scroll sideways so that nobody sees what their lines are about: their first column scrolls away, or
-/// fills the frame.
+/// The tables that scroll sideways without the names of their rows in sight: the first column scrolls away, or fills the
+/// frame.
 pub async fn cut(browser: &Browser) -> Vec<String> {
     let found = "return [...document.querySelectorAll('main .scroll')].filter((frame) => { \
         const first = frame.querySelector('tbody tr > :first-child'); \

@@ -199,9 +199,9 @@ async fn an_empty_page_names_its_data_and_says_what_to_do_next() {
         for (place, title, next) in [
             ("#/", "No call in the last 30 days in {}", "Three steps to the first call"),
             ("#/users", "No users in {} yet", "three steps to the first call"),
+            ("#/users?search=ada", "No user found in {}", "you can put ada on a plan"),
             ("#/users/ada", "no change of this user in {}", "Put on a plan"),
             ("#/reports", "No events in {}", "Choose other days or filters"),
-            ("#/users?search=ada", "No user found in {}", "you can put ada on a plan"),
             ("#/events", "No events in {} yet", "Three steps to the first call"),
             ("#/events?reason=x", "No event in {} matches", "Change or empty a field above"),
             ("#/approvals", "No open requests in {}", "Set it in a plan or a policy"),

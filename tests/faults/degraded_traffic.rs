@@ -62,9 +62,9 @@ async fn answered(shared: &Shared, path: &str, idempotency_key: &str, body: &Val
     }
 }
 
-/// Returns what each user has spent.
+/// Returns what each user has spent. A commit waits until Redis is back; meanwhile the caller goes on.
 async fn call(shared: Arc<Shared>, caller: u64) -> BTreeMap<String, u64> {
-    let mut spent = BTreeMap::new();
+    let (mut spent, mut commits) = (BTreeMap::new(), tokio::task::JoinSet::new());
     let mut number = 0;
     while !shared.stop.load(Ordering::Relaxed) {
         number += 1;
@@ -75,7 +75,8 @@ async fn call(shared: Arc<Shared>, caller: u64) -> BTreeMap<String, u64> {
         assert_eq!(decision["allowed"], true, "{decision}");
         match decision["reservationId"].as_str() {
             Some(id) => {
-                answered(&shared, "commit", &format!("{operation}-commit"), &json!({"reservationId": id})).await;
+                let (shared, body) = (Arc::clone(&shared), json!({"reservationId": id}));
+                commits.spawn(async move { answered(&shared, "commit", &format!("{operation}-commit"), &body).await });
             }
             None => {
                 assert_eq!(decision["degraded"], true, "{decision}");
@@ -85,6 +86,7 @@ async fn call(shared: Arc<Shared>, caller: u64) -> BTreeMap<String, u64> {
         *spent.entry(user).or_default() += quantity;
         shared.answered.fetch_add(1, Ordering::Relaxed);
     }
+    commits.join_all().await;
     spent
 }
 

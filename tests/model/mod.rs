@@ -12,6 +12,7 @@ pub mod alerts;
 pub mod amounts;
 pub mod apply;
 pub mod call;
+pub mod credits;
 pub mod crowd;
 pub mod fit;
 pub mod limits;

@@ -261,7 +261,7 @@ impl Model {
     }
 
     /// What a counter's stored window leaves of its quota for the next one. A window without any call in between was not
-    /// used at all. Rolled quota is used first, and what is held counts as used.
+    /// used at all. Rolled quota is used first, and held amounts count as used.
     pub fn leaves(&self, name: &CounterName, group: &Group, window: Window) -> u64 {
         let window_seq = self.window_seq(name);
         let before = &self.accounts[&(name.clone(), window_seq)];

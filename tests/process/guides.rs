@@ -248,6 +248,7 @@ pages! {
     move_users: "docs/how-to/move-users.md",
     payment_webhooks: "docs/how-to/payment-webhooks.md",
     production: "docs/how-to/production.md",
+    sell_credits: "docs/how-to/sell-credits.md",
     streaming: "docs/how-to/streaming.md",
     team_budgets: "docs/how-to/team-budgets.md",
     upgrade: "docs/how-to/upgrade.md",

@@ -361,6 +361,41 @@ async fn keys_and_grants_are_created_listed_and_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credits_are_added_listed_and_voided() {
+    let desk = Desk::new().await;
+    let policy = "id: budgets\nperiodType: daily\ngroups:\n  - {id: packs, kind: balance, unit: count}\n  - {id: budget, kind: balance, unit: cents, scope: [metadata.team]}\n";
+    desk.put("policies", "budgets.yaml", policy);
+    let list = ["credits", "list", "packs", "--user", "ada"];
+    let none = desk.done(&list);
+    assert!(none.starts_with("No credits of user=ada in packs in live mode. `quotagate credits add packs "), "{none}");
+    let paid = ["credits", "add", "packs", "5", "--user", "ada", "--source-id", "pay_1"];
+    let added = desk.done(&paid);
+    assert!(added.starts_with("user=ada has 5 count of packs (crd_"), "{added}");
+    assert!(added.ends_with("); it does not expire.\n"), "{added}");
+    let end = "2099-01-01T00:00:00Z";
+    let again = read(&desk.done(&[&paid[..], &["--expires-at", end, "--json"]].concat()));
+    assert_eq!(again["expiresAt"], serde_json::Value::Null, "a payment adds once");
+    let until = desk.done(&["credits", "add", "packs", "2", "--scope", "user=ada", "--expires-at", end]);
+    assert!(until.ends_with("; it expires at 2099-01-01T00:00:00Z.\n"), "{until}");
+    let id = again["id"].as_str().unwrap();
+    assert_eq!(line(&desk.done(&list), id), format!("{id} 5 5 0 0 count live - pay_1"));
+    let void = ["credits", "void", id, "--yes"];
+    let part = desk.done(&[&void[..], &["--amount", "1", "--note", "goodwill"]].concat());
+    assert_eq!(part, format!("Credit {id}: 1 count voided, 4 remaining, 0 held.\n"));
+    assert_eq!(desk.done(&void), format!("Credit {id}: 5 count voided, 0 remaining, 0 held.\n"));
+    assert_eq!(line(&desk.done(&list), id), format!("{id} 5 0 0 0 count voided - pay_1"));
+    assert!(desk.refused(&["credits", "void", "crd_0", "--yes"]).starts_with("404 not_found"));
+
+    desk.done(&["credits", "add", "budget", "0.5", "--scope", "metadata.team=red"]);
+    let of_team = read(&desk.done(&["credits", "list", "budget", "--scope", "metadata.team=red", "--json"]));
+    assert_eq!((&of_team["data"][0]["remaining"], &of_team["more"]), (&json!(0.5), &json!(false)));
+    assert!(
+        desk.refused(&["credits", "add", "images", "1", "--user", "ada"]).starts_with("400 invalid_request: groupId")
+    );
+    assert_eq!(command(&desk.gateway, ADMIN_KEY, &["credits", "add", "packs", "1"]).0, Some(2), "whose?");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn explain_says_why_and_what_became_of_a_reservation() {
     let desk = Desk::new().await;
     let explain = |more: &[&str]| desk.done(&[&["explain"], more].concat());

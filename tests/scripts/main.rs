@@ -7,6 +7,7 @@
 mod support;
 
 mod cost;
+mod credits;
 mod forgotten;
 mod holds;
 mod kept;

@@ -152,6 +152,7 @@ impl Table {
             watch: None,
             observes: false,
             is_hard: true,
+            balance: None,
         };
         Owner {
             keys: self.bucket.user(&UserId::parse(name).unwrap()),
@@ -230,6 +231,7 @@ impl Table {
             owner: OwnerName::of_user(&UserId::parse(name).unwrap()),
             group: group(id),
             amount: amount(*steps),
+            overflow: None,
         };
         let totals = figures.map(total).collect();
         let measured = Measured { changes: how.changes, snapshot: None, totals };

@@ -207,6 +207,7 @@ async fn grant(table: &Table, id: &str, amount: u64, ends_at: Option<&str>) -> G
         watch: None,
         observes: false,
         is_hard: true,
+        balance: None,
     };
     let owner = Owner { keys: table.owner("u", &[]).keys, renew: None, groups: vec![group.clone()] };
     let version = table.counters().await.get("version").cloned().unwrap_or_else(|| "0".to_owned());

@@ -56,6 +56,11 @@ CALLS: dict[str, list[Call]] = {
         lambda c: c.admin.apply_configuration({}, dry_run=True, prune=False, **MATCHED),
     ],
     "counters.list": [lambda c: next(c.admin.counters("x"))],
+    "credits.list": [lambda c: next(c.credits.list("x", "u", key_id="x", metadata=NAMED))],
+    "credits.create": [
+        lambda c: c.credits.create("x", "u", 1, expires_at=TIME, source_id="x", note="x", **KEY),
+    ],
+    "credits.void": [lambda c: c.credits.void("x", 1, note="x", **KEY)],
     "events.list": [lambda c: next(c.admin.events(**FILTER, start="x", end="x", oldest_first=True))],
     "events.stream": [lambda c: next(c.admin.follow_events(**FILTER, after="x"))],
     "grants.list": [lambda c: next(c.admin.grants("x"))],

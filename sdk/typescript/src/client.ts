@@ -2,6 +2,7 @@
 import type { CallOptions, UsageOptions, WatchOptions, WriteOptions } from "./call-options.js";
 import { Admin } from "./admin/index.js";
 import { metadataQuery } from "./admin/resource.js";
+import { Credits } from "./credits.js";
 import { Estimates } from "./estimates.js";
 import { Limits } from "./limits.js";
 import { Metering } from "./metering.js";
@@ -20,6 +21,8 @@ import { watch } from "./watch.js";
 export class Client extends Metering {
   /** Calls for operators; needs an `ak_` key (`testClock` also accepts `sk_test_`). */
   readonly admin: Admin;
+  /** Prepaid amounts of a user or other owner. */
+  readonly credits: Credits;
   /** Another quota for one user, team, key, or other owner. */
   readonly limits: Limits;
   /** What the gateway has learned about figures that calls do not have yet. */
@@ -29,6 +32,7 @@ export class Client extends Metering {
   constructor(options: ClientOptions) {
     super(settingsOf(options), options.onUndelivered);
     this.admin = new Admin(this.transport);
+    this.credits = new Credits(this.transport, "credits");
     this.limits = new Limits(this.transport, "limits");
     this.estimates = new Estimates(this.transport, "estimates");
   }

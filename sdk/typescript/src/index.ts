@@ -58,6 +58,7 @@ export type { Repeatable, Undelivered, UndeliveredWork } from "./handed-over.js"
 export { rateLimitHeaders } from "./rate-limit-headers.js";
 export { userToken } from "./user-token.js";
 export type { Admin } from "./admin/index.js";
+export type { CreditFilter, Credits } from "./credits.js";
 export type { Estimates, EstimateOptions } from "./estimates.js";
 export type { Limits, OwnerScope } from "./limits.js";
 export type { ListOptions, Page, VersionedOptions } from "./admin/resource.js";

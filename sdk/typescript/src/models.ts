@@ -2270,7 +2270,8 @@ export interface WebhookBody {
   modes?: string[];
   /**
    * The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`, `{held}`,
-   * `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`.
+   * `{quota}`, `{limit}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`, `{user}`, `{requested}`,
+   * `{status}`.
    */
   template?: string | null;
   /** `http` or `https`. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createClient, QuotagateError } from "../src/index.js";
+import { createClient, type GroupBody, QuotagateError } from "../src/index.js";
 import { group, ROOT_KEY, world } from "./support/gateway.js";
 
 const refused = (code: string, status: number) => (error: unknown) => error instanceof QuotagateError && error.code === code && error.status === status;
@@ -144,6 +144,32 @@ test("limits: another quota for one owner", async () => {
   assert.deepEqual([listed, (await client.limits.list("images")).data.length], [[2], 1]);
   await backEnd.limits.delete("images", scope);
   assert.equal(await backEnd.can("u_1", "image.render", 3, { team: "red" }), true);
+});
+
+test("credits: prepaid amounts that a quota overflows onto", async () => {
+  const images = group("images", 2, "image.*", { overflow: "credits" });
+  const balance: GroupBody = { id: "credits", kind: "balance", unit: "count", matches: [] };
+  const { admin: client, client: backEnd, user } = await world([images, balance]);
+  await user("u_1");
+  const paid = { groupId: "credits", scope: { user: "u_1" }, amount: 5, sourceId: "pay_1", note: "pack of 5" };
+  const credit = await backEnd.credits.create(paid);
+  assert.deepEqual([credit.amount, credit.remaining, credit.status, credit.sourceId], [5, 5, "live", "pay_1"]);
+  assert.equal((await backEnd.credits.create(paid)).id, credit.id, "a payment adds once");
+  const { reservationId, overflow } = await backEnd.reserve("u_1", "image.render", 4);
+  assert.deepEqual(overflow, [{ groupId: "credits", from: "images", amount: 2 }]);
+  assert(reservationId);
+  assert.deepEqual((await backEnd.commit(reservationId)).overflow, overflow);
+
+  assert.equal((await backEnd.credits.void(credit.id, { amount: 1 })).remaining, 2);
+  const second = await client.credits.create({ groupId: "credits", scope: { user: "u_1" }, amount: "4" });
+  const listed = [];
+  for await (const { id, used } of client.credits.all("credits", { userId: "u_1", limit: 1 })) listed.push([id, used]);
+  assert.deepEqual(listed, [[second.id, 0], [credit.id, 2]]);
+  assert.equal((await backEnd.credits.list("credits", { userId: "u_1" })).data.length, 2);
+  const voided = await client.credits.void(second.id, { note: "chargeback" });
+  assert.deepEqual([voided.voided, voided.status], [4, "voided"]);
+  assert.equal(await backEnd.can("u_1", "image.render", 2), true);
+  assert.equal(await backEnd.can("u_1", "image.render", 3), false);
 });
 
 test("the audit log records who changed what", async () => {

@@ -21,6 +21,7 @@ const CALLS: Record<string, (client: Client) => Promise<unknown>[]> = {
   "configuration.list": ({ admin }) => [admin.audit.list({ ...page, actor: "x", action: "x", target: "x" })],
   "configuration.put": ({ admin }) => [admin.configuration.apply({}, { prune: false, ifMatch }), admin.configuration.preview({}, { prune: false, ifMatch })],
   "counters.list": ({ admin }) => [admin.counters.list("x", page)],
+  "credits.list": ({ credits }) => [credits.list("x", { ...page, userId: "x", key: "x", metadata })],
   "events.list": ({ admin }) => [admin.events.list({ ...page, ...filter, types: [...filter.types], from: "x", to: "x", order: "asc" })],
   "events.stream": ({ admin }) => [admin.events.follow({ ...filter, types: [...filter.types], after: "x" }).next()],
   "grants.list": ({ admin }) => [admin.grants.list({ ...page, userId: "x" })],

@@ -65,7 +65,7 @@ pub async fn run(args: ExplainArgs) -> Result<(), RemoteError> {
     print::out(match &explained["call"] {
         Value::Null => reservation(&explained["reservation"]),
         explained if explained["userKnown"] == false => {
-            format!("{}\nThis was {}; --mode chooses other data.\n", call(explained), args.remote.place())
+            format!("{}\n{}\n", call(explained), args.remote.searched())
         }
         explained => call(explained),
     });

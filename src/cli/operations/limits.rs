@@ -1,10 +1,9 @@
 //! `quotagate limits`: list, set and remove the limits of single owners.
 
-use std::collections::BTreeMap;
-
 use reqwest::Method;
 use serde_json::json;
 
+use super::Owner;
 use crate::cli::print;
 use crate::cli::remote::ask;
 use crate::cli::remote::table::{Column, print_json, print_list};
@@ -68,28 +67,6 @@ enum Verb {
         #[arg(long)]
         yes: bool,
     },
-}
-
-#[derive(Clone, Debug, clap::Args)]
-#[group(required = true, multiple = true)]
-struct Owner {
-    /// The user
-    #[arg(long, value_name = "USER")]
-    user: Option<String>,
-    /// The owner of a counter of another scope, for example metadata.team=red; may be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = super::pair)]
-    scope: Vec<(String, String)>,
-}
-
-impl Owner {
-    fn to_map(&self) -> BTreeMap<&str, &str> {
-        let scope = self.scope.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        scope.chain(self.user.as_deref().map(|user| ("user", user))).collect()
-    }
-
-    fn words(&self) -> String {
-        self.to_map().into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
-    }
 }
 
 /// # Errors

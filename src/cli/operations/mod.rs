@@ -1,5 +1,6 @@
 //! The commands of daily operations. They talk to a gateway over HTTP, as any client would.
 
+pub mod credits;
 pub mod documents;
 pub mod estimates;
 pub mod explain;
@@ -9,6 +10,30 @@ pub mod keys;
 pub mod limits;
 pub mod top;
 pub mod users;
+
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+struct Owner {
+    /// The user
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// The owner of a counter of another scope, for example metadata.team=red; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    scope: Vec<(String, String)>,
+}
+
+impl Owner {
+    fn to_map(&self) -> BTreeMap<&str, &str> {
+        let scope = self.scope.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        scope.chain(self.user.as_deref().map(|user| ("user", user))).collect()
+    }
+
+    fn words(&self) -> String {
+        self.to_map().into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+    }
+}
 
 /// Reads `name=value`.
 fn pair(text: &str) -> Result<(String, String), String> {

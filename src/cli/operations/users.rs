@@ -270,9 +270,8 @@ pub async fn run(args: UsersArgs) -> Result<(), RemoteError> {
 }
 
 async fn find(api: &Api, remote: &RemoteMode, user: &str) -> Result<Value, RemoteError> {
-    let place = remote.place();
     api.get(&["users", user], &[]).await.map_err(|error| match error.problem("not_found") {
-        Some(problem) => RemoteError::Input(format!("{problem} This was {place}; --mode chooses other data.")),
+        Some(problem) => RemoteError::Input(format!("{problem} {}", remote.searched())),
         None => error,
     })
 }

@@ -119,11 +119,15 @@ impl Remote {
 }
 
 impl RemoteMode {
+    /// Only an admin key has more than one kind of data.
+    fn is_admin(&self) -> bool {
+        self.remote.key.as_ref().is_some_and(|key| key.expose().starts_with("ak_"))
+    }
+
     /// The data that a command works on, in words.
-    pub fn place(&self) -> String {
-        let is_admin = self.remote.key.as_ref().is_some_and(|key| key.expose().starts_with("ak_"));
+    fn place(&self) -> String {
         match self.mode.as_deref() {
-            None if !is_admin => "the data of this key".to_owned(),
+            None if !self.is_admin() => "the data of this key".to_owned(),
             None | Some("live") => "live mode".to_owned(),
             Some(mode) => format!("the sandbox {}", mode.strip_prefix("test/").unwrap_or("main")),
         }
@@ -131,7 +135,14 @@ impl RemoteMode {
 
     /// For an empty list: what there is none of, where, and what to do next.
     pub fn none(&self, what: &str, next: &str) -> String {
-        format!("{what} in {}. {next} --mode live, test or test/<sandbox> chooses other data.", self.place())
+        let other = if self.is_admin() { " --mode live, test or test/<sandbox> chooses other data." } else { "" };
+        format!("{what} in {}. {next}{other}", self.place())
+    }
+
+    /// For something that was not found: where it was looked for.
+    pub fn searched(&self) -> String {
+        let other = if self.is_admin() { "; --mode chooses other data" } else { "" };
+        format!("This was {}{other}.", self.place())
     }
 
     /// # Errors
@@ -316,6 +327,24 @@ mod tests {
         );
         for name in ["", ".", ".."] {
             assert!(api("http://h", "k").unwrap().below(&["users", name]).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_admin_keys_are_told_that_there_is_other_data() {
+        for (key, mode, place, other) in [
+            ("ak_x", None, "live mode", true),
+            ("ak_x", Some("live"), "live mode", true),
+            ("ak_x", Some("test"), "the sandbox main", true),
+            ("ak_x", Some("test/ci"), "the sandbox ci", true),
+            ("sk_test_x", None, "the data of this key", false),
+        ] {
+            let remote = Remote { url: "http://h".to_owned(), key: key.parse().ok(), app: None };
+            let remote = RemoteMode { remote, mode: mode.map(str::to_owned) };
+            let (none, searched) = (remote.none("No users", "Add one."), remote.searched());
+            assert!(none.starts_with(&format!("No users in {place}. Add one.")), "{none}");
+            assert!(searched.starts_with(&format!("This was {place}")), "{searched}");
+            assert_eq!((none.contains("--mode"), searched.contains("--mode")), (other, other), "{none} {searched}");
         }
     }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use rust_decimal::Decimal;
 
+use super::balance_check::{alerts_below, connect, misplaced_fields};
 use super::estimate::{Estimate, LearnedEstimate};
-use super::limit_group::{LimitGroup, OnPlanChange};
+use super::limit_group::{LimitGroup, LimitKind, OnPlanChange};
 use super::match_rule::MatchRule;
 use super::measure::{Measure, Weighted};
 use super::plan_body::{EstimateBody, GroupBody, MeasureBody, MeasureWord, PeriodBody, RuleBody};
@@ -57,6 +58,7 @@ pub fn check_groups(bodies: &[GroupBody], period: &PeriodBody) -> (Vec<Arc<Limit
             errors.extend(ambiguous(left, right).map(|fault| fault.within(&format!("groups[{place}]"))));
         }
     }
+    errors.extend(connect(bodies, &mut groups, &places));
     (groups, errors)
 }
 
@@ -129,7 +131,10 @@ fn check_group(body: &GroupBody, default: &PeriodBody) -> Result<LimitGroup, Vec
     if body.label.as_deref().is_some_and(|label| label.len() > 256) {
         faults.add("label", "must have at most 256 bytes");
     }
+    let is_balance = body.kind == LimitKind::Balance;
+    faults.0.extend(misplaced_fields(body));
     let quota = match body.quota {
+        None if is_balance => None,
         None => {
             faults.add("quota", "is required; null counts without limit");
             None
@@ -137,13 +142,13 @@ fn check_group(body: &GroupBody, default: &PeriodBody) -> Result<LimitGroup, Vec
         Some(None) => None,
         Some(Some(quota)) => faults.check("quota", Amount::exactly(quota.0, unit)),
     };
-    let rollover = check_rollover(body, unit, &mut faults);
+    let rollover = if is_balance { None } else { check_rollover(body, unit, &mut faults) };
     let max_per_call = body.max_per_call.and_then(|most| faults.check("maxPerCall", Amount::exactly(most.0, unit)));
     let measure = body
         .measure
         .as_ref()
         .map_or(Some(Measure::Quantity), |measure| validate_measure(measure, "measure", &mut faults));
-    if body.matches.is_empty() || body.matches.len() > MOST_RULES {
+    if (body.matches.is_empty() && !is_balance) || body.matches.len() > MOST_RULES {
         faults.add("matches", format!("must have 1 to {MOST_RULES} rules"));
     }
     let matches =
@@ -158,7 +163,10 @@ fn check_group(body: &GroupBody, default: &PeriodBody) -> Result<LimitGroup, Vec
         None => Some(Scope::user()),
         Some(names) => faults.check("scope", Scope::parse(names)),
     };
-    let period = validate_period(body, default, &mut faults);
+    let period = match is_balance {
+        true => faults.period(&PeriodSpec::default()),
+        false => validate_period(body, default, &mut faults),
+    };
     if let Some((scope, period)) = scope.as_ref().zip(period.as_ref()) {
         check_scope(body, scope, period, &mut faults);
     }
@@ -166,6 +174,7 @@ fn check_group(body: &GroupBody, default: &PeriodBody) -> Result<LimitGroup, Vec
         check_renews(kind, &mut faults);
     }
     check_alerts(&body.alerts, &mut faults);
+    let alerts_below = faults.check("alertsBelow", alerts_below(&body.alerts_below, unit, MOST_ALERTS));
     let on_limit = body.on_limit.as_ref().and_then(|on_limit| faults.check("onLimit", serde_json::to_value(on_limit)));
     if on_limit.as_ref().is_some_and(|value| value.to_string().len() > 4096) {
         faults.add("onLimit", "must have at most 4096 bytes");
@@ -174,6 +183,7 @@ fn check_group(body: &GroupBody, default: &PeriodBody) -> Result<LimitGroup, Vec
         (true, Some(id), Some(measure), Some((period, scope))) => Ok(LimitGroup {
             label: body.label.as_deref().unwrap_or(id.as_str()).into(),
             id,
+            kind: body.kind,
             unit,
             quota,
             rollover,
@@ -188,6 +198,8 @@ fn check_group(body: &GroupBody, default: &PeriodBody) -> Result<LimitGroup, Vec
             scope,
             needs_scope: true,
             alerts: body.alerts.clone(),
+            overflow: None,
+            alerts_below: alerts_below.unwrap_or_default(),
             measure_left_out: body.measure.is_none(),
         }),
         _ => Err(faults.0),
@@ -202,7 +214,7 @@ fn check_scope(body: &GroupBody, scope: &Scope, period: &Period, faults: &mut Fa
             "must be `calendar` if the scope does not contain `user`, since there is no subscription to count from",
         );
     }
-    if scope.is_free() && period.kind() == WindowKind::Lifetime {
+    if scope.is_free() && period.kind() == WindowKind::Lifetime && body.kind == LimitKind::Quota {
         faults.add("periodType", "must not be `lifetime` if the scope contains metadata, since such counters expire");
     }
     if !scope.is_user() && body.on_plan_change != OnPlanChange::Carry {

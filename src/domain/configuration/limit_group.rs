@@ -31,6 +31,23 @@ pub enum Enforcement {
     Approval,
 }
 
+/// What gives a group its room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LimitKind {
+    /// A quota, anew in each period.
+    #[default]
+    Quota,
+    /// The credits of the counter's owner: prepaid amounts, until they are used up or expire.
+    Balance,
+}
+
+impl LimitKind {
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Whether limits apply to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limits {
@@ -67,8 +84,9 @@ pub enum OnPlanChange {
 pub struct LimitGroup {
     pub id: GroupId,
     pub label: Arc<str>,
+    pub kind: LimitKind,
     pub unit: Unit,
-    /// None counts without limit.
+    /// None counts without limit, and for a balance.
     pub quota: Option<Amount>,
     /// When a window ends, unused quota becomes extra quota of the next window, at most this amount; None for nothing.
     pub rollover: Option<Amount>,
@@ -90,6 +108,10 @@ pub struct LimitGroup {
     pub needs_scope: bool,
     /// Percent of the limit: quota, grants and what was rolled over; ascending.
     pub alerts: Vec<u64>,
+    /// The balance from which calls take what does not fit into the quota.
+    pub overflow: Option<Arc<LimitGroup>>,
+    /// Of a balance: when no more than one of these amounts remains, an alert is emitted; descending.
+    pub alerts_below: Vec<Amount>,
     /// The group has no measure, so its rules count the bare quantity.
     pub measure_left_out: bool,
 }
@@ -123,6 +145,11 @@ impl LimitGroup {
     /// The group never denies a call, and reports those that it would have denied.
     pub fn observes(&self) -> bool {
         self.enforcement == Enforcement::Observe
+    }
+
+    /// Credits are the group's room, not a quota.
+    pub fn is_balance(&self) -> bool {
+        self.kind == LimitKind::Balance
     }
 
     /// The group limits holds at the same time; nothing is ever used.

@@ -329,12 +329,8 @@ mod tests {
 
     #[test]
     fn a_missing_figure_is_what_was_learned() {
-        let start = LearnedEstimate {
-            quantile: Decimal::new(95, 2),
-            by: Vec::new(),
-            start: Decimal::from(4000),
-            max: None,
-        };
+        let start =
+            LearnedEstimate { quantile: Decimal::new(95, 2), by: Vec::new(), start: Decimal::from(4000), max: None };
         let estimate = [("completion_tokens".to_owned(), Estimate::Learned(start))].into();
         let measure = Measure::Weighted(Weighted { per: weights(&[("completion_tokens", "2")]), estimate });
         let mut learned = LearnedValues::default();

@@ -1,5 +1,6 @@
 //! Plans and policies: their limit groups, match rules, measures and scopes.
 
+pub mod balance_check;
 pub mod estimate;
 pub mod group_check;
 pub mod limit_group;

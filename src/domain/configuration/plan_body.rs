@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::limit_group::{Enforcement, OnPlanChange};
+use super::limit_group::{Enforcement, LimitKind, OnPlanChange};
 use crate::domain::time::period::{PeriodAnchor, PeriodType, WeekDay};
 use crate::domain::values::amount::Unit;
 use crate::domain::values::number::{Number, NumberOrText, explicit_null};
@@ -92,12 +92,20 @@ pub struct GroupBody {
     pub id: String,
     #[serde(alias = "name", skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// `balance`: the owner's credits are the room of the group. It has no quota, no period, no `rollover`, no `alerts`
+    /// and no `overflow`, and may have no `matches`.
+    #[serde(default, skip_serializing_if = "LimitKind::is_default")]
+    pub kind: LimitKind,
     #[schema(value_type = Unit, required = true)]
     pub unit: Option<Unit>,
-    /// In the unit. 0 denies every matching call; null counts without limit.
+    /// In the unit; required unless the kind is `balance`. 0 denies every matching call; null counts without limit.
     #[serde(default, deserialize_with = "explicit_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<NumberOrText>, required = true)]
+    #[schema(value_type = Option<NumberOrText>)]
     pub quota: Option<Option<Number>>,
+    /// ID of a balance group of the same plan or policy, with the same unit and scope: calls take from it what does not
+    /// fit into the quota.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overflow: Option<String>,
     /// When a window ends, its unused quota becomes extra quota of the next window. Needs a quota, and a period with
     /// one window after another.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,6 +147,11 @@ pub struct GroupBody {
     /// counter, window and limit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<u64>,
+    /// Of a balance: descending amounts, in the unit. When no more than one of them remains, an alert is emitted, once
+    /// until new credits raise the balance above it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<NumberOrText>)]
+    pub alerts_below: Vec<Number>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_limit: Option<OnLimitBody>,
     #[serde(default)]

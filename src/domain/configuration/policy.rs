@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::group_check::{check_groups, default_period};
-use super::limit_group::{Enforcement, LimitGroup, OnPlanChange};
+use super::limit_group::{Enforcement, LimitGroup, LimitKind, OnPlanChange};
 use super::measure::Measure;
 use super::policy_body::{PolicyBody, RetryBody};
 use super::scope::Scope;
@@ -129,6 +129,7 @@ fn attempts_group(id: &PolicyId, retry: &RetryBody, groups: &[Arc<LimitGroup>]) 
     Some(Arc::new(LimitGroup {
         id: GroupId::parse(&attempts_id(id)).ok()?,
         label: "Attempts of one action".into(),
+        kind: LimitKind::Quota,
         unit: Unit::Count,
         quota: Amount::from_steps(retry.max_attempts).ok(),
         rollover: None,
@@ -143,6 +144,8 @@ fn attempts_group(id: &PolicyId, retry: &RetryBody, groups: &[Arc<LimitGroup>]) 
         scope: Scope::user_action(),
         needs_scope: false,
         alerts: Vec::new(),
+        overflow: None,
+        alerts_below: Vec::new(),
         measure_left_out: false,
     }))
 }

@@ -398,8 +398,9 @@ impl Admission {
             return Ok(());
         }
         let group = Arc::clone(group);
-        // A counter that users share has one window for all of them.
-        let anchor = if group.scope.contains_user() { anchor } else { SubscriptionAnchor::NONE };
+        // A counter that users share has one window for all of them. The window of a balance never changes.
+        let is_own = group.scope.contains_user() && !group.is_balance();
+        let anchor = if is_own { anchor } else { SubscriptionAnchor::NONE };
         match group.period.locate(now, anchor) {
             Located::Inside { window, valid_from_ms, valid_until_ms } => {
                 self.validity.narrow(valid_from_ms, valid_until_ms);

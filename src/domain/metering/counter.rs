@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::time::window::{TimeMs, Window};
-use crate::domain::values::amount::Amount;
+use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::ids::GroupId;
 
 /// `used` and `held` of a group in a window; the window is None while a fixed period is not running.
@@ -25,6 +25,47 @@ pub struct Counter {
     pub blocked: Amount,
     /// Set while a fixed period is not running.
     pub closed: Option<ClosedUntil>,
+    /// The credits of a balance group.
+    pub balance: Option<BalanceState>,
+}
+
+/// What an owner's credits in a balance group come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BalanceState {
+    /// Of live credits, without what is held.
+    pub remaining: Amount,
+    /// Used without a credit, since it was spent already.
+    pub uncovered: Amount,
+    /// What expires next, and when.
+    pub expires_next: Option<(Amount, TimeMs)>,
+}
+
+/// What a call took from a balance because it did not fit into a limit group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverflowState {
+    /// 0 if the balance did not have the amount either.
+    pub amount: Amount,
+    /// `used` and `held` of the balance, and its credits, after the call.
+    pub used: Amount,
+    pub held: Amount,
+    pub balance: BalanceState,
+}
+
+/// What a call took from a balance, since it did not fit into a limit group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overflow {
+    pub balance: GroupId,
+    /// The limit group.
+    pub from: GroupId,
+    pub amount: Amount,
+    pub unit: Unit,
+}
+
+impl BalanceState {
+    /// More was used than the credits covered, and nothing remains.
+    pub fn is_exceeded(&self) -> bool {
+        self.remaining == Amount::ZERO && self.uncovered > Amount::ZERO
+    }
 }
 
 /// When the counter's period starts (ms); None if it is over.
@@ -39,10 +80,10 @@ impl Counter {
 
     /// The counter with the amounts of a state. No window: it is so old that it was dropped.
     pub fn of(group: Arc<LimitGroup>, owner: Arc<OwnerName>, window: Option<Window>, state: &CounterState) -> Self {
-        let CounterState { used, held, granted, rolled, blocked, .. } = *state;
+        let CounterState { used, held, granted, rolled, blocked, balance, .. } = *state;
         // A quota of 0 stops its owner.
         let rolled = if group.quota.is_some_and(|quota| quota > Amount::ZERO) { rolled } else { Amount::ZERO };
-        Self { group, owner, window, used, held, granted, rolled, blocked, closed: None }
+        Self { group, owner, window, used, held, granted, rolled, blocked, closed: None, balance }
     }
 
     /// What was rolled over; None if nothing was and nothing ever will be.
@@ -61,10 +102,13 @@ impl Counter {
     }
 
     /// `max(0, quota + grants + rolled − blocked − used − held)`; None without a quota. For a concurrent group only `held`
-    /// counts; a closed one has 0.
+    /// counts; a closed one has 0; a balance has what remains of its credits.
     pub fn remaining(&self) -> Option<Amount> {
         if self.closed.is_some() {
             return Some(Amount::ZERO);
+        }
+        if let Some(balance) = &self.balance {
+            return Some(balance.remaining);
         }
         self.allowance().map(|allowance| allowance.saturating_sub(self.blocked.saturating_add(self.counted())))
     }
@@ -74,8 +118,11 @@ impl Counter {
         if self.group.is_concurrent() { self.held } else { self.count() }
     }
 
-    /// `max(0, used − quota − grants − rolled)`.
+    /// `max(0, used − quota − grants − rolled)`; of a balance, what was used without a credit.
     pub fn overage(&self) -> Amount {
+        if let Some(balance) = &self.balance {
+            return balance.uncovered;
+        }
         self.allowance().map_or(Amount::ZERO, |allowance| self.used.saturating_sub(allowance))
     }
 
@@ -123,6 +170,10 @@ pub struct CounterState {
     pub observed: bool,
     /// The owner's own quota instead of the group's; None counts without limit.
     pub quota: Option<Option<Amount>>,
+    /// The credits, if the group is a balance.
+    pub balance: Option<BalanceState>,
+    /// What the call took from the balance onto which the group overflows, or would have had to.
+    pub overflow: Option<OverflowState>,
 }
 
 impl CounterState {

@@ -4,7 +4,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::configuration::measure::Slope;
-use crate::domain::values::amount::{Amount, parse_decimal};
+use crate::domain::values::amount::parse_decimal;
 use crate::domain::values::field_error::FieldError;
 use crate::domain::values::metadata::{Metadata, is_key};
 use crate::domain::values::number::Number;
@@ -49,14 +49,6 @@ pub struct Growth {
     pub most: u64,
     /// By matched group.
     pub slopes: Vec<Slope>,
-}
-
-impl Growth {
-    /// The largest value for which the matched groups have room, given their room beyond the amounts of the least value.
-    pub fn fitting(&self, rooms: impl Iterator<Item = Amount>) -> u64 {
-        let most = self.slopes.iter().zip(rooms).map(|(slope, room)| slope.fitting(room)).fold(self.most, u64::min);
-        self.min + most
-    }
 }
 
 fn is_first(item: &usize) -> bool {

@@ -176,6 +176,8 @@ pub struct Total {
     pub owner: OwnerName,
     pub group: GroupId,
     pub amount: Amount,
+    /// The balance that is charged with what does not fit into the group.
+    pub overflow: Option<GroupId>,
 }
 
 /// The amounts of a refund, and the groups that are refunded in full once all others are.
@@ -205,8 +207,13 @@ impl RequestSnapshot {
         let matches = |group: &LimitGroup| {
             requests.iter().any(|request| group.matching_rule(request.event.as_str(), request.metadata).is_some())
         };
+        // A balance is stored with the groups that overflow onto it.
+        let is_stored = |plan: &Plan, group: &LimitGroup| {
+            let onto = |other: &&Arc<LimitGroup>| other.overflow.as_ref().is_some_and(|known| known.id == group.id);
+            matches(group) || plan.groups.iter().filter(onto).any(|other| matches(other))
+        };
         let own_groups = |plan: &Plan| {
-            let groups = plan.body.groups.iter().zip(&plan.groups).filter(|(_, group)| matches(group));
+            let groups = plan.body.groups.iter().zip(&plan.groups).filter(|(_, group)| is_stored(plan, group));
             Box::new(PlanBody { groups: groups.map(|(body, _)| body.clone()).collect(), ..plan.body.clone() })
         };
         let policies =
@@ -388,7 +395,8 @@ impl RequestSnapshot {
         for (owner, group, reserved_by) in self.held(app, rules, item).filter(|(_, group, _)| !group.is_concurrent()) {
             let rule = group.matching_rule(item.event.as_str(), labels).unwrap_or(reserved_by);
             let amount = amount(group, group.measure_of(rule), figures, missing)?;
-            add(totals, Total { owner, group: group.id.clone(), amount })?;
+            let overflow = group.overflow.as_ref().map(|balance| balance.id.clone());
+            add(totals, Total { owner, group: group.id.clone(), amount, overflow })?;
         }
         Ok(())
     }

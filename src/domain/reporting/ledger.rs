@@ -34,12 +34,18 @@ pub enum EntryKind {
     Expire,
     /// The outcome of a result, recorded after the commit.
     Outcome,
+    /// A credit was added to a balance.
+    Credit,
+    /// What remained of a credit when it expired, or came back to it later.
+    Lapse,
+    /// What was removed of a credit, or came back to it later.
+    Void,
     /// A denied call, which changed nothing; or a call that groups with the enforcement `observe` would have denied.
     Denial,
 }
 
 impl EntryKind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Commit,
         Self::Draw,
         Self::Release,
@@ -49,6 +55,9 @@ impl EntryKind {
         Self::Rollover,
         Self::Expire,
         Self::Outcome,
+        Self::Credit,
+        Self::Lapse,
+        Self::Void,
         Self::Denial,
     ];
 
@@ -63,12 +72,20 @@ impl EntryKind {
             Self::Rollover => "rollover",
             Self::Expire => "expire",
             Self::Outcome => "outcome",
+            Self::Credit => "credit",
+            Self::Lapse => "lapse",
+            Self::Void => "void",
             Self::Denial => "denial",
         }
     }
 
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// Whether the entry is about a credit and no call: its charges are not usage.
+    pub const fn is_of_credits(self) -> bool {
+        matches!(self, Self::Credit | Self::Lapse | Self::Void)
     }
 }
 
@@ -121,7 +138,10 @@ impl EntryDetails {
 pub struct Charge {
     pub owner: OwnerName,
     pub group: GroupId,
-    /// Sequence number of the counter's window.
+    /// The limit group whose quota was exceeded, if the group is the balance that took over.
+    pub from: Option<GroupId>,
+    /// Sequence number of the counter's window; of a balance `b` and the number of the credit, with what the entry is
+    /// about: `b2`, `b2.credited`, `b2.lapsed`, `b2.voided`.
     pub window_seq: String,
     /// Negative for a refund; 0 if the group matched and was charged nothing.
     pub change: i64,

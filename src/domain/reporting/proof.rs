@@ -58,8 +58,11 @@ pub struct StoredCounter {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredCounters {
     pub counters: Vec<StoredCounter>,
-    /// `used` of closed windows.
+    /// `used` of closed windows. Of a credit, by `b2`, `b2.credited`, `b2.lapsed` and `b2.voided`, what it has used, its
+    /// amount, and what lapsed or was voided.
     pub closed: BTreeMap<Account, Amount>,
+    /// Sums that must be equal: what is stored, and what it must be.
+    pub sums: Vec<(Account, Amount, Amount)>,
     /// The oldest retained closed window per group.
     pub oldest: BTreeMap<GroupId, u64>,
     /// The owner's state is missing although such owners never expire.
@@ -75,6 +78,8 @@ pub enum Figure {
     Closed,
     /// `held` of the current window.
     Held,
+    /// An amount of a credit, or a sum of credits.
+    Credits,
     /// What was rolled over into the current window.
     Rolled,
     /// A window of the ledger does not exist in Redis; `stored` is 0.
@@ -87,6 +92,7 @@ impl Figure {
             Self::Used => "used",
             Self::Closed => "used (closed window)",
             Self::Held => "held",
+            Self::Credits => "credits",
             Self::Rolled => "rolled",
             Self::Gone => "gone",
         }
@@ -190,6 +196,7 @@ impl<I: Clone> Proof<I> {
         let chains = self.owners.get(owner).unwrap_or(&nothing);
         let mut drifts = Vec::new();
         let mut report = |(group, window_seq): (&GroupId, &str), figure, stored: i64, proven: i64, entries: Vec<I>| {
+            let figure = if is_credit(window_seq) && figure != Figure::Gone { Figure::Credits } else { figure };
             if stored != proven || figure == Figure::Gone {
                 let (owner, group, window_seq) = (owner.clone(), group.clone(), window_seq.to_owned());
                 let doubtful = match (figure, chains.get(&(group.clone(), window_seq.clone()))) {
@@ -217,6 +224,9 @@ impl<I: Clone> Proof<I> {
             if let Some((proven, entries)) = self.proven(chains, group, window_seq) {
                 report((group, window_seq), Figure::Closed, steps(*used), proven, entries);
             }
+        }
+        for ((group, window_seq), sum, parts) in &stored.sums {
+            report((group, window_seq), Figure::Credits, steps(*sum), steps(*parts), Vec::new());
         }
         for ((group, window_seq), chain) in chains {
             let proven = chain.opening + chain.sum;
@@ -260,13 +270,18 @@ impl StoredCounters {
     /// Whether a window of the ledger should exist but does not.
     fn misses(&self, group: &GroupId, window_seq: &str) -> bool {
         let current = self.counters.iter().find(|counter| counter.group == *group);
-        let Some(current) = current else { return self.lost };
-        let kept =
-            current.window_seq == window_seq || self.closed.contains_key(&(group.clone(), window_seq.to_owned()));
+        let is_closed = self.closed.contains_key(&(group.clone(), window_seq.to_owned()));
+        let Some(current) = current else { return self.lost && !is_closed };
+        let kept = current.window_seq == window_seq || is_closed;
         let (Some(number), Some(newest)) = (number(window_seq), number(&current.window_seq)) else { return false };
         let oldest = self.oldest.get(group).copied().unwrap_or(newest);
         !kept && number < newest && number >= oldest
     }
+}
+
+/// Of a balance, `b` and the number of the credit take the place of a window.
+fn is_credit(window_seq: &str) -> bool {
+    window_seq.starts_with('b')
 }
 
 fn number(window_seq: &str) -> Option<u64> {
@@ -300,6 +315,7 @@ mod tests {
         Charge {
             owner: owner(),
             group: group(),
+            from: None,
             window_seq: window_seq.to_owned(),
             change,
             balance: amount(balance),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Matched};
-use crate::domain::metering::rollover::EndingWindow;
+use crate::domain::metering::rollover::{EndingWindow, is_idle_between};
 use crate::domain::reporting::ledger::DenyingCounter;
 use crate::domain::time::window::{TimeMs, Window, WindowKind};
 use crate::domain::values::amount::Amount;
@@ -260,14 +260,11 @@ fn opening(openings: &mut Openings, owner: &OwnerName, group: &GroupId, window: 
 }
 
 impl Account {
-    /// What the window leaves for the next one, `window`. A window without any call in between was not used at all.
+    /// What the window leaves for the next one, `window`.
     fn leaves(&self, group: &LimitGroup, window: Window) -> Amount {
         let Some(max) = group.rollover else { return Amount::ZERO };
         let end_ms = self.window.end_ms.unwrap_or(window.start_ms);
-        // The rule of `was_idle` in lua/lib/rollover.lua.
-        let gap_ms = window.start_ms - end_ms;
-        let length_ms = window.end_ms.map_or(0, |end_ms| end_ms - window.start_ms);
-        let ending = match gap_ms > 0 && gap_ms * 8 >= length_ms * 7 {
+        let ending = match is_idle_between(&self.window, &window) {
             true => EndingWindow { quota: self.quota, ..EndingWindow::default() },
             false => EndingWindow {
                 quota: self.quota,
@@ -307,7 +304,9 @@ impl Account {
         let quota = group.quota.filter(|_| group.observes());
         let observed = quota.and_then(|quota| self.denying_counter(matched, quota, now));
         let observed = observed.map(|counter| DenyingCounter { observed: true, ..counter });
-        self.denying_counter(matched, group.refuses_beyond(), now).into_iter().chain(observed)
+        // Credits are not recorded, so they are taken to cover what exceeds the quota.
+        let limit = if group.overflow.is_some() { group.unit.most() } else { group.refuses_beyond() };
+        self.denying_counter(matched, limit, now).into_iter().chain(observed)
     }
 
     /// The decision of `lua/lib/counter.lua`: a limit of 0 denies every matching call, even with an amount of 0.

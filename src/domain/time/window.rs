@@ -115,6 +115,9 @@ impl Window {
     }
 }
 
+/// The window of every balance, which has no period.
+pub const OF_BALANCES: Window = Window { kind: WindowKind::Lifetime, start_ms: 0, end_ms: None };
+
 /// The maximum length of a text.
 const TEXT_BYTES: usize = 42;
 

@@ -25,6 +25,9 @@ pub enum WebhookEvent {
     /// A group has denied a call, for the first time in its window with this limit.
     #[serde(rename = "limit.reached")]
     LimitReached,
+    /// No more remains of an owner's credits than one of the `alertsBelow` of a balance.
+    #[serde(rename = "credits.low")]
+    CreditsLow,
     #[serde(rename = "approval.requested")]
     ApprovalRequested,
     #[serde(rename = "approval.decided")]
@@ -37,9 +40,10 @@ pub enum WebhookEvent {
 }
 
 impl WebhookEvent {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ThresholdReached,
         Self::LimitReached,
+        Self::CreditsLow,
         Self::ApprovalRequested,
         Self::ApprovalDecided,
         Self::SubscriptionChanged,
@@ -50,6 +54,7 @@ impl WebhookEvent {
         match self {
             Self::ThresholdReached => "threshold.reached",
             Self::LimitReached => "limit.reached",
+            Self::CreditsLow => "credits.low",
             Self::ApprovalRequested => "approval.requested",
             Self::ApprovalDecided => "approval.decided",
             Self::SubscriptionChanged => "subscription.changed",
@@ -80,7 +85,8 @@ pub struct WebhookBody {
     #[serde(default, skip_serializing_if = "Filter::is_empty")]
     pub filter: Filter,
     /// The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`, `{held}`,
-    /// `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`.
+    /// `{quota}`, `{limit}`, `{remaining}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`, `{user}`,
+    /// `{requested}`, `{status}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod approvals;
 pub(crate) mod counters;
+pub(crate) mod credits;
 pub(crate) mod grants;
 pub(crate) mod limits;
 pub(crate) mod subscriptions;

@@ -11,7 +11,7 @@ use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::Body;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::rate_limit;
-use crate::http::wire::views::{AmountView, CounterView, FittedView, ObservedView, TimeView};
+use crate::http::wire::views::{AmountView, CounterView, FittedView, ObservedView, OverflowView, TimeView};
 use crate::service::metering::decision::Decision;
 
 /// The state of one matched group.
@@ -46,6 +46,9 @@ pub struct CanUseView {
     /// Groups with the enforcement `observe` that would have denied the call; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     observed: Vec<ObservedView>,
+    /// What balances would take over, because it does not fit into a group's quota; absent if nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    overflow: Vec<OverflowView>,
 }
 
 impl CanUseView {
@@ -64,6 +67,7 @@ impl CanUseView {
             reasons: decision.reasons.clone(),
             details: details.collect(),
             observed: ObservedView::all(&decision.observed),
+            overflow: OverflowView::all(&decision.overflow),
         }
     }
 }

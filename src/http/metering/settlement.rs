@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::call::{count, replayed};
 use crate::http::wire::plain_json::{self, answer};
 use crate::http::wire::problem::ApiError;
-use crate::http::wire::views::{CounterView, ThresholdView};
+use crate::http::wire::views::{CounterView, OverflowView, ThresholdView};
 use crate::service::metering::settle::Settlement;
 
 /// The state of a reservation after the call.
@@ -28,6 +28,9 @@ pub struct SettlementView {
     /// Alerts that this call triggered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     thresholds: Vec<ThresholdView>,
+    /// What was charged to balances, because it did not fit into a group's quota; absent if nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    overflow: Vec<OverflowView>,
 }
 
 impl SettlementView {
@@ -39,6 +42,7 @@ impl SettlementView {
             replayed: settlement.replayed,
             counters: CounterView::all(&settlement.counters),
             thresholds: ThresholdView::all(&settlement.crossed),
+            overflow: OverflowView::all(&settlement.overflow),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::{Body, ParsedBody};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::rate_limit;
-use crate::http::wire::views::{CounterView, ObservedView, ThresholdView};
+use crate::http::wire::views::{CounterView, ObservedView, OverflowView, ThresholdView};
 use crate::service::error::ServiceError;
 use crate::service::metering::call::Call;
 use crate::service::metering::track::{MatchStatus, Tracked};
@@ -51,6 +51,9 @@ pub struct TrackedView {
     /// With `enforce`: groups with the enforcement `observe` that would have denied the call; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     observed: Vec<ObservedView>,
+    /// What balances took over, because it did not fit into a group's quota; absent if nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    overflow: Vec<OverflowView>,
 }
 
 impl TrackedView {
@@ -62,6 +65,7 @@ impl TrackedView {
             counters: CounterView::all(&tracked.counters),
             thresholds: ThresholdView::all(&tracked.crossed),
             observed: ObservedView::all(&tracked.observed),
+            overflow: OverflowView::all(&tracked.overflow),
         }
     }
 }

@@ -47,6 +47,7 @@ pub fn decision(decision: &Decision) -> Option<String> {
         reasons,
         denied_by,
         observed,
+        overflow,
         fitted,
         retry,
         counters,
@@ -55,7 +56,8 @@ pub fn decision(decision: &Decision) -> Option<String> {
         replayed: _,
     } = decision;
     let is_plain = *allowed && !degraded && reasons.is_empty() && denied_by.is_empty() && observed.is_empty();
-    if !is_plain || fitted.is_some() || retry.is_some() || retry_after_ms.is_some() {
+    let is_special = !overflow.is_empty() || fitted.is_some() || has_balance(counters);
+    if !is_plain || is_special || retry.is_some() || retry_after_ms.is_some() {
         return None;
     }
     let mut json = String::with_capacity(BYTES);
@@ -77,7 +79,8 @@ pub fn decision(decision: &Decision) -> Option<String> {
 
 /// The answer to a commit or release; None for answers that need [`crate::http::metering::settlement::SettlementView`].
 pub fn settlement(settlement: &Settlement) -> Option<String> {
-    if settlement.late || settlement.replayed || !settlement.crossed.is_empty() {
+    let is_plain = !settlement.late && !settlement.replayed && settlement.crossed.is_empty();
+    if !is_plain || !settlement.overflow.is_empty() || has_balance(&settlement.counters) {
         return None;
     }
     let mut json = String::with_capacity(BYTES);
@@ -89,6 +92,11 @@ pub fn settlement(settlement: &Settlement) -> Option<String> {
     push_list(&settlement.counters, &mut json, push_counter);
     json.push('}');
     Some(json)
+}
+
+/// A balance's counter has more fields.
+fn has_balance(counters: &[Counter]) -> bool {
+    counters.iter().any(|counter| counter.balance.is_some())
 }
 
 fn push_list<T>(items: &[T], json: &mut String, push: impl Fn(&T, &mut String)) {
@@ -187,6 +195,7 @@ mod tests {
                     rolled,
                     blocked,
                     closed: closed.map(ClosedUntil),
+                    balance: None,
                 }
             },
         )
@@ -230,6 +239,7 @@ mod tests {
                 replayed: false,
                 counters,
                 crossed: Vec::new(),
+                overflow: Vec::new(),
                 now_ms: 0,
             };
             prop_assert_eq!(settlement(&settled).unwrap(), serde_json::to_string(&SettlementView::new(&settled)).unwrap());

@@ -144,6 +144,9 @@ impl ApiError {
                 ServiceError::AlreadyDecided => {
                     (StatusCode::CONFLICT, "already_decided", "The approval request has already been decided")
                 }
+                ServiceError::TooManyCredits => {
+                    (StatusCode::CONFLICT, "too_many_credits", "The owner has too many live credits")
+                }
                 ServiceError::PlanInUse(_) => (StatusCode::CONFLICT, "plan_in_use", "The plan is in use"),
                 ServiceError::VersionConflict => {
                     (StatusCode::PRECONDITION_FAILED, "version_conflict", "The version has changed")
@@ -205,6 +208,9 @@ impl ApiError {
                     "Use a new key for a new request, and the same body to repeat one.".to_owned()
                 }
                 ServiceError::AlreadyCanceled => "A subscription that has ended cannot be cancelled.".to_owned(),
+                ServiceError::TooManyCredits => {
+                    "An owner has at most 64 live credits in one group, including those that are only held.".to_owned()
+                }
                 ServiceError::AlreadyDecided => "Read the approval request to see the decision.".to_owned(),
                 ServiceError::VersionConflict => {
                     "`If-Match` is not the current version. Read the resource again, and retry with its `ETag`.".to_owned()

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
+use crate::domain::configuration::limit_group::LimitKind;
 use crate::domain::configuration::plan_body::OnLimitBody;
 use crate::domain::configuration::policy_body::BackoffBody;
 use crate::domain::configuration::scope::OwnerName;
-use crate::domain::metering::counter::{ClosedUntil, Counter, CrossedThreshold};
+use crate::domain::metering::counter::{ClosedUntil, Counter, CrossedThreshold, Overflow};
 use crate::domain::metering::fit::Fitted;
 use crate::domain::metering::reason::Reason;
 use crate::domain::time::window::{TimeMs, TimeText, Window};
@@ -100,9 +101,10 @@ pub struct CounterView {
     pub held: AmountView,
     #[schema(value_type = f64)]
     pub blocked: AmountView,
-    /// Null without a quota.
+    /// Null without a quota; of a balance, what remains of its credits.
     #[schema(value_type = Option<f64>)]
     pub remaining: Option<AmountView>,
+    /// Of a balance, what was used without a credit.
     #[schema(value_type = f64)]
     pub overage: AmountView,
     /// `used` in whole percent of quota, grants and rolled quota; null if the quota is null or 0.
@@ -110,10 +112,50 @@ pub struct CounterView {
     /// When the next window begins; null for `lifetime`, and if there is no next window.
     #[schema(value_type = Option<String>)]
     pub resets_at: Option<TimeView>,
-    /// Null while a fixed period is not running.
+    /// Null while a fixed period is not running, and for a balance.
     pub period: Option<PeriodView>,
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     pub scope: ScopeView,
+    /// `balance`; absent for a group with a quota.
+    #[serde(skip_serializing_if = "LimitKind::is_default")]
+    pub kind: LimitKind,
+    /// Of a balance: the amount that expires next, and when. Absent if nothing expires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_next: Option<ExpiresNextView>,
+}
+
+/// What remains of the credits that expire next.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ExpiresNextView {
+    #[schema(value_type = f64)]
+    pub amount: AmountView,
+    #[schema(value_type = String)]
+    pub at: TimeView,
+}
+
+/// What a call took from a balance, because it did not fit into a group's quota.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OverflowView {
+    /// The balance group.
+    #[schema(value_type = String)]
+    pub group_id: GroupId,
+    /// The group whose quota the call exceeds.
+    #[schema(value_type = String)]
+    pub from: GroupId,
+    #[schema(value_type = f64)]
+    pub amount: AmountView,
+}
+
+impl OverflowView {
+    pub fn all(overflow: &[Overflow]) -> Vec<Self> {
+        let view = |overflow: &Overflow| Self {
+            group_id: overflow.balance.clone(),
+            from: overflow.from.clone(),
+            amount: AmountView(overflow.amount, overflow.unit),
+        };
+        overflow.iter().map(view).collect()
+    }
 }
 
 impl CounterView {
@@ -139,8 +181,13 @@ impl CounterView {
             overage: amount_view(counter.overage()),
             percent_used: counter.percent_used(),
             resets_at: end_ms.map(TimeView),
-            period: counter.window.map(PeriodView::of),
+            period: counter.window.filter(|_| !group.is_balance()).map(PeriodView::of),
             scope: ScopeView(Arc::clone(&counter.owner)),
+            kind: group.kind,
+            expires_next: counter.balance.and_then(|balance| {
+                let (amount, at_ms) = balance.expires_next?;
+                Some(ExpiresNextView { amount: amount_view(amount), at: TimeView(at_ms) })
+            }),
         }
     }
 
@@ -283,6 +330,9 @@ pub struct DecisionView {
     /// Groups with the enforcement `observe` that would have denied the call; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub observed: Vec<ObservedView>,
+    /// What balances take over, because it does not fit into a group's quota; absent if nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub overflow: Vec<OverflowView>,
     /// The tightest counter first.
     pub counters: Vec<CounterView>,
     /// Until the last of the denying windows ends; absent if waiting does not help.
@@ -357,6 +407,7 @@ impl DecisionView {
             reasons: decision.reasons.clone(),
             denied_by: decision.denied_by.iter().map(DeniedByView::new).collect(),
             observed: ObservedView::all(&decision.observed),
+            overflow: OverflowView::all(&decision.overflow),
             counters: CounterView::all(&decision.counters),
             retry_after_ms: decision.retry_after_ms,
             retry: decision.retry.as_ref().and_then(RetryView::new),

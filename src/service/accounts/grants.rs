@@ -343,6 +343,9 @@ fn group_for(facts: &CallFacts, new: &NewGrant) -> Result<Arc<LimitGroup>, Servi
             ),
         });
     };
+    if group.is_balance() {
+        return Err(ServiceError::invalid("groupId", "must be a group with a quota; add credits to a balance instead"));
+    }
     if group.scope != *new.owner.scope() {
         let names = group.scope.names().join(", ");
         return Err(ServiceError::invalid("scope", format!("must have a value for each of: {names}")));

@@ -377,6 +377,9 @@ fn known_group<'a>(config: &'a AppConfig, group: &GroupId) -> Result<&'a Arc<Lim
 /// The group, if the owner has a value for each name in its scope.
 fn limited_group(config: &AppConfig, tenant: &Tenant, name: LimitName<'_>) -> Result<Arc<LimitGroup>, ServiceError> {
     let group = known_group(config, name.group)?;
+    if group.is_balance() {
+        return Err(ServiceError::invalid("groupId", "must be a group with a quota; add credits to a balance instead"));
+    }
     if group.scope != *name.owner.scope() {
         let names = group.scope.names().join(", ");
         return Err(ServiceError::invalid("scope", format!("must have a value for each of: {names}")));

@@ -1,6 +1,7 @@
 //! Users, their subscriptions, grants and approval requests.
 
 pub mod approvals;
+pub mod credits;
 pub mod grants;
 pub mod limits;
 pub mod profiles;

@@ -143,7 +143,7 @@ impl Before<'_> {
         let known = self.stored.and_then(|stored| stored.windows.iter().find(|counter| counter.group == group.id));
         let turned = known.is_some_and(|known| known.window.end_ms.is_some_and(|end| end <= matched.window.start_ms));
         let carried = known.is_some() && !turned;
-        if group.is_concurrent() {
+        if group.is_concurrent() || group.is_balance() {
             return (if carried { Effect::Carried } else { Effect::New }, *state);
         }
         // Its window was over before the change, so nothing is carried over.

@@ -314,7 +314,8 @@ impl Gateway {
             blocked: false,
         };
         let caller = Caller { user, app: &facts.app, key: None };
-        let moves_over = |group: &LimitGroup| group.scope.is_user() && !group.is_concurrent();
+        // A balance is the same in every plan.
+        let moves_over = |group: &LimitGroup| group.scope.is_user() && !group.is_concurrent() && !group.is_balance();
         let admission = overview(effective_limits, caller, &Metadata::default(), facts.now_ms, moves_over);
         validity.narrow(admission.validity.from_ms, admission.validity.until_ms);
         let moved = admission.matched.iter().map(|matched| MovedGroup {

@@ -10,6 +10,7 @@ use super::grants::Grant;
 use crate::domain::access::audit::AuditEntry;
 use crate::domain::accounts::profile::Profile;
 use crate::domain::accounts::subscription::{Subscribed, Subscription};
+use crate::domain::configuration::limit_group::LimitKind;
 use crate::domain::metering::admission::{Caller, Validity};
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::metering::reservation::ReservationId;
@@ -280,6 +281,12 @@ impl Gateway {
             return Err(ServiceError::invalid(
                 "groupId",
                 format!("must be an existing group; there is no group `{group}`"),
+            ));
+        }
+        if group.and_then(|group| config.groups.get(group)).is_some_and(|kind| kind.limit == LimitKind::Balance) {
+            return Err(ServiceError::invalid(
+                "groupId",
+                "must be a group with a quota; void credits of a balance instead",
             ));
         }
         let audit_entry = AuditEntry {

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::domain::access::audit::AuditEntry;
 use crate::domain::configuration::estimate::LearnedFigure;
-use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::limit_group::{LimitGroup, LimitKind};
 use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::PlanBody;
 use crate::domain::configuration::policy::Policy;
@@ -85,12 +85,15 @@ impl Default for Settings {
 pub struct GroupKind {
     pub unit: Unit,
     pub scope: Scope,
+    pub limit: LimitKind,
 }
 
 #[derive(Serialize, Deserialize)]
 struct StoredKind {
     unit: Unit,
     scope: Vec<String>,
+    #[serde(default, skip_serializing_if = "LimitKind::is_default")]
+    limit: LimitKind,
 }
 
 /// A webhook as stored.
@@ -210,7 +213,7 @@ impl AppConfig {
                 let id = GroupId::parse(id).map_err(|_| damaged(&name))?;
                 let stored: StoredKind = serde_json::from_str(&value).map_err(|_| damaged(&name))?;
                 let scope = Scope::parse(&stored.scope).map_err(|_| damaged(&name))?;
-                config.groups.insert(id, GroupKind { unit: stored.unit, scope });
+                config.groups.insert(id, GroupKind { unit: stored.unit, scope, limit: stored.limit });
             } else if name == "settings" {
                 config.settings = serde_json::from_str(&value).map_err(|_| damaged(&name))?;
             } else if let Some(sandbox) = name.strip_prefix("sandbox:") {
@@ -276,7 +279,7 @@ impl AppConfig {
     }
 
     pub fn group_field(group: &GroupId, kind: &GroupKind) -> Result<(String, String), ServiceError> {
-        let stored = StoredKind { unit: kind.unit, scope: kind.scope.names() };
+        let stored = StoredKind { unit: kind.unit, scope: kind.scope.names(), limit: kind.limit };
         Ok((format!("group:{group}"), json(&stored)?))
     }
 

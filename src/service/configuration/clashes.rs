@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::app_config::{AppConfig, GroupKind};
 use crate::domain::accounts::custom_limits::CustomLimits;
 use crate::domain::configuration::group_check::{ambiguous, ambiguous_rules};
-use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::limit_group::{LimitGroup, LimitKind};
 use crate::domain::configuration::measure::Measure;
 use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::{GroupBody, MeasureBody, MeasureWord};
@@ -150,7 +150,7 @@ impl Groups {
         Self { known: config.groups.clone(), new: Vec::new(), placement }
     }
 
-    /// Registers the groups of a body. The unit and scope of an ID never change in any plan or policy. Groups without
+    /// Registers the groups of a body. The kind, unit and scope of an ID never change in any plan or policy. Groups without
     /// a valid ID, unit or scope are skipped, since the validation of the body reports them. Returns every fault;
     /// fields begin with `path`.
     pub fn take(&mut self, groups: &[GroupBody], path: &str) -> Vec<FieldError> {
@@ -170,7 +170,7 @@ impl Groups {
             }
             match self.known.get(&id) {
                 None => {
-                    let kind = GroupKind { unit, scope };
+                    let kind = GroupKind { unit, scope, limit: group.kind };
                     self.known.insert(id.clone(), kind.clone());
                     self.new.push((id, kind));
                 }
@@ -187,6 +187,16 @@ impl Groups {
                         "must be `{known}`: group `{id}` already has this scope, which cannot be changed; choose another ID"
                     );
                     report("scope", message);
+                }
+                Some(known) if known.limit != group.kind => {
+                    let known = match known.limit {
+                        LimitKind::Quota => "left out",
+                        LimitKind::Balance => "`balance`",
+                    };
+                    let message = format!(
+                        "must be {known}: group `{id}` already has this kind, which cannot be changed; choose another ID"
+                    );
+                    report("kind", message);
                 }
                 Some(_) => {}
             }

@@ -22,8 +22,11 @@ pub(super) enum OfflineDecision {
     Denied(Box<Decision>),
 }
 
-/// The amount does not even fit into an empty counter.
+/// The amount does not even fit into an empty counter. What credits cover is unknown.
 fn never_fits(matched: &Matched) -> bool {
+    if matched.group.overflow.is_some() {
+        return false;
+    }
     let limit = matched.group.refuses_beyond();
     limit == Amount::ZERO || matched.amount > limit
 }

@@ -2,7 +2,7 @@
 
 use super::admit::Prepared;
 use super::call::Call;
-use super::decision::{Counted, Decision, GroupOutcome, Relief, group_outcomes};
+use super::decision::{Counted, Decision, Relief, group_outcomes};
 use super::facts::Attempt;
 use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::metering::admission::Purpose;
@@ -24,10 +24,12 @@ impl Gateway {
                 Prepared::Stale(stale) => return Ok(stale),
             };
             let owners = facts.owners(&admission, Limits::Enforced);
-            Ok(match self.store.usage(&facts.bucket, facts.for_script(admission.validity), &owners).await? {
+            let growth = admission.growth.as_ref().filter(|_| admission.refusal.is_none());
+            let checked = facts.for_script(admission.validity);
+            Ok(match self.store.usage_for(&facts.bucket, checked, &owners, growth).await? {
                 UsageReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
                 UsageReply::Reclaim(now_ms) => self.reclaim_attempt(facts, &owners, now_ms).await?,
-                UsageReply::Usage { now_ms, states, free_at_ms } => {
+                UsageReply::Usage { now_ms, states, free_at_ms, fitted } => {
                     self.clocks.observe_time(&facts.bucket, now_ms);
                     let outcomes = group_outcomes(&admission, &states, LimitGroup::refuses_beyond);
                     let denied = admission.refusal.is_some() || outcomes.iter().any(|outcome| outcome.state.over_limit);
@@ -39,10 +41,8 @@ impl Gateway {
                     } else {
                         let decision = Decision::allowed(&outcomes, now_ms);
                         let decision = decision.observing(&outcomes, &admission, Counted::Before);
-                        let growing = call.fit.as_ref().zip(admission.growth.as_ref());
-                        let fitted = growing.map(|(fit, growth)| {
-                            fit.fitted(growth.wish, growth.fitting(outcomes.iter().map(GroupOutcome::room)))
-                        });
+                        let growing = call.fit.as_ref().zip(admission.growth.as_ref()).zip(fitted);
+                        let fitted = growing.map(|((fit, growth), value)| fit.fitted(growth.wish, value));
                         Decision { fitted, ..decision }
                     })
                 }

@@ -6,11 +6,11 @@ use crate::domain::configuration::limit_group::{Enforcement, LimitGroup};
 use crate::domain::configuration::policy::Policy;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Closed};
-use crate::domain::metering::counter::{Counter, CounterState};
+use crate::domain::metering::counter::{Counter, CounterState, Overflow, OverflowState};
 use crate::domain::metering::fit::Fitted;
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::ReservationId;
-use crate::domain::time::window::{TimeMs, Window};
+use crate::domain::time::window::{OF_BALANCES, TimeMs, Window};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::GroupId;
 use crate::store::metering::admission::{Denied, NOT_OPENED, OpenedApproval};
@@ -30,6 +30,8 @@ pub struct Decision {
     pub denied_by: Vec<DeniedBy>,
     /// Groups that would have denied the call if they did not only observe.
     pub observed: Vec<Observed>,
+    /// What balances took over, because it did not fit into a group's quota.
+    pub overflow: Vec<Overflow>,
     /// For an allowed call with `fit`.
     pub fitted: Option<Fitted>,
     /// How the client may retry, by the strictest policy that matched.
@@ -110,20 +112,34 @@ impl GroupOutcome {
         self.state.over_limit && self.owner.scope().is_free() && room
     }
 
+    /// What the group takes, with the balance onto which it overflows.
+    fn remaining(&self) -> Option<Amount> {
+        let of_balance = self.state.overflow.map_or(Amount::ZERO, |overflow| overflow.balance.remaining);
+        self.counter().remaining().map(|remaining| remaining.saturating_add(of_balance))
+    }
+
+    /// The balance onto which the group overflows, if the call needed it.
+    fn balance(&self) -> Option<Counter> {
+        let OverflowState { used, held, balance, .. } = self.state.overflow?;
+        let state = CounterState { used, held, balance: Some(balance), ..CounterState::default() };
+        let group = self.group.overflow.as_ref()?;
+        Some(Counter::of(Arc::clone(group), Arc::clone(&self.owner), Some(OF_BALANCES), &state))
+    }
+
+    fn overflow(&self) -> Option<Overflow> {
+        let OverflowState { amount, .. } = self.state.overflow.filter(|overflow| overflow.amount > Amount::ZERO)?;
+        let balance = self.group.overflow.as_ref()?.id.clone();
+        Some(Overflow { balance, from: self.group.id.clone(), amount, unit: self.group.unit })
+    }
+
     fn denied_by(&self) -> DeniedBy {
         DeniedBy {
             requested: self.amount,
-            remaining: if self.is_scope_full() { Some(Amount::ZERO) } else { self.counter().remaining() },
+            remaining: if self.is_scope_full() { Some(Amount::ZERO) } else { self.remaining() },
             scope_full: self.is_scope_full(),
             resets_at_ms: self.window.end_ms,
             ..DeniedBy::of(&self.group)
         }
-    }
-
-    /// How much more than the call's amount fits, before the call is counted.
-    pub(super) fn room(&self) -> Amount {
-        let allowance = self.limit.saturating_add(self.state.extra()).saturating_sub(self.state.blocked);
-        allowance.saturating_sub(self.counter().counted()).saturating_sub(self.amount)
     }
 
     /// What remained before the call's amount was counted.
@@ -199,10 +215,22 @@ pub fn group_outcomes(
         .collect()
 }
 
-/// Sorts counters: denying ones first, then the tightest.
+/// What balances took over.
+pub fn overflow(outcomes: &[GroupOutcome]) -> Vec<Overflow> {
+    outcomes.iter().filter_map(GroupOutcome::overflow).collect()
+}
+
+/// Sorts counters: denying ones first, then the tightest. The balances that the call needed come with them.
 pub fn by_tightness(outcomes: &[GroupOutcome]) -> Vec<Counter> {
     let mut counters: Vec<(bool, Counter)> =
         outcomes.iter().map(|outcome| (outcome.state.over_limit, outcome.counter())).collect();
+    for balance in outcomes.iter().filter_map(GroupOutcome::balance) {
+        let is_known =
+            |(_, known): &(bool, Counter)| known.group.id == balance.group.id && known.owner == balance.owner;
+        if !counters.iter().any(is_known) {
+            counters.push((false, balance));
+        }
+    }
     counters
         .sort_by(|(denying, one), (other_lacks, other)| other_lacks.cmp(denying).then_with(|| one.by_tightness(other)));
     counters.into_iter().map(|(_, counter)| counter).collect()
@@ -231,6 +259,7 @@ impl Decision {
             matched: !outcomes.is_empty(),
             matched_groups: outcomes.iter().map(|outcome| outcome.group.id.clone()).collect(),
             counters: by_tightness(outcomes),
+            overflow: overflow(outcomes),
             counters_at_ms: now_ms,
             ..Self::default()
         }

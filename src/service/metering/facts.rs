@@ -11,6 +11,7 @@ use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, EffectiveLimits, Matched, Validity};
 use crate::domain::metering::reservation::{GRACE_MS, LONGEST_LIFE_MS};
+use crate::domain::metering::rollover::end_of_next_ms;
 use crate::domain::time::period::SubscriptionAnchor;
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::ids::{AppId, UserId};
@@ -130,12 +131,12 @@ pub(crate) fn rounded_up(at_ms: TimeMs) -> TimeMs {
 /// When no amount of these groups matters any more; None if a window never ends.
 fn last_end<'a>(now_ms: TimeMs, matched: impl Iterator<Item = &'a Matched>) -> Option<TimeMs> {
     let last_hold_ms = now_ms + LONGEST_LIFE_MS;
-    let ends = matched.map(|matched| match matched.group.is_concurrent() {
+    // An owner stays because of its credits, not because of calls that its balance denies.
+    let counted = matched.filter(|matched| !matched.group.is_balance());
+    let ends = counted.map(|matched| match matched.group.is_concurrent() {
         true => Some(last_hold_ms),
-        // What the window leaves unused matters in the next one, which may be longer: 28 and 31 days, 23 and 25 hours.
-        false if matched.group.rollover.is_some() => {
-            matched.window.end_ms.map(|end| end.saturating_add((end - matched.window.start_ms) / 8 * 9))
-        }
+        // What the window leaves unused matters in the next one.
+        false if matched.group.rollover.is_some() => end_of_next_ms(&matched.window),
         false => matched.window.end_ms,
     });
     let ends = ends.collect::<Option<Vec<_>>>()?;

@@ -178,8 +178,7 @@ impl Gateway {
     async fn repeat_held(&self, context: CallContext<'_>, found: &StoredReservation) -> Result<Decision, ServiceError> {
         let CallContext { tenant, facts, call, operation } = context;
         let repetition = Repetition { tenant, facts, contexts: &contexts(facts, call) };
-        let Present { mut counters, now_ms } =
-            self.present(repetition, |group| found.groups.contains(&group.id)).await?;
+        let Present { mut counters, now_ms } = self.present(repetition, |group| found.has(&group.id)).await?;
         counters.sort_by(|one, other| one.by_tightness(other));
         let id = ReservationId {
             name: operation.name.clone(),
@@ -190,6 +189,7 @@ impl Gateway {
             allowed: true,
             matched: true,
             matched_groups: found.groups.clone(),
+            overflow: self.overflow(tenant, &found.overflow).await?,
             reservation: Some((id, found.expires_at_ms)),
             fitted: found.snapshot.fitted.clone(),
             counters,

@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use crate::domain::access::audit::AuditEntry;
 use crate::domain::accounts::subscription::Subscribed;
-use crate::domain::metering::counter::{Counter, CrossedThreshold};
+use crate::domain::metering::counter::{Counter, CrossedThreshold, Overflow};
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::metering::reservation::{Actual, ReservationId};
 use crate::domain::reporting::ledger::{EntryDetails, Outcome};
 use crate::domain::time::window::{TimeMs, rfc3339};
+use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{KeyId, UserId};
 use crate::domain::webhooks::webhook::WebhookEvent;
 use crate::service::error::{ServiceError, json};
@@ -20,7 +21,7 @@ use crate::store::keys::Bucket;
 use crate::store::metering::admission::UNKNOWN_VERSION;
 use crate::store::metering::operation::Operation;
 use crate::store::metering::outcome::OutcomeReply;
-use crate::store::metering::record::{PackedReservation, StoredReservation};
+use crate::store::metering::record::{PackedReservation, StoredOverflow, StoredReservation};
 use crate::store::metering::settle::{Account, Measured, SettleReply, Settled, Target};
 
 /// Attempts on a reservation that other calls change at the same time. In each round one call succeeds, so this is how
@@ -50,6 +51,8 @@ pub struct Settlement {
     pub replayed: bool,
     pub counters: Vec<Counter>,
     pub crossed: Vec<CrossedThreshold>,
+    /// What was charged to balances, because it did not fit into a group's quota.
+    pub overflow: Vec<Overflow>,
     pub now_ms: TimeMs,
 }
 
@@ -373,10 +376,28 @@ impl Gateway {
             SettleReply::Settled(now_ms, settled) => {
                 self.clocks.observe_time(bucket, now_ms);
                 let counters = self.counters(tenant, bucket, &settled, now_ms).await?;
+                let overflow = self.overflow(tenant, &settled.overflow).await?;
                 let Settled { status, late, replayed, snapshot, crossed, .. } = *settled;
-                Ok(Settlement { id, user: snapshot.user, status, late, replayed, counters, crossed, now_ms })
+                Ok(Settlement { id, user: snapshot.user, status, late, replayed, counters, crossed, overflow, now_ms })
             }
         }
+    }
+
+    /// The overflow in the units of its groups.
+    pub(super) async fn overflow(
+        &self,
+        tenant: &Tenant,
+        stored: &[StoredOverflow],
+    ) -> Result<Vec<Overflow>, ServiceError> {
+        if stored.is_empty() {
+            return Ok(Vec::new());
+        }
+        let config = self.config(&tenant.app).await?;
+        let overflow = stored.iter().filter(|overflow| overflow.amount > Amount::ZERO).map(|overflow| {
+            let StoredOverflow { from, balance, amount } = overflow.clone();
+            Overflow { unit: config.unit_of(&balance), balance, from, amount }
+        });
+        Ok(overflow.collect())
     }
 
     /// Settled amounts as counters, with the groups of the user's present plan, otherwise of the plan with which they

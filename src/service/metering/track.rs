@@ -5,13 +5,15 @@ use utoipa::ToSchema;
 
 use super::admit::{Prepared, asked, observed_reason, verdict};
 use super::call::{Call, CallContext, CallItem, contexts};
-use super::decision::{Counted, Decision, GroupOutcome, Observed, by_tightness, group_outcomes, observed};
+use super::decision::{
+    Counted, Decision, GroupOutcome, Observed, by_tightness, group_outcomes, observed, overflow as taken_over,
+};
 use super::facts::Attempt;
 use super::repeat::{Repetition, outcomes_again};
 use crate::domain::configuration::limit_group::{Enforcement, LimitGroup, Limits};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Admission, Purpose};
-use crate::domain::metering::counter::{Counter, CounterState, CrossedThreshold};
+use crate::domain::metering::counter::{Counter, CounterState, CrossedThreshold, Overflow};
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::metering::reservation::{Actual, OperationName, RequestSnapshot};
 use crate::domain::time::window::TimeMs;
@@ -44,6 +46,8 @@ pub struct Tracked {
     pub crossed: Vec<CrossedThreshold>,
     /// With `enforce`: groups that would have denied the call if they did not only observe.
     pub observed: Vec<Observed>,
+    /// What balances took over, because it did not fit into a group's quota.
+    pub overflow: Vec<Overflow>,
     pub now_ms: TimeMs,
     pub replayed: bool,
 }
@@ -210,6 +214,7 @@ impl Gateway {
             counters: refunded.counters,
             crossed: refunded.crossed,
             observed: Vec::new(),
+            overflow: Vec::new(),
             now_ms: refunded.now_ms,
             replayed: refunded.replayed,
         })
@@ -224,6 +229,7 @@ fn tracked(operation: &Operation, outcomes: &[GroupOutcome], match_status: Match
         counters: by_tightness(outcomes),
         crossed: Vec::new(),
         observed: Vec::new(),
+        overflow: taken_over(outcomes),
         now_ms,
         replayed: false,
     }
@@ -245,7 +251,11 @@ pub(in crate::service) fn tracked_id(name: &OperationName, at_ms: TimeMs) -> Str
 
 fn match_status(admission: &Admission, outcomes: &[GroupOutcome]) -> MatchStatus {
     let over = |outcome: &GroupOutcome| {
-        outcome.group.enforcement == Enforcement::Hard && outcome.counter().overage() > Amount::ZERO
+        let is_over = match outcome.state.balance {
+            Some(balance) => balance.is_exceeded(),
+            None => outcome.counter().overage() > Amount::ZERO,
+        };
+        outcome.group.enforcement == Enforcement::Hard && is_over
     };
     if !admission.subscribed {
         MatchStatus::NoSubscription
@@ -271,7 +281,8 @@ fn first_status(match_facts: &str, groups: &[OwnedGroup], states: &[CounterState
     let (subscribed, hard) = match_facts.split_once(' ')?;
     let over = |(group, state): (&OwnedGroup, &CounterState)| {
         let is_hard = hard.split(',').any(|id| id == group.id.as_str());
-        is_hard && group.quota.is_some_and(|quota| state.used > quota.saturating_add(state.extra()))
+        let exceeds = group.quota.is_some_and(|quota| state.used > quota.saturating_add(state.extra()));
+        is_hard && (exceeds || state.balance.is_some_and(|balance| balance.is_exceeded()))
     };
     Some(if subscribed != "1" {
         MatchStatus::NoSubscription

@@ -107,7 +107,7 @@ impl Gateway {
             match self.store.usage(&facts.bucket, facts.for_script(counting.validity), &owners).await? {
                 UsageReply::Stale(stale, now_ms) => return Ok(Attempt::Stale(stale, now_ms)),
                 UsageReply::Reclaim(now_ms) => return self.reclaim_attempt(facts, &owners, now_ms).await,
-                UsageReply::Usage { now_ms, states, free_at_ms } => (now_ms, states, free_at_ms),
+                UsageReply::Usage { now_ms, states, free_at_ms, .. } => (now_ms, states, free_at_ms),
             };
         self.clocks.observe_time(&facts.bucket, now_ms);
         let outcomes = group_outcomes(&counting, &states, LimitGroup::refuses_beyond);

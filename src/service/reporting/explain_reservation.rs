@@ -196,6 +196,12 @@ fn status_of(kind: EntryKind) -> Option<Status> {
         EntryKind::Commit | EntryKind::Refund | EntryKind::Outcome => Some(Status::Committed),
         EntryKind::Release => Some(Status::Released),
         EntryKind::Expire | EntryKind::Draw => Some(Status::Expired),
-        EntryKind::Track | EntryKind::Reset | EntryKind::Rollover | EntryKind::Denial => None,
+        EntryKind::Track
+        | EntryKind::Reset
+        | EntryKind::Rollover
+        | EntryKind::Credit
+        | EntryKind::Lapse
+        | EntryKind::Void
+        | EntryKind::Denial => None,
     }
 }

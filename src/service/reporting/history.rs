@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use crate::domain::configuration::limit_group::LimitKind;
 use crate::domain::configuration::scope::{OwnerName, Scope, Subject};
 use crate::domain::metering::reservation::{GRACE_MS, LONGEST_LIFE_MS};
 use crate::domain::time::window::{TimeMs, Window, WindowKind};
@@ -77,6 +78,8 @@ impl Gateway {
         let config = self.config(&tenant.app).await?;
         let CounterContext { caller, metadata } = context;
         let subject = Subject { user: Some(caller.user), app: caller.app, key: caller.key, metadata };
+        // A balance has credits instead of windows.
+        let wanted = |group: &GroupId, kind: &GroupKind| kind.limit == LimitKind::Quota && wanted(group, kind);
         let kinds = config.groups.iter().filter(|(group, kind)| wanted(group, kind));
         let scopes: HashSet<&Scope> = kinds.map(|(_, kind)| &kind.scope).collect();
         let mut windows = Vec::new();

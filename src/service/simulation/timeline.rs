@@ -129,7 +129,7 @@ impl TimelineBuilder {
 
     /// Entries of one stream must come oldest first.
     pub fn add(&mut self, stream: Stream, StoredEntry { id, entry }: StoredEntry) {
-        if entry.at_ms >= self.until_ms || entry.kind == EntryKind::Outcome {
+        if entry.at_ms >= self.until_ms || entry.kind == EntryKind::Outcome || entry.kind.is_of_credits() {
             return;
         }
         let order = order(id, stream);
@@ -185,9 +185,14 @@ impl TimelineBuilder {
             EntryKind::Release => CallAction::Release,
             EntryKind::Expire => CallAction::Expire,
             EntryKind::Refund => CallAction::Refund(actual),
-            EntryKind::Track | EntryKind::Reset | EntryKind::Rollover | EntryKind::Outcome | EntryKind::Denial => {
-                return None;
-            }
+            EntryKind::Track
+            | EntryKind::Reset
+            | EntryKind::Rollover
+            | EntryKind::Outcome
+            | EntryKind::Credit
+            | EntryKind::Lapse
+            | EntryKind::Void
+            | EntryKind::Denial => return None,
         };
         Some((call, action))
     }

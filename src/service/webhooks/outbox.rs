@@ -12,6 +12,7 @@ use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::time::window::{TimeMs, Window, rfc3339};
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::ids::{AppId, GroupId, Mode, WebhookId};
+use crate::domain::values::number::Number;
 use crate::domain::webhooks::webhook::{Filtered, WebhookEvent, fill};
 use crate::service::configuration::app_config::{AppConfig, StoredWebhook};
 use crate::service::error::ServiceError;
@@ -184,6 +185,7 @@ impl Gateway {
             }
             WebhookEvent::ThresholdReached
             | WebhookEvent::LimitReached
+            | WebhookEvent::CreditsLow
             | WebhookEvent::ApprovalRequested
             | WebhookEvent::ApprovalDecided => context.read_group(bucket, config, entry),
         };
@@ -204,10 +206,14 @@ fn wants(config: &AppConfig, webhook: &StoredWebhook, context: &EventContext) ->
     webhook.body.events.contains(&context.kind) && webhook.body.filter.lets_through(&filtered)
 }
 
+/// An amount as scripts write it.
+fn parse_steps(steps: &str) -> Option<Amount> {
+    Amount::from_steps(steps.parse().ok()?).ok()
+}
+
 /// A number in its unit, as JSON.
-fn amount(unit: Unit, steps: &str) -> Option<Value> {
-    let amount = Amount::from_steps(steps.parse().ok()?).ok()?;
-    serde_json::to_value(crate::domain::values::number::Number(amount.to_decimal(unit))).ok()
+fn in_unit(unit: Unit, amount: Amount) -> Option<Value> {
+    serde_json::to_value(Number(amount.to_decimal(unit))).ok()
 }
 
 impl EventContext {
@@ -236,9 +242,12 @@ impl EventContext {
         self.put("userId", json!(user));
         let held = entry.field("entries")?.split(',').filter_map(|held| {
             let mut parts = held.split(':');
-            let (group, _, steps) = (GroupId::parse(parts.next()?).ok()?, parts.next()?, parts.next()?);
+            // What did not fit into a limit group is held in a balance.
+            let id = parts.next()?;
+            let id = id.split_once('>').map_or(id, |(_, balance)| balance);
+            let (group, _, steps) = (GroupId::parse(id).ok()?, parts.next()?, parts.next()?);
             let unit = config.groups.get(&group).map_or(Unit::Count, |kind| kind.unit);
-            Some(json!({"groupId": group.as_str(), "unit": unit, "amount": amount(unit, steps)?}))
+            Some(json!({"groupId": group.as_str(), "unit": unit, "amount": in_unit(unit, parse_steps(steps)?)?}))
         });
         self.put("held", held.collect());
         self.scope.insert("user".to_owned(), user);
@@ -268,11 +277,7 @@ impl EventContext {
             self.put("period", json!({"start": rfc3339(window.start_ms), "end": end}));
             self.put("resetsAt", json!(end));
         }
-        for name in ["used", "held", "quota", "granted", "rolled", "requested"] {
-            if let Some(value) = entry.field(name).and_then(|steps| amount(unit, steps)) {
-                self.put(name, value);
-            }
-        }
+        self.put_amounts(unit, entry);
         if let Some(percent) = entry.field("percent").and_then(|percent| percent.parse::<u64>().ok()) {
             self.put("percent", json!(percent));
         }
@@ -293,6 +298,20 @@ impl EventContext {
             self.put("metadata", json!(asking.metadata));
         }
         Some(())
+    }
+
+    /// The counter's amounts, and the limit with which `used` is compared.
+    fn put_amounts(&mut self, unit: Unit, entry: &OutboxEntry) {
+        let amount = |name: &str| entry.field(name).and_then(parse_steps);
+        let extra = ["granted", "rolled"].into_iter().filter_map(amount);
+        let limit = amount("quota").map(|quota| extra.fold(quota, Amount::saturating_add));
+        let names = ["used", "held", "quota", "granted", "rolled", "requested", "remaining", "threshold"];
+        let amounts = names.map(|name| (name, amount(name)));
+        for (name, amount) in amounts.into_iter().chain([("limit", limit)]) {
+            if let Some(value) = amount.and_then(|amount| in_unit(unit, amount)) {
+                self.put(name, value);
+            }
+        }
     }
 
     fn payload(&self, config: &AppConfig, template: Option<&str>) -> Happening {
@@ -320,6 +339,7 @@ impl EventContext {
             ("used", plain("used")),
             ("held", plain("held")),
             ("quota", plain("quota")),
+            ("limit", plain("limit")),
             ("unit", plain("unit")),
             ("scope", scope),
             ("owner", owner),
@@ -328,6 +348,7 @@ impl EventContext {
             ("user", plain("userId")),
             ("requested", plain("requested")),
             ("status", plain("status")),
+            ("remaining", plain("remaining")),
         ];
         let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let holds = !matches!(plain("held").as_str(), "" | "0");
@@ -346,11 +367,12 @@ impl EventContext {
 fn default_template(kind: WebhookEvent, holds: bool) -> &'static str {
     match kind {
         WebhookEvent::LimitReached if holds => {
-            "{group}: {scope} has reached the limit ({used} used + {held} held of {quota} {unit})"
+            "{group}: {scope} has reached the limit ({used} used + {held} held of {limit} {unit})"
         }
-        WebhookEvent::ThresholdReached => "{group}: {percent} % used by {scope} ({used} of {quota} {unit})",
-        WebhookEvent::LimitReached => "{group}: {scope} has reached the limit ({used} of {quota} {unit} used)",
-        WebhookEvent::ApprovalRequested => "{group}: {scope} requests {requested} {unit} ({used} of {quota} used)",
+        WebhookEvent::ThresholdReached => "{group}: {percent} % used by {scope} ({used} of {limit} {unit})",
+        WebhookEvent::LimitReached => "{group}: {scope} has reached the limit ({used} of {limit} {unit} used)",
+        WebhookEvent::CreditsLow => "{group}: {scope} has {remaining} {unit} left",
+        WebhookEvent::ApprovalRequested => "{group}: {scope} requests {requested} {unit} ({used} of {limit} used)",
         WebhookEvent::ApprovalDecided => "{group}: the request of {scope} is {status}",
         WebhookEvent::SubscriptionChanged => "The subscription of {scope} has changed",
         WebhookEvent::ReservationExpired => "A reservation of {scope} expired without commit or release",

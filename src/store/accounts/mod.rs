@@ -2,6 +2,7 @@
 
 pub mod approvals;
 pub mod change_user;
+pub mod credits;
 pub mod grants;
 pub mod limits;
 pub mod profiles;

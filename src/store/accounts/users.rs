@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
 use crate::store::metering::account::{
-    ACCOUNT, Account, BLOCK, CounterText, EXTENDED, LIMITS, ReadWindow, SUBSCRIPTION, read_window,
+    ACCOUNT, Account, BLOCK, CounterText, EXTENDED, LIMITS, ReadWindow, SUBSCRIPTION, entry_group, read_window,
 };
 use crate::store::metering::admission::read_subscribed;
 use crate::store::metering::record::StoredReservation;
@@ -157,7 +157,7 @@ impl Store {
         let entries = members.iter().filter_map(|member| member.split(' ').nth(1)).flat_map(|list| list.split(','));
         let held = entries.filter_map(|entry| {
             let mut parts = entry.split(':');
-            Some((GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned()))
+            Some((entry_group(parts.next()?)?, parts.next()?.to_owned()))
         });
         Ok((members.len() <= MOST_HOLDS).then(|| held.collect()))
     }
@@ -348,7 +348,7 @@ fn read_grant(group: &str, text: &str) -> Option<StoredGrant> {
 fn read_entry(entry: &str) -> Option<(GroupId, Amount)> {
     let mut parts = entry.split(':');
     let (group, _, amount) = (parts.next()?, parts.next()?, parts.next()?);
-    Some((GroupId::parse(group).ok()?, Amount::from_steps(amount.parse().ok()?).ok()?))
+    Some((entry_group(group)?, Amount::from_steps(amount.parse().ok()?).ok()?))
 }
 
 /// `<group>.<sequence number>` = `<used> <quota> <window> <granted> <keep until>`

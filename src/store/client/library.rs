@@ -47,8 +47,8 @@ macro_rules! library {
 }
 
 library! {
-    commands: announce, attempted, change_user, claim, commit, configure, decide, define, enqueue, extend, grant, limit, log, mark, migrate, near, outcome, reclaim, refund, register, release, repair, replace_rollup, reserve, revoke, rollup, session, set_clock, set_layout, stamp, survey, track, track_degraded, track_enforce, usage;
-    libraries: "lib/account", "lib/admission", "lib/alert", "lib/allowance", "lib/approval", "lib/args", "lib/audit", "lib/clock", "lib/counter", "lib/facts", "lib/fit", "lib/hold", "lib/keys", "lib/layout6", "lib/ledger", "lib/operation", "lib/outbox", "lib/own_quota", "lib/pieces", "lib/program", "lib/proposal", "lib/record", "lib/retention", "lib/rollover", "lib/settle", "lib/straight", "lib/straight_reserve", "lib/straight_settle", "lib/tracking", "lib/window"
+    commands: announce, attempted, change_user, claim, commit, configure, credit, decide, define, enqueue, extend, grant, limit, list_credits, log, mark, migrate, near, outcome, reclaim, refund, register, release, repair, replace_rollup, reserve, revoke, rollup, session, set_clock, set_layout, stamp, survey, track, track_degraded, track_enforce, usage, void_credit;
+    libraries: "lib/account", "lib/admission", "lib/alert", "lib/allowance", "lib/approval", "lib/args", "lib/audit", "lib/balances", "lib/clock", "lib/counter", "lib/credits", "lib/facts", "lib/fit", "lib/hold", "lib/keys", "lib/layout6", "lib/ledger", "lib/operation", "lib/outbox", "lib/overflow", "lib/own_quota", "lib/pieces", "lib/program", "lib/proposal", "lib/record", "lib/retention", "lib/rollover", "lib/settle", "lib/straight", "lib/straight_reserve", "lib/straight_settle", "lib/tracking", "lib/window"
 }
 
 /// The functions that read a page of a scan.
@@ -146,13 +146,15 @@ fn append(part: &str, source: &mut String) -> Result<(), StoreError> {
         "headroom" => vec![(String::new(), String::new()), ("_beyond".to_owned(), with("allow-oom"))],
         flag => vec![(String::new(), with(flag))],
     };
+    // A block of its own, since a chunk may have 200 local variables at a time.
     source.push_str(&format!(
-        "local function run_{name}(call_keys, call_argv)\nbegin(call_keys, call_argv)\n{text}end\n"
+        "do\nlocal function run_{name}(call_keys, call_argv)\nbegin(call_keys, call_argv)\n{text}end\n"
     ));
     for (ending, flags) in ways {
         source.push_str(&format!(
             "redis.register_function{{ function_name = '{NAME}_{name}{ending}', flags = {{ {flags} }}, callback = run_{name} }}\n"
         ));
     }
+    source.push_str("end\n");
     Ok(())
 }

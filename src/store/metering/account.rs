@@ -3,6 +3,7 @@
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::digits::push_digits;
+use crate::domain::values::ids::GroupId;
 
 /// Field for the owner's state apart from its counters.
 pub const ACCOUNT: &str = ".account";
@@ -87,6 +88,12 @@ impl<'a> CounterText<'a> {
 
 fn steps(text: &str) -> Option<Amount> {
     Amount::from_steps(text.parse().ok()?).ok()
+}
+
+/// The group of an entry of a hold or record: what did not fit into a limit group, `<limit group>><balance>`, is in the
+/// balance.
+pub(in crate::store) fn entry_group(id: &str) -> Option<GroupId> {
+    GroupId::parse(id.split_once('>').map_or(id, |(_, balance)| balance)).ok()
 }
 
 /// A window in the form of scripts: `<quota|->[!<percent>…] <kind>/<start>/<end>`. `alerts`: percentages of the quota.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::account::{ReadWindow, read_window};
 use crate::domain::accounts::custom_limits::CustomLimits;
 use crate::domain::accounts::subscription::{Subscribed, Subscription};
-use crate::domain::configuration::limit_group::{Enforcement, Limits};
+use crate::domain::configuration::limit_group::{Enforcement, LimitGroup, Limits};
 use crate::domain::metering::admission::{Matched, Validity};
-use crate::domain::metering::counter::{CounterState, CrossedThreshold};
+use crate::domain::metering::counter::{BalanceState, CounterState, CrossedThreshold, OverflowState};
 use crate::domain::time::window::{TimeMs, Window, parse_rfc3339, rfc3339};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{GroupId, PlanId, UserId};
@@ -98,6 +98,24 @@ pub struct OwnedGroup {
     pub observes: bool,
     /// The quota is the limit.
     pub is_hard: bool,
+    /// The balance that the group overflows onto, or that it is.
+    pub balance: Option<OwnedBalance>,
+}
+
+/// A balance in the form of scripts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnedBalance {
+    pub id: GroupId,
+    /// Descending.
+    pub alerts_below: Vec<Amount>,
+}
+
+impl OwnedBalance {
+    /// None for a group that has only a quota.
+    fn of(group: &LimitGroup) -> Option<Self> {
+        let balance = if group.is_balance() { group } else { group.overflow.as_deref()? };
+        Some(Self { id: balance.id.clone(), alerts_below: balance.alerts_below.clone() })
+    }
 }
 
 impl OwnedGroup {
@@ -117,6 +135,7 @@ impl OwnedGroup {
             observes: group.observes(),
             is_hard: limits == Limits::Enforced
                 && matches!(group.enforcement, Enforcement::Hard | Enforcement::Approval),
+            balance: OwnedBalance::of(group),
         }
     }
 }
@@ -148,18 +167,25 @@ pub enum Stale {
 }
 
 impl CounterState {
-    /// `<used>+<held>[+<granted>+<blocked>[+<rolled>]][=<own quota|->][!][?]`
+    /// `<used>+<held>[+<granted>+<blocked>[+<rolled>]][*<credits>][=<own quota|->][><overflow>][!][?]`
     pub(in crate::store) fn parse(text: &str) -> Option<Self> {
         let (text, observed) = text.strip_suffix('?').map_or((text, false), |text| (text, true));
         let (text, over_limit) = text.strip_suffix('!').map_or((text, false), |text| (text, true));
-        let steps = |text: &str| Amount::from_steps(text.parse().ok()?).ok();
+        let (text, overflow) = match text.split_once('>') {
+            None => (text, None),
+            Some((text, overflow)) => (text, Some(read_overflow(overflow)?)),
+        };
         let (text, quota) = match text.split_once('=') {
             None => (text, None),
             Some((text, "-")) => (text, Some(None)),
             Some((text, quota)) => (text, Some(Some(steps(quota)?))),
         };
+        let (text, balance) = match text.split_once('*') {
+            None => (text, None),
+            Some((text, credits)) => (text, Some(read_balance(credits)?)),
+        };
         let (used, rest) = text.split_once('+')?;
-        let marks = Self { over_limit, observed, quota, ..Self::default() };
+        let marks = Self { over_limit, observed, quota, balance, overflow, ..Self::default() };
         match rest.split_once('+') {
             None => Some(Self { used: steps(used)?, held: steps(rest)?, ..marks }),
             Some((held, rest)) => {
@@ -170,6 +196,28 @@ impl CounterState {
             }
         }
     }
+}
+
+fn steps(text: &str) -> Option<Amount> {
+    Amount::from_steps(text.parse().ok()?).ok()
+}
+
+/// `<remaining>:<uncovered>[:<amount that expires next>:<at ms>]`
+fn read_balance(text: &str) -> Option<BalanceState> {
+    let mut parts = text.split(':');
+    let (remaining, uncovered) = (steps(parts.next()?)?, steps(parts.next()?)?);
+    let expires_next = match parts.next() {
+        None => None,
+        Some(amount) => Some((steps(amount)?, parts.next()?.parse().ok()?)),
+    };
+    Some(BalanceState { remaining, uncovered, expires_next })
+}
+
+/// `<amount>@<state of the balance>`
+fn read_overflow(text: &str) -> Option<OverflowState> {
+    let (amount, state) = text.split_once('@')?;
+    let CounterState { used, held, balance, .. } = CounterState::parse(state)?;
+    Some(OverflowState { amount: steps(amount)?, used, held, balance: balance? })
 }
 
 /// A denial; nothing has changed.
@@ -259,8 +307,8 @@ fn read_subscription(text: &str) -> Option<Subscription> {
     Some(Subscription { plan, started_at_ms, cycle_start_ms, ends_at_ms, custom_limits: None })
 }
 
-/// `<used>+<held>[+<granted>+<blocked>[+<rolled>]][=<own quota|->][!][?] …`, one per group; `!` marks those over their
-/// limits, `?` those that would have denied the call if they did not only observe.
+/// The state of counters as [`CounterState::parse`] reads it, one per group; `!` marks those over their limits, `?` those
+/// that would have denied the call if they did not only observe.
 pub(in crate::store) fn read_states(fields: &mut Fields) -> Result<Vec<CounterState>, StoreError> {
     let text = fields.text()?;
     let states = text.split(' ').filter(|text| !text.is_empty()).map(CounterState::parse);
@@ -314,8 +362,8 @@ pub(in crate::store) fn read_groups(fields: &mut Fields) -> Result<Vec<OwnedGrou
         let mut amount = || Amount::from_steps(words.next()?.parse().ok()?).ok();
         let (amount, limit) = (amount()?, amount()?);
         let ReadWindow { window, quota, .. } = read_window(words.next()?)?;
-        let (rollover, watch) = (None, None);
-        Some(OwnedGroup { id, amount, limit, window, quota, rollover, watch, observes: false, is_hard: false })
+        let (rollover, watch, balance) = (None, None, None);
+        Some(OwnedGroup { id, amount, limit, window, quota, rollover, watch, observes: false, is_hard: false, balance })
     };
     let groups = text.split(',').filter(|group| !group.is_empty());
     groups.map(|group| parse(group).ok_or_else(|| fields.unexpected("a group of a kept answer"))).collect()

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::account::push_window;
-use super::admission::{ApprovalRequest, Facts, OwnedGroup, Owner, UserExpiry};
+use super::admission::{ApprovalRequest, Facts, OwnedBalance, OwnedGroup, Owner, UserExpiry};
 use crate::domain::time::window::WindowKind;
+use crate::domain::values::amount::Amount;
 use crate::domain::values::digits::{hex_text, push_digits, push_signed};
 use crate::store::client::library::Function;
 use crate::store::error::StoreError;
@@ -108,14 +109,24 @@ impl Store {
 
 fn write_group(group: &OwnedGroup, text: &mut String) {
     let watch = group.watch.as_ref();
+    let (balance, overflow): (Option<&OwnedBalance>, _) = match &group.balance {
+        Some(balance) if balance.id == group.id => (Some(balance), None),
+        other => (None, other.as_ref()),
+    };
     let flags = [
         (group.window.kind == WindowKind::Concurrent, 'c'),
         (watch.is_some_and(|watch| watch.approval), 'a'),
         (watch.is_some_and(|watch| watch.reports_limit), 'l'),
         (group.observes, 'o'),
         (group.is_hard, 'h'),
+        (balance.is_some(), 'b'),
     ];
-    text.extend([" ", group.id.as_str(), " "]);
+    text.extend([" ", group.id.as_str()]);
+    if let Some(OwnedBalance { id, alerts_below }) = overflow {
+        text.extend([">", id.as_str(), ":"]);
+        push_thresholds(alerts_below, text);
+    }
+    text.push(' ');
     push_digits(group.limit.steps(), text);
     text.push(' ');
     match group.quota {
@@ -128,12 +139,29 @@ fn write_group(group: &OwnedGroup, text: &mut String) {
         text.push('r');
         push_digits(most.steps(), text);
     }
+    if let Some(OwnedBalance { alerts_below, .. }) = balance {
+        text.push(' ');
+        push_thresholds(alerts_below, text);
+        text.push(';');
+        return;
+    }
     let alerts = watch.map_or(&[][..], |watch| &watch.alerts);
     for (place, percent) in alerts.iter().enumerate() {
         text.push(if place == 0 { ' ' } else { ',' });
         push_digits(*percent, text);
     }
     text.push_str(if alerts.is_empty() { " -;" } else { ";" });
+}
+
+/// The amounts, separated by commas, or `-`.
+fn push_thresholds(amounts: &[Amount], text: &mut String) {
+    for (place, amount) in amounts.iter().enumerate() {
+        text.push_str(if place == 0 { "" } else { "," });
+        push_digits(amount.steps(), text);
+    }
+    if amounts.is_empty() {
+        text.push('-');
+    }
 }
 
 impl Proposal<'_> {

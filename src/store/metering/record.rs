@@ -1,5 +1,6 @@
 //! Parses the records of operations that scripts write (`lua/lib/operation.lua`, `lua/lib/record.lua`).
 
+use super::account::entry_group;
 use super::operation::Operation;
 use super::request_snapshot::{parse_request, request_text};
 use crate::domain::configuration::scope::OwnerName;
@@ -23,6 +24,30 @@ pub struct StoredReservation {
     pub snapshot: RequestSnapshot,
     /// The groups in which it holds or was charged.
     pub groups: Vec<GroupId>,
+    /// What it holds in balances because it did not fit into a limit group, or was charged there. Unknown in a cache.
+    pub overflow: Vec<StoredOverflow>,
+}
+
+/// An amount in a balance that did not fit into a limit group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredOverflow {
+    pub from: GroupId,
+    pub balance: GroupId,
+    pub amount: Amount,
+}
+
+impl StoredOverflow {
+    /// Adds an amount; `id` is `<limit group>><balance>`. None if it is damaged.
+    pub(in crate::store) fn add(list: &mut Vec<Self>, id: &str, amount: &str) -> Option<()> {
+        let (from, balance) = id.split_once('>')?;
+        let (from, balance) = (GroupId::parse(from).ok()?, GroupId::parse(balance).ok()?);
+        let amount = Amount::from_steps(amount.parse().ok()?).ok()?;
+        match list.iter_mut().find(|known| known.from == from && known.balance == balance) {
+            Some(known) => known.amount = known.amount.saturating_add(amount),
+            None => list.push(Self { from, balance, amount }),
+        }
+        Some(())
+    }
 }
 
 /// A compact form of a reservation with few allocations, since a node caches many.
@@ -53,7 +78,7 @@ impl PackedReservation {
     /// # Errors
     /// [`StoreError::Unexpected`] if the snapshot cannot be serialized; never in practice.
     pub fn of(reservation: &StoredReservation) -> Result<Self, StoreError> {
-        let StoredReservation { created_at_ms, expires_at_ms, changes, snapshot, groups } = reservation;
+        let StoredReservation { created_at_ms, expires_at_ms, changes, snapshot, groups, overflow: _ } = reservation;
         Ok(Self {
             created_at_ms: *created_at_ms,
             expires_at_ms: *expires_at_ms,
@@ -79,6 +104,7 @@ impl PackedReservation {
             changes: *changes,
             snapshot: parse_request(call_label, snapshot)?.1,
             groups,
+            overflow: Vec::new(),
         })
     }
 }
@@ -146,17 +172,29 @@ fn fingerprint_of(record: &str) -> Option<&str> {
 }
 
 impl StoredReservation {
+    /// Whether it holds in the group or was charged there.
+    pub fn has(&self, group: &GroupId) -> bool {
+        self.groups.contains(group) || self.overflow.iter().any(|overflow| overflow.balance == *group)
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         let mut status = lines.next()?.split(' ').skip(1);
         let (created, life, changes) = (status.next()?, status.next()?, status.next()?);
         let created_at_ms: TimeMs = created.parse().ok()?;
         let (_, snapshot) = parse_request(lines.next()?, lines.next()?)?;
-        let mut groups: Vec<GroupId> = Vec::new();
+        let (mut groups, mut overflow): (Vec<GroupId>, Vec<StoredOverflow>) = (Vec::new(), Vec::new());
         for owner in lines {
-            for list in owner.split(' ').skip(1).filter(|list| *list != "-") {
+            // What is still held, otherwise what was charged.
+            for (place, list) in owner.split(' ').skip(1).filter(|list| *list != "-").enumerate() {
                 for entry in list.split(',') {
-                    let group = GroupId::parse(entry.split(':').next()?).ok()?;
+                    let mut parts = entry.split(':');
+                    let (id, _, amount) = (parts.next()?, parts.next()?, parts.next()?);
+                    if id.contains('>') {
+                        StoredOverflow::add(&mut overflow, id, if place == 0 { amount } else { "0" })?;
+                        continue;
+                    }
+                    let group = GroupId::parse(id).ok()?;
                     if !groups.contains(&group) {
                         groups.push(group);
                     }
@@ -169,6 +207,7 @@ impl StoredReservation {
             changes: changes.parse().ok()?,
             snapshot,
             groups,
+            overflow,
         })
     }
 }
@@ -209,7 +248,7 @@ impl ReservationState {
 /// `<group>:<window_seq>:<amount>`
 fn add_entry(entries: &mut Vec<ReservedEntry>, owner: &OwnerName, text: &str, is_held: bool) -> Option<()> {
     let mut parts = text.split(':');
-    let (group, window_seq) = (GroupId::parse(parts.next()?).ok()?, parts.next()?);
+    let (group, window_seq) = (entry_group(parts.next()?)?, parts.next()?);
     let amount = Amount::from_steps(parts.next()?.parse().ok()?).ok()?;
     let same =
         |known: &&mut ReservedEntry| known.owner == *owner && known.group == group && known.window_seq == window_seq;

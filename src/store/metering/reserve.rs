@@ -71,7 +71,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn reserve(&self, args: ReserveArgs<'_>) -> Result<ReserveReply, StoreError> {
-        let fit = args.growth.map(|growth| fit_text(growth, args.snapshot)).unwrap_or_default();
+        let fit = args.growth.map(|growth| fit_text(growth, fitted_value(args.snapshot).start + 1));
+        let fit = fit.unwrap_or_default();
         let proposal = Proposal {
             bucket: args.bucket,
             fingerprint: args.operation.fingerprint(),
@@ -103,9 +104,8 @@ impl Store {
     }
 }
 
-/// How far the amounts may grow: see `lua/lib/fit.lua`.
-fn fit_text(growth: &Growth, snapshot: &str) -> String {
-    let place = fitted_value(snapshot).start + 1;
+/// How far the amounts may grow: see `lua/lib/fit.lua`. `place`: where the least value begins in the snapshot.
+pub(super) fn fit_text(growth: &Growth, place: usize) -> String {
     let mut text = format!("{} {} {place}", growth.min, growth.most);
     for slope in &growth.slopes {
         let (whole, fraction) = (slope.each / Slope::PARTS, slope.each % Slope::PARTS);

@@ -1,12 +1,13 @@
 //! `lua/commit.lua`, `lua/release.lua` and `lua/refund.lua`: calls that settle a reservation.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::account::read_limit;
 use super::admission::read_crossed;
 use super::operation::Operation;
-use super::record::Record;
+use super::record::{Record, StoredOverflow};
 use super::request_snapshot::{parse_request, snapshot_text};
 use crate::domain::access::audit::AuditEntry;
 use crate::domain::configuration::scope::OwnerName;
@@ -64,6 +65,8 @@ pub struct Settled {
     pub user_version: String,
     pub crossed: Vec<CrossedThreshold>,
     pub accounts: Vec<Account>,
+    /// What was charged to balances because it did not fit into a limit group.
+    pub overflow: Vec<StoredOverflow>,
 }
 
 /// The result, or why nothing was settled.
@@ -202,9 +205,10 @@ pub(in crate::store) fn read(bucket: &Bucket, mut fields: Fields) -> Result<Sett
             let crossed = read_crossed(&mut fields)?;
             let text = fields.text()?;
             let accounts = read_accounts(bucket, &text).ok_or_else(|| fields.unexpected("entries"))?;
+            let overflow = read_overflow(&mut fields)?;
             SettleReply::Settled(
                 now,
-                Box::new(Settled { status, late, replayed, snapshot, user_version, crossed, accounts }),
+                Box::new(Settled { status, late, replayed, snapshot, user_version, crossed, accounts, overflow }),
             )
         }
         other => return Err(fields.unexpected(&format!("status {other}"))),
@@ -228,17 +232,33 @@ fn read_accounts(bucket: &Bucket, text: &str) -> Option<Vec<Account>> {
     Some(accounts)
 }
 
+/// `<limit group>><balance>:<amount>,…`; the straight path does not return it.
+fn read_overflow(fields: &mut Fields) -> Result<Vec<StoredOverflow>, StoreError> {
+    let mut overflow = Vec::new();
+    let text = if fields.len() == 0 { String::new() } else { fields.text()? };
+    for item in text.split(',').filter(|item| !item.is_empty()) {
+        let added = item.split_once(':').and_then(|(id, amount)| StoredOverflow::add(&mut overflow, id, amount));
+        added.ok_or_else(|| fields.unexpected("an overflow"))?;
+    }
+    Ok(overflow)
+}
+
 /// Parses the request in a reply: `<event> <key> <user>`, then the snapshot.
 pub(in crate::store) fn read_snapshot(fields: &mut Fields) -> Result<RequestSnapshot, StoreError> {
     let (call_label, snapshot) = (fields.text()?, fields.text()?);
     parse_request(&call_label, &snapshot).map(|(_, snapshot)| snapshot).ok_or_else(|| fields.unexpected("a request"))
 }
 
-/// The amounts to charge, one text per owner: `<owner> <group>:<total>,…`.
+/// The amounts to charge, one text per owner: `<owner> <group>:<total>,…`, with `<group>><balance>` for a group that
+/// overflows.
 fn figures_texts(totals: &[Total]) -> Vec<String> {
     let mut texts: Vec<(&OwnerName, String)> = Vec::new();
     for total in totals {
-        let (group, amount) = (total.group.as_str(), total.amount.steps());
+        let amount = total.amount.steps();
+        let group = match &total.overflow {
+            None => Cow::Borrowed(total.group.as_str()),
+            Some(balance) => Cow::Owned(format!("{}>{balance}", total.group)),
+        };
         // Writing to a String cannot fail.
         let _ = match texts.iter_mut().find(|(owner, _)| *owner == &total.owner) {
             Some((_, text)) => write!(text, ",{group}:{amount}"),

@@ -2,8 +2,10 @@
 
 use super::admission::{Facts, Owner, Stale, read_stale, read_states};
 use super::proposal::Proposal;
+use super::reserve::fit_text;
 use crate::domain::configuration::scope::{OwnerName, Scope};
 use crate::domain::metering::counter::CounterState;
+use crate::domain::metering::fit::Growth;
 use crate::domain::time::window::TimeMs;
 use crate::store::error::StoreError;
 use crate::store::keys::{Bucket, OwnerKeys};
@@ -22,6 +24,8 @@ pub enum UsageReply {
         states: Vec<CounterState>,
         /// When the first hold of every full concurrent group ends.
         free_at_ms: Option<TimeMs>,
+        /// The value of the fitted figure, if the call is allowed.
+        fitted: Option<u64>,
     },
 }
 
@@ -31,6 +35,22 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn usage(&self, bucket: &Bucket, facts: Facts<'_>, owners: &[Owner]) -> Result<UsageReply, StoreError> {
+        self.usage_for(bucket, facts, owners, None).await
+    }
+
+    /// Reads without writing for a call. `growth`: how far its amounts may grow.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn usage_for(
+        &self,
+        bucket: &Bucket,
+        facts: Facts<'_>,
+        owners: &[Owner],
+        growth: Option<&Growth>,
+    ) -> Result<UsageReply, StoreError> {
+        // Nothing is stored, so the place does not matter.
+        let fit = growth.map(|growth| fit_text(growth, 1)).unwrap_or_default();
         let proposal = Proposal {
             bucket,
             fingerprint: "-",
@@ -39,7 +59,7 @@ impl Store {
             owners,
             approval_request: None,
             observed: "",
-            fit: "",
+            fit: &fit,
         };
         read(self.propose(&self.library.usage, proposal, &[], |_| {}).await?)
     }
@@ -90,7 +110,11 @@ pub(in crate::store) fn read(mut fields: Fields) -> Result<UsageReply, StoreErro
         "usage" => {
             let now_ms = fields.time()?;
             let free_at_ms = Some(fields.time()?).filter(|at_ms| *at_ms > 0);
-            UsageReply::Usage { now_ms, states: read_states(&mut fields)?, free_at_ms }
+            let states = read_states(&mut fields)?;
+            let value = (fields.len() > 0).then(|| fields.int()).transpose()?;
+            let fitted = value.map(u64::try_from).transpose();
+            let fitted = fitted.map_err(|_| fields.unexpected("a negative figure"))?;
+            UsageReply::Usage { now_ms, states, free_at_ms, fitted }
         }
         stale => read_stale(stale, &mut fields).map(|(stale, now)| UsageReply::Stale(stale, now))?,
     })

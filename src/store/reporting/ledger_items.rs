@@ -6,6 +6,7 @@ use crate::domain::reporting::ledger::{Charge, DenyingCounter, Held, Rolled, Rol
 use crate::domain::time::window::Window;
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::GroupId;
+use crate::store::metering::account::entry_group;
 
 /// None for a part without a value.
 pub(super) fn stated(text: Option<&str>) -> Option<&str> {
@@ -24,11 +25,13 @@ fn steps(text: &str) -> Option<Amount> {
     Amount::from_steps(text.parse().ok()?).ok()
 }
 
-/// `<group>:<sequence number>:<change>:<used after it>[:<limit|->[:<window>|:closed|:rolled/…]]`; entries of earlier
-/// layouts have no limit.
+/// `[<limit group>>]<group>:<sequence number>:<change>:<used after it>[:<limit|->[:<window>|:closed|:rolled/…]]`; entries of
+/// earlier layouts have no limit.
 pub(super) fn read_charge(owner: &OwnerName, item: &str) -> Option<Charge> {
     let mut parts = item.split(':');
-    let (group, window_seq) = (GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned());
+    let name = parts.next()?;
+    let from = known(name.split_once('>').map(|(from, _)| from), |from| GroupId::parse(from).ok())?;
+    let (group, window_seq) = (entry_group(name)?, parts.next()?.to_owned());
     let (change, balance) = (parts.next()?.parse().ok()?, steps(parts.next()?)?);
     let limit = match parts.next() {
         None | Some("-") => None,
@@ -39,7 +42,7 @@ pub(super) fn read_charge(owner: &OwnerName, item: &str) -> Option<Charge> {
     let rolled = window_mark.and_then(|mark| mark.strip_prefix("rolled/"));
     let window = known(window_mark.filter(|_| !closed && rolled.is_none()), Window::parse)?;
     let rolled = known(rolled, read_rolled)?;
-    Some(Charge { owner: owner.clone(), group, window_seq, change, balance, limit, window, closed, rolled })
+    Some(Charge { owner: owner.clone(), group, from, window_seq, change, balance, limit, window, closed, rolled })
 }
 
 /// `<rolled>[/<sequence number|->/<used>/<held>/<blocked>/<rolled into it>/<quota>/<max>]`
@@ -77,6 +80,6 @@ pub(super) fn read_denying_counter(owner: &OwnerName, item: &str) -> Option<Deny
 /// `<group>:<window_seq>:<amount>`
 pub(super) fn read_held(item: &str) -> Option<Held> {
     let mut parts = item.split(':');
-    let (group, window_seq) = (GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned());
+    let (group, window_seq) = (entry_group(parts.next()?)?, parts.next()?.to_owned());
     Some(Held { group, window_seq, amount: steps(parts.next()?)? })
 }

@@ -23,7 +23,7 @@ impl Store {
             Figure::Held => (keys.account, drift.group.to_string(), "held"),
             Figure::Rolled => (keys.account, drift.group.to_string(), "rolled"),
             Figure::Closed => (keys.past, format!("{}.{}", drift.group, drift.window_seq), "closed"),
-            Figure::Gone => return Ok(false),
+            Figure::Gone | Figure::Credits => return Ok(false),
         };
         let mut arguments = Arguments::default();
         arguments.text(field).text(figure).int(drift.stored).int(drift.proven.max(0));

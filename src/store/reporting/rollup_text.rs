@@ -283,10 +283,20 @@ mod tests {
         sums.sketch.add(1.into());
         let metrics = Metrics { learned: [("completion_tokens".to_owned(), sums)].into(), ..Metrics::default() };
         assert_eq!(write_metrics(&metrics), "s:completion_tokens=4,1;960:1");
-        for bad in
-            ["calls=x", "calls", "quantity=1e3", "quantity=.", "f:a=1.0000000000001", "odd=1", "g:a=1,2", "g:a=1,2,3,x",
-             "s:a=1,2", "s:a=1;0:1", "s:a=1,2;0:0", "s:a=x,2;0:1"]
-        {
+        for bad in [
+            "calls=x",
+            "calls",
+            "quantity=1e3",
+            "quantity=.",
+            "f:a=1.0000000000001",
+            "odd=1",
+            "g:a=1,2",
+            "g:a=1,2,3,x",
+            "s:a=1,2",
+            "s:a=1;0:1",
+            "s:a=1,2;0:0",
+            "s:a=x,2;0:1",
+        ] {
             assert_eq!(read_metrics(bad), None, "{bad}");
         }
     }

@@ -114,7 +114,7 @@ async fn a_rollover_is_in_the_ledger_which_proves_it() {
     app.freeze("2027-02-01T00:00:00Z").await;
     app.reserved(images(1)).await;
     app.release(&held).await;
-    assert_eq!(rolled(app, "u").await, pair(5, 24), "what was held counts as used");
+    assert_eq!(rolled(app, "u").await, pair(5, 24), "held amounts count as used");
     let admin = world.admin.with("x-mode", "test");
     let found = admin.get("events?type=rollover").await.expect(200);
     let events = found["data"].as_array().unwrap();
@@ -215,7 +215,7 @@ async fn a_moved_anchor_a_reset_and_another_plan_keep_what_was_rolled_over_into_
     assert_eq!(rolled(app, "u").await, pair(8, 26), "the window moves");
     let admin = world.admin.with("x-mode", "test");
     admin.post("users/u/reset", json!({"groupId": "images"})).await.expect(200);
-    assert_eq!(rolled(app, "u").await, pair(8, 28), "a reset begins the window anew");
+    assert_eq!(rolled(app, "u").await, pair(8, 28), "a reset keeps the rolled quota");
     for (id, action, quota, expected) in [("r", "reset", 30, pair(8, 38)), ("c", "carry", 10, pair(8, 18))] {
         world.admin.plan(id, plan("calendar", rolling(quota, 15, json!({"onPlanChange": action})))).await;
         app.subscribe("u", id).await;
@@ -253,7 +253,7 @@ async fn a_window_that_was_used_up_leaves_nothing_also_if_the_anchor_moves_or_it
     app.freeze("2027-05-01T12:00:00Z").await;
     let again = json!({"userId": "u", "planId": "p", "resetUsage": true});
     app.post("subscriptions", again).await.expect(200);
-    assert_eq!(rolled(app, "u").await, pair(0, 20), "a subscription that begins anew");
+    assert_eq!(rolled(app, "u").await, pair(0, 20), "a subscription with a reset");
     assert!(drifts(&world.redis.url(), "test/main").await.is_empty());
 }
 

@@ -250,3 +250,68 @@ async fn a_limit_reached_by_open_reservations_is_reported_with_their_amount() {
     ];
     assert_eq!(texts, wanted);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn texts_name_the_whole_limit_with_what_was_granted_and_rolled_over() {
+    let world = World::frozen().await;
+    let admin = world.admin.with("x-mode", "test");
+    let hook = json!({"url": "https://example.com/hook", "events": ["limit.reached"]});
+    world.admin.put("webhooks/ops", hook).await.expect(200);
+    let groups = json!([
+        {"id": "images", "label": "Images", "unit": "count", "quota": 20, "rollover": {"max": 8}, "alerts": [50],
+            "matches": [{"event": "image"}]},
+        {"id": "audio", "label": "Audio", "unit": "seconds", "quota": 2.5, "alerts": [50],
+            "matches": [{"event": "audio"}]},
+        {"id": "premium", "label": "Premium", "unit": "count", "quota": 2, "enforcement": "approval",
+            "matches": [{"event": "premium"}]},
+    ]);
+    world.admin.plan("p", json!({"periodType": "daily", "groups": groups})).await;
+    world.app.subscribe("u", "p").await;
+    let call = |event: &str, quantity: Value| json!({"userId": "u", "event": event, "quantity": quantity});
+    let used = async |event: &str, quantity: Value| {
+        world.app.post("track", call(event, quantity)).await.expect(200);
+    };
+    let grant = async |group: &str, amount: Value| {
+        let body = json!({"groupId": group, "scope": {"user": "u"}, "amount": amount});
+        admin.post("grants", body).await.expect(201);
+    };
+    let denied = async |event: &str, quantity: u64| {
+        assert_eq!(world.app.reserve(call(event, json!(quantity))).await["allowed"], false, "{quantity} of {event}");
+    };
+    used("image", json!(9)).await;
+    // 8 of the 11 that are left are rolled over.
+    world.app.freeze("2027-02-01T10:00:00Z").await;
+    used("image", json!(14)).await;
+    grant("images", json!(2)).await;
+    denied("image", 17).await;
+    world.app.reserved(call("image", json!(10))).await;
+    grant("images", json!(1)).await;
+    denied("image", 8).await;
+    used("audio", json!(0.1)).await;
+    grant("audio", json!(0.005)).await;
+    used("audio", json!(1.3)).await;
+    used("premium", json!(1)).await;
+    grant("premium", json!(3)).await;
+    denied("premium", 5).await;
+
+    let reported = admin.get("alerts").await.expect(200);
+    let reported = reported["data"].as_array().unwrap();
+    let mut texts: Vec<&str> = reported
+        .iter()
+        .filter(|alert| alert["type"] != "subscription.changed")
+        .map(|alert| alert["text"].as_str().unwrap())
+        .collect();
+    texts.sort_unstable();
+    let wanted = [
+        "Audio: 50 % used by user u (1.4 of 2.505 seconds)",
+        "Images: 50 % used by user u (14 of 28)",
+        "Images: user u has reached the limit (14 of 30 used)",
+        "Images: user u has reached the limit (14 used + 10 held of 31)",
+        "Premium: user u has reached the limit (1 of 5 used)",
+        "Premium: user u requests 5 (1 of 5 used)",
+    ];
+    assert_eq!(texts, wanted);
+    let threshold = reported.iter().find(|alert| alert["text"] == wanted[1]).unwrap();
+    let amounts = ["used", "quota", "granted", "rolled", "limit"].map(|name| threshold["data"][name].clone());
+    assert_eq!(json!(amounts), json!([14, 20, 0, 8, 28]));
+}

@@ -112,6 +112,7 @@ async fn each_event_is_sent_once_signed_and_says_what_happened() {
         ("used", json!(10)),
         ("quota", json!(10)),
         ("granted", json!(0)),
+        ("limit", json!(10)),
         ("resetsAt", json!("2027-02-01T00:00:00Z")),
     ] {
         assert_eq!(threshold["data"][field], value, "{field}");
@@ -268,15 +269,19 @@ async fn filters_templates_and_secrets_are_each_webhooks_own() {
     let red = Receiver::start(&[Reply::Status(200)]).await;
     let secret = listen(&admin, "chat", &chat.url, json!({"events": ["threshold.reached"],
         "filter": {"owners": ["ml-platform"], "groupIds": ["budget"]},
-        "template": "@{owner}: {scope} is at {percent} % of {group} ({policy}), {used}/{quota} {unit}, until {resetsAt}"})).await;
+        "template": "@{owner}: {scope} is at {percent} % of {group} ({policy}), {used}/{limit} {unit} (quota {quota}), until {resetsAt}"})).await;
     listen(&admin, "red", &red.url, json!({"filter": {"scope": {"metadata.team": "red"}}})).await;
     listen(&admin, "others", &chat.url, json!({"filter": {"owners": ["somebody else"]}})).await;
     budget(&world).await;
+    use_tokens(&world, "blue", 1).await;
+    let grant = json!({"groupId": "budget", "scope": {"metadata.team": "blue"}, "amount": 2});
+    admin.post("grants", grant).await.expect(201);
     use_tokens(&world, "blue", 5).await;
     use_tokens(&world, "red", 5).await;
     let got = chat.wait_for(2).await;
     let texts: Vec<String> = got.iter().map(|message| message.json()["text"].as_str().unwrap().to_owned()).collect();
-    let wanted = "@ml-platform: team blue is at 50 % of Team tokens (teams), 5/10 tokens, until 2027-02-01T00:00:00Z";
+    let wanted = "@ml-platform: team blue is at 50 % of Team tokens (teams), 6/12 tokens (quota 10), \
+        until 2027-02-01T00:00:00Z";
     assert!(texts.contains(&wanted.to_owned()), "{texts:?}");
     let only = red.wait_for(1).await;
     assert_eq!(only[0].json()["data"]["scope"], json!({"metadata.team": "red"}));

@@ -753,7 +753,8 @@ class WebhookBody(_WebhookBodyRequired, total=False):
     """Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`."""
     template: str | None
     """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
-    `{held}`, `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`."""
+    `{held}`, `{quota}`, `{limit}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`, `{user}`,
+    `{requested}`, `{status}`."""
 
 
 class _WeightedBodyRequired(TypedDict):

@@ -1859,7 +1859,8 @@ class WebhookBody(Model):
     """Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`."""
     template: str | None = None
     """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
-    `{held}`, `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`."""
+    `{held}`, `{quota}`, `{limit}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`, `{user}`,
+    `{requested}`, `{status}`."""
     url: str
     """`http` or `https`."""
 
@@ -1878,7 +1879,8 @@ class WebhookView(Model):
     """Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`."""
     template: str | None = None
     """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
-    `{held}`, `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`."""
+    `{held}`, `{quota}`, `{limit}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`, `{user}`,
+    `{requested}`, `{status}`."""
     url: str
     """`http` or `https`."""
     created_at: str

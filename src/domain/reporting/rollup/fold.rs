@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use super::metrics::{Count, DECIMALS, Metrics};
 use super::row::{Labels, RowName, RowValue};
 use crate::domain::configuration::estimate::LearnedFigure;
-use crate::domain::reporting::ledger::{Entry, EntryItem, EntryKind, Outcome};
+use crate::domain::reporting::ledger::{Charge, Entry, EntryItem, EntryKind, Outcome};
 use crate::domain::values::amount::{Unit, parse_decimal};
 use crate::domain::values::ids::{EventName, GroupId};
 use crate::domain::values::metadata::Metadata;
@@ -49,14 +49,21 @@ impl Fields {
 /// The cost of an entry in steps of cents (10^-6): the largest charge among its groups with the unit cents, since
 /// several groups may count the same money.
 pub fn cost(entry: &Entry, units: &HashMap<GroupId, Unit>) -> i64 {
-    let cents = entry.charges.iter().filter(|charge| units.get(&charge.group) == Some(&Unit::Cents));
-    cents.map(|charge| charge.change).max_by_key(|change| change.unsigned_abs()).unwrap_or(0)
+    let cents = || entry.charges.iter().filter(|charge| units.get(&charge.group) == Some(&Unit::Cents));
+    // What a balance took over belongs to the group that it was requested from.
+    let with_overflow = |charge: &Charge| {
+        let over = cents().filter(|other| other.from.as_ref() == Some(&charge.group) && other.owner == charge.owner);
+        charge.change + over.map(|other| other.change).sum::<i64>()
+    };
+    let groups = cents().filter(|charge| charge.from.is_none());
+    groups.map(with_overflow).max_by_key(|change| change.unsigned_abs()).unwrap_or(0)
 }
 
 /// The changes of an entry, row by row. A call of several items counts in the row of its first item, with all its
-/// charges; quantity and figures of each item are in the item's own row. Resets and rollovers count as nothing.
+/// charges; quantity and figures of each item are in the item's own row. Resets and rollovers count as nothing, nor do
+/// credits.
 pub fn fold(entry: &Entry, fields: &Fields) -> Vec<(RowName, Metrics)> {
-    if matches!(entry.kind, EntryKind::Reset | EntryKind::Rollover) {
+    if matches!(entry.kind, EntryKind::Reset | EntryKind::Rollover) || entry.kind.is_of_credits() {
         return Vec::new();
     }
     let entry_items = entry.entry_items();
@@ -88,7 +95,12 @@ fn whole(entry: &Entry, metadata: Option<&Metadata>, fields: &Fields) -> Metrics
         EntryKind::Expire => Some(Count::Expiries),
         EntryKind::Denial if entry.observed => Some(Count::Observed),
         EntryKind::Denial => Some(Count::Denials),
-        EntryKind::Outcome | EntryKind::Reset | EntryKind::Rollover => None,
+        EntryKind::Outcome
+        | EntryKind::Reset
+        | EntryKind::Rollover
+        | EntryKind::Credit
+        | EntryKind::Lapse
+        | EntryKind::Void => None,
     };
     if let Some(count) = counted {
         metrics.count(count, 1);
@@ -141,6 +153,9 @@ fn item(entry: &Entry, entry_items: &EntryItem, fields: &Fields, metrics: &mut M
         | EntryKind::Rollover
         | EntryKind::Expire
         | EntryKind::Outcome
+        | EntryKind::Credit
+        | EntryKind::Lapse
+        | EntryKind::Void
         | EntryKind::Denial => return,
     };
     metrics.quantity = entry_items.quantity.and_then(scaled).map_or(0, |quantity| sign * quantity);

@@ -120,6 +120,9 @@ pub struct EventPolicy {
 #[serde(rename_all = "camelCase")]
 pub struct EventCharge {
     pub group_id: String,
+    /// The group whose quota was exceeded, if the group is the balance that took over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     pub scope: BTreeMap<String, String>,
     pub unit: Unit,
     /// Negative for a refund.
@@ -128,7 +131,8 @@ pub struct EventCharge {
     /// `used` after the change.
     #[schema(value_type = f64)]
     pub balance: Number,
-    /// Sequence number of the counter's window, ascending. `GET usage/history` has its times.
+    /// Sequence number of the counter's window, ascending. `GET usage/history` has its times. Of a balance `b` and the
+    /// number of the credit, with `.credited`, `.lapsed` or `.voided` if nothing was used.
     pub window: String,
     /// For a rollover: the extra quota of the window, which was unused in the window before. For a reset: what it has
     /// kept of that.
@@ -182,6 +186,7 @@ impl EventCharge {
         let unit = config.unit_of(&charge.group);
         Self {
             group_id: charge.group.to_string(),
+            from: charge.from.as_ref().map(ToString::to_string),
             scope: charge.owner.to_map(),
             unit,
             amount: signed(charge.change, unit),

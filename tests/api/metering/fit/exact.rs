@@ -102,7 +102,7 @@ async fn the_fitted_value_is_exact_for_weights_and_quotas_of_any_size() {
                 Some(value) => {
                     fitted += usize::from(value < case.wish);
                     whole += usize::from(value == case.wish);
-                    // What was held is the amount of that value.
+                    // The held amount is the amount of that value.
                     let id = answer["reservationId"].as_str().unwrap();
                     let held = world.app.stands(&user, &format!("r{round}g{place}")).await.1;
                     let figures = json!({"reservationId": id, "metadata": {"tokens": value.to_string()}});

@@ -53,7 +53,7 @@ async fn events(world: &World, query: &str) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_group_that_binds_first_decides() {
-    // 5,000 tokens: 4,000 are left beside the prompt. 3 cents: 2.75 are left beside it.
+    // The prompt takes 1,000 of 5,000 tokens and 0.25 of 3 cents.
     for (tokens_quota, cents_quota, value, held_cents) in
         [(5000, 100, 4000, 4.25), (5000, 3, 2750, 3.0), (1300, 3, 300, 0.55)]
     {
@@ -411,7 +411,7 @@ async fn clients_that_race_never_overshoot_and_leave_less_than_the_minimum() {
     });
     let sum: u64 = join_all(clients).await.into_iter().sum();
     let (used, held) = world.app.stands("u", "tokens").await;
-    assert_eq!((used, held), (0.0, sum as f64), "what was answered is what is held");
+    assert_eq!((used, held), (0.0, sum as f64), "the answered amounts are held");
     assert!(sum <= 100_000 && 100_000 - sum < 256 + 7, "{sum}");
     assert!(drifts(&world.redis.url(), "test/main").await.is_empty());
 }

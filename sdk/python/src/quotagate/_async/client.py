@@ -10,6 +10,7 @@ import httpx
 from quotagate._async import runtime
 from quotagate._async.accounts import AsyncAccounts
 from quotagate._async.admin import AsyncAdmin
+from quotagate._async.credits import AsyncCredits
 from quotagate._async.estimates import AsyncEstimates
 from quotagate._async.limits import AsyncLimits
 from quotagate._async.reservation import AsyncReservations
@@ -78,6 +79,7 @@ class AsyncClient(AsyncReservations, AsyncAccounts):
         )
         self._core = AsyncCore(AsyncTransport(options, http), on_undelivered)
         self.admin = AsyncAdmin(self._core)
+        self.credits = AsyncCredits(self._core)
         self.limits = AsyncLimits(self._core)
         self.estimates = AsyncEstimates(self._core)
         # A client that was never closed reports its undelivered calls when it, or the process, ends.

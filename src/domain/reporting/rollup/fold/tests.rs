@@ -40,6 +40,7 @@ fn charge(group: &str, change: i64) -> Charge {
     Charge {
         owner: OwnerName::of_user(&UserId::parse("u").unwrap()),
         group: GroupId::parse(group).unwrap(),
+        from: None,
         window_seq: "1".to_owned(),
         change,
         balance: Amount::ZERO,

@@ -1,0 +1,270 @@
+//! Credits: every status of adding, voiding and listing them, in order of precedence, and what a refused call leaves.
+
+use quotagate::domain::access::audit::AuditEntry;
+use quotagate::domain::configuration::scope::OwnerName;
+use quotagate::domain::metering::counter::{BalanceState, CounterState, OverflowState};
+use quotagate::domain::values::ids::{KeyId, UserId};
+use quotagate::store::accounts::credits::{
+    CreditArgs, CreditDetails, CreditPage, CreditPlace, CreditReply, CreditState, StoredCredit, VoidArgs, VoidReply,
+};
+use quotagate::store::metering::admission::{OwnedBalance, Owner, Stale, UNKNOWN_VERSION};
+use quotagate::store::metering::operation::Operation;
+use quotagate::store::metering::reserve::ReserveReply;
+
+use crate::table::{
+    BELIEF, Belief, DAY_1, DAY_2, MOST, NOON, Table, amount, counted, group, harmless, keyed, ms, settled, tally,
+};
+
+const BALANCE: &str = "lifetime/19700101/99991231T235959";
+const LATER: &str = "2027-01-31T13:00:00Z";
+
+fn user() -> UserId {
+    UserId::parse("u").unwrap()
+}
+
+fn key() -> KeyId {
+    KeyId::parse("key_1").unwrap()
+}
+
+async fn version(table: &Table) -> String {
+    table.counters().await.get("version").cloned().unwrap_or_else(|| "0".to_owned())
+}
+
+fn balance() -> OwnedBalance {
+    OwnedBalance { id: group("c"), alerts_below: vec![amount(2)] }
+}
+
+/// `u` with the balance `c`, from which a call takes so much.
+fn buyer(table: &Table, steps: u64) -> Owner {
+    let mut owner = table.owner("u", &[("c", BALANCE, steps, MOST)]);
+    owner.groups[0].balance = Some(balance());
+    owner
+}
+
+/// `u` with 2 of the group `g`, which overflows onto the balance.
+fn overflowing(table: &Table, steps: u64) -> Owner {
+    let mut owner = table.owner("u", &[("g", DAY_1, steps, 2)]);
+    (owner.groups[0].quota, owner.groups[0].balance) = (Some(amount(2)), Some(balance()));
+    owner
+}
+
+#[derive(Clone, Copy)]
+struct New<'a> {
+    id: &'a str,
+    steps: u64,
+    source: Option<&'a str>,
+    expires_at: Option<&'a str>,
+}
+
+async fn add_as(table: &Table, operation: &Operation, belief: Belief<'_>, new: New<'_>) -> CreditReply {
+    let details = CreditDetails {
+        id: new.id.to_owned(),
+        created_at_ms: ms(NOON),
+        created_by: key(),
+        expires_at_ms: new.expires_at.map(ms),
+        source: new.source.map(str::to_owned),
+        note: Some("a, b".to_owned()),
+    };
+    let args = CreditArgs {
+        bucket: &table.bucket,
+        operation,
+        facts: table.facts(&belief),
+        owner: &buyer(table, 0),
+        user: Some(&user()),
+        amount: amount(new.steps),
+        details: &details,
+        audit_entry: &AuditEntry::default(),
+        answer: "answer",
+    };
+    table.store.credit(args).await.unwrap()
+}
+
+/// Adds a credit.
+async fn add(table: &Table, id: &str, steps: u64, expires_at: Option<&str>) {
+    let version = version(table).await;
+    let new = New { id, steps, source: None, expires_at };
+    let reply = add_as(table, &counted(), Belief { version: &version, ..BELIEF }, new).await;
+    assert_eq!(word(&reply), "credited");
+}
+
+fn word(reply: &CreditReply) -> &'static str {
+    match reply {
+        CreditReply::Reused => "reused",
+        CreditReply::Stale(Stale::Configuration { .. }, _) => "stale_configuration",
+        CreditReply::Stale(Stale::Stamp, _) => "stale_stamp",
+        CreditReply::Stale(Stale::User(_), _) => "stale_user",
+        CreditReply::Stale(Stale::Time, _) => "stale_time",
+        CreditReply::Known(..) => "known",
+        CreditReply::Full => "full",
+        CreditReply::Overflow => "overflow",
+        CreditReply::Credited(_) => "credited",
+        CreditReply::Before(_) => "before",
+    }
+}
+
+async fn place(table: &Table, id: &str) -> CreditPlace {
+    table.store.credit_place(&table.bucket, id).await.unwrap().unwrap()
+}
+
+async fn void(table: &Table, operation: &Operation, id: &str, steps: Option<u64>) -> VoidReply {
+    let args = VoidArgs {
+        place: &place(table, id).await,
+        amount: steps.map(amount),
+        by: &key(),
+        note: None,
+        reports_expiry: false,
+        operation,
+        audit_entry: &AuditEntry::default(),
+    };
+    table.store.void_credit(&table.bucket, args).await.unwrap()
+}
+
+async fn list(table: &Table, from: Option<u64>, count: usize) -> CreditPage {
+    let owner = OwnerName::of_user(&user());
+    table.store.credits(&table.bucket, &owner, &group("c"), from, count).await.unwrap()
+}
+
+/// Amount, remaining, held, used, lapsed and voided.
+fn figures(credit: &StoredCredit) -> [u64; 6] {
+    let of = &credit.amounts;
+    [of.amount, of.remaining, of.held, of.used, of.lapsed, of.voided].map(|amount| amount.steps())
+}
+
+async fn all(table: &Table) -> Vec<[u64; 6]> {
+    list(table, None, 200).await.credits.iter().map(figures).collect()
+}
+
+/// A reserve for a minute, with correct assumptions.
+async fn reserve(table: &Table, owner: Owner) -> (Operation, ReserveReply) {
+    let (version, operation) = (version(table).await, harmless());
+    let reply = table.reserve_as(&operation, Belief { version: &version, ..BELIEF }, 60_000, &[owner]).await;
+    (operation, reply)
+}
+
+fn held(reply: ReserveReply) -> CounterState {
+    match reply {
+        ReserveReply::Held { states, .. } => states[0],
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_credit_is_answered_in_its_documented_order() {
+    let table = Table::new().await;
+    assert_eq!(table.store.stamp(&table.bucket, 5).await.unwrap(), 5);
+    let paid = || New { id: "crd_1", steps: 5, source: Some("pay, 1"), expires_at: None };
+    let wrong = Belief { revision: 4, version: UNKNOWN_VERSION, ..BELIEF }.within(DAY_2);
+    let seen = Belief { revision: 5, ..wrong };
+    let first = Belief { version: "0", ..seen };
+    for (expected, belief) in [
+        ("stale_configuration", wrong),
+        ("stale_stamp", Belief { revision: 6, ..wrong }),
+        ("stale_user", seen),
+        ("stale_time", first),
+    ] {
+        let before = table.redis.contents("*").await;
+        assert_eq!(word(&add_as(&table, &keyed("k", "x"), belief, paid()).await), expected);
+        assert_eq!(table.redis.contents("*").await, before, "{expected}");
+    }
+    assert_eq!(word(&add_as(&table, &keyed("k", "x"), first.within(DAY_1), paid()).await), "credited");
+    match add_as(&table, &keyed("k", "x"), wrong, paid()).await {
+        CreditReply::Before(answer) => assert_eq!(answer, "answer"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(word(&add_as(&table, &keyed("k", "y"), wrong, paid()).await), "reused");
+    let version = version(&table).await;
+    assert_ne!(version, "0", "whoever has credits stays");
+    let right = Belief { version: &version, revision: 5, ..BELIEF };
+    let bare = |steps| New { id: "crd_x", steps, source: None, expires_at: None };
+    assert_eq!(word(&add_as(&table, &counted(), right, bare(MOST - 4)).await), "overflow");
+    for _ in 0..63 {
+        assert_eq!(word(&add_as(&table, &counted(), right, bare(1)).await), "credited");
+    }
+    assert_eq!(word(&add_as(&table, &counted(), right, bare(MOST)).await), "full");
+    match add_as(&table, &counted(), right, paid()).await {
+        CreditReply::Known(_, stored) => {
+            assert_eq!((stored.details.source.as_deref(), figures(&stored)), (Some("pay, 1"), [5, 5, 0, 0, 0, 0]));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(all(&table).await.len(), 64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_void_is_answered_in_its_documented_order() {
+    let table = Table::new().await;
+    add(&table, "crd_1", 5, None).await;
+    assert!(table.store.credit_place(&table.bucket, "crd_2").await.unwrap().is_none());
+    match void(&table, &keyed("v", "x"), "crd_1", Some(6)).await {
+        VoidReply::Exceeds(amounts) => assert_eq!(amounts.remaining, amount(5)),
+        other => panic!("{other:?}"),
+    }
+    // The first answer of a key, whatever the amount of the repetition.
+    assert!(matches!(void(&table, &keyed("v", "x"), "crd_1", Some(1)).await, VoidReply::Exceeds(_)));
+    assert!(matches!(void(&table, &keyed("v", "y"), "crd_1", Some(1)).await, VoidReply::Reused));
+    assert_eq!(all(&table).await, [[5, 5, 0, 0, 0, 0]]);
+    let (_, reply) = reserve(&table, buyer(&table, 3)).await;
+    assert_eq!(held(reply).balance.map(|balance| balance.remaining), Some(amount(2)));
+    assert!(matches!(void(&table, &counted(), "crd_1", Some(3)).await, VoidReply::Exceeds(_)), "3 of 5 are held");
+    for (steps, state, expected) in [
+        (Some(1), CreditState::Open, [5, 1, 3, 0, 0, 1]),
+        (None, CreditState::Voided, [5, 0, 3, 0, 0, 2]),
+        (None, CreditState::Voided, [5, 0, 3, 0, 0, 2]),
+    ] {
+        match void(&table, &counted(), "crd_1", steps).await {
+            VoidReply::Voided(amounts) => assert_eq!(amounts.state, state),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(all(&table).await, [expected]);
+    }
+    // What comes back later is voided too, by the next call that changes the balance.
+    table.clock(ms(NOON) + 60_000).await;
+    assert_eq!(all(&table).await, [[5, 0, 0, 0, 0, 5]], "as read");
+    assert!(matches!(void(&table, &counted(), "crd_1", None).await, VoidReply::Voided(_)));
+    assert_eq!(all(&table).await, [[5, 0, 0, 0, 0, 5]]);
+    // Its details were removed by hand.
+    let hash = table.bucket.credits(&OwnerName::of_user(&user()));
+    let found = place(&table, "crd_1").await;
+    table.redis.run::<()>(&["HDEL", &hash, "c.b1"]).await;
+    assert!(table.store.credit_details(&table.bucket, &found).await.unwrap().is_none());
+    assert!(matches!(void(&table, &counted(), "crd_1", None).await, VoidReply::Missing));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_shows_what_has_ended_and_writes_nothing() {
+    let table = Table::new().await;
+    assert_eq!(all(&table).await, Vec::<[u64; 6]>::new());
+    for (id, steps, expires_at) in [("crd_1", 1, None), ("crd_2", 2, Some(LATER)), ("crd_3", 3, Some(LATER))] {
+        add(&table, id, steps, expires_at).await;
+    }
+    let (operation, reply) = reserve(&table, overflowing(&table, 5)).await;
+    let state = held(reply);
+    let expected = OverflowState {
+        amount: amount(3),
+        used: amount(0),
+        held: amount(3),
+        balance: BalanceState {
+            remaining: amount(3),
+            uncovered: amount(0),
+            expires_next: Some((amount(2), ms(LATER))),
+        },
+    };
+    assert_eq!((state.held, state.overflow), (amount(2), Some(expected)), "2 of credit 2, and 1 of credit 3");
+    assert_eq!(all(&table).await, [[3, 2, 1, 0, 0, 0], [2, 0, 2, 0, 0, 0], [1, 1, 0, 0, 0, 0]]);
+    let id = quotagate::domain::metering::reservation::ReservationId {
+        name: operation.name,
+        created_at_ms: ms(NOON),
+        bucket: table.bucket.number(),
+    };
+    let committed = settled(table.commit(&id).await);
+    let taken: Vec<_> = committed.overflow.iter().map(|overflow| (overflow.from.as_str(), overflow.amount)).collect();
+    assert_eq!((committed.accounts[0].state, taken), (tally(2, 0), vec![("g", amount(3))]));
+    table.at(LATER).await;
+    let before = table.dump().await;
+    let page = list(&table, None, 2).await;
+    assert_eq!(page.credits.iter().map(figures).collect::<Vec<_>>(), [[3, 0, 0, 1, 2, 0], [2, 0, 0, 2, 0, 0]]);
+    assert_eq!(page.credits[0].amounts.state, CreditState::Lapsed);
+    let rest = list(&table, page.next, 2).await;
+    assert_eq!((figures(&rest.credits[0]), rest.credits.len(), rest.next), ([1, 1, 0, 0, 0, 0], 1, None));
+    assert_eq!(table.dump().await, before);
+}
