@@ -33,6 +33,8 @@ fn everything() -> Value {
             group("cents", json!({"unit": "cents", "quota": "0.000001", "onPlanChange": "block",
                 "measure": {"per": {"prompt_tokens": "0.00025", "event": "0.1"}, "estimate": {"prompt_tokens": 4000}}})),
             group("tokens", json!({"unit": "tokens", "quota": null, "measure": "quantity", "enforcement": "approval"})),
+            group("answers", json!({"unit": "tokens", "measure": {"per": {"completion_tokens": 1},
+                "estimate": {"completion_tokens": {"quantile": 0.95, "by": ["model"], "start": 4000, "max": 16000}}}})),
             group("seconds", json!({"unit": "seconds", "quota": "12.345",
                 "matches": [{"event": "audio.*", "measure": "event"}, {"event": "video.*"}]}))]});
     let pro = json!({"id": "pro", "periodType": "every", "every": "P30D", "periodAnchor": "subscription_start", "unmatchedEvents": "deny",

@@ -165,6 +165,20 @@ impl Recorder {
     async fn freeze(&self, now: &str) {
         self.world.app.freeze(now).await;
     }
+
+    /// Lets a policy learn how long answers are.
+    async fn learn(&self) {
+        let estimate = json!({"quantile": 0.95, "by": ["model"], "start": 4000, "max": 16000});
+        let group = json!({"id": "answer_tokens", "unit": "tokens", "quota": null, "matches": [{"event": "llm.chat"}],
+            "measure": {"per": {"completion_tokens": 1}, "estimate": {"completion_tokens": estimate}}});
+        let policy = json!({"periodType": "monthly", "groups": [group]});
+        self.world.admin.put("policies/answers", policy).await.expect(200);
+        for tokens in 1..=100 {
+            let metadata = json!({"model": "large", "completion_tokens": 10 * tokens});
+            let call = json!({"userId": "u_43", "event": "llm.chat", "metadata": metadata});
+            self.world.app.post("track", call).await.expect(200);
+        }
+    }
 }
 
 fn plan(quota: u64) -> Value {
@@ -363,6 +377,9 @@ async fn time(it: &mut Recorder) {
     it.call("usage.history", App, ("GET", "usage/history?userId=u_43"), None).await;
     it.call("users.reset", Operator, ("POST", "users/u_43/reset"), Some(json!({"groupId": "images"}))).await;
     it.call("subscriptions.cancel", App, ("DELETE", "subscriptions"), Some(json!({"userId": "u_44"}))).await;
+    it.learn().await;
+    it.call("reports.estimates", App, ("GET", "estimates"), None).await;
+    assert_eq!(it.world.admin.delete("policies/answers", None).await.status, 204);
     it.call("test-clock.sandboxes", Operator, ("GET", "sandboxes"), None).await;
     it.call("test-clock.put", App, ("PUT", "test-clock"), Some(json!({"now": "2041-02-28T10:00:00Z"}))).await;
     it.call("test-clock.get", App, ("GET", "test-clock"), None).await;
