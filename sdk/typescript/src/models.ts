@@ -348,7 +348,7 @@ export interface CreditBody {
   sourceId?: string | null;
 }
 
-/** What a credit is still good for. */
+/** The status of a credit. */
 export type CreditStatus = "live" | "used" | "expired" | "voided";
 
 /** The decision on a request. */
@@ -1092,7 +1092,7 @@ export interface LastAttempt {
   responseStatus?: number | null;
 }
 
-/** What gives a group its room. */
+/** Where the room of a group comes from: its quota, or credits. */
 export type LimitKind = "quota" | "balance";
 
 /** Counters at and near their limits. */
