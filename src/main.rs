@@ -54,10 +54,9 @@ enum Command {
     Rollup(rollup::RebuildArgs),
     /// Recompute counters from the ledger and from live holds, and report differences
     ///
-    /// Exit code 0: there is none, or each is repaired. 1: a difference remains, or an entry cannot be read.
+    /// Exit code 0: there are no differences, or all are repaired. 1: a difference remains, or an entry cannot be read.
     Verify(verify::VerifyArgs),
     Migrate(migrate::MigrateArgs),
-    /// Write the ledger and the denials to a file
     Export(export::ExportArgs),
     Whatif(whatif::WhatifArgs),
     /// Print the OpenAPI document

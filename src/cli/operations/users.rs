@@ -73,7 +73,7 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Refuse all calls of a user
+    /// Deny all calls of a user
     Block {
         user: String,
         #[command(flatten)]

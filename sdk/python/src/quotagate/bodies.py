@@ -23,7 +23,7 @@ KeyMode: TypeAlias = Literal["live", "test"]
 """Live or test, also part of a key's prefix."""
 
 LimitKind: TypeAlias = Literal["quota", "balance"]
-"""What gives a group its room."""
+"""Where the room of a group comes from: its quota, or credits."""
 
 MeasureWord: TypeAlias = Literal["quantity", "event"]
 

@@ -140,7 +140,7 @@ fn without_room(explanation: &Explanation, denied: &DeniedBy) -> String {
     let (group, unit) = (&denied.group, denied.group.unit);
     let known = explanation.groups.iter().find(|explained| explained.traced.group.id == group.id);
     if denied.scope_full {
-        return format!("the limit {} cannot count another value of its scope", name(group));
+        return format!("the limit {} has reached the maximum number of scope values", name(group));
     }
     let Some((counter, limit)) = known.and_then(|known| Some((known.counter.as_ref()?, known.limit?))) else {
         let opens = denied.resets_at_ms.map_or_else(String::new, |at| format!("; it begins {}", rfc3339(at)));
