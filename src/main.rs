@@ -208,15 +208,19 @@ async fn run_node(options: Options, mut stop: impl Future<Output = ()> + Unpin) 
 fn welcome(node: &Node, root_key_given: bool) -> String {
     let url = format!("http://{}", node.address);
     let (whence, key) = match (&node.new_root_key, root_key_given) {
-        (Some(key), _) => ("shown once, keep it", key.as_str()),
-        (None, true) => ("the one in QUOTAGATE_ADMIN_KEY", "$QUOTAGATE_ADMIN_KEY"),
-        (None, false) => ("the one shown at the first start", "ak_…"),
+        (Some(key), _) => ("The key is the root admin key. It is shown only now: keep it.", key.as_str()),
+        (None, true) => ("Replace ak_… with the root admin key, which is in QUOTAGATE_ADMIN_KEY.", "ak_…"),
+        (None, false) => (
+            "Replace ak_… with the root admin key, which the first start printed.\n\
+             If it is lost, start with a new one in QUOTAGATE_ADMIN_KEY.",
+            "ak_…",
+        ),
     };
     format!(
         r#"quotagate is listening on {url}
 The dashboard is {url}/. Sign in with the admin key, and choose the mode Test to see what test keys do.
 
-Paste these lines into another terminal. The key is the root admin key ({whence}):
+Paste these lines into another terminal. {whence}
 
   export QUOTAGATE_URL={url}
   export QUOTAGATE_KEY={key}

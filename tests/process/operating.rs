@@ -57,7 +57,14 @@ async fn a_newcomer_copies_what_serve_prints_and_the_last_answer_allows() {
     let again = Process::start(dir.path(), &[]);
     let key = commands.split("QUOTAGATE_KEY=").nth(1).unwrap().lines().next().unwrap();
     assert!(!again.welcome.contains(key), "{}", again.welcome);
+    assert!(again.welcome.contains("Replace ak_… with the root admin key, which the first start"), "{}", again.welcome);
     again.call("GET", "plans/free", key, &Value::Null).await;
+    assert!(again.terminate().success());
+    // What it says then helps: another key in the variable is a root key too. Its value is not printed.
+    let given = Process::start(dir.path(), &[ADMIN]);
+    assert!(given.welcome.contains("which is in QUOTAGATE_ADMIN_KEY"), "{}", given.welcome);
+    assert!(given.welcome.contains("export QUOTAGATE_KEY=ak_…\n"), "{}", given.welcome);
+    given.call("GET", "plans/free", ADMIN_KEY, &Value::Null).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
