@@ -258,11 +258,13 @@ async fn a_limit_that_a_plan_change_blocks_is_reported_with_the_blocked_amount()
     world.admin.put("webhooks/ops", hook).await.expect(200);
     let group = json!({"id": "g", "label": "Images", "unit": "count", "quota": 20, "onPlanChange": "block",
         "matches": [{"event": "llm"}]});
-    world.admin.plan("p", json!({"periodType": "daily", "groups": [group]})).await;
+    let plan = json!({"periodType": "monthly", "periodAnchor": "calendar", "groups": [group]});
+    world.admin.plan("p", plan).await;
     world.app.subscribe("u", "p").await;
     world.app.post("track", json!({"userId": "u", "event": "llm", "quantity": 5})).await.expect(200);
     // Canceling and coming back is a change.
     world.app.delete("subscriptions", Some(json!({"userId": "u"}))).await.expect(200);
+    world.app.freeze("2027-01-31T11:00:00Z").await;
     world.app.subscribe("u", "p").await;
     assert_eq!(world.app.reserve(json!({"userId": "u", "event": "llm"})).await["allowed"], false);
 
