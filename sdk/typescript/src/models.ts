@@ -2412,8 +2412,8 @@ export interface WebhookBody {
   modes?: string[];
   /**
    * The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`, `{held}`,
-   * `{quota}`, `{limit}`, `{remaining}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`, `{user}`,
-   * `{requested}`, `{status}`.
+   * `{blocked}`, `{quota}`, `{limit}`, `{remaining}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`,
+   * `{user}`, `{requested}`, `{status}`.
    */
   template?: string | null;
   /** `http` or `https`. */

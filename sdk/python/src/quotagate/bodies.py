@@ -813,8 +813,8 @@ class WebhookBody(_WebhookBodyRequired, total=False):
     """Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`."""
     template: str | None
     """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
-    `{held}`, `{quota}`, `{limit}`, `{remaining}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`,
-    `{resetsAt}`, `{user}`, `{requested}`, `{status}`."""
+    `{held}`, `{blocked}`, `{quota}`, `{limit}`, `{remaining}`, `{unit}`, `{scope}`, `{owner}`,
+    `{policy}`, `{resetsAt}`, `{user}`, `{requested}`, `{status}`."""
 
 
 class _WeightedBodyRequired(TypedDict):

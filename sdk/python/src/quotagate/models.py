@@ -2002,8 +2002,8 @@ class WebhookBody(Model):
     """Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`."""
     template: str | None = None
     """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
-    `{held}`, `{quota}`, `{limit}`, `{remaining}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`,
-    `{resetsAt}`, `{user}`, `{requested}`, `{status}`."""
+    `{held}`, `{blocked}`, `{quota}`, `{limit}`, `{remaining}`, `{unit}`, `{scope}`, `{owner}`,
+    `{policy}`, `{resetsAt}`, `{user}`, `{requested}`, `{status}`."""
     url: str
     """`http` or `https`."""
 
@@ -2022,8 +2022,8 @@ class WebhookView(Model):
     """Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`."""
     template: str | None = None
     """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
-    `{held}`, `{quota}`, `{limit}`, `{remaining}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`,
-    `{resetsAt}`, `{user}`, `{requested}`, `{status}`."""
+    `{held}`, `{blocked}`, `{quota}`, `{limit}`, `{remaining}`, `{unit}`, `{scope}`, `{owner}`,
+    `{policy}`, `{resetsAt}`, `{user}`, `{requested}`, `{status}`."""
     url: str
     """`http` or `https`."""
     created_at: str
