@@ -1094,10 +1094,10 @@ class LearnedEstimateView(Model):
     """The metadata values; an empty value stands for calls without the field. Null: all combinations
     together that came after the limit on combinations was reached."""
     compared: int
-    """How many of them were held with a learned estimate."""
+    """How many of them are of reservations that used a learned estimate."""
     event: str
     exceeded: int
-    """How many of those exceeded the estimate they were held with."""
+    """How many of those exceeded the estimate."""
     field: str
     """The name of the metadata field."""
     learned: bool
@@ -1108,7 +1108,7 @@ class LearnedEstimateView(Model):
     """The figures of the last seven days."""
     start: Amount
     value: Amount
-    """What calls are held with now."""
+    """The estimate that calls use now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
