@@ -55,7 +55,7 @@ if p.fit then
   local is_whole
   fitted, is_whole = fit.enlarge(p)
   -- The expired holds may have taken room.
-  if more and not is_whole then
+  if more and (not is_whole or credits.overflow(p.owners)) then
     return { 'again', now, reclaimed }
   end
   memo = fit.memo(p, memo, fitted)

@@ -42,8 +42,8 @@ for _, owner in ipairs(p.owners) do
     credits.plan(owner)
   end
   for _, group in ipairs(owner.groups) do
-    group.lacks = counter.lacks(group)
-    is_denied = is_denied or group.lacks
+    group.over_limit = counter.is_over_limit(group)
+    is_denied = is_denied or group.over_limit
     group.observed = group.observes and counter.exceeds(group, group.observes)
   end
 end

@@ -117,10 +117,11 @@ function balances.stand(balance)
     .. args.digits(balance.uncovered) .. credits.next_expiry(balance)
 end
 
--- What the state of a counter says about overflow: '>' with what was taken, or '' if nothing was and nothing lacks.
-function balances.mark(group, is_lacking)
-  if not group.balance or group.is_balance or (group.over == 0 and not is_lacking) then
+-- What the state of a counter says about overflow: '>' with what was taken, or '' if nothing was and the group is not over
+-- its limit.
+function balances.mark(group, is_over_limit)
+  if not group.balance or group.is_balance or (group.over == 0 and not is_over_limit) then
     return ''
   end
-  return '>' .. args.digits(is_lacking and 0 or group.over) .. '@' .. balances.stand(group.balance)
+  return '>' .. args.digits(is_over_limit and 0 or group.over) .. '@' .. balances.stand(group.balance)
 end

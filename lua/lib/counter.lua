@@ -64,9 +64,9 @@ function counter.exceeds(group, most)
 end
 
 -- Whether this call exceeds the group's limit, or what the group's credits come to.
-function counter.lacks(group)
+function counter.is_over_limit(group)
   if group.is_balance then
-    return credits.lacks(group)
+    return credits.is_over_limit(group)
   end
   return counter.exceeds(group, group.limit)
 end
@@ -232,8 +232,8 @@ function counter.stands(owners, marked)
     local groups = owner.groups
     for place = 1, #groups do
       local group = groups[place]
-      local lacks = marked and group.lacks
-      list[#list + 1] = counter.stand(group) .. own_quota.mark(owner, group.id) .. balances.mark(group, lacks) .. (lacks and '!' or '')
+      local over_limit = marked and group.over_limit
+      list[#list + 1] = counter.stand(group) .. own_quota.mark(owner, group.id) .. balances.mark(group, over_limit) .. (over_limit and '!' or '')
         .. (group.observed and '?' or '')
     end
   end

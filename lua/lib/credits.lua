@@ -192,9 +192,35 @@ function credits.plan(owner)
   end
 end
 
--- Whether a balance that matches the event lacks the amount. An empty one denies every matching call, as a quota of 0.
-function credits.lacks(group)
-  return group.is_hard and group.amount >= 0 and (group.balance.left <= 0 or group.over < group.amount)
+-- Whether a limit group takes anything from a balance.
+function credits.overflow(owners)
+  for _, owner in ipairs(owners) do
+    for place = 1, owner.balances and #owner.groups or 0 do
+      local group = owner.groups[place]
+      if group.over > 0 and not group.is_balance then
+        return true
+      end
+    end
+  end
+  return false
+end
+
+-- Whether the sum would no longer be exact if so much was used without a credit. What moves between credits, holds and use
+-- does not change the sum.
+function credits.is_too_large(balance, uncovered)
+  return balance.used + balance.held + balance.left + uncovered > args.most
+end
+
+-- Whether a balance that matches the event denies the call. An empty one denies every matching call, as a quota of 0. Where
+-- nothing is denied, what no credit covers must still be counted exactly.
+function credits.is_over_limit(group)
+  if group.amount < 0 then
+    return false
+  end
+  if not group.is_hard then
+    return credits.is_too_large(group.balance, group.amount - group.over)
+  end
+  return group.balance.left <= 0 or group.over < group.amount
 end
 
 -- Takes an amount from the credits in the order of use. `into`: held or used. Returns what each gave, { name, amount }, and
@@ -349,6 +375,17 @@ function credits.arm(balance)
     end
   end
   balance.low = low
+end
+
+-- The number of credits of which something remains or is held. The list may also have some that have just expired.
+function credits.count_live(balance)
+  local count = 0
+  for _, credit in ipairs(credits.all(balance)) do
+    if credit.left + credit.held > 0 then
+      count = count + 1
+    end
+  end
+  return count
 end
 
 -- Adds a new credit to the list.

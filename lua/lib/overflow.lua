@@ -92,7 +92,7 @@ local function charge_rest(owner, request, onto, rest)
   credits.exceed(balance, rest)
   local entry = record.entry(owner, onto, credits.none)
   entry.balance, entry.charged, entry.change = balance, (entry.charged or 0) + rest, entry.change + rest
-  return balance.used <= counter.most
+  return not credits.is_too_large(balance, 0)
 end
 
 -- Whether the owner's part of a commit concerns balances. `figures`: see below.

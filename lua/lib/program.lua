@@ -74,7 +74,7 @@ local function read_owner(kind, text)
       rollover = string.match(flags, 'r(%d+)'), closed_blocked = 0, roll = false, rolled = 0,
       -- Of the present call.
       window = false, amount_text = false, amount = 0, stored = false, stored_seq = false, seq = false, change = false,
-      later_start = false, requoted = false, used = 0, held = 0, granted = 0, blocked = 0, grants = false, lacks = false, observed = false,
+      later_start = false, requoted = false, used = 0, held = 0, granted = 0, blocked = 0, grants = false, over_limit = false, observed = false,
     }
     group.approval, group.tell_limit = group.asks and group.quota ~= false, group.tells and group.quota ~= false
     group.percents, group.observes = group.quota and group.alerts, group.watches and group.quota

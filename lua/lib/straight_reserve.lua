@@ -30,7 +30,7 @@ local function deny(defined, now, created, frame, place)
   if defined.tells_denials or redis_call('EXISTS', KEYS[1]) == 1 then
     return nil
   end
-  local is_kept, counters, lacks, window_at, number = fingerprint ~= '-', '', '', 1, args.number
+  local is_kept, counters, over_limit, window_at, number = fingerprint ~= '-', '', '', 1, args.number
   for at = 1, #defined.owners do
     local owner = defined.owners[at]
     local groups, limits, used_texts, sums, list = owner.groups, owner.limits, owner.used, owner.sums, ''
@@ -56,10 +56,10 @@ local function deny(defined, now, created, frame, place)
       place, window_at = place + 1, window_at + 1
     end
     if list ~= '' then
-      lacks = (lacks == '' and '' or lacks .. ' ') .. owner.word .. ' ' .. list
+      over_limit = (over_limit == '' and '' or over_limit .. ' ') .. owner.word .. ' ' .. list
     end
   end
-  ledger.write_denial(defined.denials, 'denial ' .. created .. ' reserve ' .. label .. ' limit_reached', lacks, memo)
+  ledger.write_denial(defined.denials, 'denial ' .. created .. ' reserve ' .. label .. ' limit_reached', over_limit, memo)
   counters = sub(counters, 1, -2)
   if is_kept then
     return operation.keep(KEYS[1], fingerprint, { 'denied', now, 0, '', 0, '', counters }, defined.owners)

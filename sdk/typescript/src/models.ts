@@ -627,8 +627,6 @@ export interface ExplainedGroupView {
   grants: LiveGrantView[];
   groupId: string;
   label: string;
-  /** The call would exceed the limit. */
-  lacksRoom: boolean;
   /** Quota, grants and rolled quota, minus blocked amounts; absent without a quota. */
   limit?: number | null;
   /** At least one rule matches. */
@@ -640,6 +638,8 @@ export interface ExplainedGroupView {
   opensAt?: string | null;
   /** A fixed period is not running: it begins at that time, or is over if the time is absent. */
   outsidePeriod?: boolean;
+  /** The call would exceed the limit. */
+  overLimit: boolean;
   /** The plan or policy that contains the group. */
   planId?: string | null;
   policyId?: string | null;

@@ -236,6 +236,25 @@ impl Store {
         Ok(seen)
     }
 
+    /// The credit that a source has added to an owner's balance.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn credit_of_source(
+        &self,
+        bucket: &Bucket,
+        owner: &OwnerName,
+        group: &GroupId,
+        source: &str,
+    ) -> Result<Option<StoredCredit>, StoreError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(bucket.credits(owner)).arg(format!("{group}:{}", encoded(source)));
+        let Some(name) = optional_text(self.command(&command).await?)? else { return Ok(None) };
+        let number = name.strip_prefix('b').and_then(|number| number.parse().ok());
+        let number = number.ok_or_else(|| StoreError::Unexpected(format!("the credit of a source {name:?}")))?;
+        Ok(self.credits(bucket, owner, group, Some(number), 1).await?.credits.pop())
+    }
+
     /// The owner and group of a credit.
     ///
     /// # Errors

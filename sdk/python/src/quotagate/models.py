@@ -657,8 +657,6 @@ class ExplainedGroupView(Model):
     """Active grants of the counter."""
     group_id: str
     label: str
-    lacks_room: bool
-    """The call would exceed the limit."""
     limit: Amount | None = None
     """Quota, grants and rolled quota, minus blocked amounts; absent without a quota."""
     matches: bool
@@ -670,6 +668,8 @@ class ExplainedGroupView(Model):
     opens_at: str | None = None
     outside_period: bool = False
     """A fixed period is not running: it begins at that time, or is over if the time is absent."""
+    over_limit: bool
+    """The call would exceed the limit."""
     plan_id: str | None = None
     """The plan or policy that contains the group."""
     policy_id: str | None = None
@@ -2336,13 +2336,13 @@ ExplainedGroupView._fields = {
     "grants": ("grants", _json.list_of(LiveGrantView.from_json), True),
     "groupId": ("group_id", _json.text, True),
     "label": ("label", _json.text, True),
-    "lacksRoom": ("lacks_room", _json.flag, True),
     "limit": ("limit", _json.amount, False),
     "matches": ("matches", _json.flag, True),
     "missingScope": ("missing_scope", _json.list_of(_json.text), False),
     "observed": ("observed", _json.flag, False),
     "opensAt": ("opens_at", _json.text, False),
     "outsidePeriod": ("outside_period", _json.flag, False),
+    "overLimit": ("over_limit", _json.flag, True),
     "planId": ("plan_id", _json.text, False),
     "policyId": ("policy_id", _json.text, False),
     "refuses": ("refuses", _json.flag, True),
