@@ -63,7 +63,7 @@ end
 
 -- A scope without a place for another name is left out if all its groups only observe.
 local function is_placed(owner)
-  return #owner.groups > 0 and not owner.crowded
+  return #owner.groups > 0 and not owner.scope_full
 end
 
 local placed = false
@@ -90,4 +90,4 @@ for at = 1, #p.owners do
   end
 end
 redis.call('SET', KEYS[1], record, 'PX', clock.ttl(ttl + clock.grace_ms, p.sandbox))
-return { 'held', now, reclaimed, counter.stands(p.owners), fitted }
+return { 'held', now, reclaimed, counter.states(p.owners), fitted }

@@ -48,4 +48,4 @@ for _, owner in ipairs(p.owners) do
   end
 end
 local fitted = p.fit and not is_denied and fit.enlarge(p) or nil
-return { 'usage', now, hold.free_at(p.owners, now), counter.stands(p.owners, true), fitted }
+return { 'usage', now, hold.free_at(p.owners, now), counter.states(p.owners, true), fitted }

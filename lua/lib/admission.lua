@@ -1,8 +1,8 @@
 -- Decides over all owners of a call at once, and places the holds. `p`: see lib/proposal.
 local admission = {}
 
--- Whether a scope with free values has reached its maximum number of names.
-local function is_crowded(owner)
+-- Whether a scope with free values has its maximum number of names.
+local function is_scope_full(owner)
   if owner.renew == '-' or owner.renew == 'never' or owner.forget_at then
     return false
   end
@@ -51,7 +51,7 @@ end
 
 -- Whether the group's limit denies this call, or would deny it if the group did not only observe.
 local function compare(owner, group, skip_full_scopes)
-  local is_full = owner.crowded and not skip_full_scopes
+  local is_full = owner.scope_full and not skip_full_scopes
   local observes = not skip_full_scopes and group.observes
   group.over_limit = (is_full and not observes) or counter.is_over_limit(group)
   group.observed = observes and (is_full or counter.exceeds(group, observes))
@@ -83,14 +83,14 @@ local function denial(p, now, reclaimed, opened)
         owner.over_limit = owner.over_limit or {}
         owner.over_limit[#owner.over_limit + 1] = exceeded(group, group.limit, group.limit_text)
         is_full = is_full or group.concurrent
-        if p.precheck_denial == '' and not owner.crowded then
+        if p.precheck_denial == '' and not owner.scope_full then
           alert.denied(owner, group, now, p.outbox)
         end
       end
     end
   end
   local free_at = is_full and hold.free_at(p.owners, now) or 0
-  return { 'denied', now, reclaimed, p.precheck_denial, free_at, opened, counter.stands(p.owners, true) }
+  return { 'denied', now, reclaimed, p.precheck_denial, free_at, opened, counter.states(p.owners, true) }
 end
 
 -- Checks the facts, removes expired holds, and checks every group's limit. `refused`: the entry for the stream of
@@ -110,7 +110,7 @@ function admission.decide(p, refused, skip_full_scopes)
   local hard, observed = denied, p.observed ~= ''
   for at = 1, #p.owners do
     local owner = p.owners[at]
-    owner.crowded = is_crowded(owner)
+    owner.scope_full = is_scope_full(owner)
     if owner.balances then
       credits.plan(owner)
     end
@@ -118,10 +118,10 @@ function admission.decide(p, refused, skip_full_scopes)
       local group = owner.groups[place]
       compare(owner, group, skip_full_scopes)
       denied, observed = denied or group.over_limit, observed or group.observed
-      hard = hard or (group.over_limit and (owner.crowded or not group.approval))
+      hard = hard or (group.over_limit and (owner.scope_full or not group.approval))
     end
   end
-  -- Expired holds still occupy the quota; no credit may pay for that.
+  -- Expired holds still occupy the quota, so the call would take credits that it does not need.
   if more and p.precheck_denial == '' and credits.overflow(p.owners) then
     return { 'again', now, reclaimed }
   end

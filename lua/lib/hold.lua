@@ -93,7 +93,7 @@ function hold.reclaim(owner, now, outbox_key)
     balances.append(expired, changes, #changes)
   end
   if #changes > 0 then
-    pieces.set(owner.key, changes)
+    chunked_hash.set(owner.key, changes)
   end
   if expired.balances then
     balances.finish(expired, now)

@@ -6,11 +6,11 @@
 --     charges nothing); of an expiry the held amounts: '<group>:<seq>:<amount>,…'
 --   memo, except for an expiry
 --   what the call sent (JSON), if there is anything
--- Behind the limit of a counter stands ':<its window>' if three quarters of the limit are used, or ':closed' if it was
+-- After the limit of a counter follows ':<its window>' if three quarters of the limit are used, or ':closed' if it was
 -- charged in a window that is closed.
 -- The lines of a denial: 'denial <at ms> <call> <event> <key> <user> <reason>'; counters over their limit '<owner>
 -- <group>:<requested>:<counted>:<limit>,… …' or '-'; memo; and, written in the same way, the counters of groups that only
--- observe and would have denied the call, if there are any. Behind the limit stands ':<used>:<window>' if three quarters
+-- observe and would have denied the call, if there are any. After the limit follows ':<used>:<window>' if three quarters
 -- of it are used. The first line begins with 'observed' instead of 'denial' if the call was allowed.
 -- Both streams are bounded; the ledger by `most` entries. Entries of layout 6 have a field for each part.
 local ledger = { key = false, most = '0', most_denials = '100000', charges = {} }

@@ -41,7 +41,7 @@ function proposal.read(first_key, own)
       groups = shape.groups, fields = shape.general_fields, kept_balances = shape.kept_balances, balances = false, touched = false,
       now = 0, has_alerts = shape.has_alerts, unsettled = false, renew = '-', stored = false,
       version = false, next_expiry = 0, longest_ttl = 0, forget_at = false, adjusted = false, watched = false,
-      crowded = false, over_limit = false, observed = false }
+      scope_full = false, over_limit = false, observed = false }
     first_key = first_key + 1
     if not shape.is_user then
       owner.renew, owner.most = string.match(ARGV[at], '^(%S+) (%d+)$')

@@ -71,7 +71,7 @@ function settle.open(owner, now, expiry_outbox, reclaimed)
     to_read[place + 1] = entries[place].onto or entries[place].id
   end
   owner.balances, owner.now = false, now
-  local values = pieces.get(owner.key, to_read, #entries + 1)
+  local values = chunked_hash.get(owner.key, to_read, #entries + 1)
   account.parse(owner, values[1])
   if not reclaimed and owner.next_expiry > 0 and owner.next_expiry <= now then
     hold.reclaim(owner, now, expiry_outbox)
@@ -170,7 +170,7 @@ function settle.write(owner, now, call)
     if owner.watched then
       alert.charge(owner, owner.groups, now, changes, call)
     end
-    pieces.set(owner.key, changes)
+    chunked_hash.set(owner.key, changes)
   end
   if owner.balances then
     balances.finish(owner, now)
@@ -185,7 +185,7 @@ function settle.closed_until(owner, expires_at)
   for _, entry in ipairs(owner.entries) do
     fields[#fields + 1] = entry.id .. '.' .. entry.seq
   end
-  local values = #fields > 0 and pieces.get(owner.past, fields) or {}
+  local values = #fields > 0 and chunked_hash.get(owner.past, fields) or {}
   for place, field in ipairs(fields) do
     local rest, keep_until = string.match(values[place] or '', '^(.*) (%d+)$')
     if rest and args.stored(keep_until) < expires_at + clock.grace_ms then
@@ -205,11 +205,11 @@ local function entries_text(owners)
     for place = 1, #owner.entries do
       local entry = owner.entries[place]
       if not entry.balance then
-        list[at] = list[at] .. ' ' .. entry.id .. ' ' .. counter.stand(entry) .. own_quota.mark(owner, entry.id) .. '/' .. entry.window .. '#' .. entry.seq
+        list[at] = list[at] .. ' ' .. entry.id .. ' ' .. counter.state(entry) .. own_quota.mark(owner, entry.id) .. '/' .. entry.window .. '#' .. entry.seq
       end
     end
     for _, balance in ipairs(owner.balances or {}) do
-      list[at] = list[at] .. ' ' .. balance.id .. ' ' .. balances.stand(balance) .. '/' .. credits.window .. '#' .. balance.seq
+      list[at] = list[at] .. ' ' .. balance.id .. ' ' .. balances.state(balance) .. '/' .. credits.window .. '#' .. balance.seq
     end
   end
   return table.concat(list, ' ; ')

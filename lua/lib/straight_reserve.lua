@@ -4,7 +4,7 @@ local straight_reserve = {}
 
 local counter_pattern, account_pattern = straight.counter_pattern, straight.account_pattern
 
--- Is an owner that is no user in its index until the end of this window already?
+-- Whether the index of its scope already has an owner, which is not a user, until the end of this window.
 local function is_renewed(owner, renewal, rest)
   if owner.renewal ~= renewal or owner.rest ~= rest then
     local renew, forget = match(renewal, '^%S+'), match(rest, '^ forget=(%S+)$')
@@ -14,8 +14,9 @@ local function is_renewed(owner, renewal, rest)
   return owner.is_renewed
 end
 
--- If the stored window is the proposed one, apart from what was rolled over into it: what ends the state of its counter,
--- '+0+0+<rolled> ' (see counter.stand). A call that does not fit without it is left to the general path.
+-- For a stored window that differs from the proposed one only in its rolled quota: the end of its counter's state,
+-- '+0+0+<rolled> ' (see counter.state). Nil for any other window. A call that needs the rolled quota is left to the general
+-- path.
 local function rolled_ending(group, stored, proposed)
   if not stored or not group.rollover or window.with_rolled(stored, '') ~= proposed then
     return nil
