@@ -27,17 +27,17 @@ use crate::store::keys::Bucket;
 use crate::store::metering::admission::{Facts, NO_USER};
 use crate::store::metering::operation::Operation;
 
-/// What a credit is still good for.
+/// The state of a credit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CreditStatus {
     /// Something of it remains or is held.
     Live,
-    /// All of it was used, or removed in part.
+    /// Nothing remains or is held: it was used up, or the rest was voided.
     Used,
-    /// What comes back lapses.
+    /// It has expired; what open reservations return lapses.
     Expired,
-    /// What comes back is voided.
+    /// It was voided; what open reservations return is voided too.
     Voided,
 }
 
@@ -55,12 +55,12 @@ pub struct Credit {
     pub amount: Number,
     #[schema(value_type = f64)]
     pub remaining: Number,
-    /// By open reservations, which can still be committed after the credit has expired or was voided.
+    /// Held by open reservations, which can still be committed after the credit has expired or was voided.
     #[schema(value_type = f64)]
     pub held: Number,
     #[schema(value_type = f64)]
     pub used: Number,
-    /// What was neither used nor voided when the credit expired.
+    /// What remained when the credit expired, and what was returned later.
     #[schema(value_type = f64)]
     pub lapsed: Number,
     #[schema(value_type = f64)]
@@ -99,7 +99,7 @@ pub struct NewVoid {
 #[derive(Clone, Debug)]
 pub struct Added {
     pub credit: Credit,
-    /// Its source had added it before.
+    /// The same source had already added it.
     pub is_known: bool,
 }
 
