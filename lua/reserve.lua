@@ -19,7 +19,8 @@ Replies, in order of precedence
   stale_stamp, now                          the node must make sure that this is its data, and stamp the bucket
   stale_user, now, version, subscription, limits, block
   stale_time, now                           a window does not contain now
-  again, now, reclaimed                     denied, or fitted to less than the wish, but more expired holds are due
+  again, now, reclaimed                     denied, fitted to less than requested, or overflowing onto a balance, but more
+    expired holds are due
   denied, now, reclaimed, precheck denial, free_at_ms, opened, counters; with an idempotency key also the groups as
     proposed: '<id> <amount> <limit> <window>,…'
   free_at_ms: when the first hold of every full concurrent group ends, else 0

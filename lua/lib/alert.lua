@@ -125,7 +125,7 @@ end
 -- has no state, so it is not reported.
 function alert.denied(owner, group, now, outbox_key)
   local stored = group.change == 'same' or group.change == 'moved'
-  if not group.tell_limit or not stored then
+  if not group.reports_limit or not stored then
     return
   end
   local field, state = group.id .. '.reached', group.seq .. ' ' .. args.digits(group.quota + group.granted + group.rolled)

@@ -33,7 +33,7 @@ function proposal.read(first_key, own)
     fit = false,
   }
   read.outbox = keys.of(read.tag, 'outbox')
-  read.expiry_outbox = defined.tells_expiry and read.outbox
+  read.expiry_outbox = defined.reports_expiry and read.outbox
   for place = 1, #defined.owners do
     local shape, key = defined.owners[place], KEYS[first_key]
     local word = keys.owner_word(key)

@@ -9,13 +9,13 @@ local settle = {}
 --   idempotency key)
 -- Returns the call, and a reply if it was done before.
 function settle.call()
-  local sandbox, tells_expiry, ledger_most = string.match(ARGV[1], '^(%d) (%d) (%d+)$')
+  local sandbox, reports_expiry, ledger_most = string.match(ARGV[1], '^(%d) (%d) (%d+)$')
   local tag = keys.tag(KEYS[1])
   local call = {
     tag = tag, sandbox = args.stored(sandbox), created_at = ARGV[2], details = ARGV[3], fingerprint = ARGV[4],
     operation_key = KEYS[2], outbox = keys.of(tag, 'outbox'), expiry_outbox = false, crossed = {},
   }
-  call.expiry_outbox = tells_expiry == '1' and call.outbox
+  call.expiry_outbox = reports_expiry == '1' and call.outbox
   ledger.open(keys.of(tag, 'ledger'), ledger_most)
   args.skip(4)
   return call, call.operation_key and operation.seen(call.operation_key, call.fingerprint)

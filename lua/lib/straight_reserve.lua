@@ -28,7 +28,7 @@ end
 local function deny(defined, now, created, frame, place)
   local fingerprint, label, memo = ARGV[2], ARGV[6], ARGV[7]
   -- A repetition gets the first answer.
-  if defined.tells_denials or redis_call('EXISTS', KEYS[1]) == 1 then
+  if defined.general_denials or redis_call('EXISTS', KEYS[1]) == 1 then
     return nil
   end
   local is_kept, counters, over_limit, window_at, number = fingerprint ~= '-', '', '', 1, args.number

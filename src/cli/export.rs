@@ -50,7 +50,8 @@ pub struct ExportArgs {
     /// Only events recorded before this time
     #[arg(long, value_name = "TIME", value_parser = time_ms)]
     until: Option<u64>,
-    /// Only these types: commit, draw, release, track, refund, reset, rollover, expire, outcome, denial
+    /// Only these types: commit, draw, release, track, refund, reset, rollover, expire, outcome, credit, lapse, void,
+    /// denial
     #[arg(long, value_name = "TYPE,…", value_delimiter = ',', value_parser = kind)]
     types: Vec<EntryKind>,
     /// Only events of this user
