@@ -514,6 +514,9 @@ export interface EntryHeldView {
 /** The kind of an entry. */
 export type EntryKind = "commit" | "draw" | "release" | "track" | "refund" | "reset" | "rollover" | "expire" | "outcome" | "credit" | "lapse" | "void" | "denial";
 
+/** How an estimate may be written. */
+export type EstimateForm = number | string | LearnedEstimateBody;
+
 /** The change of one counter. Amounts are in the unit. */
 export interface EventCharge {
   /** Negative for a refund. */
@@ -653,6 +656,8 @@ export interface ExplainedCallView {
   deniedBy: DeniedByView[];
   /** If not empty, the call would be rejected as invalid because of these fields. */
   errors: FieldError[];
+  /** The learned estimates of figures that the call does not have; absent if there are none. */
+  estimated?: Record<string, number>;
   event: string;
   /** The groups of the plan, then those of all policies. */
   groups: ExplainedGroupView[];
@@ -725,6 +730,8 @@ export interface ExplainedGroupView {
 
 /** One event of a reservation. */
 export interface ExplainedItemView {
+  /** The learned estimates that the reserve used for figures that it did not have; absent if there are none. */
+  estimated?: Record<string, number>;
   event: string;
   groups: ExplainedGroupView[];
   metadata: Record<string, string>;
@@ -882,8 +889,8 @@ export interface ForecastCounterView {
    */
   projected?: number | null;
   /**
-   * The range of the forecast: the slowest and the fastest of the complete days and of the window so far. Without complete
-   * days from no further use to twice the window's rate. Null before `forecastFrom`.
+   * The range of the forecast: the slowest and the fastest of the complete days and of the window so far. Without
+   * complete days from no further use to twice the window's rate. Null before `forecastFrom`.
    */
   range?: RangeView | null;
   /** When the limit is reached by the faster rate; null if not before the window ends. */
@@ -1090,6 +1097,43 @@ export interface LastAttempt {
   error?: string | null;
   /** The HTTP status; null without an answer. */
   responseStatus?: number | null;
+}
+
+/** The estimate is a quantile of the figures that were committed in the last seven days, for events of the same name. */
+export interface LearnedEstimateBody {
+  /** Metadata fields whose values are learned separately, such as `model`. */
+  by?: string[];
+  /** The largest estimate. */
+  max?: NumberOrText | null;
+  /** More than 0 and less than 1: of the figures, this share does not exceed the estimate. */
+  quantile: NumberOrText;
+  /** The estimate while there are fewer than 100 figures. */
+  start: NumberOrText;
+}
+
+/** What was learned about one figure of an event. */
+export interface LearnedEstimateView {
+  /**
+   * The metadata values; an empty value stands for calls without the field. Null: all combinations together that
+   * came after the limit on combinations was reached.
+   */
+  by?: Record<string, string> | null;
+  /** How many of them were held with a learned estimate. */
+  compared: number;
+  event: string;
+  /** How many of those exceeded the estimate they were held with. */
+  exceeded: number;
+  /** The name of the metadata field. */
+  field: string;
+  /** False: there are fewer than 100 samples, so the value is `start`. */
+  learned: boolean;
+  max?: number | null;
+  quantile: number;
+  /** The figures of the last seven days. */
+  samples: number;
+  start: number;
+  /** What calls are held with now. */
+  value: number;
 }
 
 /** What gives a group its room. */
@@ -1379,6 +1423,35 @@ export interface ListViewKeyView {
     role?: Role | null;
     sandbox?: string | null;
     userTokenSecret?: string | null;
+  })[];
+  /** Null on the last page. */
+  nextCursor?: string | null;
+}
+
+/** A list: `{data, nextCursor}`. */
+export interface ListViewLearnedEstimateView {
+  data: ({
+    /**
+     * The metadata values; an empty value stands for calls without the field. Null: all combinations together that
+     * came after the limit on combinations was reached.
+     */
+    by?: Record<string, string> | null;
+    /** How many of them were held with a learned estimate. */
+    compared: number;
+    event: string;
+    /** How many of those exceeded the estimate they were held with. */
+    exceeded: number;
+    /** The name of the metadata field. */
+    field: string;
+    /** False: there are fewer than 100 samples, so the value is `start`. */
+    learned: boolean;
+    max?: number | null;
+    quantile: number;
+    /** The figures of the last seven days. */
+    samples: number;
+    start: number;
+    /** What calls are held with now. */
+    value: number;
   })[];
   /** Null on the last page. */
   nextCursor?: string | null;
@@ -1699,7 +1772,10 @@ export interface OwnerLimitScope {
 
 /** The state of a background task of this node. */
 export interface PartView {
-  /** `key_changes`, `webhooks`, `rollups`, `degraded_reserves`, `journal`, `node_list`, `metrics`, `embedded_redis` */
+  /**
+   * `key_changes`, `webhooks`, `rollups`, `degraded_reserves`, `journal`, `node_list`, `estimates`,
+   * `metrics`, `embedded_redis`
+   */
   name: string;
   ok: boolean;
   /** How often it has ended and was restarted. */
@@ -2443,7 +2519,7 @@ export type WeekDay = "monday" | "tuesday" | "wednesday" | "thursday" | "friday"
 /** A sum of numeric metadata fields (or the words `quantity`, `event`) times exact weights. */
 export interface WeightedBody {
   /** Used for fields that a reserve does not know yet. */
-  estimate?: Record<string, NumberOrText>;
+  estimate?: Record<string, EstimateForm>;
   per: Record<string, NumberOrText>;
 }
 
