@@ -130,6 +130,8 @@ async fn a_source_adds_one_credit_for_ever_and_a_key_for_a_while() {
         world.app.freeze("2027-09-01T00:00:00Z").await;
     }
     assert_eq!(listed(&world.app).await, expected(&[([3, 0, 0, 3, 0, 0], "used")]));
+    let replayed = world.app.once("l").post("credits", paid.clone()).await;
+    assert_eq!((replayed.header("idempotent-replayed"), replayed.status), (Some("true"), 200));
     // A credit that expires is found by its source after its expiry too.
     let mut expiring = paid.clone();
     (expiring["sourceId"], expiring["expiresAt"]) = (json!("pay:2"), json!("2027-10-01T00:00:00Z"));
