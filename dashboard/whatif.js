@@ -54,7 +54,7 @@ function Changed({ title, changed, kind }) {
           <td><${Time} at=${example.at} /></td>
           <td><${Name} text=${example.userId} href=${link(['users', example.userId])} /></td>
           <td><bdi class="name">${example.event}</bdi></td>
-          <td>${example.groups.length === 0 ? html`<code>${example.reason}</code>` : example.groups.map((lack) => html`<div><code>${lack.groupId}</code> ${number(lack.count)} + ${number(lack.requested)} of ${number(lack.limit)}</div>`)}</td>
+          <td>${example.groups.length === 0 ? html`<code>${example.reason}</code>` : example.groups.map((counter) => html`<div><code>${counter.groupId}</code> ${number(counter.count)} + ${number(counter.requested)} of ${number(counter.limit)}</div>`)}</td>
         </tr>`)}</tbody>
       <//>
     </details>`;

@@ -1,5 +1,5 @@
 --[[
-announce: tells all nodes that an app's configuration is about to change. Nodes poll
+announce: informs all nodes that an app's configuration is about to change. Nodes poll
 the count, and read the names of the apps only if it has changed.
 
 KEYS

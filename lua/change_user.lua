@@ -178,7 +178,7 @@ if writes then
 end
 account.append(owner, fields, #fields)
 if #fields > 0 then
-  pieces.set(owner.key, fields)
+  chunked_hash.set(owner.key, fields)
 end
 if #gone > 0 then
   redis.call('HDEL', owner.key, unpack(gone))

@@ -63,7 +63,7 @@ local changes = { 'revision', revision }
 for _ = 1, 2 * args.int() do
   changes[#changes + 1] = args.text()
 end
-pieces.set(KEYS[1], changes)
+chunked_hash.set(KEYS[1], changes)
 for _ = 1, args.int() do
   redis.call('HDEL', KEYS[1], args.text())
 end

@@ -55,10 +55,10 @@ if name then
   local known = redis.call('HGET', known_credits, balance.id .. '.' .. name) or ''
   return operation.keep(KEYS[1], p.fingerprint, { 'known', now, known, credits.text(credits.find(owner, balance, name)) })
 end
-if #credits.all(balance) >= credits.most then
+if credits.count_live(balance) >= credits.most then
   return operation.keep(KEYS[1], p.fingerprint, { 'full', now })
 end
-if balance.used + balance.held + balance.left + args.stored(amount) > counter.most then
+if credits.is_too_large(balance, args.stored(amount)) then
   return operation.keep(KEYS[1], p.fingerprint, { 'overflow', now })
 end
 

@@ -115,7 +115,7 @@ for _, key in ipairs(extended) do
 end
 for _, owner in ipairs(loaded.owners) do
   if #owner.closed > 0 then
-    pieces.set(owner.past, owner.closed)
+    chunked_hash.set(owner.past, owner.closed)
     counter.leave_together(owner)
   end
 end
@@ -134,7 +134,7 @@ if changes ~= '-' then
   loaded.memo = memo ~= '' and memo or loaded.memo
 end
 record.save(loaded, clock.ttl(loaded.expires_at - now + clock.grace_ms, p.sandbox))
-local answer = { 'extended', now, loaded.expires_at, loaded.about, loaded.memo, counter.stands(owners) }
+local answer = { 'extended', now, loaded.expires_at, loaded.about, loaded.memo, counter.states(owners) }
 if operation_key then
   operation.keep(operation_key, p.fingerprint, answer, owners)
 end

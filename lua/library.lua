@@ -16,7 +16,7 @@ local redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson, 
 local KEYS, ARGV
 
 --- @include "lib/args"
---- @include "lib/pieces"
+--- @include "lib/chunked_hash"
 --- @include "lib/clock"
 --- @include "lib/keys"
 --- @include "lib/window"

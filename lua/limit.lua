@@ -53,7 +53,7 @@ if p.version == '0' then
 end
 local changes = { '.quotas', table.concat(kept, ',') }
 local count = account.append(owner, changes, 2)
-pieces.set(owner.key, changes, count)
+chunked_hash.set(owner.key, changes, count)
 if not owner.limited then
   redis.call('HDEL', owner.key, '.quotas')
 end

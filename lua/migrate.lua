@@ -110,7 +110,7 @@ function migrations.counters(key)
     fault('stray', key)
   else
     local left = redis.call('PTTL', key)
-    pieces.set(target, anew)
+    chunked_hash.set(target, anew)
     if left >= 0 then
       redis.call('PEXPIRE', target, left)
     end
@@ -133,7 +133,7 @@ local function fields(key, values, convert)
     fault('unreadable', key)
   end
   if #changes > 0 and not is_dry then
-    pieces.set(key, changes)
+    chunked_hash.set(key, changes)
   end
   return #changes / 2
 end

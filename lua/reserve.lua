@@ -19,7 +19,8 @@ Replies, in order of precedence
   stale_stamp, now                          the node must make sure that this is its data, and stamp the bucket
   stale_user, now, version, subscription, limits, block
   stale_time, now                           a window does not contain now
-  again, now, reclaimed                     denied, or fitted to less than the wish, but more expired holds are due
+  again, now, reclaimed                     denied, fitted to less than requested, or overflowing onto a balance, but more
+    expired holds are due
   denied, now, reclaimed, precheck denial, free_at_ms, opened, counters; with an idempotency key also the groups as
     proposed: '<id> <amount> <limit> <window>,…'
   free_at_ms: when the first hold of every full concurrent group ends, else 0
@@ -55,7 +56,7 @@ if p.fit then
   local is_whole
   fitted, is_whole = fit.enlarge(p)
   -- The expired holds may have taken room.
-  if more and not is_whole then
+  if more and (not is_whole or credits.overflow(p.owners)) then
     return { 'again', now, reclaimed }
   end
   memo = fit.memo(p, memo, fitted)
@@ -63,7 +64,7 @@ end
 
 -- A scope without a place for another name is left out if all its groups only observe.
 local function is_placed(owner)
-  return #owner.groups > 0 and not owner.crowded
+  return #owner.groups > 0 and not owner.scope_full
 end
 
 local placed = false
@@ -90,4 +91,4 @@ for at = 1, #p.owners do
   end
 end
 redis.call('SET', KEYS[1], record, 'PX', clock.ttl(ttl + clock.grace_ms, p.sandbox))
-return { 'held', now, reclaimed, counter.stands(p.owners), fitted }
+return { 'held', now, reclaimed, counter.states(p.owners), fitted }

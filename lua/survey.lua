@@ -36,7 +36,7 @@ for _, entry in ipairs(entries) do
   answer[#answer + 1], answer[#answer + 2] = entry[1], charges_of(entry[2])
 end
 
-local function tell(key)
+local function add_hash(key)
   local values = redis.call('HGETALL', key)
   answer[#answer + 1] = #values
   for _, value in ipairs(values) do
@@ -45,9 +45,9 @@ local function tell(key)
 end
 
 for place = 2, #KEYS, 4 do
-  tell(KEYS[place])
-  tell(KEYS[place + 2])
-  tell(KEYS[place + 3])
+  add_hash(KEYS[place])
+  add_hash(KEYS[place + 2])
+  add_hash(KEYS[place + 3])
   if redis.call('ZCARD', KEYS[place + 1]) > most_holds then
     answer[#answer + 1] = '-'
   else

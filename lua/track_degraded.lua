@@ -14,8 +14,9 @@ Replies, in order of precedence
   unknown                                   the program has to be defined
   replayed, record | reused                 see lib/operation; the record may be the reservation, if the reserve did reach Redis
   stale_configuration | stale_stamp | stale_user | stale_time | again | denied    as in reserve
-  tracked, now, reclaimed, crossed, crowded, counters; then match_facts; with an idempotency key also the groups as proposed
-  crossed: alerts, '<group>:<percent>,…'; crowded: number of owners left out, because their scope has its maximum number of names
+  tracked, now, reclaimed, crossed, full_scopes, counters; then match_facts; with an idempotency key also the groups as proposed
+  crossed: alerts, '<group>:<percent>,…'; full_scopes: how many owners were left out because
+    their scope has its maximum number of names
 ]]
 
 return tracking.count(false, '{"degraded":true}', 35 * 24 * 3600 * 1000)

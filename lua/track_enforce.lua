@@ -12,8 +12,9 @@ Replies, in order of precedence
   unknown                                   the program has to be defined
   replayed, record | reused                 see lib/operation
   stale_configuration | stale_stamp | stale_user | stale_time | again | denied    as in reserve
-  tracked, now, reclaimed, crossed, crowded, counters; then match_facts; with an idempotency key also the groups as proposed
-  crossed: alerts, '<group>:<percent>,…'; crowded: owners left out, since their scope has no place for another name
+  tracked, now, reclaimed, crossed, full_scopes, counters; then match_facts; with an idempotency key also the groups as proposed
+  crossed: alerts, '<group>:<percent>,…'; full_scopes: how many owners were left out because
+    their scope has its maximum number of names
 ]]
 
 return tracking.count(true)

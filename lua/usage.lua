@@ -42,10 +42,10 @@ for _, owner in ipairs(p.owners) do
     credits.plan(owner)
   end
   for _, group in ipairs(owner.groups) do
-    group.lacks = counter.lacks(group)
-    is_denied = is_denied or group.lacks
+    group.over_limit = counter.is_over_limit(group)
+    is_denied = is_denied or group.over_limit
     group.observed = group.observes and counter.exceeds(group, group.observes)
   end
 end
 local fitted = p.fit and not is_denied and fit.enlarge(p) or nil
-return { 'usage', now, hold.free_at(p.owners, now), counter.stands(p.owners, true), fitted }
+return { 'usage', now, hold.free_at(p.owners, now), counter.states(p.owners, true), fitted }

@@ -53,7 +53,7 @@ end
 credits.void(balance, credit, removed, closes)
 local fields = {}
 local count = balances.append(owner, fields, 0)
-pieces.set(owner.key, fields, count)
+chunked_hash.set(owner.key, fields, count)
 balances.finish(owner, now, { label = label, details = details })
 audit.write(KEYS[3], audit_entry)
 return operation.keep(KEYS[5], fingerprint, { 'voided', now, credits.text(credit) })

@@ -26,7 +26,7 @@ const instant = (text) => (text ? `${text.length === 16 ? `${text}:00` : text}Z`
 const filterOf = ({ metadata, from, to, ...rest }) => ({ ...rest, ...metadataQuery(pairs(metadata)) });
 
 export const Charges = ({ event }) => [...event.charges.map((charge) => ({ ...charge, text: charge.rolled === undefined ? amount(charge.amount, charge.unit) : `${amount(charge.rolled, charge.unit)} rolled over` })),
-  ...(event.denied ?? []).map((lack) => ({ ...lack, text: `${amount(lack.requested, lack.unit)} requested` })),
+  ...(event.denied ?? []).map((counter) => ({ ...counter, text: `${amount(counter.requested, counter.unit)} requested` })),
   ...(event.held ?? []).map((held) => ({ ...held, text: `${amount(held.amount, held.unit)} expired` }))].map((line, at) => html`${at > 0 && ' · '}<span class="part">${line.text} <code>${line.groupId}</code></span>`);
 
 /** Why it was denied or ended, and what came of it. Without any of that nothing, so that a card has no empty line for it. */

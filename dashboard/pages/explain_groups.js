@@ -21,7 +21,7 @@ function Says({ group }) {
   if (group.error) parts.push(html`cannot measure the call: <code>${group.error.field}</code> ${group.error.message}`);
   if (group.tooLarge) parts.push('the call is larger than this limit allows per call');
   if (group.outsidePeriod) parts.push(html`its period is not running${group.opensAt ? html`; it begins <${Time} at=${group.opensAt} />` : ''}`);
-  if (group.lacksRoom) parts.push(html`not enough left${group.limit === undefined ? '' : `: the limit is ${amount(group.limit, group.unit)}`}`);
+  if (group.overLimit) parts.push(html`not enough left${group.limit === undefined ? '' : `: the limit is ${amount(group.limit, group.unit)}`}`);
   return parts.length === 0 ? null : html`<ul>${parts.map((part) => html`<li>${part}</li>`)}</ul>`;
 }
 

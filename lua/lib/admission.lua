@@ -1,8 +1,8 @@
 -- Decides over all owners of a call at once, and places the holds. `p`: see lib/proposal.
 local admission = {}
 
--- Whether a scope with free values has reached its maximum number of names.
-local function is_crowded(owner)
+-- Whether a scope with free values has its maximum number of names.
+local function is_scope_full(owner)
   if owner.renew == '-' or owner.renew == 'never' or owner.forget_at then
     return false
   end
@@ -18,7 +18,7 @@ local function request_approval(p, now)
     local is_marked = false
     for at = 1, #owner.groups do
       local group = owner.groups[at]
-      if group.lacks then
+      if group.over_limit then
         local request, marked = approval.open(owner, group, p, now)
         opened[#opened + 1] = request
         is_marked = is_marked or marked
@@ -32,7 +32,7 @@ local function request_approval(p, now)
 end
 
 -- The state of a counter over its limit, for the stream of denials, see lib/ledger. `limit_text` is `limit` as text.
-local function lack(group, limit, limit_text)
+local function exceeded(group, limit, limit_text)
   if group.is_balance then
     local taken = group.balance.used + group.balance.held
     return group.id .. ':' .. group.amount_text .. ':' .. args.digits(taken) .. ':' .. args.digits(taken + group.balance.left)
@@ -51,46 +51,46 @@ end
 
 -- Whether the group's limit denies this call, or would deny it if the group did not only observe.
 local function compare(owner, group, skip_full_scopes)
-  local is_full = owner.crowded and not skip_full_scopes
+  local is_full = owner.scope_full and not skip_full_scopes
   local observes = not skip_full_scopes and group.observes
-  group.lacks = (is_full and not observes) or counter.lacks(group)
+  group.over_limit = (is_full and not observes) or counter.is_over_limit(group)
   group.observed = observes and (is_full or counter.exceeds(group, observes))
 end
 
--- Each owner's `observing` lists the state of its counters that only observe, and would have denied the call.
+-- Each owner's `observed` lists the state of its counters that only observe, and would have denied the call.
 local function list_observed(p)
   for at = 1, #p.owners do
     local owner = p.owners[at]
     for place = 1, #owner.groups do
       local group = owner.groups[place]
       if group.observed then
-        owner.observing = owner.observing or {}
-        owner.observing[#owner.observing + 1] = lack(group, group.observes, args.digits(group.observes))
+        owner.observed = owner.observed or {}
+        owner.observed[#owner.observed + 1] = exceeded(group, group.observes, args.digits(group.observes))
       end
     end
   end
 end
 
--- The reply to a denied call: see reserve. Each owner's `lacking` lists the state of its counters over their limits.
+-- The reply to a denied call: see reserve. Each owner's `over_limit` lists the state of its counters over their limits.
 local function denial(p, now, reclaimed, opened)
   local is_full = false
   for at = 1, #p.owners do
     local owner = p.owners[at]
-    owner.lacking = false
+    owner.over_limit = false
     for place = 1, #owner.groups do
       local group = owner.groups[place]
-      if group.lacks then
-        owner.lacking = owner.lacking or {}
-        owner.lacking[#owner.lacking + 1] = lack(group, group.limit, group.limit_text)
+      if group.over_limit then
+        owner.over_limit = owner.over_limit or {}
+        owner.over_limit[#owner.over_limit + 1] = exceeded(group, group.limit, group.limit_text)
         is_full = is_full or group.concurrent
-        if p.precheck_denial == '' and not owner.crowded then
+        if p.precheck_denial == '' and not owner.scope_full then
           alert.denied(owner, group, now, p.outbox)
         end
       end
     end
   end
   local free_at = is_full and hold.free_at(p.owners, now) or 0
-  return { 'denied', now, reclaimed, p.precheck_denial, free_at, opened, counter.stands(p.owners, true) }
+  return { 'denied', now, reclaimed, p.precheck_denial, free_at, opened, counter.states(p.owners, true) }
 end
 
 -- Checks the facts, removes expired holds, and checks every group's limit. `refused`: the entry for the stream of
@@ -110,16 +110,20 @@ function admission.decide(p, refused, skip_full_scopes)
   local hard, observed = denied, p.observed ~= ''
   for at = 1, #p.owners do
     local owner = p.owners[at]
-    owner.crowded = is_crowded(owner)
+    owner.scope_full = is_scope_full(owner)
     if owner.balances then
       credits.plan(owner)
     end
     for place = 1, #owner.groups do
       local group = owner.groups[place]
       compare(owner, group, skip_full_scopes)
-      denied, observed = denied or group.lacks, observed or group.observed
-      hard = hard or (group.lacks and (owner.crowded or not group.approval))
+      denied, observed = denied or group.over_limit, observed or group.observed
+      hard = hard or (group.over_limit and (owner.scope_full or not group.approval))
     end
+  end
+  -- Expired holds still occupy the quota, so the call would take credits that it does not need.
+  if more and p.precheck_denial == '' and credits.overflow(p.owners) then
+    return { 'again', now, reclaimed }
   end
   if not denied and not observed then
     return nil, now, reclaimed, more

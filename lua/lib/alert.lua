@@ -70,7 +70,7 @@ function alert.watch(owner, changes)
   for place, group in ipairs(owner.groups) do
     fields[place] = group.id .. '.alerts'
   end
-  local values = pieces.get(owner.key, fields)
+  local values = chunked_hash.get(owner.key, fields)
   for place, group in ipairs(owner.groups) do
     local state, text = parse(values[place]), values[place]
     if group.percents then
@@ -100,7 +100,7 @@ function alert.charge(owner, counters, now, changes, call)
   for place, counted in ipairs(counters) do
     fields[place] = counted.id .. '.alerts'
   end
-  local values = pieces.get(owner.key, fields)
+  local values = chunked_hash.get(owner.key, fields)
   for place, counted in ipairs(counters) do
     local state = parse(values[place])
     if state and state.percents ~= '-' and counted.used > counted.before then
@@ -125,7 +125,7 @@ end
 -- has no state, so it is not reported.
 function alert.denied(owner, group, now, outbox_key)
   local stored = group.change == 'same' or group.change == 'moved'
-  if not group.tell_limit or not stored then
+  if not group.reports_limit or not stored then
     return
   end
   local field, state = group.id .. '.reached', group.seq .. ' ' .. args.digits(group.quota + group.granted + group.rolled)

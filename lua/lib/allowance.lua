@@ -70,7 +70,7 @@ function allowance.read(owner, now)
     fields[2 * place - 1] = group.id .. '.grants'
     fields[2 * place] = group.id .. '.blocked'
   end
-  local values = pieces.get(owner.key, fields)
+  local values = chunked_hash.get(owner.key, fields)
   for place = 1, #owner.groups do
     local group = owner.groups[place]
     group.granted, group.blocked = 0, 0

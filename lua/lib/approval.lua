@@ -1,7 +1,6 @@
--- Approval requests: one open request per counter and window, opened by the call that was denied for want of it.
+-- Approval requests: at most one open request per counter and window. The denied call opens it.
 -- <group>.approval of the account = '<sequence number|-> <id> <open|rejected> <window>'. A window in which nothing was
--- counted yet is not stored and has no seq of its own, so there its bounds tell whether it is the same. ('-': nor will
--- it have the one proposed now, which is the time.)
+-- counted yet is not stored, and has no sequence number ('-'). Its bounds identify it.
 -- The bucket's approvals hash: <id> = one line each: '<status> <opened at ms>', '<account key> <group> <window>',
 -- '<requested> <used> <held> <limit>', details of the call (JSON), and the decision (JSON) if there is one.
 -- 'open:<user>' in the same hash = '<id>@<end of its window> …': the open requests that calls of that user opened.

@@ -1,7 +1,7 @@
--- Writes balances (lib/credits): their fields, the ledger, alerts; and says what they come to.
+-- Writes balances (lib/credits): their fields, ledger entries and alerts. Describes their states for replies.
 local balances = {}
 
--- Adds to `charges` what the ledger says of one credit that the call has charged. `part`: id of the entry, name of the
+-- Adds to `charges` the ledger's text about one credit that the call has charged. `part`: id of the entry, name of the
 -- credit, and amount (negative for a refund).
 function balances.charge(balance, part, charges)
   local used
@@ -112,15 +112,16 @@ function balances.finish(owner, now, void)
 end
 
 -- The state of a balance: '<used>+<held>*<remaining>:<uncovered>[:<amount that expires next>:<at ms>]'.
-function balances.stand(balance)
+function balances.state(balance)
   return args.digits(balance.used) .. '+' .. args.digits(balance.held) .. '*' .. args.digits(balance.left) .. ':'
     .. args.digits(balance.uncovered) .. credits.next_expiry(balance)
 end
 
--- What the state of a counter says about overflow: '>' with what was taken, or '' if nothing was and nothing lacks.
-function balances.mark(group, is_lacking)
-  if not group.balance or group.is_balance or (group.over == 0 and not is_lacking) then
+-- What the state of a counter says about overflow: '>' with what was taken, or '' if nothing was and the group is not over
+-- its limit.
+function balances.mark(group, is_over_limit)
+  if not group.balance or group.is_balance or (group.over == 0 and not is_over_limit) then
     return ''
   end
-  return '>' .. args.digits(is_lacking and 0 or group.over) .. '@' .. balances.stand(group.balance)
+  return '>' .. args.digits(is_over_limit and 0 or group.over) .. '@' .. balances.state(group.balance)
 end

@@ -11,7 +11,7 @@ local counter = {
 -- Returns whether the clock is before a window that has begun.
 function counter.read(owner, now)
   local behind, differs = false, false
-  local values = pieces.get(owner.key, owner.fields)
+  local values = chunked_hash.get(owner.key, owner.fields)
   account.parse(owner, values[1])
   if owner.limited then
     own_quota.apply(owner, now)
@@ -64,9 +64,9 @@ function counter.exceeds(group, most)
 end
 
 -- Whether this call exceeds the group's limit, or what the group's credits come to.
-function counter.lacks(group)
+function counter.is_over_limit(group)
   if group.is_balance then
-    return credits.lacks(group)
+    return credits.is_over_limit(group)
   end
   return counter.exceeds(group, group.limit)
 end
@@ -179,7 +179,7 @@ function counter.write(owner, now, extra)
       end
     end
   end
-  pieces.set(owner.key, changes, count)
+  chunked_hash.set(owner.key, changes, count)
   if rolls then
     rollover.record(owner, rolls, now)
   end
@@ -212,9 +212,9 @@ end
 
 -- The state of a counter: '<used>+<held>', with '+<granted>+<blocked>' if there is any of them, and with '+<rolled>' behind
 -- them if there is some. What else is said of it, see lib/own_quota, lib/balances and below.
-function counter.stand(group)
+function counter.state(group)
   if group.is_balance then
-    return balances.stand(group.balance)
+    return balances.state(group.balance)
   end
   local text, rolled = args.digits(group.used) .. '+' .. args.digits(group.held), group.rolled > 0
   if group.granted > 0 or group.blocked > 0 or rolled then
@@ -225,15 +225,15 @@ end
 
 -- The state of every group, separated by spaces; those over their limit with '!' if `marked`, those that would have denied
 -- the call if they did not only observe with '?'.
-function counter.stands(owners, marked)
+function counter.states(owners, marked)
   local list = {}
   for at = 1, #owners do
     local owner = owners[at]
     local groups = owner.groups
     for place = 1, #groups do
       local group = groups[place]
-      local lacks = marked and group.lacks
-      list[#list + 1] = counter.stand(group) .. own_quota.mark(owner, group.id) .. balances.mark(group, lacks) .. (lacks and '!' or '')
+      local over_limit = marked and group.over_limit
+      list[#list + 1] = counter.state(group) .. own_quota.mark(owner, group.id) .. balances.mark(group, over_limit) .. (over_limit and '!' or '')
         .. (group.observed and '?' or '')
     end
   end

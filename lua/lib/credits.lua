@@ -1,15 +1,16 @@
--- Balances and their credits, see docs/architecture.md. Fields of the account, only of owners with credits:
+-- Balances and their credits, see docs/architecture.md. Only this file changes credits. Fields of the account, only of
+-- owners with credits:
 -- <balance> = a counter, see lib/account: its window never ends, and its sequence number is that of the newest credit
 -- <balance>.credits = '<remaining> <uncovered> <threshold>,…|- <lowest threshold reported|->;<credit>,<credit>…': the
 --   credits of which something remains or is held, in the order of use. A credit is
 --   'b<number>:<amount>:<remaining>:<held>:<used>:<lapsed>:<voided>:<expires at ms|*|lapsed|voided>'
---   uncovered: what was used without a credit; `lapsed` or `voided`: what comes back does not remain
--- Fields of the owner's `credits` hash: <balance>.b<number> = details of the credit, <balance>.b<number>.ended = the credit
--- as in the list, once it has left it; <balance>:<source> = its number.
+--   uncovered: what was used without a credit; `lapsed` or `voided`: an amount that is returned lapses or is voided
+-- Fields of the owner's `credits` hash: <balance>.b<number> = details of the credit; <balance>.b<number>.ended = the credit,
+-- as in the list, once nothing of it remains or is held; <balance>:<source> = the number of the credit of that source.
 -- An entry of a hold names the credit in place of a window: '<balance>:b<number>:<amount>', or
 -- '<limit group>><balance>:b<number>:<amount>' for what did not fit into the limit group.
 local credits = {
-  -- Credits in one list.
+  -- Live credits of one balance.
   most = 64,
   window = '- lifetime/19700101/99991231T235959',
   -- Stands for no credit.
@@ -95,7 +96,7 @@ function credits.insert(balance, credit)
   table.insert(items, place, credit)
 end
 
--- Lapses what remains of credits that have expired. They are at the beginning.
+-- Lapses what remains of credits that have expired. They are at the beginning of the list, and move to its end.
 local function expire(balance, now)
   local first = credit_at(balance, 1)
   while first and has_end(first) and now >= first.ends_at + 0 do
@@ -155,7 +156,7 @@ function credits.load(owner, id, now)
   return balance
 end
 
--- Opens the balances of a proposal's groups. `values`: of the owner's fields.
+-- Opens the balances of a proposal's groups. `values`: the values of the owner's fields.
 function credits.read(owner, values, now)
   owner.balances = {}
   for _, kept in ipairs(owner.kept_balances) do
@@ -197,13 +198,39 @@ function credits.plan(owner)
   end
 end
 
--- Whether a balance that matches the event lacks the amount. An empty one denies every matching call, as a quota of 0.
-function credits.lacks(group)
-  return group.is_hard and group.amount >= 0 and (group.balance.left <= 0 or group.over < group.amount)
+-- Whether a limit group takes anything from a balance.
+function credits.overflow(owners)
+  for _, owner in ipairs(owners) do
+    for place = 1, owner.balances and #owner.groups or 0 do
+      local group = owner.groups[place]
+      if group.over > 0 and not group.is_balance then
+        return true
+      end
+    end
+  end
+  return false
 end
 
--- Takes an amount from the credits in the order of use. `into`: held or used. Returns what each gave, { name, amount }, and
--- what is missing.
+-- Whether the sum would no longer be exact if so much was used without a credit. What moves between credits, holds and use
+-- does not change the sum.
+function credits.is_too_large(balance, uncovered)
+  return balance.used + balance.held + balance.left + uncovered > args.most
+end
+
+-- Whether a balance that matches the event denies the call. An empty one denies every matching call, as a quota of 0. Where
+-- nothing is denied, what no credit covers must still be counted exactly.
+function credits.is_over_limit(group)
+  if group.amount < 0 then
+    return false
+  end
+  if not group.is_hard then
+    return credits.is_too_large(group.balance, group.amount - group.over)
+  end
+  return group.balance.left <= 0 or group.over < group.amount
+end
+
+-- Takes an amount from the credits in the order of use. `into`: 'held' or 'used'. Returns what each credit gave,
+-- { name, amount }, and the rest that no credit covers.
 function credits.take(balance, amount, into)
   local parts, place = {}, 1
   while amount > 0 do
@@ -286,7 +313,7 @@ function credits.settle(owner, entry, amount, charged)
   give_back(balance, credit, part - charged)
 end
 
--- Charges what was held in a credit once, as far as it remains. Returns the amount.
+-- Charges a credit in which a hold has expired, as far as the credit has something left. Returns the amount.
 function credits.charge_again(owner, entry, amount)
   if entry.seq == credits.none then
     return 0
@@ -315,8 +342,8 @@ function credits.refund(owner, entry, amount)
   return part
 end
 
--- Refunds an amount without knowing what was charged: what no credit covered, then to credits of the list, the last first,
--- then to used up ones among the newest. Returns what each got, { name, amount }.
+-- Refunds an amount without knowing which credits paid: first what no credit covered, then to the credits of the list, the
+-- last first, then to used up ones among the newest. Returns what each received, { name, amount }.
 function credits.refund_any(balance, amount)
   local parts = { { name = credits.none, amount = math.min(amount, balance.uncovered) } }
   balance.uncovered, balance.changed = balance.uncovered - parts[1].amount, true
@@ -353,7 +380,7 @@ function credits.return_expired(owner, balance, amounts)
   end
 end
 
--- After a new credit, thresholds below the remaining amount can be reported again.
+-- After a new credit, thresholds below the remaining amount may be reported again.
 function credits.arm(balance)
   local low = '-'
   for text in string.gmatch(balance.low ~= '-' and balance.below or '', '%d+') do
@@ -362,6 +389,17 @@ function credits.arm(balance)
     end
   end
   balance.low = low
+end
+
+-- The number of credits of which something remains or is held. The list may also have some that have just expired.
+function credits.count_live(balance)
+  local count = 0
+  for _, credit in ipairs(credits.all(balance)) do
+    if credit.left + credit.held > 0 then
+      count = count + 1
+    end
+  end
+  return count
 end
 
 -- Adds a new credit to the list.
@@ -374,7 +412,7 @@ function credits.add(balance, amount, ends_at)
   return credit
 end
 
--- Removes an amount of what remains of a credit. If it is closed, what comes back later is voided too.
+-- Removes an amount of what remains of a credit. `closes`: what is returned to it later is voided too.
 function credits.void(balance, credit, amount, closes)
   credit.left, balance.left, credit.voided = credit.left - amount, balance.left - amount, credit.voided + amount
   if closes and not is_closed(credit) then
@@ -389,7 +427,7 @@ function credits.void(balance, credit, amount, closes)
   end
 end
 
--- What expires next: the amount of the first credits with the same expiry, and that time; '' if nothing does.
+-- What expires next, ':<amount>:<ms>': the sum of the first credits with the same expiry, and that time; '' if nothing does.
 function credits.next_expiry(balance)
   local place, amount, ends_at = 1, 0, nil
   local credit = credit_at(balance, 1)

@@ -36,13 +36,13 @@ local function growing(p)
   return slopes
 end
 
--- Splits the amounts between limit groups and balances again. Returns whether every group that a balance concerns has room: one
--- that does not grow may lack what another one takes.
+-- Splits the amounts between limit groups and balances again. Returns whether every group that a balance concerns has room:
+-- what one takes may be missing for another one that does not grow.
 local function has_credits(owner)
   credits.plan(owner)
   for place = 1, #owner.groups do
     local group = owner.groups[place]
-    if group.balance and counter.lacks(group) then
+    if group.balance and counter.is_over_limit(group) then
       return false
     end
   end
@@ -61,7 +61,7 @@ local function has_room(p, slopes, more)
     end
   end
   for place = 1, #slopes do
-    if counter.lacks(slopes[place].group) then
+    if counter.is_over_limit(slopes[place].group) then
       return false
     end
   end

@@ -93,7 +93,7 @@ function hold.reclaim(owner, now, outbox_key)
     balances.append(expired, changes, #changes)
   end
   if #changes > 0 then
-    pieces.set(owner.key, changes)
+    chunked_hash.set(owner.key, changes)
   end
   if expired.balances then
     balances.finish(expired, now)
@@ -125,7 +125,7 @@ function hold.free_at(owners, now)
   local latest = 0
   for _, owner in ipairs(owners) do
     for _, group in ipairs(owner.groups) do
-      if group.lacks and window.is_concurrent(group.seq) then
+      if group.over_limit and window.is_concurrent(group.seq) then
         latest = math.max(latest, first_expiry(owner.holds, group.id, group.seq, now))
       end
     end

@@ -105,7 +105,7 @@ local function stands(parts, from, count, step)
     local at = from + (place - 1) * step
     local group = { used = args.stored(parts[at]), held = args.stored(parts[at + 1]), granted = args.stored(parts[at + 2]),
       blocked = args.stored(parts[at + 3]), rolled = 0 }
-    list[place] = counter.stand(group) .. (step == 5 and parts[at + 4] == '1' and '!' or '')
+    list[place] = counter.state(group) .. (step == 5 and parts[at + 4] == '1' and '!' or '')
   end
   return table.concat(list, ' ')
 end

@@ -6,11 +6,11 @@
 --     charges nothing); of an expiry the held amounts: '<group>:<seq>:<amount>,…'
 --   memo, except for an expiry
 --   what the call sent (JSON), if there is anything
--- Behind the limit of a counter stands ':<its window>' if three quarters of the limit are used, or ':closed' if it was
+-- After the limit of a counter follows ':<its window>' if three quarters of the limit are used, or ':closed' if it was
 -- charged in a window that is closed.
--- The lines of a denial: 'denial <at ms> <call> <event> <key> <user> <reason>'; lacks '<owner>
--- <group>:<requested>:<counted>:<limit>,… …' or '-'; memo; and, written as lacks, the counters of groups that only
--- observe and would have denied the call, if there are any. Behind the limit stands ':<used>:<window>' if three quarters
+-- The lines of a denial: 'denial <at ms> <call> <event> <key> <user> <reason>'; counters over their limit '<owner>
+-- <group>:<requested>:<counted>:<limit>,… …' or '-'; memo; and, written in the same way, the counters of groups that only
+-- observe and would have denied the call, if there are any. After the limit follows ':<used>:<window>' if three quarters
 -- of it are used. The first line begins with 'observed' instead of 'denial' if the call was allowed.
 -- Both streams are bounded; the ledger by `most` entries. Entries of layout 6 have a field for each part.
 local ledger = { key = false, most = '0', most_denials = '100000', charges = {} }
@@ -67,10 +67,10 @@ function ledger.expire(expired_at, op, about, held)
   add(ledger.key, ledger.most, 'expire ' .. expired_at .. ' 0 ' .. op .. ' ' .. about .. '\n' .. held)
 end
 
--- `head`: the entry's first line; `lacks`: the state of each counter over its limit; `observed`: that of the counters that
--- only observe, or nothing; see above.
-function ledger.write_denial(key, head, lacks, memo, observed)
-  add(key, ledger.most_denials, head .. '\n' .. lacks .. '\n' .. without_rules(memo) .. (observed and '\n' .. observed or ''))
+-- `head`: the entry's first line; `over_limit`: the state of each counter over its limit; `observed`: that of the counters
+-- that only observe, or nothing; see above.
+function ledger.write_denial(key, head, over_limit, memo, observed)
+  add(key, ledger.most_denials, head .. '\n' .. over_limit .. '\n' .. without_rules(memo) .. (observed and '\n' .. observed or ''))
 end
 
 -- The owners' lists of counters, see above.
@@ -91,11 +91,11 @@ end
 
 -- `refused`: key of the stream, and call, about and memo of the request; `owners`: with their counters over the limit.
 function ledger.deny(refused, now, reason, owners)
-  local lacks, observed = listed(owners, 'lacking'), listed(owners, 'observing')
-  ledger.write_denial(refused.key, denial_head('denial', refused, now, reason), lacks, refused.memo, observed ~= '-' and observed)
+  local over_limit, observed = listed(owners, 'over_limit'), listed(owners, 'observed')
+  ledger.write_denial(refused.key, denial_head('denial', refused, now, reason), over_limit, refused.memo, observed ~= '-' and observed)
 end
 
 -- The call was allowed, but groups that only observe would have denied it.
 function ledger.observe(refused, now, reason, owners)
-  ledger.write_denial(refused.key, denial_head('observed', refused, now, reason), '-', refused.memo, listed(owners, 'observing'))
+  ledger.write_denial(refused.key, denial_head('observed', refused, now, reason), '-', refused.memo, listed(owners, 'observed'))
 end

@@ -1,5 +1,5 @@
--- The record of an operation: a reservation's (see lib/record), or 'answer\n<fingerprint>\n…'. A reservation's own record is also what makes its
--- reserve repeatable; every other call with an idempotency key leaves its first answer.
+-- The record of an operation: a reservation (see lib/record), or a stored answer, 'answer\n<fingerprint>\n…'. A repeated
+-- reserve finds its reservation. A repetition of any other call with an idempotency key finds the first answer.
 local operation = {
   answer_ttl_ms = 20 * 60 * 1000,
   -- Fingerprint of a call without a client's key that would count twice: its record lives long enough for the node's

@@ -1,8 +1,8 @@
 -- Commits what a reservation holds in limit groups and in the balances that they overflow onto.
 local overflow = {}
 
--- The entries of an owner by what was requested: a limit group with what its balance took, or a balance that matched the
--- event itself. Each has id, limits (entries in windows) and credits (entries in credits).
+-- Groups the entries of an owner: a limit group with the entries of its balance, or a balance that matched the event
+-- itself. Each has id, limits (entries in windows) and credits (entries in credits).
 local function requests(owner)
   local list, known = {}, {}
   for _, entry in ipairs(owner.entries) do
@@ -18,7 +18,8 @@ local function requests(owner)
   return list
 end
 
--- What a limit group's entry can be charged: what was held there, and the room of its window. Without the hold, the room.
+-- What a limit group's entry can be charged: what is held there and the room of its window. If the hold has expired, the
+-- room. In a closed window, what was held there.
 local function room(owner, entry)
   local holds = entry.holds or 0
   if entry.closed then
@@ -92,10 +93,10 @@ local function charge_rest(owner, request, onto, rest)
   credits.exceed(balance, rest)
   local entry = record.entry(owner, onto, credits.none)
   entry.balance, entry.charged, entry.change = balance, (entry.charged or 0) + rest, entry.change + rest
-  return balance.used <= counter.most
+  return not credits.is_too_large(balance, 0)
 end
 
--- Whether the owner's part of a commit concerns balances. `figures`: see below.
+-- Whether an owner's part of a commit may change balances. `figures`: see below.
 function overflow.concerns(owner, figures)
   return owner.balances or (figures and figures.onto[owner.word])
 end
@@ -106,7 +107,7 @@ function overflow.commit(owner, figures, final)
   local onto_of = figures and figures.onto[owner.word] or {}
   for _, request in ipairs(requests(owner)) do
     local total, rest = figures and figures.totals[owner.word .. ' ' .. request.id], 0
-    -- What was held has room no more.
+    -- The hold has expired, so its amounts may not fit any more.
     if not total and not owner.live then
       total = whole(request)
     end

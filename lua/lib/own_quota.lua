@@ -40,7 +40,7 @@ function own_quota.apply(owner, now)
       end
       copy.quota = quota
       copy.window = found[1] .. string.match(group.window, '^[%d-]+(.*)$')
-      copy.approval, copy.tell_limit = group.asks and quota ~= false, group.tells and quota ~= false
+      copy.approval, copy.reports_limit = group.asks and quota ~= false, group.reports and quota ~= false
       copy.percents, copy.observes = quota and group.alerts, group.watches and quota
       if group.is_hard then
         copy.limit_text = quota and found[1] or found[2]

@@ -41,7 +41,7 @@ end
 
 local function read_owner(kind, text)
   local owner = { is_user = kind == 'user', groups = {}, fields = { '.account' }, has_alerts = false, straight = true,
-    tells_denials = false,
+    general_denials = false,
     -- Of the straight path, by group; `changes`: the fields to write, whose values a call fills in.
     limits = {}, prefixes = {}, changes = {},
     -- Of the counters that were settled last: tails, and what they say.
@@ -68,15 +68,15 @@ local function read_owner(kind, text)
       id = id, is_balance = is_balance, onto = onto or false, balance = false, over = 0, limit_text = limit, limit = args.stored(limit), quota = quota ~= '-' and args.stored(quota),
       concurrent = string.find(flags, 'c', 1, true) ~= nil, is_hard = string.find(flags, 'h', 1, true) ~= nil,
       -- What is done at the quota, if there is one; an owner may have one of its own (lib/own_quota).
-      asks = string.find(flags, 'a', 1, true) ~= nil, tells = string.find(flags, 'l', 1, true) ~= nil,
+      asks = string.find(flags, 'a', 1, true) ~= nil, reports = string.find(flags, 'l', 1, true) ~= nil,
       alerts = percents ~= '-' and percents, watches = string.find(flags, 'o', 1, true) ~= nil,
-      approval = false, tell_limit = false, percents = false, observes = false,
+      approval = false, reports_limit = false, percents = false, observes = false,
       rollover = string.match(flags, 'r(%d+)'), closed_blocked = 0, roll = false, rolled = 0,
       -- Of the present call.
       window = false, amount_text = false, amount = 0, stored = false, stored_seq = false, seq = false, change = false,
-      later_start = false, requoted = false, used = 0, held = 0, granted = 0, blocked = 0, grants = false, lacks = false, observed = false,
+      later_start = false, requoted = false, used = 0, held = 0, granted = 0, blocked = 0, grants = false, over_limit = false, observed = false,
     }
-    group.approval, group.tell_limit = group.asks and group.quota ~= false, group.tells and group.quota ~= false
+    group.approval, group.reports_limit = group.asks and group.quota ~= false, group.reports and group.quota ~= false
     group.percents, group.observes = group.quota and group.alerts, group.watches and group.quota
     group.rollover = group.rollover and group.rollover + 0
     local place = #owner.groups + 1
@@ -85,11 +85,11 @@ local function read_owner(kind, text)
     if onto then
       keep_balance(owner, onto, below)
     end
-    -- A call beyond an observed quota, or beyond a quota to which something was rolled over or that a balance extends, is
-    -- left to the general path, as a denial that is reported.
+    -- The general path decides calls beyond an observed quota, a quota with rolled amounts, or one that overflows, and denials
+    -- that are reported.
     owner.limits[place], owner.prefixes[place] = group.observes or group.limit, (place > 1 and ',' or '') .. id .. ':'
     owner.changes[2 * place - 1], owner.changes[2 * place], owner.tails[place] = id, false, false
-    owner.tells_denials = owner.tells_denials or group.approval or group.tell_limit or group.observes ~= false or group.rollover
+    owner.general_denials = owner.general_denials or group.approval or group.reports_limit or group.observes ~= false or group.rollover
       or group.onto ~= false
     owner.has_alerts = owner.has_alerts or group.percents
     -- A limit of 0 and a group in flight are decided by other rules.
@@ -115,11 +115,11 @@ end
 -- Keeps a program under its name.
 function program.define(name, text)
   local settings, owners = string.match(text, '^([^\n]*)(.*)$')
-  local tag, sandbox, revision, tells_expiry, ledger_most, straight = string.match(settings, '^(%S+) (%d) (%d+) (%d) (%d+) (%d)$')
+  local tag, sandbox, revision, reports_expiry, ledger_most, straight = string.match(settings, '^(%S+) (%d) (%d+) (%d) (%d+) (%d)$')
   local defined = {
-    tag = tag, sandbox = args.stored(sandbox), revision = revision, tells_expiry = tells_expiry == '1',
+    tag = tag, sandbox = args.stored(sandbox), revision = revision, reports_expiry = reports_expiry == '1',
     ledger_most = ledger_most, ttl_text = false, life = false, straight = straight == '1', owners = {}, groups = 0,
-    clock = keys.of(tag, 'clock'), denials = keys.of(tag, 'denials'), ledger = keys.of(tag, 'ledger'), accounts = keys.of(tag, 'account:'), holds = keys.of(tag, 'holds:'), tells_denials = false,
+    clock = keys.of(tag, 'clock'), denials = keys.of(tag, 'denials'), ledger = keys.of(tag, 'ledger'), accounts = keys.of(tag, 'account:'), holds = keys.of(tag, 'holds:'), general_denials = false,
     stamp = keys.of(tag, 'stamp'),
   }
   for kind, groups in string.gmatch(owners, '\n(%a+)([^\n]*)') do
@@ -127,7 +127,7 @@ function program.define(name, text)
     defined.owners[#defined.owners + 1] = owner
     defined.groups = defined.groups + #owner.groups
     defined.straight = defined.straight and owner.straight
-    defined.tells_denials = defined.tells_denials or owner.tells_denials
+    defined.general_denials = defined.general_denials or owner.general_denials
   end
   defined.straight = defined.straight and defined.groups > 0
   count = count + defined.groups + 1

@@ -33,7 +33,7 @@ function proposal.read(first_key, own)
     fit = false,
   }
   read.outbox = keys.of(read.tag, 'outbox')
-  read.expiry_outbox = defined.tells_expiry and read.outbox
+  read.expiry_outbox = defined.reports_expiry and read.outbox
   for place = 1, #defined.owners do
     local shape, key = defined.owners[place], KEYS[first_key]
     local word = keys.owner_word(key)
@@ -41,7 +41,7 @@ function proposal.read(first_key, own)
       groups = shape.groups, fields = shape.general_fields, kept_balances = shape.kept_balances, balances = false, touched = false,
       now = 0, has_alerts = shape.has_alerts, unsettled = false, renew = '-', stored = false,
       version = false, next_expiry = 0, longest_ttl = 0, forget_at = false, adjusted = false, watched = false,
-      crowded = false, lacking = false, observing = false }
+      scope_full = false, over_limit = false, observed = false }
     first_key = first_key + 1
     if not shape.is_user then
       owner.renew, owner.most = string.match(ARGV[at], '^(%S+) (%d+)$')
@@ -52,7 +52,7 @@ function proposal.read(first_key, own)
       local group, amount = shape.groups[index], ARGV[at]
       at, window_at = at + 1, window_at + 1
       group.window, group.amount_text, group.amount = frame[window_at], amount, args.stored(amount)
-      group.granted, group.blocked, group.grants, group.lacks, group.observed = 0, 0, false, false, false
+      group.granted, group.blocked, group.grants, group.over_limit, group.observed = 0, 0, false, false, false
       group.rolled, group.roll, group.over = 0, false, 0
     end
     read.owners[place] = owner

@@ -1,17 +1,17 @@
 -- A reservation's record, one line each:
---   <status> <created_at_ms> <life_ms> <changes> <fingerprint|->[ late][ accepted| rejected], or, as long as it is as a
---     reserve on the straight path has made it, behind the fingerprint its program
+--   <status> <created_at_ms> <life_ms> <changes> <fingerprint|->[ late][ accepted| rejected]; a record that the straight
+--     path wrote has the name of its program after the fingerprint, until the general path writes it again
 --   <event> <key> <user>
 --   <memo>
 --   per owner, named as in the ledger: <owner> <held entries|-> <charged entries|->
 -- Its name is that of its own key, '…:op:<name>'. It expires `life_ms` after it was created.
--- status: held, committed or released. The straight path changes 'held' in place, and nothing else: to 'used', committed
--- with its held entries as charged ones, or to 'free', released. A released reservation holds nothing any more, whatever
--- its held entries say. changes: draws and amount extensions so far, so that nothing is computed from an older memo. An entry is
+-- status: held, committed or released. The straight path replaces only the word 'held': with 'used' (committed; the held
+-- entries are the charged ones) or 'free' (released). A released reservation holds nothing, whatever its held entries are.
+-- changes: draws and amount extensions so far, so that nothing is computed from an older memo. An entry is
 -- <group>:<seq>:<amount>, or in a credit as lib/credits says; entries of one owner are separated by commas.
 --
 -- Loaded, an owner has entries: one for each group and seq, with the amount that the reservation holds there (`holds`,
--- false: no entry) and what it has charged there (`charged`, false: no entry); lib/settle adds what the counter stands at.
+-- false: no entry) and what it has charged there (`charged`, false: no entry); lib/settle adds the counter's state.
 -- An entry in a credit has the id of its balance (`onto`); its `source` is the limit group that overflowed, or the balance;
 -- `change` is what the present call charges there.
 local record = {}
@@ -31,8 +31,7 @@ local function find_entry(entries, id, seq)
   return nil
 end
 
--- Accounts that earlier calls have left, and how many of them the present one uses: refilling a table is cheaper than
--- creating one.
+-- Entries of earlier calls, and how many of them the present call uses: refilling a table is cheaper than creating one.
 local spare, taken = {}, 0
 
 -- Adds the entry of a group and seq. `text`: an amount as it is written, `amount`.

@@ -9,13 +9,13 @@ local settle = {}
 --   idempotency key)
 -- Returns the call, and a reply if it was done before.
 function settle.call()
-  local sandbox, tells_expiry, ledger_most = string.match(ARGV[1], '^(%d) (%d) (%d+)$')
+  local sandbox, reports_expiry, ledger_most = string.match(ARGV[1], '^(%d) (%d) (%d+)$')
   local tag = keys.tag(KEYS[1])
   local call = {
     tag = tag, sandbox = args.stored(sandbox), created_at = ARGV[2], details = ARGV[3], fingerprint = ARGV[4],
     operation_key = KEYS[2], outbox = keys.of(tag, 'outbox'), expiry_outbox = false, crossed = {},
   }
-  call.expiry_outbox = tells_expiry == '1' and call.outbox
+  call.expiry_outbox = reports_expiry == '1' and call.outbox
   ledger.open(keys.of(tag, 'ledger'), ledger_most)
   args.skip(4)
   return call, call.operation_key and operation.seen(call.operation_key, call.fingerprint)
@@ -71,7 +71,7 @@ function settle.open(owner, now, expiry_outbox, reclaimed)
     to_read[place + 1] = entries[place].onto or entries[place].id
   end
   owner.balances, owner.now = false, now
-  local values = pieces.get(owner.key, to_read, #entries + 1)
+  local values = chunked_hash.get(owner.key, to_read, #entries + 1)
   account.parse(owner, values[1])
   if not reclaimed and owner.next_expiry > 0 and owner.next_expiry <= now then
     hold.reclaim(owner, now, expiry_outbox)
@@ -170,7 +170,7 @@ function settle.write(owner, now, call)
     if owner.watched then
       alert.charge(owner, owner.groups, now, changes, call)
     end
-    pieces.set(owner.key, changes)
+    chunked_hash.set(owner.key, changes)
   end
   if owner.balances then
     balances.finish(owner, now)
@@ -185,7 +185,7 @@ function settle.closed_until(owner, expires_at)
   for _, entry in ipairs(owner.entries) do
     fields[#fields + 1] = entry.id .. '.' .. entry.seq
   end
-  local values = #fields > 0 and pieces.get(owner.past, fields) or {}
+  local values = #fields > 0 and chunked_hash.get(owner.past, fields) or {}
   for place, field in ipairs(fields) do
     local rest, keep_until = string.match(values[place] or '', '^(.*) (%d+)$')
     if rest and args.stored(keep_until) < expires_at + clock.grace_ms then
@@ -205,11 +205,11 @@ local function entries_text(owners)
     for place = 1, #owner.entries do
       local entry = owner.entries[place]
       if not entry.balance then
-        list[at] = list[at] .. ' ' .. entry.id .. ' ' .. counter.stand(entry) .. own_quota.mark(owner, entry.id) .. '/' .. entry.window .. '#' .. entry.seq
+        list[at] = list[at] .. ' ' .. entry.id .. ' ' .. counter.state(entry) .. own_quota.mark(owner, entry.id) .. '/' .. entry.window .. '#' .. entry.seq
       end
     end
     for _, balance in ipairs(owner.balances or {}) do
-      list[at] = list[at] .. ' ' .. balance.id .. ' ' .. balances.stand(balance) .. '/' .. credits.window .. '#' .. balance.seq
+      list[at] = list[at] .. ' ' .. balance.id .. ' ' .. balances.state(balance) .. '/' .. credits.window .. '#' .. balance.seq
     end
   end
   return table.concat(list, ' ; ')

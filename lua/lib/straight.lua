@@ -1,11 +1,11 @@
 -- The straight path: the commonest reserves, denials, commits and releases, decided at the beginning of their call. It
--- applies every check and writes what the general path would write, but only while nothing rare is there: the facts are
--- true, the windows have not turned, nothing has expired, and there are no grants, blocked amounts or draws. In all other
--- cases it returns nil and has written nothing; the general path then decides. Its answer is one text: the parts of the
+-- applies every check and writes what the general path would write, but only in the common case: the node's
+-- facts are correct, no window has turned, nothing has expired, and there are no grants, blocked amounts or draws. In all
+-- other cases it writes nothing and returns nil, and the general path decides. Its answer is one text: the parts of the
 -- general path's reply, separated by line ends.
 local straight = {
   -- A counter, with its window and sequence number as one tail, and `.account`, see lib/account. Most counters of a group
-  -- have one tail, so a tail is taken apart only where it is another than that of the call before.
+  -- have one tail, so a tail is parsed only if it differs from that of the call before.
   counter_pattern = '^(%d+)%+(%d+)(/.*)$',
   account_pattern = '^version=(%d+) expiry=(%d+) ttl=(%d+)(.*)$',
 }

@@ -4,7 +4,7 @@ local straight_reserve = {}
 
 local counter_pattern, account_pattern = straight.counter_pattern, straight.account_pattern
 
--- Is an owner that is no user in its index until the end of this window already?
+-- Whether the index of its scope already has an owner, which is not a user, until the end of this window.
 local function is_renewed(owner, renewal, rest)
   if owner.renewal ~= renewal or owner.rest ~= rest then
     local renew, forget = match(renewal, '^%S+'), match(rest, '^ forget=(%S+)$')
@@ -14,8 +14,9 @@ local function is_renewed(owner, renewal, rest)
   return owner.is_renewed
 end
 
--- If the stored window is the proposed one, apart from what was rolled over into it: what ends the state of its counter,
--- '+0+0+<rolled> ' (see counter.stand). A call that does not fit without it is left to the general path.
+-- For a stored window that differs from the proposed one only in its rolled quota: the end of its counter's state,
+-- '+0+0+<rolled> ' (see counter.state). Nil for any other window. A call that needs the rolled quota is left to the general
+-- path.
 local function rolled_ending(group, stored, proposed)
   if not stored or not group.rollover or window.with_rolled(stored, '') ~= proposed then
     return nil
@@ -27,10 +28,10 @@ end
 local function deny(defined, now, created, frame, place)
   local fingerprint, label, memo = ARGV[2], ARGV[6], ARGV[7]
   -- A repetition gets the first answer.
-  if defined.tells_denials or redis_call('EXISTS', KEYS[1]) == 1 then
+  if defined.general_denials or redis_call('EXISTS', KEYS[1]) == 1 then
     return nil
   end
-  local is_kept, counters, lacks, window_at, number = fingerprint ~= '-', '', '', 1, args.number
+  local is_kept, counters, over_limit, window_at, number = fingerprint ~= '-', '', '', 1, args.number
   for at = 1, #defined.owners do
     local owner = defined.owners[at]
     local groups, limits, used_texts, sums, list = owner.groups, owner.limits, owner.used, owner.sums, ''
@@ -56,10 +57,10 @@ local function deny(defined, now, created, frame, place)
       place, window_at = place + 1, window_at + 1
     end
     if list ~= '' then
-      lacks = (lacks == '' and '' or lacks .. ' ') .. owner.word .. ' ' .. list
+      over_limit = (over_limit == '' and '' or over_limit .. ' ') .. owner.word .. ' ' .. list
     end
   end
-  ledger.write_denial(defined.denials, 'denial ' .. created .. ' reserve ' .. label .. ' limit_reached', lacks, memo)
+  ledger.write_denial(defined.denials, 'denial ' .. created .. ' reserve ' .. label .. ' limit_reached', over_limit, memo)
   counters = sub(counters, 1, -2)
   if is_kept then
     return operation.keep(KEYS[1], fingerprint, { 'denied', now, 0, '', 0, '', counters }, defined.owners)

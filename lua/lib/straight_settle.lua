@@ -3,7 +3,8 @@ local straight_settle = {}
 
 local counter_pattern, account_pattern = straight.counter_pattern, straight.account_pattern
 
--- Per group of the owner at hand: what a commit with figures leaves in the record. Without figures that is what was held.
+-- Per group of the present owner: the charged entries that a commit with figures writes into the record. Without figures
+-- they are the held entries.
 local kept = {}
 
 -- The limit of a window with that quota, see window.rolled. `rolled` is nil if nothing was rolled over into it.
@@ -14,7 +15,7 @@ local function with_rolled(quota, rolled)
   return args.digits(math.min(quota + rolled, counter.most))
 end
 
--- What is charged of an owner's groups, as the caller says, '<owner> <group>:<total>,…'; nil if they are others.
+-- The totals that the caller sent for an owner's groups, '<owner> <group>:<total>,…'; nil if it sent other groups.
 local function read_figures(owner, word)
   for place = 10, #ARGV do
     local figures = { match(ARGV[place], owner.figures_pattern) }
@@ -25,9 +26,9 @@ local function read_figures(owner, word)
   return nil
 end
 
--- Computes what one owner's counters come to, from the parts of its line in the record, and keeps it in the owner. Returns
--- what the ledger says of them (a release: ''), or nil unless all may be settled straight: the windows are those that were
--- held in, nothing expired, no grants or alerts.
+-- Computes the new states of one owner's counters from the parts of its line in the record, and stores them in the owner.
+-- Returns the ledger's text about them ('' for a release), or nil if the general path must settle them: a window is
+-- another one than at the reserve, a hold has expired, or there are grants or alerts.
 local function settle_owner(owner, defined, parts, now, charges)
   local word, number, text = parts[1], args.number, args.small
   local figures = charges and ARGV[10] and read_figures(owner, word)

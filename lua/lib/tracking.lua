@@ -43,7 +43,7 @@ local function add(owner, p, now, call)
   local changes = {}
   alert.charge(owner, watched, now, changes, call)
   if #changes > 0 then
-    pieces.set(owner.key, changes)
+    chunked_hash.set(owner.key, changes)
   end
   retention.keep(owner, p, now)
 end
@@ -75,11 +75,11 @@ function tracking.count(enforce, in_ledger, keep_ms)
   if refusal then
     return refusal[1] == 'denied' and operation.keep(KEYS[1], p.fingerprint, refusal, p.owners) or refusal
   end
-  local call, crowded = { outbox = p.outbox, crossed = {} }, 0
+  local call, full_scopes = { outbox = p.outbox, crossed = {} }, 0
   for at = 1, #p.owners do
     local owner = p.owners[at]
-    if owner.crowded then
-      crowded = crowded + 1
+    if owner.scope_full then
+      full_scopes = full_scopes + 1
     else
       add(owner, p, now, call)
     end
@@ -87,6 +87,6 @@ function tracking.count(enforce, in_ledger, keep_ms)
   if counter.count(p.owners) > 0 then
     ledger.append(refund and 'refund' or 'track', now, false, source, in_ledger or '')
   end
-  local answer = { 'tracked', now, reclaimed, table.concat(call.crossed, ','), crowded, counter.stands(p.owners), match_facts }
+  local answer = { 'tracked', now, reclaimed, table.concat(call.crossed, ','), full_scopes, counter.states(p.owners), match_facts }
   return operation.keep(KEYS[1], p.fingerprint, answer, p.owners, keep_ms)
 end

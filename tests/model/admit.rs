@@ -168,7 +168,7 @@ impl Model {
         }
     }
 
-    pub(super) fn lacks(&self, matched: &Matched) -> bool {
+    pub(super) fn is_over_limit(&self, matched: &Matched) -> bool {
         let passes = matches!(matched.group.enforcement, Enforcement::Soft | Enforcement::Observe);
         !passes && self.exceeds(matched)
     }
@@ -195,15 +195,16 @@ impl Model {
 
     /// The denial, unless the amounts fit.
     pub(super) fn denial(&self, admission: &Admission) -> Option<Reply> {
-        let lacking: Vec<&Matched> = admission.matched.iter().filter(|matched| self.lacks(matched)).collect();
-        if lacking.is_empty() && admission.refusal.is_none() {
+        let over_limit: Vec<&Matched> =
+            admission.matched.iter().filter(|matched| self.is_over_limit(matched)).collect();
+        if over_limit.is_empty() && admission.refusal.is_none() {
             return None;
         }
         let denied = |matched: &Matched| {
             let stand = self.stand(&matched.group, &matched.owner, Some(matched.window));
             (matched.group.id.to_owned(), (matched.amount, stand.remaining, String::new()))
         };
-        let by_approval = lacking.iter().all(|matched| matched.group.enforcement == Enforcement::Approval);
+        let by_approval = over_limit.iter().all(|matched| matched.group.enforcement == Enforcement::Approval);
         let reason = match &admission.refusal {
             Some((reason, _)) => reason,
             None if by_approval => "approval_required",
@@ -221,9 +222,9 @@ impl Model {
                 lifts.push(None);
             }
             _ => {
-                let in_flight = lacking.iter().filter(|matched| matched.group.is_concurrent());
+                let in_flight = over_limit.iter().filter(|matched| matched.group.is_concurrent());
                 let free = in_flight.filter_map(|matched| self.first_end(matched)).max();
-                for matched in &lacking {
+                for matched in &over_limit {
                     denied_by.extend([denied(matched)]);
                     let stand = self.stand(&matched.group, &matched.owner, Some(matched.window));
                     let quota = matched.group.quota.unwrap_or(0);
@@ -262,8 +263,9 @@ impl Model {
     fn deny(&mut self, admission: &Admission) -> Option<Reply> {
         let mut denial = self.denial(admission)?;
         if denial.reasons == ["approval_required"] {
-            let lacking: Vec<&Matched> = admission.matched.iter().filter(|matched| self.lacks(matched)).collect();
-            for matched in lacking {
+            let over_limit: Vec<&Matched> =
+                admission.matched.iter().filter(|matched| self.is_over_limit(matched)).collect();
+            for matched in over_limit {
                 let status = self.open_request(matched);
                 if let Some(denied) = denial.denied_by.get_mut(matched.group.id) {
                     denied.2 = status.to_owned();

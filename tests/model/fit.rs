@@ -77,7 +77,7 @@ impl Model {
     }
 
     fn has_room(&self, admission: &Admission) -> bool {
-        admission.refusal.is_none() && !admission.matched.iter().any(|matched| self.lacks(matched))
+        admission.refusal.is_none() && !admission.matched.iter().any(|matched| self.is_over_limit(matched))
     }
 
     pub fn reserve_fitted(&mut self, name: Name, asked: Asked<'_>, fit: Fit, ttl_ms: Ms) -> Reply {

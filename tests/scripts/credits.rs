@@ -268,3 +268,39 @@ async fn a_list_shows_what_has_ended_and_writes_nothing() {
     assert_eq!((figures(&rest.credits[0]), rest.credits.len(), rest.next), ([1, 1, 0, 0, 0, 0], 1, None));
     assert_eq!(table.dump().await, before);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credits_that_have_expired_make_room_for_others() {
+    let table = Table::new().await;
+    for number in 0..64 {
+        add(&table, &format!("crd_{number}"), 1, Some(LATER)).await;
+    }
+    table.at(LATER).await;
+
+    add(&table, "crd_64", 1, None).await;
+
+    let figures = all(&table).await;
+    assert_eq!((figures.len(), figures[0], figures[1]), (65, [1, 1, 0, 0, 0, 0], [1, 0, 0, 0, 1, 0]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credits_do_not_pay_while_expired_holds_occupy_the_quota() {
+    let table = Table::new().await;
+    add(&table, "crd_1", 50, None).await;
+    let of_200 = |steps| {
+        let mut owner = table.owner("u", &[("g", DAY_1, steps, 200)]);
+        (owner.groups[0].quota, owner.groups[0].balance) = (Some(amount(200)), Some(balance()));
+        owner
+    };
+    for _ in 0..200 {
+        held(reserve(&table, of_200(1)).await.1);
+    }
+    table.clock(ms(NOON) + 60_000).await;
+
+    let (_, first) = reserve(&table, of_200(100)).await;
+    let (_, second) = reserve(&table, of_200(100)).await;
+
+    assert!(matches!(&first, ReserveReply::Again(ran) if ran.reclaimed == 64), "{first:?}");
+    let state = held(second);
+    assert_eq!((state.held, state.overflow), (amount(172), None), "72 expired ones are still there, and all fits");
+}

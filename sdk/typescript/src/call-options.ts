@@ -33,7 +33,7 @@ export interface ReserveOptions<F extends string = string> extends WriteOptions 
   /** Seconds until an unsettled hold expires: 1 to 3,600; default 60. */
   ttlSeconds?: number;
   /**
-   * Hold as much of one figure as fits. The value that you send (or the limit's estimate) is the wish; `fitted` of the
+   * Hold as much of one figure as fits. The value that you send (or the limit's estimate) is the most; `fitted` of the
    * decision has the value that was held. Not for `reserveItems`, where an item has `fit`.
    */
   fit?: Fit<F>;

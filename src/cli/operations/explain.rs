@@ -141,7 +141,7 @@ fn result(group: &Value) -> String {
     let verdict = [
         ("tooLarge", "more than maxPerCall"),
         ("outsidePeriod", "its period is not running"),
-        ("lacksRoom", "no room"),
+        ("overLimit", "no room"),
     ];
     verdict.iter().find(|(field, _)| group[*field] == true).map_or("fits", |(_, verdict)| verdict).to_owned()
 }

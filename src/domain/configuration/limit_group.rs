@@ -110,7 +110,7 @@ pub struct LimitGroup {
     pub alerts: Vec<u64>,
     /// The balance from which calls take what does not fit into the quota.
     pub overflow: Option<Arc<LimitGroup>>,
-    /// Of a balance: when no more than one of these amounts remains, an alert is emitted; descending.
+    /// Of a balance, descending: when the remaining amount falls to one of these or below, an alert is emitted.
     pub alerts_below: Vec<Amount>,
     /// The group has no measure, so its rules count the bare quantity.
     pub measure_left_out: bool,

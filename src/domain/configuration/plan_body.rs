@@ -106,8 +106,8 @@ pub struct GroupBody {
     /// fit into the quota.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overflow: Option<String>,
-    /// When a window ends, its unused quota becomes extra quota of the next window. Needs a quota, and a period with
-    /// one window after another.
+    /// When a window ends, its unused quota becomes extra quota of the next window. Needs a quota, and a period
+    /// whose windows follow each other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollover: Option<RolloverBody>,
     /// In the unit. A single call with a larger amount is denied.
@@ -147,8 +147,8 @@ pub struct GroupBody {
     /// counter, window and limit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<u64>,
-    /// Of a balance: descending amounts, in the unit. When no more than one of them remains, an alert is emitted, once
-    /// until new credits raise the balance above it.
+    /// Of a balance: descending amounts, in the unit. When the remaining amount falls to one of them or below, an alert
+    /// is emitted, once until new credits raise the balance above it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<NumberOrText>)]
     pub alerts_below: Vec<Number>,

@@ -37,7 +37,7 @@ pub struct CreditBody {
     /// In the group's unit.
     #[schema(value_type = NumberOrText)]
     amount: Number,
-    /// RFC 3339: what remains then lapses.
+    /// RFC 3339. What remains at this time lapses.
     expires_at: Option<String>,
     /// What paid for it, such as the ID of a payment, of 1 to 256 bytes. It adds at most one credit to the owner in this
     /// group: a repetition returns that credit with status 200.
@@ -49,8 +49,8 @@ pub struct CreditBody {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VoidBody {
-    /// In the group's unit, at most what remains. Without it, all that remains is removed, and so is what comes back
-    /// from open reservations.
+    /// In the group's unit, at most what remains. Without it, all that remains is removed, and what open reservations
+    /// return later is voided too.
     #[schema(value_type = Option<NumberOrText>)]
     amount: Option<Number>,
     note: Option<String>,

@@ -83,7 +83,7 @@ impl ReserveBody {
     }
 }
 
-/// The figure that may be reduced to what fits: the sent or estimated value is the wish.
+/// The figure that the gateway may reduce to what fits. The sent or estimated value is the most that it holds.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FitBody {

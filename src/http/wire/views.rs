@@ -133,7 +133,7 @@ pub struct ExpiresNextView {
     pub at: TimeView,
 }
 
-/// What a call took from a balance, because it did not fit into a group's quota.
+/// An amount that a call took from a balance because it did not fit into a group's quota.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OverflowView {
@@ -330,7 +330,7 @@ pub struct DecisionView {
     /// Groups with the enforcement `observe` that would have denied the call; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub observed: Vec<ObservedView>,
-    /// What balances take over, because it does not fit into a group's quota; absent if nothing.
+    /// Amounts that balances take over because they do not fit into a group's quota; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub overflow: Vec<OverflowView>,
     /// The tightest counter first.

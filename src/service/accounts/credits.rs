@@ -33,11 +33,11 @@ use crate::store::metering::operation::Operation;
 pub enum CreditStatus {
     /// Something of it remains or is held.
     Live,
-    /// All of it was used, or removed in part.
+    /// Nothing remains or is held: it was used up, or the rest was voided.
     Used,
-    /// What comes back lapses.
+    /// It has expired; what open reservations return lapses.
     Expired,
-    /// What comes back is voided.
+    /// It was voided; what open reservations return is voided too.
     Voided,
 }
 
@@ -55,12 +55,12 @@ pub struct Credit {
     pub amount: Number,
     #[schema(value_type = f64)]
     pub remaining: Number,
-    /// By open reservations, which can still be committed after the credit has expired or was voided.
+    /// Held by open reservations, which can still be committed after the credit has expired or was voided.
     #[schema(value_type = f64)]
     pub held: Number,
     #[schema(value_type = f64)]
     pub used: Number,
-    /// What was neither used nor voided when the credit expired.
+    /// What remained when the credit expired, and what was returned later.
     #[schema(value_type = f64)]
     pub lapsed: Number,
     #[schema(value_type = f64)]
@@ -99,7 +99,7 @@ pub struct NewVoid {
 #[derive(Clone, Debug)]
 pub struct Added {
     pub credit: Credit,
-    /// Its source had added it before.
+    /// The same source had already added it.
     pub is_known: bool,
 }
 
@@ -168,13 +168,7 @@ impl Gateway {
     ) -> Result<Attempt<Added>, ServiceError> {
         let (group, amount) = match self.checked_credit(facts, tenant, new).await {
             Ok(checked) => checked,
-            // A stored answer is returned, whatever the configuration and the time are now.
-            Err(refusal) => {
-                return match self.store.credited_before(&facts.bucket, operation).await? {
-                    Some(reply) => self.credit_answer(facts, new, None, reply),
-                    None => Err(refusal),
-                };
-            }
+            Err(refusal) => return self.earlier_credit(facts, new, operation).await?.ok_or(refusal),
         };
         let details = CreditDetails {
             id: credit_id(operation, facts),
@@ -218,6 +212,25 @@ impl Gateway {
         };
         let reply = self.store.credit(args).await?;
         self.credit_answer(facts, new, Some(credit), reply)
+    }
+
+    /// The answer of the same operation, or the credit that the same source has added, whatever the configuration and
+    /// the time are now: a payment's message may be repeated after its credit has expired.
+    async fn earlier_credit(
+        &self,
+        facts: &CallFacts,
+        new: &NewCredit,
+        operation: &Operation,
+    ) -> Result<Option<Attempt<Added>>, ServiceError> {
+        if let Some(reply) = self.store.credited_before(&facts.bucket, operation).await? {
+            return self.credit_answer(facts, new, None, reply).map(Some);
+        }
+        let Some(source) = &new.source else { return Ok(None) };
+        let known = self.store.credit_of_source(&facts.bucket, &new.owner, &new.group, source).await?;
+        let unit = facts.config.unit_of(&new.group);
+        Ok(known.map(|stored| {
+            Attempt::Done(Added { credit: Credit::of(&new.owner, &new.group, unit, &stored), is_known: true })
+        }))
     }
 
     /// The group and the amount, by the present configuration.

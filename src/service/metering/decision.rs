@@ -239,8 +239,9 @@ pub fn by_tightness(outcomes: &[GroupOutcome]) -> Vec<Counter> {
             counters.push((false, balance));
         }
     }
-    counters
-        .sort_by(|(denying, one), (other_lacks, other)| other_lacks.cmp(denying).then_with(|| one.by_tightness(other)));
+    counters.sort_by(|(denying, one), (other_denying, other)| {
+        other_denying.cmp(denying).then_with(|| one.by_tightness(other))
+    });
     counters.into_iter().map(|(_, counter)| counter).collect()
 }
 
@@ -304,14 +305,14 @@ impl Decision {
                 lifts.push(None);
             }
             None => {
-                for lacking in outcomes.iter().filter(|outcome| outcome.state.over_limit) {
-                    let request = relief.opened.iter().find(|opened| opened.group == lacking.group.id);
+                for denying in outcomes.iter().filter(|outcome| outcome.state.over_limit) {
+                    let request = relief.opened.iter().find(|opened| opened.group == denying.group.id);
                     denied_by.push(DeniedBy {
                         approval: request.filter(|request| request.status != NOT_OPENED).cloned(),
                         too_many_approvals: request.is_some_and(|request| request.status == NOT_OPENED),
-                        ..lacking.denied_by()
+                        ..denying.denied_by()
                     });
-                    lifts.push(lacking.lifts_at(relief.free_at_ms));
+                    lifts.push(denying.lifts_at(relief.free_at_ms));
                 }
                 for closed in &admission.closed {
                     denied_by.push(closed_group(closed));

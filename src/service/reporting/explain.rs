@@ -68,7 +68,7 @@ pub struct Explained {
     /// The limit of the counter: quota, grants and rolled quota, minus blocked amounts; None without a limit.
     pub limit: Option<Amount>,
     /// The call would exceed the limit.
-    pub lacks_room: bool,
+    pub over_limit: bool,
     /// The group only observes, and would deny the call otherwise.
     pub observed: bool,
     pub grants: Vec<LiveGrant>,
@@ -77,7 +77,7 @@ pub struct Explained {
 impl Explained {
     /// The group refuses the call.
     pub fn refuses(&self) -> bool {
-        (self.lacks_room && !self.observed) || self.traced.refuses()
+        (self.over_limit && !self.observed) || self.traced.refuses()
     }
 }
 
@@ -158,7 +158,7 @@ impl Gateway {
                 traced,
                 counter: None,
                 limit: None,
-                lacks_room: false,
+                over_limit: false,
                 observed,
                 grants: Vec::new(),
             });
@@ -169,7 +169,7 @@ impl Gateway {
         };
         let limit = own.counter().allowance().map(|allowance| allowance.saturating_sub(own.state.blocked));
         let observed = own.state.observed || (own.group.observes() && traced.would_refuse());
-        let lacks_room = own.state.over_limit || own.state.observed;
-        Ok(Explained { traced, counter: Some(own.counter()), limit, lacks_room, observed, grants })
+        let over_limit = own.state.over_limit || own.state.observed;
+        Ok(Explained { traced, counter: Some(own.counter()), limit, over_limit, observed, grants })
     }
 }

@@ -213,11 +213,7 @@ impl Store {
             arguments.text(label(&details.created_by, user)).text(note).text(args.answer);
             AuditEntry::write(Some(args.audit_entry), arguments);
         });
-        let reply = read(fields.await?)?;
-        if matches!(reply, CreditReply::Before(_)) {
-            args.operation.is_replayed();
-        }
-        Ok(reply)
+        read(fields.await?, args.operation)
     }
 
     /// The answer of an earlier call with the same idempotency key; it takes precedence over any rejection.
@@ -229,11 +225,26 @@ impl Store {
         bucket: &Bucket,
         operation: &Operation,
     ) -> Result<Option<CreditReply>, StoreError> {
-        let seen = self.seen("credit", bucket, operation).await?.map(read).transpose()?;
-        if matches!(seen, Some(CreditReply::Before(_))) {
-            operation.is_replayed();
-        }
-        Ok(seen)
+        self.seen("credit", bucket, operation).await?.map(|fields| read(fields, operation)).transpose()
+    }
+
+    /// The credit that a source has added to an owner's balance.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn credit_of_source(
+        &self,
+        bucket: &Bucket,
+        owner: &OwnerName,
+        group: &GroupId,
+        source: &str,
+    ) -> Result<Option<StoredCredit>, StoreError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(bucket.credits(owner)).arg(format!("{group}:{}", encoded(source)));
+        let Some(name) = optional_text(self.command(&command).await?)? else { return Ok(None) };
+        let number = name.strip_prefix('b').and_then(|number| number.parse().ok());
+        let number = number.ok_or_else(|| StoreError::Unexpected(format!("the credit of a source {name:?}")))?;
+        Ok(self.credits(bucket, owner, group, Some(number), 1).await?.credits.pop())
     }
 
     /// The owner and group of a credit.
@@ -345,7 +356,7 @@ fn read_credit(fields: &mut Fields) -> Result<StoredCredit, StoreError> {
     Ok(StoredCredit { details, amounts: read_amounts(fields)? })
 }
 
-fn read(mut fields: Fields) -> Result<CreditReply, StoreError> {
+fn read(mut fields: Fields, operation: &Operation) -> Result<CreditReply, StoreError> {
     let status = fields.text()?;
     Ok(match status.as_str() {
         "replayed" => match Record::read(&mut fields)? {
@@ -354,10 +365,15 @@ fn read(mut fields: Fields) -> Result<CreditReply, StoreError> {
                 let mut kept = Fields::stored("credit", &text);
                 match kept.text()?.as_str() {
                     "credited" => {
+                        operation.is_replayed();
                         let _now = kept.time()?;
                         CreditReply::Before(kept.text()?)
                     }
-                    "known" | "full" | "overflow" => read(Fields::stored("credit", &text))?,
+                    "known" => {
+                        operation.is_replayed();
+                        read(Fields::stored("credit", &text), operation)?
+                    }
+                    "full" | "overflow" => read(Fields::stored("credit", &text), operation)?,
                     _ => CreditReply::Reused,
                 }
             }

@@ -21,7 +21,6 @@ impl SentinelUrl {
     ///
     /// # Errors
     /// What is missing or unknown, without quoting the URL.
-    /// What is missing or unknown, without a word of the URL.
     pub fn parse(url: &str) -> Option<RedisResult<Self>> {
         let (scheme, rest) = url.split_once("://")?;
         match scheme {

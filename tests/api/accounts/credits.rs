@@ -1,5 +1,6 @@
 //! Credits of a balance: adding, listing, voiding, expiring.
 
+use quotagate::domain::values::amount::Amount;
 use serde_json::{Value, json};
 
 use crate::configuration::budgets::open_plan;
@@ -129,6 +130,15 @@ async fn a_source_adds_one_credit_for_ever_and_a_key_for_a_while() {
         world.app.freeze("2027-09-01T00:00:00Z").await;
     }
     assert_eq!(listed(&world.app).await, expected(&[([3, 0, 0, 3, 0, 0], "used")]));
+    let replayed = world.app.once("l").post("credits", paid.clone()).await;
+    assert_eq!((replayed.header("idempotent-replayed"), replayed.status), (Some("true"), 200));
+    // A credit that expires is found by its source after its expiry too.
+    let mut expiring = paid.clone();
+    (expiring["sourceId"], expiring["expiresAt"]) = (json!("pay:2"), json!("2027-10-01T00:00:00Z"));
+    let second = world.app.post("credits", expiring.clone()).await.expect(201);
+    world.app.freeze("2027-10-01T00:00:00Z").await;
+    let again = world.app.post("credits", expiring).await.expect(200);
+    assert_eq!((&again["id"], &again["status"]), (&second["id"], &json!("expired")), "{again}");
     // Another owner's payment is another one.
     let mut other = paid.clone();
     other["scope"] = json!({"user": "v"});
@@ -223,6 +233,19 @@ async fn an_owner_has_at_most_64_live_credits() {
     world.app.post("credits", body).await.expect(201);
     assert_eq!(balance(&world.app).await, [1, 0, 64]);
     assert_eq!(listed(&world.app).await.len(), 50, "a page");
+    assert_eq!(drifts(&world.redis.url(), "test/main").await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_balance_never_counts_more_than_a_counter_can_hold() {
+    let world = buyer(0).await;
+    world.app.post("track", video(Amount::MOST - 1)).await.expect(200);
+    add(&world.app, 1, json!({})).await;
+    let body = json!({"groupId": "credits", "scope": {"user": "u"}, "amount": 1});
+    assert_eq!(world.app.post("credits", body).await.bad_field(), "amount");
+    assert_eq!(world.app.post("track", video(2)).await.bad_field(), "quantity");
+    world.app.post("track", video(1)).await.expect(200);
+    assert_eq!(balance(&world.app).await, [0, 0, Amount::MOST]);
     assert_eq!(drifts(&world.redis.url(), "test/main").await.len(), 0);
 }
 

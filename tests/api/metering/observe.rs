@@ -86,7 +86,7 @@ async fn every_call_that_may_be_denied_reports_what_it_observed() {
     assert_eq!((&explained["allowed"], as_floats(&explained["observed"])), (&json!(true), observed("watch", 1.0, 0.0)));
     let group = explained["groups"].as_array().unwrap().iter().find(|group| group["groupId"] == "watch").unwrap();
     assert_eq!(
-        [&group["observed"], &group["lacksRoom"], &group["refuses"]],
+        [&group["observed"], &group["overLimit"], &group["refuses"]],
         [true, true, false].map(|it| json!(it)).each_ref()
     );
     assert!(explained["summary"].as_str().unwrap().contains("only observes"), "{explained}");

@@ -47,7 +47,7 @@ async fn every_group_says_why_it_counts_a_call_or_does_not() {
     assert_eq!(explained["plan"]["unmatchedEvents"], "deny");
     let images = group(&explained, "images");
     assert_eq!((&images["planId"], &images["matches"], &images["amount"]), (&json!("pro"), &json!(true), &json!(3)));
-    assert_eq!((&images["rule"], &images["limit"], &images["lacksRoom"]), (&json!(0), &json!(5), &json!(false)));
+    assert_eq!((&images["rule"], &images["limit"], &images["overLimit"]), (&json!(0), &json!(5), &json!(false)));
     assert_eq!((&images["counter"]["held"], &images["counter"]["remaining"]), (&json!(2), &json!(3)));
     assert_eq!(images["counter"]["period"]["end"], "2027-02-28T10:00:00Z");
     let spend = group(&explained, "spend");
@@ -135,7 +135,7 @@ async fn its_verdict_is_that_of_can_use_and_nothing_is_written() {
     }
     assert_eq!(world.redis.contents("qg:{default:test/main}*").await, before);
     let blocked = explain(&operator, "userId=blocked&event=picture").await;
-    assert_eq!((&blocked["blocked"], &group(&blocked, "images")["lacksRoom"]), (&json!(true), &json!(true)));
+    assert_eq!((&blocked["blocked"], &group(&blocked, "images")["overLimit"]), (&json!(true), &json!(true)));
     let granted = explain(&operator, "userId=granted&event=picture").await;
     let images = group(&granted, "images");
     assert_eq!((&images["limit"], &images["grants"][0]["amount"]), (&json!(7), &json!(2)));

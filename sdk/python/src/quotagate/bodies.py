@@ -251,7 +251,7 @@ class CreditBody(_CreditBodyRequired, total=False):
     """``CreditBody`` of the API."""
 
     expiresAt: str | None
-    """RFC 3339: what remains then lapses."""
+    """RFC 3339. What remains at this time lapses."""
     note: str | None
     sourceId: str | None
     """What paid for it, such as the ID of a payment, of 1 to 256 bytes. It adds at most one credit to the
@@ -326,7 +326,8 @@ class Filter(TypedDict, total=False):
 
 
 class FitBody(TypedDict):
-    """The figure that may be reduced to what fits: the sent or estimated value is the wish."""
+    """The figure that the gateway may reduce to what fits. The sent or estimated value is the most that
+    it holds."""
 
     field: str
     """`quantity`, or a metadata field by which a limit measures the event."""
@@ -364,8 +365,8 @@ class GroupBody(_GroupBodyRequired, total=False):
     """Ascending percentages of the limit (quota, grants and rolled quota), 1 to 1000. When `used` reaches
     one, an alert is emitted, once per counter, window and limit."""
     alertsBelow: Sequence[Number]
-    """Of a balance: descending amounts, in the unit. When no more than one of them remains, an alert is
-    emitted, once until new credits raise the balance above it."""
+    """Of a balance: descending amounts, in the unit. When the remaining amount falls to one of them or
+    below, an alert is emitted, once until new credits raise the balance above it."""
     covers: Sequence[str]
     """Events with these names are denied if no rule of the group matches them."""
     end: str | None
@@ -390,7 +391,7 @@ class GroupBody(_GroupBodyRequired, total=False):
     without limit."""
     rollover: RolloverBody | None
     """When a window ends, its unused quota becomes extra quota of the next window. Needs a quota, and a
-    period with one window after another."""
+    period whose windows follow each other."""
     scope: Sequence[str] | None
     """Who owns the counter of an event: `user` (default), `app`, `key`, `metadata.<name>`, or several of
     them for one counter per combination."""
@@ -791,8 +792,8 @@ class VoidBody(TypedDict, total=False):
     """What to remove of a credit."""
 
     amount: Number | None
-    """In the group's unit, at most what remains. Without it, all that remains is removed, and so is what
-    comes back from open reservations."""
+    """In the group's unit, at most what remains. Without it, all that remains is removed, and what open
+    reservations return later is voided too."""
     note: str | None
 
 

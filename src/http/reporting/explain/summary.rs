@@ -76,8 +76,8 @@ fn cause(reason: Reason, (question, explanation): (&Question, &Explanation), dec
             _ => None,
         }),
         Reason::CallTooLarge => of_groups(|group| too_large(&group.traced)),
-        Reason::LimitReached => lacking(explanation, decision),
-        Reason::ApprovalRequired => format!("{}; more needs approval", lacking(explanation, decision)),
+        Reason::LimitReached => over_limit(explanation, decision),
+        Reason::ApprovalRequired => format!("{}; more needs approval", over_limit(explanation, decision)),
     }
 }
 
@@ -131,7 +131,7 @@ fn too_large(traced: &ExplainedGroup) -> Option<String> {
 }
 
 /// The limits without room, each with its figures.
-fn lacking(explanation: &Explanation, decision: &Decision) -> String {
+fn over_limit(explanation: &Explanation, decision: &Decision) -> String {
     let causes: Vec<String> = decision.denied_by.iter().map(|denied| without_room(explanation, denied)).collect();
     causes.join("; ")
 }

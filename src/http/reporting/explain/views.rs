@@ -127,7 +127,7 @@ pub struct ExplainedGroupView {
     #[schema(value_type = Option<f64>)]
     limit: Option<Number>,
     /// The call would exceed the limit.
-    lacks_room: bool,
+    over_limit: bool,
     /// Active grants of the counter.
     grants: Vec<LiveGrantView>,
 }
@@ -234,7 +234,7 @@ impl ExplainedGroupView {
         Self {
             counter: explained.counter.as_ref().map(CounterView::new),
             limit: explained.limit.map(|limit| number(limit, unit)),
-            lacks_room: explained.lacks_room,
+            over_limit: explained.over_limit,
             refuses: explained.refuses(),
             observed: explained.observed,
             grants: grants.collect(),
@@ -275,7 +275,7 @@ impl ExplainedGroupView {
             opens_at: None,
             counter: None,
             limit: None,
-            lacks_room: false,
+            over_limit: false,
             grants: Vec::new(),
         };
         match &traced.outcome {

@@ -249,8 +249,8 @@ pub struct ForecastCounterView {
     pub projected: Option<Number>,
     /// When the limit is reached by the faster rate; null if not before the window ends.
     pub runs_out_at: Option<String>,
-    /// How sure that is: the slowest and the fastest of the complete days and of the window so far. Without complete
-    /// days from no further use to twice the window's rate. Null before `forecastFrom`.
+    /// The range of the forecast: the slowest and the fastest of the complete days and of the window so far. Without
+    /// complete days from no further use to twice the window's rate. Null before `forecastFrom`.
     pub range: Option<RangeView>,
     /// By usage since the start of the window; null before `forecastFrom`.
     pub by_window: Option<RateView>,

@@ -292,8 +292,8 @@ impl EventView {
     /// too old.
     pub(super) fn is_described_by(entry: &Entry, config: &AppConfig) -> bool {
         let charged = entry.charges.iter().map(|charge| &charge.group);
-        let lacked = entry.denying.iter().map(|denying_counter| &denying_counter.group);
+        let denying = entry.denying.iter().map(|denying_counter| &denying_counter.group);
         let held = entry.held.iter().map(|held| &held.group);
-        charged.chain(lacked).chain(held).all(|group| config.groups.contains_key(group))
+        charged.chain(denying).chain(held).all(|group| config.groups.contains_key(group))
     }
 }
