@@ -68,6 +68,8 @@ pub struct Explained {
     pub lacks_room: bool,
     /// The group only observes, and would deny the call otherwise.
     pub observed: bool,
+    /// The balance onto which the group overflows, if the call needs it.
+    pub balance: Option<Counter>,
     pub grants: Vec<LiveGrant>,
 }
 
@@ -155,6 +157,7 @@ impl Gateway {
                 limit: None,
                 lacks_room: false,
                 observed,
+                balance: None,
                 grants: Vec::new(),
             });
         };
@@ -165,6 +168,7 @@ impl Gateway {
         let limit = own.counter().allowance().map(|allowance| allowance.saturating_sub(own.state.blocked));
         let observed = own.state.observed || (own.group.observes() && traced.would_refuse());
         let lacks_room = own.state.over_limit || own.state.observed;
-        Ok(Explained { traced, counter: Some(own.counter()), limit, lacks_room, observed, grants })
+        let (counter, balance) = (Some(own.counter()), own.balance());
+        Ok(Explained { traced, counter, limit, lacks_room, observed, balance, grants })
     }
 }
