@@ -16,6 +16,7 @@ const pages = {
   reports: ['Reports', (_id, query) => page('reports', 'Reports', { query }, address)],
   events: ['Events', (_id, query) => page('events', 'Events', { query }, address)],
   explain: ['Explain', (_id, query) => page('explain', 'Explain', { query }, address)],
+  estimates: ['Estimates', (_id, query) => page('estimates', 'Estimates', { query }, address)],
   plans: ['Plans', (id, query) => page('plans', 'Plans', { id, query })],
   policies: ['Policies', (id, query) => page('policies', 'Policies', { id, query })],
   approvals: ['Approvals', (_id, query) => page('approvals', 'Approvals', { query })],

@@ -5,7 +5,9 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use quotagate::cli::operations::{credits, documents, explain, export_config, grants, keys, limits, top, users};
+use quotagate::cli::operations::{
+    credits, documents, estimates, explain, export_config, grants, keys, limits, top, users,
+};
 use quotagate::cli::{apply, export, inspect, migrate, pages, print, rollup, verify, whatif};
 use quotagate::config::{Config, Init, LogFormat};
 use quotagate::http;
@@ -45,6 +47,7 @@ enum Command {
     Grants(grants::GrantsArgs),
     Limits(limits::LimitsArgs),
     Credits(credits::CreditsArgs),
+    Estimates(estimates::EstimatesArgs),
     /// Show and explain a user's data in Redis
     Inspect(inspect::InspectArgs),
     /// Rebuild the rows of reports from the ledger
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
         Command::Grants(args) => once(grants::run(args)),
         Command::Limits(args) => once(limits::run(args)),
         Command::Credits(args) => once(credits::run(args)),
+        Command::Estimates(args) => once(estimates::run(args)),
         Command::Completions(args) => {
             pages::completions(&args, Cli::command());
             Ok(())
@@ -227,7 +231,7 @@ mod tests {
     use super::*;
 
     /// Every command, in the order of the help, with arguments that it accepts.
-    const COMMANDS: [&[&str]; 23] = [
+    const COMMANDS: [&[&str]; 24] = [
         &["serve"],
         &["apply", "file.yaml"],
         &["export-config"],
@@ -241,6 +245,7 @@ mod tests {
         &["grants", "list"],
         &["limits", "list", "images"],
         &["credits", "list", "packs", "--user", "ada"],
+        &["estimates"],
         &["inspect", "ada"],
         &["rollup", "--rebuild"],
         &["verify"],

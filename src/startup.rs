@@ -208,6 +208,13 @@ impl Node {
                 async move { gateway.register_itself(host(), address, pulse).await }
             })
         };
+        let estimates = {
+            let gateway = self.gateway.clone();
+            parts.start("estimates", bound, move |pulse| {
+                let gateway = gateway.clone();
+                async move { gateway.follow_estimates(pulse).await }
+            })
+        };
         let upkeep = {
             let metrics = self.listen.metrics.clone();
             parts.start("metrics", bound, move |pulse| {
@@ -224,7 +231,7 @@ impl Node {
         };
         let gateway = self.gateway.clone();
         let served = http::serve(self.listen, self.gateway, stop).await?;
-        drop((follower, deliverer, roll_up, teller, upkeep));
+        drop((follower, deliverer, roll_up, teller, estimates, upkeep));
         // If this fails, they expire.
         let _ = tokio::time::timeout(GIVE_UP, gateway.give_up_leases()).await;
         if !matches!(tokio::time::timeout(GIVE_UP, gateway.leave()).await, Ok(Ok(()))) {

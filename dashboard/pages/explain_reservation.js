@@ -10,6 +10,9 @@ const kinds = { committed: 'good', held: '', released: '', expired: 'warn' };
 
 const Versions = ({ kind, list }) => list.map((one) => html`<div><a href=${link([kind, one.id])}>${one.id}</a> <${Version} number=${one.version} /></div>`);
 
+/** The learned estimates that the reserve used. */
+const estimatesOf = (reservation) => reservation.items.flatMap((item) => Object.entries(item.estimated ?? {}));
+
 const Facts = ({ reservation }) => html`<dl class="facts">
   <dt>Reservation</dt><dd><${Name} text=${reservation.reservationId} /></dd>
   <dt>State</dt><dd><${Badge} kind=${kinds[reservation.status]}>${reservation.status}<//>${reservation.late && html` <${Badge} kind="warn">late<//>`} ${reservation.outcome}</dd>
@@ -20,6 +23,7 @@ const Facts = ({ reservation }) => html`<dl class="facts">
   ${reservation.plan && html`<dt>Plan</dt><dd><${Versions} kind="plans" list=${[reservation.plan]} /></dd>`}
   ${reservation.policies.length > 0 && html`<dt>Policies</dt><dd><${Versions} kind="policies" list=${reservation.policies} /></dd>`}
   ${reservation.fitted && html`<dt>Fitted</dt><dd><bdi>${reservation.fitted.field}</bdi> ${number(reservation.fitted.value)} <span class="quiet">of ${number(reservation.fitted.wish)}, at least ${number(reservation.fitted.min)}</span></dd>`}
+  ${estimatesOf(reservation).length > 0 && html`<dt>Estimated</dt><dd>${estimatesOf(reservation).map(([field, value]) => html`<div><bdi>${field}</bdi> ${number(value)}</div>`)}</dd>`}
 </dl>`;
 
 /** The credit that covered a part, and the limit that it exceeds. */

@@ -23,6 +23,11 @@ function credits.is_credit(seq)
   return string.byte(seq) == credit_byte
 end
 
+-- The name of the credit with that number.
+function credits.name(number)
+  return 'b' .. args.digits(number)
+end
+
 -- The limit group (or the balance itself) and the balance of an entry's id.
 function credits.parts(id)
   local source, balance = match(id, '^([^>]+)>(.+)$')
@@ -184,7 +189,7 @@ function credits.plan(owner)
         local wanted = math.max(0, group.is_balance and group.amount or beyond(group))
         group.over = math.min(wanted, group.balance.open)
         group.balance.open = group.balance.open - group.over
-        if group.over > 0 then
+        if group.over > 0 or group.amount < 0 then
           credits.touch(owner)
         end
       end
@@ -310,15 +315,13 @@ function credits.refund(owner, entry, amount)
   return part
 end
 
--- Refunds an amount without knowing what was charged: what no credit covered, then to the credits used last. Returns what
--- each got, { name, amount }.
+-- Refunds an amount without knowing what was charged: what no credit covered, then to credits of the list, the last first,
+-- then to used up ones among the newest. Returns what each got, { name, amount }.
 function credits.refund_any(balance, amount)
   local parts = { { name = credits.none, amount = math.min(amount, balance.uncovered) } }
   balance.uncovered, balance.changed = balance.uncovered - parts[1].amount, true
   amount = amount - parts[1].amount
-  local items = credits.all(balance)
-  for place = #items, 1, -1 do
-    local credit = items[place]
+  local function refund(credit)
     local part = is_closed(credit) and 0 or math.min(amount, credit.used)
     if part > 0 then
       credit.used = credit.used - part
@@ -326,6 +329,16 @@ function credits.refund_any(balance, amount)
       parts[#parts + 1] = { name = credit.name, amount = part }
       amount = amount - part
     end
+  end
+  local items, newest = credits.all(balance), sub(balance.seq, 2) + 0
+  for place = #items, 1, -1 do
+    refund(items[place])
+  end
+  for number = newest, math.max(1, newest - credits.most + 1), -1 do
+    if amount == 0 then
+      break
+    end
+    refund(credits.find(balance.owner, balance, credits.name(number)))
   end
   for _, part in ipairs(parts) do
     balance.used = balance.used - part.amount
@@ -353,7 +366,7 @@ end
 
 -- Adds a new credit to the list.
 function credits.add(balance, amount, ends_at)
-  local name = 'b' .. args.digits(sub(balance.seq, 2) + 1)
+  local name = credits.name(sub(balance.seq, 2) + 1)
   local credit = read_credit(concat({ name, amount, amount, '0', '0', '0', '0', ends_at }, ':'))
   credits.insert(balance, credit)
   balance.seq, balance.left, balance.changed = name, balance.left + credit.left, true

@@ -36,7 +36,7 @@ use middleware::watchers::Watchers;
 use middleware::{cors, refused, replayed, request_id, unread};
 use nodes::health::Meters;
 use nodes::{health, registry};
-use reporting::{events, explain, history, reports};
+use reporting::{estimates, events, explain, history, reports};
 use simulation::whatif;
 use webhooks::{alerts, endpoints};
 use wire::body;
@@ -214,6 +214,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/reports/unusual").route(web::get().to(reports::unusual)))
         .service(resource("/reports/forecast").route(web::get().to(reports::forecast)))
         .service(resource("/reports/limits").route(web::get().to(reports::limits)))
+        .service(resource("/estimates").route(web::get().to(estimates::estimates)))
         .service(resource("/whatif").route(web::post().to(whatif::whatif)))
         .service(resource("/counters").route(web::get().to(counters::list)))
         .service(resource("/users").route(web::get().to(users::list)))

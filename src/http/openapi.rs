@@ -14,7 +14,7 @@ use crate::http::accounts::{approvals, counters, credits, grants, limits, subscr
 use crate::http::configuration::{apply, plans, policies, settings, test_clock};
 use crate::http::metering::{batch, can_use, commit, extend, release, reserve, track, usage};
 use crate::http::nodes::{health, registry};
-use crate::http::reporting::{events, explain, history, reports};
+use crate::http::reporting::{estimates, events, explain, history, reports};
 use crate::http::simulation::whatif;
 use crate::http::webhooks::{alerts, endpoints};
 
@@ -37,7 +37,7 @@ use crate::http::webhooks::{alerts, endpoints};
         approvals::list, approvals::get, approvals::approve, approvals::reject, approvals::reopen,
         endpoints::list, endpoints::get, endpoints::put, endpoints::delete, endpoints::rotate_secret, endpoints::deliveries, endpoints::resend,
         alerts::list, counters::list,
-        reports::usage, reports::unusual, reports::forecast, reports::limits, whatif::whatif,
+        reports::usage, reports::unusual, reports::forecast, reports::limits, estimates::estimates, whatif::whatif,
         settings::get, settings::put, apply::get, apply::put, audit::list,
         keys::create, keys::list, keys::delete,
         sessions::create, sessions::get, sessions::delete,

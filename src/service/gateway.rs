@@ -11,6 +11,7 @@ use super::access::known_apps::KnownApps;
 use super::configuration::cache::Configs;
 use super::degraded::state::Degraded;
 use super::metering::clocks::Clocks;
+use super::metering::estimates::Estimates;
 use super::reporting::retention::Retention;
 use super::tenant::Placement;
 use crate::domain::accounts::subscription::Subscribed;
@@ -47,6 +48,8 @@ pub struct Gateway {
     pub degraded: Degraded,
     pub(crate) clocks: Clocks,
     pub(crate) configs: Configs,
+    /// What is learned about figures that calls do not have yet.
+    pub(crate) estimates: Estimates,
     /// By the key of the user's counters.
     pub(crate) subscriptions: Cache<String, Arc<Subscribed>>,
     /// By the key of the reservation's record.
@@ -73,6 +76,7 @@ impl Gateway {
             degraded: Degraded::default(),
             clocks: Clocks::default(),
             configs: Configs::default(),
+            estimates: Estimates::default(),
             subscriptions: Cache::new(CACHED_SUBSCRIPTIONS),
             reservations: Cache::new(CACHED_RESERVATIONS),
             placements: Cache::new(CACHED_APPS),

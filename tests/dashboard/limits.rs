@@ -52,6 +52,34 @@ async fn a_team_gets_another_limit_on_the_page_of_its_policy_and_loses_it_again(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn estimates_are_listed_with_their_samples_and_how_often_they_were_exceeded() {
+    let (world, browser) = signed_in().await;
+    let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
+    browser.open(&format!("{}/#/estimates", world.node.url)).await;
+    browser.sees("Nothing learned in live mode yet").await;
+    let estimate = json!({"quantile": 0.95, "by": ["model"], "start": 4000, "max": 16000});
+    let plan = json!({"periodType": "monthly", "groups": [{"id": "tokens", "unit": "tokens", "quota": null,
+        "measure": {"per": {"completion_tokens": 1}, "estimate": {"completion_tokens": estimate}},
+        "matches": [{"event": "llm.*"}]}]});
+    world.admin.plan("one", plan).await;
+    app.subscribe("ada", "one").await;
+    let call = json!({"userId": "ada", "event": "llm.chat", "metadata": {"model": "<large>"}});
+    for tokens in [10, 5000] {
+        let id = app.reserved(call.clone()).await;
+        let figures = json!({"reservationId": id, "metadata": {"completion_tokens": tokens}});
+        app.post("commit", figures).await.expect(200);
+    }
+    browser.open(&format!("{}/#/estimates?event=llm.chat", world.node.url)).await;
+    browser.sees("<large>").await;
+    browser.sees("4,000").await;
+    browser.sees("start value").await;
+    browser.sees("1 of 2 (50 %)").await;
+    browser.fill("event", "image.render").await;
+    browser.sees("No estimate for this event").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_gets_credits_that_are_used_after_the_quota_and_can_be_voided() {
     let (world, browser) = signed_in().await;
     let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);

@@ -22,6 +22,7 @@ pub const PAGES: [(&str, &str); 26] = [
     ("user-release", "#/users/ada"),
     ("user-move", "#/users/bob"),
     ("user-unknown", "#/users/nobody"),
+    ("estimates", "#/estimates"),
     ("plans", "#/plans"),
     ("plan", "#/plans/pro"),
     ("plan-tried", "#/plans/pro"),

@@ -13,7 +13,8 @@ async fn configure(world: &World) {
         json!([
             {"id": "calls", "label": "Calls", "unit": "count", "quota": calls, "alerts": [80, 100], "matches": [{"event": "image.*"}, {"event": "llm.*"}], "measure": "event"},
             {"id": "spend", "label": "Spend", "unit": "cents", "quota": spend, "matches": [{"event": "llm.chat", "metadata": {"model": ["large", "small"]},
-                "measure": {"per": {"prompt_tokens": "0.001", "completion_tokens": "0.004"}, "estimate": {"prompt_tokens": 500, "completion_tokens": 500}}}]}])
+                "measure": {"per": {"prompt_tokens": "0.001", "completion_tokens": "0.004"}, "estimate": {"prompt_tokens": 500,
+                    "completion_tokens": {"quantile": 0.95, "by": ["model"], "start": 500}}}}]}])
     };
     let plan = |name: &str, calls: u64, spend: u64| json!({"name": name, "periodType": "monthly", "periodAnchor": "calendar", "groups": groups(calls, spend)});
     world.admin.plan("free", plan("Free", 60, 130)).await;

@@ -33,10 +33,13 @@ fn everything() -> Value {
             group("cents", json!({"unit": "cents", "quota": "0.000001", "onPlanChange": "block",
                 "measure": {"per": {"prompt_tokens": "0.00025", "event": "0.1"}, "estimate": {"prompt_tokens": 4000}}})),
             group("tokens", json!({"unit": "tokens", "quota": null, "measure": "quantity", "enforcement": "approval"})),
+            group("answers", json!({"unit": "tokens", "measure": {"per": {"completion_tokens": 1},
+                "estimate": {"completion_tokens": {"quantile": 0.95, "by": ["model"], "start": 4000, "max": 16000}}}})),
             group("seconds", json!({"unit": "seconds", "quota": "12.345",
                 "matches": [{"event": "audio.*", "measure": "event"}, {"event": "video.*"}]}))]});
     let pro = json!({"id": "pro", "periodType": "every", "every": "P30D", "periodAnchor": "subscription_start", "unmatchedEvents": "deny",
-        "groups": [group("thirty", json!({"onPlanChange": "carry"})),
+        "groups": [group("thirty", json!({"onPlanChange": "carry", "kind": "quota", "overflow": "packs"})),
+            json!({"id": "packs", "kind": "balance", "unit": "count", "alertsBelow": [100, 0]}),
             group("campaign", json!({"periodType": "fixed", "start": "2026-11-01T00:00:00Z", "end": "2027-01-01T00:00:00Z"})),
             group("own_zone", json!({"periodType": "weekly", "periodAnchor": "calendar", "timezone": "UTC", "weekStart": "friday"})),
             group("weeks", json!({"every": "P2W", "rollover": {"max": 3}})),
@@ -53,6 +56,7 @@ fn everything() -> Value {
         "approval.decided",
         "subscription.changed",
         "reservation.expired",
+        "credits.low",
     ];
     let webhook = json!({"id": "ops", "url": "https://me:pa55@hooks.example/x?y=%20#z", "events": events, "modes": ["live", "test/ci"],
         "template": "{event}: {group}\n*{percent} %*", "filter": {"groupIds": ["team"], "policyIds": ["caps"], "owners": ["on"],

@@ -353,6 +353,11 @@ async fn keys_and_grants_are_created_listed_and_revoked() {
     assert!(none.starts_with("No owner has another quota than the limit images in live mode. "), "{none}");
     assert!(desk.refused(&[&remove[..], &["--yes"]].concat()).starts_with("404 not_found"));
     assert_eq!(command(&desk.gateway, ADMIN_KEY, &["limits", "set", "images", "1"]).0, Some(2), "whose?");
+
+    let none = desk.done(&["estimates"]);
+    assert!(none.starts_with("Nothing was learned in live mode. "), "{none}");
+    let none = read(&desk.done(&["estimates", "--event", "llm.chat", "--json"]));
+    assert_eq!(none, serde_json::json!({"data": [], "more": false}));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

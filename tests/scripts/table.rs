@@ -113,6 +113,7 @@ pub fn snapshot() -> RequestSnapshot {
             event: EventName::parse("image.render").unwrap(),
             quantity: ONE,
             metadata: Default::default(),
+            estimated: Default::default(),
             drawn: None,
         }],
         fitted: None,

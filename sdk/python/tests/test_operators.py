@@ -43,6 +43,20 @@ def test_events_reports_and_limits(sandbox: Sandbox, client: Client, subscribed:
         assert f"test/{sandbox.name}" in [each.mode for each in admin.sandboxes()]
 
 
+def test_learned_estimates(client: Client, subscribed: Subscribed) -> None:
+    event = f"llm.{unique('chat_')}"
+    estimate = {"quantile": 0.95, "by": ["model"], "start": 4000, "max": 16000}
+    measure = {"per": {"completion_tokens": 1}, "estimate": {"completion_tokens": estimate}}
+    user = subscribed(group(None, event=event, unit="tokens", measure=measure))
+    r = client.reserve(user, event, 1, {"model": "large"})
+    client.commit(r, metadata={"completion_tokens": 5000})
+    client.track(user, event, 1, {"model": "small", "completion_tokens": 10})
+    large, small = client.estimates.list(event)
+    assert (large.by, large.value, large.learned, large.samples) == ({"model": "large"}, 4000, False, 1)
+    assert (large.compared, large.exceeded, small.compared, small.exceeded) == (1, 1, 0, 0)
+    assert list(client.estimates.list(f"{event}.other")) == []
+
+
 def test_followed_events(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
     user = subscribed(group(4, event="image.*"))
     client.track(user, "image.render")
@@ -172,6 +186,7 @@ METHODS = {
     "policies.review": "admin.review_policy",
     "policies.rollback": "admin.rollback_policy",
     "policies.versions": "admin.policy_versions",
+    "reports.estimates": "estimates.list",
     "reports.forecast": "admin.forecast",
     "reports.limits": "admin.limits",
     "reports.unusual": "admin.unusual",

@@ -112,6 +112,7 @@ CALLS: dict[str, list[Call]] = {
     ],
     "policies.review": [lambda c: c.admin.review_policy("x", note="x", **KEY)],
     "policies.rollback": [lambda c: c.admin.rollback_policy("x", 1, **MATCHED)],
+    "reports.estimates": [lambda c: next(c.estimates.list("x"))],
     "reports.forecast": [lambda c: c.admin.forecast("x")],
     "reports.limits": [lambda c: c.admin.limits(limit=1)],
     "reports.unusual": [lambda c: c.admin.unusual(at="x", days=1, by=["user"])],

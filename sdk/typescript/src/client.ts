@@ -3,6 +3,7 @@ import type { CallOptions, UsageOptions, WatchOptions, WriteOptions } from "./ca
 import { Admin } from "./admin/index.js";
 import { metadataQuery } from "./admin/resource.js";
 import { Credits } from "./credits.js";
+import { Estimates } from "./estimates.js";
 import { Limits } from "./limits.js";
 import { Metering } from "./metering.js";
 import type { CancelBody, SubscribeBody } from "./models.js";
@@ -24,6 +25,8 @@ export class Client extends Metering {
   readonly credits: Credits;
   /** Another quota for one user, team, key, or other owner. */
   readonly limits: Limits;
+  /** What the gateway has learned about figures that calls do not have yet. */
+  readonly estimates: Estimates;
 
   /** Use {@link createClient}. */
   constructor(options: ClientOptions) {
@@ -31,6 +34,7 @@ export class Client extends Metering {
     this.admin = new Admin(this.transport);
     this.credits = new Credits(this.transport, "credits");
     this.limits = new Limits(this.transport, "limits");
+    this.estimates = new Estimates(this.transport, "estimates");
   }
 
   /**

@@ -59,6 +59,7 @@ export { rateLimitHeaders } from "./rate-limit-headers.js";
 export { userToken } from "./user-token.js";
 export type { Admin } from "./admin/index.js";
 export type { CreditFilter, Credits } from "./credits.js";
+export type { Estimates, EstimateOptions } from "./estimates.js";
 export type { Limits, OwnerScope } from "./limits.js";
 export type { ListOptions, Page, VersionedOptions } from "./admin/resource.js";
 export type { ApprovalFilter } from "./admin/approvals.js";

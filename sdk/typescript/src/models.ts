@@ -179,6 +179,8 @@ export interface CanUseView {
   matchedGroupIds: string[];
   /** Groups with the enforcement `observe` that would have denied the call; absent if there are none. */
   observed?: ObservedView[];
+  /** What balances would take over, because it does not fit into a group's quota; absent if nothing. */
+  overflow?: OverflowView[];
   reasons: Reason[];
 }
 
@@ -199,11 +201,17 @@ export interface ChangeView {
   target: string;
 }
 
-/** The charge of a group. */
+/** The charge of a group. Of a balance, `amount` is what was used of it. */
 export interface ChargedView {
   amount: number;
+  /** Of a balance: what was added as credits, such as what was sold. Absent if nothing was, as the next two. */
+  credited?: number | null;
   groupId: string;
+  /** Of a balance: what credits had left when they expired, or got back later. */
+  lapsed?: number | null;
   unit: Unit;
+  /** Of a balance: what was removed from credits. */
+  voided?: number | null;
 }
 
 export interface ClockBody {
@@ -276,18 +284,23 @@ export interface CounterView {
   blocked: number;
   /** `used + held` */
   count: number;
+  /** Of a balance: the amount that expires next, and when. Absent if nothing expires. */
+  expiresNext?: ExpiresNextView | null;
   granted: number;
   groupId: string;
   held: number;
+  /** `balance`; absent for a group with a quota. */
+  kind?: LimitKind;
   label: string;
+  /** Of a balance, what was used without a credit. */
   overage: number;
   /** `used` in whole percent of quota, grants and rolled quota; null if the quota is null or 0. */
   percentUsed?: number | null;
-  /** Null while a fixed period is not running. */
+  /** Null while a fixed period is not running, and for a balance. */
   period?: PeriodView | null;
   /** Null counts without limit. */
   quota?: number | null;
-  /** Null without a quota. */
+  /** Null without a quota; of a balance, what remains of its credits. */
   remaining?: number | null;
   /** When the next window begins; null for `lifetime`, and if there is no next window. */
   resetsAt?: string | null;
@@ -297,6 +310,52 @@ export interface CounterView {
   unit: Unit;
   used: number;
 }
+
+/** A prepaid amount. `amount` is the sum of `remaining`, `held`, `used`, `lapsed` and `voided`. */
+export interface Credit {
+  amount: number;
+  createdAt: string;
+  /** ID of the key. */
+  createdBy: string;
+  /** RFC 3339; null if it does not expire. */
+  expiresAt?: string | null;
+  groupId: string;
+  /** By open reservations, which can still be committed after the credit has expired or was voided. */
+  held: number;
+  id: string;
+  /** What was neither used nor voided when the credit expired. */
+  lapsed: number;
+  note?: string | null;
+  remaining: number;
+  /** Whose credit it is, such as `{"user": "u_42"}`: a value for each name in the group's scope. */
+  scope: Record<string, string>;
+  /** What paid for it, such as the ID of a payment. It adds at most one credit to the owner in this group. */
+  sourceId?: string | null;
+  status: CreditStatus;
+  unit: Unit;
+  used: number;
+  voided: number;
+}
+
+export interface CreditBody {
+  /** In the group's unit. */
+  amount: NumberOrText;
+  /** RFC 3339: what remains then lapses. */
+  expiresAt?: string | null;
+  /** A group of the kind `balance`. */
+  groupId: string;
+  note?: string | null;
+  /** Whose credit it is, such as `{"user": "u_42"}`: a value for each name in the group's scope. */
+  scope: Record<string, string>;
+  /**
+   * What paid for it, such as the ID of a payment, of 1 to 256 bytes. It adds at most one credit to the owner in this
+   * group: a repetition returns that credit with status 200.
+   */
+  sourceId?: string | null;
+}
+
+/** What a credit is still good for. */
+export type CreditStatus = "live" | "used" | "expired" | "voided";
 
 /** The decision on a request. */
 export interface Decided {
@@ -331,6 +390,8 @@ export interface DecisionView {
   matchedGroupIds: string[];
   /** Groups with the enforcement `observe` that would have denied the call; absent if there are none. */
   observed?: ObservedView[];
+  /** What balances take over, because it does not fit into a group's quota; absent if nothing. */
+  overflow?: OverflowView[];
   /** The first category of refusal; empty if allowed. */
   reasons: Reason[];
   reservationId?: string | null;
@@ -440,10 +501,14 @@ export type Enforcement = "hard" | "soft" | "observe" | "approval";
 
 /** The change of one counter. */
 export interface EntryChargeView {
-  /** `used` after the change. */
+  /** `used` after the change; of a credit, what was used of it. */
   balance: number;
   /** Negative for a refund. */
   change: number;
+  /** The credit, if the group is a balance; absent for what no credit covers. */
+  creditId?: string | null;
+  /** The group whose quota the call exceeds, if its balance took over. */
+  from?: string | null;
   groupId: string;
   scope: Record<string, string>;
   unit: Unit;
@@ -457,7 +522,7 @@ export interface EntryHeldView {
 }
 
 /** The kind of an entry. */
-export type EntryKind = "commit" | "draw" | "release" | "track" | "refund" | "reset" | "rollover" | "expire" | "outcome" | "denial";
+export type EntryKind = "commit" | "draw" | "release" | "track" | "refund" | "reset" | "rollover" | "expire" | "outcome" | "credit" | "lapse" | "void" | "denial";
 
 /** The change of one counter. Amounts are in the unit. */
 export interface EventCharge {
@@ -465,6 +530,8 @@ export interface EventCharge {
   amount: number;
   /** `used` after the change. */
   balance: number;
+  /** The group whose quota was exceeded, if the group is the balance that took over. */
+  from?: string | null;
   groupId: string;
   /**
    * For a rollover: the extra quota of the window, which was unused in the window before. For a reset: what it has
@@ -473,7 +540,10 @@ export interface EventCharge {
   rolled?: number | null;
   scope: Record<string, string>;
   unit: Unit;
-  /** Sequence number of the counter's window, ascending. `GET usage/history` has its times. */
+  /**
+   * Sequence number of the counter's window, ascending. `GET usage/history` has its times. Of a balance `b` and the
+   * number of the credit, with `.credited`, `.lapsed` or `.voided` if nothing was used.
+   */
   window: string;
 }
 
@@ -567,6 +637,12 @@ export interface EventView {
   userId?: string | null;
 }
 
+/** What remains of the credits that expire next. */
+export interface ExpiresNextView {
+  amount: number;
+  at: string;
+}
+
 /** An unsaved plan or policy, and a call. */
 export interface ExplainDraftBody {
   event: string;
@@ -594,6 +670,8 @@ export interface ExplainedCallView {
   metadata: Record<string, string>;
   /** Groups with the enforcement `observe` that would have denied the call; absent if there are none. */
   observed?: ObservedView[];
+  /** What balances would take over, because it does not fit into a group's quota; absent if nothing. */
+  overflow?: OverflowView[];
   /** Null without a subscription and a default plan; then only policies apply. */
   plan?: ExplainedPlanView | null;
   quantity: number;
@@ -619,6 +697,8 @@ export interface ExplainedDraftView {
 export interface ExplainedGroupView {
   /** The amount that the group counts for the call. */
   amount?: number | null;
+  /** The balance that takes over what does not fit into the limit; absent if the call fits without it. */
+  balance?: CounterView | null;
   /** The counter that the call is charged to. */
   counter?: CounterView | null;
   /** Why the call's amount cannot be computed. */
@@ -627,7 +707,7 @@ export interface ExplainedGroupView {
   grants: LiveGrantView[];
   groupId: string;
   label: string;
-  /** The call would exceed the limit. */
+  /** The call would exceed the limit, and what remains of its balance. */
   lacksRoom: boolean;
   /** Quota, grants and rolled quota, minus blocked amounts; absent without a quota. */
   limit?: number | null;
@@ -679,7 +759,10 @@ export interface ExplainedPlanView {
 
 /** What happened to a reservation. */
 export interface ExplainedReservationView {
-  /** What the reservation holds and was charged, per counter and window; empty when its record no longer exists. */
+  /**
+   * What the reservation holds and was charged, per counter and window, and per credit of a balance; empty when its
+   * record no longer exists.
+   */
   counters: ReservedView[];
   createdAt: string;
   /** The reservation's ledger entries, oldest first. */
@@ -873,12 +956,22 @@ export interface GroupBody {
    * counter, window and limit.
    */
   alerts?: number[];
+  /**
+   * Of a balance: descending amounts, in the unit. When no more than one of them remains, an alert is emitted, once
+   * until new credits raise the balance above it.
+   */
+  alertsBelow?: NumberOrText[];
   /** Events with these names are denied if no rule of the group matches them. */
   covers?: string[];
   end?: string | null;
   enforcement?: Enforcement;
   every?: string | null;
   id: string;
+  /**
+   * `balance`: the owner's credits are the room of the group. It has no quota, no period, no `rollover`, no `alerts`
+   * and no `overflow`, and may have no `matches`.
+   */
+  kind?: LimitKind;
   label?: string | null;
   matches: RuleBody[];
   /** In the unit. A single call with a larger amount is denied. */
@@ -886,10 +979,15 @@ export interface GroupBody {
   measure?: MeasureBody | null;
   onLimit?: OnLimitBody | null;
   onPlanChange?: OnPlanChange;
+  /**
+   * ID of a balance group of the same plan or policy, with the same unit and scope: calls take from it what does not
+   * fit into the quota.
+   */
+  overflow?: string | null;
   periodAnchor?: PeriodAnchor | null;
   periodType?: WindowKind | null;
-  /** In the unit. 0 denies every matching call; null counts without limit. */
-  quota: NumberOrText | null;
+  /** In the unit; required unless the kind is `balance`. 0 denies every matching call; null counts without limit. */
+  quota?: NumberOrText | null;
   /**
    * When a window ends, its unused quota becomes extra quota of the next window. Needs a quota, and a period with
    * one window after another.
@@ -1011,6 +1109,9 @@ export interface LastAttempt {
   responseStatus?: number | null;
 }
 
+/** What gives a group its room. */
+export type LimitKind = "quota" | "balance";
+
 /** Counters at and near their limits. */
 export interface LimitsView {
   /** RFC 3339, by the clock of the mode. */
@@ -1111,18 +1212,23 @@ export interface ListViewCounterView {
     blocked: number;
     /** `used + held` */
     count: number;
+    /** Of a balance: the amount that expires next, and when. Absent if nothing expires. */
+    expiresNext?: ExpiresNextView | null;
     granted: number;
     groupId: string;
     held: number;
+    /** `balance`; absent for a group with a quota. */
+    kind?: LimitKind;
     label: string;
+    /** Of a balance, what was used without a credit. */
     overage: number;
     /** `used` in whole percent of quota, grants and rolled quota; null if the quota is null or 0. */
     percentUsed?: number | null;
-    /** Null while a fixed period is not running. */
+    /** Null while a fixed period is not running, and for a balance. */
     period?: PeriodView | null;
     /** Null counts without limit. */
     quota?: number | null;
-    /** Null without a quota. */
+    /** Null without a quota; of a balance, what remains of its credits. */
     remaining?: number | null;
     /** When the next window begins; null for `lifetime`, and if there is no next window. */
     resetsAt?: string | null;
@@ -1131,6 +1237,36 @@ export interface ListViewCounterView {
     scope: Record<string, string>;
     unit: Unit;
     used: number;
+  })[];
+  /** Null on the last page. */
+  nextCursor?: string | null;
+}
+
+/** A list: `{data, nextCursor}`. */
+export interface ListViewCredit {
+  data: ({
+    amount: number;
+    createdAt: string;
+    /** ID of the key. */
+    createdBy: string;
+    /** RFC 3339; null if it does not expire. */
+    expiresAt?: string | null;
+    groupId: string;
+    /** By open reservations, which can still be committed after the credit has expired or was voided. */
+    held: number;
+    id: string;
+    /** What was neither used nor voided when the credit expired. */
+    lapsed: number;
+    note?: string | null;
+    remaining: number;
+    /** Whose credit it is, such as `{"user": "u_42"}`: a value for each name in the group's scope. */
+    scope: Record<string, string>;
+    /** What paid for it, such as the ID of a payment. It adds at most one credit to the owner in this group. */
+    sourceId?: string | null;
+    status: CreditStatus;
+    unit: Unit;
+    used: number;
+    voided: number;
   })[];
   /** Null on the last page. */
   nextCursor?: string | null;
@@ -1540,6 +1676,15 @@ export interface OverLimit {
   users: number;
 }
 
+/** What a call took from a balance, because it did not fit into a group's quota. */
+export interface OverflowView {
+  amount: number;
+  /** The group whose quota the call exceeds. */
+  from: string;
+  /** The balance group. */
+  groupId: string;
+}
+
 /** A limit of one owner. */
 export interface OwnerLimit {
   groupId: string;
@@ -1908,9 +2053,13 @@ export interface ReserveOperation {
 /** The amounts of a reservation in one window of a counter. */
 export interface ReservedView {
   charged: number;
+  /** The credit, if the group is a balance; absent for what no credit covers. */
+  creditId?: string | null;
+  /** The group whose quota the call exceeds, if its balance took over. */
+  from?: string | null;
   groupId: string;
   held: number;
-  /** Null if that window is over. */
+  /** Null if that window is over, and for a balance. */
   period?: PeriodView | null;
   scope: Record<string, string>;
   unit: Unit;
@@ -2052,6 +2201,8 @@ export interface SettlementView {
   counters: CounterView[];
   /** The amount was charged after the reservation had expired. */
   late?: boolean;
+  /** What was charged to balances, because it did not fit into a group's quota; absent if nothing. */
+  overflow?: OverflowView[];
   /** The same call was made before; nothing changed. */
   replayed?: boolean;
   reservationId: string;
@@ -2147,6 +2298,8 @@ export interface TrackedView {
   matchedGroupIds: string[];
   /** With `enforce`: groups with the enforcement `observe` that would have denied the call; absent if there are none. */
   observed?: ObservedView[];
+  /** What balances took over, because it did not fit into a group's quota; absent if nothing. */
+  overflow?: OverflowView[];
   /** Alerts that this call triggered. */
   thresholds?: ThresholdView[];
 }
@@ -2256,6 +2409,16 @@ export interface VersionView {
   version: number;
 }
 
+/** What to remove of a credit. */
+export interface VoidBody {
+  /**
+   * In the group's unit, at most what remains. Without it, all that remains is removed, and so is what comes back
+   * from open reservations.
+   */
+  amount?: NumberOrText | null;
+  note?: string | null;
+}
+
 /** A webhook as clients write it. */
 export interface WebhookBody {
   /** At least one. */
@@ -2270,8 +2433,8 @@ export interface WebhookBody {
   modes?: string[];
   /**
    * The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`, `{held}`,
-   * `{quota}`, `{limit}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`, `{user}`, `{requested}`,
-   * `{status}`.
+   * `{quota}`, `{limit}`, `{remaining}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`, `{user}`,
+   * `{requested}`, `{status}`.
    */
   template?: string | null;
   /** `http` or `https`. */
@@ -2279,7 +2442,7 @@ export interface WebhookBody {
 }
 
 /** The events that a webhook can receive. */
-export type WebhookEvent = "threshold.reached" | "limit.reached" | "approval.requested" | "approval.decided" | "subscription.changed" | "reservation.expired";
+export type WebhookEvent = "threshold.reached" | "limit.reached" | "credits.low" | "approval.requested" | "approval.decided" | "subscription.changed" | "reservation.expired";
 
 /**
  * A webhook. Its secret is shown only in the answer to the call that creates or rotates it, and not if that call is

@@ -39,6 +39,24 @@ test("events, reports, windows and limits show recorded calls", async () => {
   assert.deepEqual((await admin.admin.sandboxes.list()).data.map((sandbox) => sandbox.mode), ["test/main"]);
 });
 
+test("learned estimates are listed with what they were learned from", async () => {
+  const estimate = { quantile: 0.95, by: ["model"], start: 4000, max: 16000 };
+  const measure = { per: { completion_tokens: 1 }, estimate: { completion_tokens: estimate } };
+  const { client, user } = await world([group("tokens", null, "llm.*", { unit: "tokens", measure })]);
+  const userId = await user("u_1");
+  const r = await client.reserve(userId, "llm.chat", 1, { model: "large" });
+  await client.commit(r.reservationId, { metadata: { completion_tokens: 5000 } });
+  await client.track(userId, "llm.chat", 1, { model: "small", completion_tokens: 10 });
+  const { data } = await client.estimates.list({ event: "llm.chat" });
+  assert.deepEqual(data.map((one) => [one.by, one.value, one.learned, one.samples, one.compared, one.exceeded]), [
+    [{ model: "large" }, 4000, false, 1, 1, 1],
+    [{ model: "small" }, 4000, false, 1, 0, 0],
+  ]);
+  const fields: string[] = [];
+  for await (const one of client.estimates.all({ limit: 1 })) fields.push(one.field);
+  assert.deepEqual(fields, ["completion_tokens", "completion_tokens"]);
+});
+
 test("follow yields new events, and misses none over a cut connection", async () => {
   const { admin, app, client, connect, user } = await world([group("images", 4, "image.*")]);
   const userId = await user("u_1");
@@ -174,6 +192,7 @@ const METHODS: Record<string, string | null> = {
   "policies.review": "admin.policies.review",
   "policies.rollback": "admin.policies.rollback",
   "policies.versions": "admin.policies.versions",
+  "reports.estimates": "estimates.list",
   "reports.forecast": "admin.reports.forecast",
   "reports.limits": "admin.reports.limits",
   "reports.unusual": "admin.reports.unusual",

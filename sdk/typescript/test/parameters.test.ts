@@ -32,6 +32,7 @@ const CALLS: Record<string, (client: Client) => Promise<unknown>[]> = {
   "policies.put": ({ admin }) => [admin.policies.put("x", { groups: [] }, { ifMatch }), admin.policies.preview("x", { groups: [] }, { ifMatch })],
   "policies.delete": ({ admin }) => [admin.policies.delete("x", { ifMatch }), admin.policies.previewDelete("x", { ifMatch })],
   "policies.rollback": ({ admin }) => [admin.policies.rollback("x", 1, { ifMatch })],
+  "reports.estimates": ({ estimates }) => [estimates.list({ ...page, event: "x" })],
   "reports.forecast": ({ admin }) => [admin.reports.forecast("x")],
   "reports.limits": ({ admin }) => [admin.reports.limits({ limit: 1 })],
   "reports.unusual": ({ admin }) => [admin.reports.unusual({ at: "x", days: 1, by: ["user"] })],

@@ -170,6 +170,9 @@ fn reservation(reservation: &Value) -> String {
             ["field", "value", "wish", "min"].map(|name| text(reservation, &format!("/fitted/{name}")));
         output.push_str(&format!("fitted:  {field} {value} of {wish}, at least {min}\n"));
     }
+    for item in list(reservation, "items").iter().filter(|item| item["estimated"].is_object()) {
+        output.push_str(&format!("learned: {}\n", text(item, "/estimated")));
+    }
     let mut entries = list(reservation, "entries").to_vec();
     for entry in &mut entries {
         let charges = list(entry, "charges").iter();

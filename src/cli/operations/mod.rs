@@ -2,6 +2,7 @@
 
 pub mod credits;
 pub mod documents;
+pub mod estimates;
 pub mod explain;
 pub mod export_config;
 pub mod grants;

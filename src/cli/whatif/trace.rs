@@ -10,6 +10,7 @@ use super::{Comparison, SimulationInput, SimulationResult, WhatifArgs, counters_
 use crate::cli::direct::CommandError;
 use crate::cli::trace::{self, EVENT, Row};
 use crate::domain::accounts::subscription::{Subscribed, Subscription};
+use crate::domain::configuration::estimate::LearnedValues;
 use crate::domain::metering::reservation::{Actual, Item};
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::ids::{AppId, EventName, PlanId, UserId};
@@ -36,6 +37,7 @@ pub fn simulate(args: &WhatifArgs, draft: &Draft, path: &Path) -> Result<Simulat
             event: event.clone(),
             quantity: tokens(row, bound),
             metadata: metadata(&args.model, row, bound),
+            estimated: LearnedValues::default(),
             drawn: None,
         };
         let actual = Actual {

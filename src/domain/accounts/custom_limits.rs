@@ -176,6 +176,11 @@ impl CustomLimits {
                 let mut faults = Vec::new();
                 for group in &mut custom.groups {
                     let Some(quota) = quotas.get(group.id.as_str()) else { continue };
+                    if group.is_balance() {
+                        let message = "must be a group with a quota; add credits to a balance instead";
+                        faults.push(FieldError::new(format!("customLimits.{}", group.id), message));
+                        continue;
+                    }
                     let group = std::sync::Arc::make_mut(group);
                     match quota.quota {
                         None => faults.push(missing_quota(group.id.as_str())),

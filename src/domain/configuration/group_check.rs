@@ -3,25 +3,28 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use rust_decimal::Decimal;
+
 use super::balance_check::{alerts_below, connect, misplaced_fields};
+use super::estimate::{Estimate, LearnedEstimate};
 use super::limit_group::{LimitGroup, LimitKind, OnPlanChange};
 use super::match_rule::MatchRule;
 use super::measure::{Measure, Weighted};
-use super::plan_body::{GroupBody, MeasureBody, MeasureWord, PeriodBody, RuleBody};
+use super::plan_body::{EstimateBody, GroupBody, MeasureBody, MeasureWord, PeriodBody, RuleBody};
 use super::scope::Scope;
 use crate::domain::time::period::{Period, PeriodSpec, PeriodType};
 use crate::domain::time::window::{TimeMs, WindowKind, parse_rfc3339};
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::GroupId;
-use crate::domain::values::metadata::scalar_text;
-use crate::domain::values::number::Number;
+use crate::domain::values::metadata::{is_key, scalar_text};
 
 const MOST_GROUPS: usize = 64;
 const MOST_RULES: usize = 64;
 const MOST_PATTERNS: usize = 64;
 const MOST_WEIGHTS: usize = 32;
 const MOST_ALERTS: usize = 16;
+const MOST_LEARNED_BY: usize = 4;
 /// Percent. A soft group may exceed its quota, hence more than 100.
 const HIGHEST_ALERT: u64 = 1000;
 
@@ -292,13 +295,48 @@ fn validate_measure(body: &MeasureBody, path: &str, faults: &mut Faults) -> Opti
         faults.add(&format!("{path}.per"), format!("must have 1 to {MOST_WEIGHTS} weights"));
         return None;
     }
-    for name in weighted.estimate.keys() {
+    let mut estimate = BTreeMap::new();
+    for (name, body) in &weighted.estimate {
+        let path = format!("{path}.estimate.{name}");
         if !weighted.per.contains_key(name) {
-            faults.add(&format!("{path}.estimate.{name}"), "must also have a weight in `per`");
+            faults.add(&path, "must also have a weight in `per`");
         }
+        estimate.insert(name.clone(), validate_estimate(body, name, &path, faults));
     }
-    let plain = |map: &BTreeMap<String, Number>| map.iter().map(|(name, number)| (name.clone(), number.0)).collect();
-    Some(Measure::Weighted(Weighted { per: plain(&weighted.per), estimate: plain(&weighted.estimate) }))
+    let per = weighted.per.iter().map(|(name, number)| (name.clone(), number.0)).collect();
+    Some(Measure::Weighted(Weighted { per, estimate }))
+}
+
+fn validate_estimate(body: &EstimateBody, field: &str, path: &str, faults: &mut Faults) -> Estimate {
+    let learned = match body {
+        EstimateBody::Fixed(number) => return Estimate::Fixed(number.0),
+        EstimateBody::Learned(learned) => learned,
+    };
+    if matches!(field, "quantity" | "event") {
+        faults.add(path, "must be a number, since only metadata fields are learned");
+    }
+    let quantile = learned.quantile.0;
+    if quantile <= Decimal::ZERO || quantile >= Decimal::ONE {
+        faults.add(&format!("{path}.quantile"), "must be more than 0 and less than 1");
+    }
+    let mut by = learned.by.clone();
+    by.sort();
+    by.dedup();
+    let is_label = |name: &String| is_key(name) && name != field;
+    if by.len() != learned.by.len() || by.len() > MOST_LEARNED_BY || !by.iter().all(is_label) {
+        faults.add(
+            &format!("{path}.by"),
+            format!("must have at most {MOST_LEARNED_BY} different metadata fields, and not `{field}` itself"),
+        );
+    }
+    let (start, max) = (learned.start.0, learned.max.map(|max| max.0));
+    if start.is_zero() {
+        faults.add(&format!("{path}.start"), "must be greater than 0");
+    }
+    if max.is_some_and(|max| max < start) {
+        faults.add(&format!("{path}.max"), "must be at least `start`");
+    }
+    Estimate::Learned(LearnedEstimate { quantile, by, start, max })
 }
 
 /// The plan's period, overridden by the group. A group with its own period type takes only those fields of the plan

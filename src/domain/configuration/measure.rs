@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 
+use super::estimate::{Estimate, LearnedValues};
 use crate::domain::values::amount::{Amount, AmountError, Unit, parse_decimal};
 use crate::domain::values::metadata::Metadata;
 
@@ -12,6 +13,8 @@ use crate::domain::values::metadata::Metadata;
 pub struct Figures<'a> {
     pub quantity: Option<Decimal>,
     pub metadata: &'a Metadata,
+    /// What learned estimates say about figures that are missing.
+    pub learned: &'a LearnedValues,
 }
 
 /// How to treat a figure that is missing.
@@ -36,7 +39,7 @@ pub enum Measure {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Weighted {
     pub per: BTreeMap<String, Decimal>,
-    pub estimate: BTreeMap<String, Decimal>,
+    pub estimate: BTreeMap<String, Estimate>,
 }
 
 /// How an amount grows with one figure of the call. Amounts are rounded up to the unit's step, so this counts in parts of
@@ -114,10 +117,10 @@ impl Measure {
     }
 
     /// The estimate for a figure.
-    pub fn estimate(&self, field: &str) -> Option<Decimal> {
+    pub fn estimate(&self, field: &str, learned: &LearnedValues) -> Option<Decimal> {
         match self {
             Self::Quantity | Self::Event => None,
-            Self::Weighted(weighted) => weighted.estimate.get(field).copied(),
+            Self::Weighted(weighted) => weighted.estimate.get(field).map(|estimate| estimate.value(field, learned)),
         }
     }
 
@@ -165,7 +168,7 @@ impl Weighted {
                 Some(value) => value,
                 None => match (missing, self.estimate.get(field)) {
                     (Missing::Zero, _) => Decimal::ZERO,
-                    (Missing::Estimate, Some(estimate)) => *estimate,
+                    (Missing::Estimate, Some(estimate)) => estimate.value(field, figures.learned),
                     (Missing::Estimate, None) => {
                         return Err(MeasureError::new(
                             field,
@@ -208,6 +211,7 @@ fn exact_product(left: Decimal, right: Decimal) -> Option<Decimal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::configuration::estimate::LearnedEstimate;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -218,7 +222,7 @@ mod tests {
     fn priced() -> Measure {
         Measure::Weighted(Weighted {
             per: weights(&[("prompt_tokens", "0.00025"), ("completion_tokens", "0.001"), ("event", "0.1")]),
-            estimate: weights(&[("completion_tokens", "4000")]),
+            estimate: [("completion_tokens".to_owned(), Estimate::Fixed(Decimal::from(4000)))].into(),
         })
     }
 
@@ -230,7 +234,8 @@ mod tests {
         missing: Missing,
     ) -> Result<u64, String> {
         let metadata: Metadata = serde_json::from_value(metadata).unwrap();
-        let figures = Figures { quantity: quantity.map(Decimal::from), metadata: &metadata };
+        let learned = LearnedValues::none();
+        let figures = Figures { quantity: quantity.map(Decimal::from), metadata: &metadata, learned };
         measure.amount(unit, figures, missing).map(Amount::steps).map_err(|error| error.field)
     }
 
@@ -289,7 +294,7 @@ mod tests {
             let measure = Measure::Weighted(Weighted { per: per.into(), estimate: BTreeMap::new() });
             let amount = |tokens: u64| {
                 let metadata: Metadata = serde_json::from_value(json!({"tokens": tokens})).unwrap();
-                let figures = Figures { quantity: None, metadata: &metadata };
+                let figures = Figures { quantity: None, metadata: &metadata, learned: LearnedValues::none() };
                 let slope = measure.slope(unit, figures, "tokens").unwrap().unwrap();
                 (measure.amount(unit, figures, Missing::Estimate).unwrap().steps(), slope)
             };
@@ -308,7 +313,8 @@ mod tests {
     #[test]
     fn a_measure_grows_only_with_the_figures_that_it_measures() {
         let metadata: Metadata = serde_json::from_value(json!({"prompt_tokens": 3, "completion_tokens": 5})).unwrap();
-        let figures = Figures { quantity: Some(Decimal::ONE), metadata: &metadata };
+        let learned = LearnedValues::none();
+        let figures = Figures { quantity: Some(Decimal::ONE), metadata: &metadata, learned };
         let each = |measure: &Measure, unit: Unit, field: &str| {
             measure.slope(unit, figures, field).unwrap().map(|slope| slope.each / Slope::PARTS)
         };
@@ -317,8 +323,26 @@ mod tests {
         assert_eq!(each(&Measure::Event, Unit::Count, "quantity"), None);
         assert_eq!(each(&priced(), Unit::Cents, "completion_tokens"), Some(1000));
         assert_eq!(each(&priced(), Unit::Cents, "quantity"), None);
-        assert_eq!(priced().estimate("completion_tokens"), Some(Decimal::from(4000)));
-        assert_eq!(priced().estimate("prompt_tokens"), None);
+        assert_eq!(priced().estimate("completion_tokens", learned), Some(Decimal::from(4000)));
+        assert_eq!(priced().estimate("prompt_tokens", learned), None);
+    }
+
+    #[test]
+    fn a_missing_figure_is_what_was_learned() {
+        let start =
+            LearnedEstimate { quantile: Decimal::new(95, 2), by: Vec::new(), start: Decimal::from(4000), max: None };
+        let estimate = [("completion_tokens".to_owned(), Estimate::Learned(start))].into();
+        let measure = Measure::Weighted(Weighted { per: weights(&[("completion_tokens", "2")]), estimate });
+        let mut learned = LearnedValues::default();
+        let amount = |metadata: serde_json::Value, learned: &LearnedValues| {
+            let metadata: Metadata = serde_json::from_value(metadata).unwrap();
+            let figures = Figures { quantity: None, metadata: &metadata, learned };
+            measure.amount(Unit::Tokens, figures, Missing::Estimate).unwrap().steps()
+        };
+        assert_eq!(amount(json!({}), &learned), 8000);
+        learned.raise("completion_tokens", Decimal::from(700));
+        assert_eq!(amount(json!({}), &learned), 1400);
+        assert_eq!(amount(json!({"completion_tokens": 5}), &learned), 10);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Plans and policies: their limit groups, match rules, measures and scopes.
 
 pub mod balance_check;
+pub mod estimate;
 pub mod group_check;
 pub mod limit_group;
 pub mod match_rule;

@@ -207,8 +207,59 @@ pub struct WeightedBody {
     pub per: BTreeMap<String, Number>,
     /// Used for fields that a reserve does not know yet.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schema(value_type = BTreeMap<String, NumberOrText>)]
-    pub estimate: BTreeMap<String, Number>,
+    #[schema(value_type = BTreeMap<String, EstimateForm>)]
+    pub estimate: BTreeMap<String, EstimateBody>,
+}
+
+/// A number, or what to learn it from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum EstimateBody {
+    Fixed(Number),
+    Learned(LearnedEstimateBody),
+}
+
+/// How an estimate may be written.
+#[derive(Debug, ToSchema)]
+#[serde(untagged)]
+pub enum EstimateForm {
+    Number(f64),
+    /// Decimal digits, such as `"4000"`.
+    Text(String),
+    Learned(LearnedEstimateBody),
+}
+
+/// The estimate is a quantile of the figures that were committed in the last seven days, for events of the same name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LearnedEstimateBody {
+    /// More than 0 and less than 1: of the figures, this share does not exceed the estimate.
+    #[schema(value_type = NumberOrText)]
+    pub quantile: Number,
+    /// Metadata fields whose values are learned separately, such as `model`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 4)]
+    pub by: Vec<String>,
+    /// The estimate while there are fewer than 100 figures.
+    #[schema(value_type = NumberOrText)]
+    pub start: Number,
+    /// The largest estimate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<NumberOrText>)]
+    pub max: Option<Number>,
+}
+
+impl<'de> Deserialize<'de> for EstimateBody {
+    // Written by hand, as for a measure.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        match Value::deserialize(deserializer)? {
+            object @ Value::Object(_) => {
+                LearnedEstimateBody::deserialize(object).map(Self::Learned).map_err(D::Error::custom)
+            }
+            number => Number::deserialize(number).map(Self::Fixed).map_err(D::Error::custom),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for MeasureBody {

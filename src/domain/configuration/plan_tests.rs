@@ -1,4 +1,7 @@
 use super::*;
+use crate::domain::configuration::estimate::Estimate;
+use crate::domain::configuration::measure::Measure;
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 fn validate(body: Value) -> Result<Plan, Vec<String>> {
@@ -11,6 +14,24 @@ fn group(changes: Value) -> Value {
     let mut group = json!({"id": "a", "unit": "count", "quota": 1, "matches": [{"event": "x"}]});
     group.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     group
+}
+
+/// A learned estimate with these changes.
+fn learned(field: &str, changes: Value) -> Value {
+    let mut estimate = json!({"quantile": 0.95, "by": ["model", "b"], "start": 100, "max": "200"});
+    estimate.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    json!({"measure": {"per": {"a": 1, "event": 1}, "estimate": {field: estimate}}})
+}
+
+#[test]
+fn a_learned_estimate_is_written_as_it_was_read() {
+    let body = json!({"periodType": "monthly", "groups": [group(learned("a", json!({})))]});
+    let plan = validate(body).unwrap();
+    let written = serde_json::to_value(&plan.body.groups[0].measure).unwrap();
+    assert_eq!(written["estimate"]["a"], json!({"quantile": 0.95, "by": ["model", "b"], "start": 100, "max": 200}));
+    let Measure::Weighted(weighted) = &plan.groups[0].measure else { panic!("a sum") };
+    let Estimate::Learned(learned) = &weighted.estimate["a"] else { panic!("a learned estimate") };
+    assert_eq!((learned.by.as_slice(), learned.start), (&["b".to_owned(), "model".to_owned()][..], Decimal::from(100)));
 }
 
 #[test]
@@ -45,6 +66,15 @@ fn single_faults_are_refused() {
         (json!({"rollover": {"max": 1}, "periodType": "lifetime"}), "rollover"),
         (json!({"measure": {"per": {}}}), "measure.per"),
         (json!({"measure": {"per": {"a": 1}, "estimate": {"b": 1}}}), "measure.estimate.b"),
+        (learned("event", json!({})), "measure.estimate.event"),
+        (learned("a", json!({"quantile": 0})), "measure.estimate.a.quantile"),
+        (learned("a", json!({"quantile": 1})), "measure.estimate.a.quantile"),
+        (learned("a", json!({"by": ["a"]})), "measure.estimate.a.by"),
+        (learned("a", json!({"by": ["b", "b"]})), "measure.estimate.a.by"),
+        (learned("a", json!({"by": [""]})), "measure.estimate.a.by"),
+        (learned("a", json!({"by": ["b", "c", "d", "e", "f"]})), "measure.estimate.a.by"),
+        (learned("a", json!({"start": 0})), "measure.estimate.a.start"),
+        (learned("a", json!({"max": 99})), "measure.estimate.a.max"),
         (json!({"matches": [{"event": "x", "metadata": {"a": {"b": 1}}}]}), "matches[0].metadata.a"),
         (json!({"matches": [{"event": "x", "metadata": {"a": []}}]}), "matches[0].metadata.a"),
         (json!({"covers": [""]}), "covers"),
@@ -65,6 +95,10 @@ fn types_and_unknown_fields_are_refused_by_name() {
         (json!({"unit": "hours"}), "hours"),
         (json!({"measure": "calls"}), "calls"),
         (json!({"measure": {"pre": {}}}), "pre"),
+        (json!({"measure": {"per": {"a": 1}, "estimate": {"a": "many"}}}), "number"),
+        (json!({"measure": {"per": {"a": 1}, "estimate": {"a": {"quantile": 0.5}}}}), "start"),
+        (learned("a", json!({"quantil": 0.5})), "quantil"),
+        (learned("a", json!({"start": -1})), "negative"),
         (json!({"quota": true}), "number"),
         (json!({"quota": "1e400"}), "at most 9007199254740991 count"),
         (json!({"timezone": "Mars/Base"}), "Mars"),

@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 use super::counter::{ClosedUntil, Counter};
 use super::fit::Growth;
 use super::reason::Reason;
+use crate::domain::configuration::estimate::LearnedValues;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::measure::{Figures, Missing};
 use crate::domain::configuration::plan::Plan;
@@ -30,6 +31,8 @@ pub struct Request<'a> {
     pub event: &'a EventName,
     pub quantity: Decimal,
     pub metadata: &'a Metadata,
+    /// The learned estimates of figures that the call does not have.
+    pub learned: &'a LearnedValues,
 }
 
 /// Whether the call happens before or after the usage.
@@ -127,6 +130,8 @@ pub struct Admission {
     pub validity: Validity,
     /// For a call with `fit`: how far its amounts may grow.
     pub growth: Option<Growth>,
+    /// The learned estimates that were used, per request; empty if nothing is learned.
+    pub learned: Vec<LearnedValues>,
 }
 
 /// The rules in effect for a user at an instant.
@@ -260,7 +265,8 @@ pub(in crate::domain) fn consider(
 }
 
 fn measure(group: &LimitGroup, rule: usize, request: Request<'_>, purpose: Purpose) -> Result<Amount, FieldError> {
-    let figures = Figures { quantity: Some(request.quantity), metadata: request.metadata };
+    let Request { quantity, metadata, learned, .. } = request;
+    let figures = Figures { quantity: Some(quantity), metadata, learned };
     let missing = if purpose == Purpose::GiveBack { Missing::Zero } else { Missing::Estimate };
     group
         .measure_of(rule)
@@ -429,6 +435,7 @@ impl Admission {
             subscribed: effective_limits.plan.is_some(),
             validity,
             growth: None,
+            learned: Vec::new(),
         }
     }
 }

@@ -22,7 +22,7 @@ pub struct FittedEvent<'a> {
 /// # Errors
 /// A figure that no group measures, or that has no value, naming it.
 pub fn growth(admission: &Admission, fit: &Fit, event: FittedEvent<'_>) -> Result<Growth, FieldError> {
-    let Request { event: name, quantity, metadata } = event.request;
+    let Request { event: name, quantity, metadata, learned } = event.request;
     if let Some(group) = event.effective_limits.groups().find(|group| is_label(group, fit, event.request)) {
         let message = format!("must not be a field that match rules or the scope of group `{}` use", group.id);
         return Err(FieldError::new("fit.field", message));
@@ -37,11 +37,11 @@ pub fn growth(admission: &Admission, fit: &Fit, event: FittedEvent<'_>) -> Resul
             continue;
         };
         let measure = group.measure_of(rule);
-        let slope = measure.slope(group.unit, Figures { quantity: Some(quantity), metadata }, &fit.field);
+        let slope = measure.slope(group.unit, Figures { quantity: Some(quantity), metadata, learned }, &fit.field);
         let slope = slope.map_err(|error| FieldError::new(error.field, error.message))?;
         is_counted = true;
         is_measured |= slope.is_some();
-        estimate = estimate.max(measure.estimate(&fit.field));
+        estimate = estimate.max(measure.estimate(&fit.field, learned));
         slopes.push(slope.unwrap_or_default());
     }
     if is_counted && !is_measured {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::admission::{Caller, EffectiveLimits, Request};
 use super::fit::Fitted;
+use crate::domain::configuration::estimate::LearnedValues;
 use crate::domain::configuration::limit_group::{Enforcement, LimitGroup};
 use crate::domain::configuration::measure::{Figures, Measure, Missing};
 use crate::domain::configuration::plan::Plan;
@@ -120,6 +121,9 @@ pub struct Item {
     pub quantity: Number,
     #[serde(default, skip_serializing_if = "Metadata::is_empty", deserialize_with = "metadata::stored")]
     pub metadata: Metadata,
+    /// The learned estimates that the reserve used.
+    #[serde(default, skip_serializing_if = "LearnedValues::is_empty")]
+    pub estimated: LearnedValues,
     /// Running sums of all draws; absent before the first draw.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drawn: Option<Drawn>,
@@ -223,6 +227,7 @@ impl RequestSnapshot {
             event: request.event.clone(),
             quantity: Number(request.quantity),
             metadata: request.metadata.clone(),
+            estimated: request.learned.clone(),
             drawn: None,
         };
         Self {
@@ -283,7 +288,8 @@ impl RequestSnapshot {
         let mut totals = Vec::new();
         for (item, actual) in self.each(actuals)? {
             let metadata = item.metadata.clone().merged(&actual.metadata);
-            let figures = Figures { quantity: Some(actual.quantity.unwrap_or(item.quantity).0), metadata: &metadata };
+            let quantity = Some(actual.quantity.unwrap_or(item.quantity).0);
+            let figures = Figures { quantity, metadata: &metadata, learned: &item.estimated };
             let measured = Remeasurement { labels: &metadata, figures, missing: Missing::Estimate };
             self.totals(app, rules, item, measured, &mut totals)?;
         }
@@ -304,7 +310,8 @@ impl RequestSnapshot {
                 sums.set(name, sum.0.to_string());
             }
             let labels = item.metadata.clone().merged(&actual.metadata);
-            let figures = Figures { quantity: drawn.quantity.map(|sum| sum.0), metadata: &sums };
+            let quantity = drawn.quantity.map(|sum| sum.0);
+            let figures = Figures { quantity, metadata: &sums, learned: LearnedValues::none() };
             let measured = Remeasurement { labels: &labels, figures, missing: Missing::Zero };
             self.totals(app, rules, item, measured, &mut totals)?;
             items.push(Item { drawn: Some(drawn), ..item.clone() });
@@ -358,7 +365,8 @@ impl RequestSnapshot {
     /// # Errors
     /// Figures that cannot be measured, naming group and field.
     pub fn refund(&self, app: &AppId, rules: &Rules, actual: &Actual) -> Result<GivenBack, FieldError> {
-        let figures = Figures { quantity: actual.quantity.map(|quantity| quantity.0), metadata: &actual.metadata };
+        let quantity = actual.quantity.map(|quantity| quantity.0);
+        let figures = Figures { quantity, metadata: &actual.metadata, learned: LearnedValues::none() };
         let mut amounts: Vec<(GroupId, Amount)> = Vec::new();
         let mut whole: Vec<GroupId> = Vec::new();
         for (_, group, rule) in self.items.iter().flat_map(|item| self.held(app, rules, item)) {

@@ -5,3 +5,4 @@ pub mod ledger;
 pub mod proof;
 pub mod report;
 pub mod rollup;
+pub mod sketch;

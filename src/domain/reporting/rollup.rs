@@ -3,10 +3,12 @@
 
 mod day_rows;
 mod fold;
+mod learn;
 mod metrics;
 mod row;
 
 pub use day_rows::DayRows;
 pub use fold::{Fields, cost, fold};
-pub use metrics::{COST_DECIMALS, Count, DECIMALS, GroupSums, Metrics, number};
+pub use learn::{learn, series};
+pub use metrics::{COST_DECIMALS, Count, DECIMALS, FigureSums, GroupSums, Metrics, number};
 pub use row::{Labels, OTHER, RowName, RowSet, RowValue};

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::access::audit::AuditEntry;
+use crate::domain::configuration::estimate::LearnedFigure;
 use crate::domain::configuration::limit_group::{LimitGroup, LimitKind};
 use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::PlanBody;
@@ -142,6 +143,8 @@ pub struct AppConfig {
     pub webhooks: HashMap<WebhookId, Arc<StoredWebhook>>,
     pub sandboxes: BTreeSet<Sandbox>,
     pub settings: Settings,
+    /// The figures from which estimates are learned.
+    pub learned: Vec<LearnedFigure>,
 }
 
 #[derive(Clone, Debug)]
@@ -219,6 +222,7 @@ impl AppConfig {
         }
         config.policies.sort_by(|one, other| one.id.cmp(&other.id));
         config.sandboxes.insert(Sandbox::parse("main").map_err(|_| damaged("main"))?);
+        config.learned = config.learned_figures();
         Ok(config)
     }
 

@@ -2,6 +2,7 @@
 //! `reportLabels`.
 
 use super::app_config::AppConfig;
+use crate::domain::configuration::estimate::{Estimate, LearnedFigure};
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::measure::Measure;
 use crate::domain::configuration::scope::Dimension;
@@ -18,6 +19,7 @@ impl AppConfig {
             labels: Fields::LABELS.map(str::to_owned).into(),
             figures: Fields::FIGURES.map(str::to_owned).into(),
             units: self.groups.iter().map(|(group, kind)| (group.clone(), kind.unit)).collect(),
+            learned: self.learned.clone(),
         };
         fields.labels.extend(self.settings.report_labels.iter().cloned());
         for dimension in self.groups.values().flat_map(|kind| kind.scope.dimensions()) {
@@ -32,6 +34,27 @@ impl AppConfig {
             add_group(group, &mut fields);
         }
         fields
+    }
+
+    /// The figures from which estimates of plans and policies are learned. Those of users with a custom plan are not
+    /// among them, since no call should have to look for them.
+    pub(super) fn learned_figures(&self) -> Vec<LearnedFigure> {
+        let mut figures: Vec<LearnedFigure> = Vec::new();
+        let plans = self.sorted_plans().into_iter().flat_map(|plan| &plan.groups);
+        for group in plans.chain(self.policies.iter().flat_map(|policy| &policy.groups)) {
+            for (place, rule) in group.matches.iter().enumerate() {
+                let Measure::Weighted(weighted) = group.measure_of(place) else { continue };
+                for (field, estimate) in &weighted.estimate {
+                    let Estimate::Learned(estimate) = estimate else { continue };
+                    let (event, field, estimate) = (rule.event.clone(), field.clone(), estimate.clone());
+                    let figure = LearnedFigure { event, field, estimate };
+                    if !figures.contains(&figure) {
+                        figures.push(figure);
+                    }
+                }
+            }
+        }
+        figures
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::configuration::estimate::LearnedValues;
 use crate::domain::metering::reservation::{Item, OperationName};
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::ids::{AppId, GroupId, KeyId, Mode, UserId};
@@ -44,6 +45,7 @@ impl Entry {
             event: item.event.clone(),
             quantity: item.quantity,
             metadata: item.metadata.clone(),
+            estimated: LearnedValues::default(),
             drawn: None,
         };
         Self {

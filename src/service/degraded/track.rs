@@ -148,7 +148,8 @@ impl Gateway {
             }
         };
         let owners = facts.owners(&admission, Limits::Ignored);
-        let snapshot = RequestSnapshot::new(call.caller(facts), facts.effective_limits(), false, &call.requests());
+        let requests = call.requests(&admission.learned);
+        let snapshot = RequestSnapshot::new(call.caller(facts), facts.effective_limits(), false, &requests);
         let args = TrackArgs {
             bucket: &facts.bucket,
             operation,

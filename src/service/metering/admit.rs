@@ -42,7 +42,8 @@ impl Gateway {
 
 /// The evaluation of the call; with `fit` it says how far an admitted call may grow.
 pub(in crate::service) fn evaluate(facts: &CallFacts, call: &Call, purpose: Purpose) -> Result<Admission, FieldError> {
-    let (effective_limits, caller, requests) = (facts.effective_limits(), call.caller(facts), call.requests());
+    let learned = facts.learned(call);
+    let (effective_limits, caller, requests) = (facts.effective_limits(), call.caller(facts), call.requests(&learned));
     let mut admission = prepare(effective_limits, caller, &requests, facts.now_ms, purpose)?;
     let fitted = call.fit.as_ref().and_then(|fit| Some((fit, *requests.get(fit.item)?)));
     if let Some((fit, request)) = fitted.filter(|_| admission.refusal.is_none()) {
@@ -53,7 +54,7 @@ pub(in crate::service) fn evaluate(facts: &CallFacts, call: &Call, purpose: Purp
         };
         admission.growth = Some(grown.map_err(within)?);
     }
-    Ok(admission)
+    Ok(Admission { learned, ..admission })
 }
 
 /// What is stored about a call that requests an approval.

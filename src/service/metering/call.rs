@@ -1,5 +1,6 @@
 //! A call that requests an amount: the caller, its events, and the owners of its counters.
 
+use crate::domain::configuration::estimate::LearnedValues;
 use crate::domain::metering::admission::{Caller, Request};
 use crate::domain::metering::counter::Counter;
 use crate::domain::metering::fit::Fit;
@@ -34,11 +35,11 @@ pub struct CallItem {
 }
 
 impl Call {
-    pub fn requests(&self) -> Vec<Request<'_>> {
-        let requests = self.items.iter().map(|item| Request {
-            event: &item.event,
-            quantity: item.quantity.0,
-            metadata: &item.metadata,
+    /// Its events with their learned estimates.
+    pub fn requests<'a>(&'a self, learned: &'a [LearnedValues]) -> Vec<Request<'a>> {
+        let requests = self.items.iter().enumerate().map(|(place, item)| {
+            let none = LearnedValues::none();
+            item.request(learned.get(place).unwrap_or(none))
         });
         requests.collect()
     }
@@ -59,6 +60,10 @@ impl Call {
 }
 
 impl CallItem {
+    pub fn request<'a>(&'a self, learned: &'a LearnedValues) -> Request<'a> {
+        Request { event: &self.event, quantity: self.quantity.0, metadata: &self.metadata, learned }
+    }
+
     /// Checks that the call can be reserved: it is not a refund and not empty.
     pub(in crate::service) fn check(&self) -> Result<(), ServiceError> {
         refuse_refund(&self.event)?;

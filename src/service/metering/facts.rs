@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::estimates::KnownEstimates;
 use crate::domain::accounts::subscription::{Subscribed, Subscription};
 use crate::domain::configuration::limit_group::Limits;
 use crate::domain::configuration::plan::Plan;
@@ -46,6 +47,8 @@ pub struct CallFacts {
     pub config: Arc<AppConfig>,
     pub subscribed: Arc<Subscribed>,
     pub now_ms: TimeMs,
+    /// None if the app learns no estimates, or if the node has not read them recently.
+    pub(super) estimates: Option<Arc<KnownEstimates>>,
     plan: Option<Arc<Plan>>,
 }
 
@@ -195,9 +198,11 @@ impl Gateway {
         attempt: impl AsyncFn(&CallFacts) -> Result<Attempt<T>, ServiceError>,
     ) -> Result<T, ServiceError> {
         let cache_key = user.map_or_else(String::new, |user| bucket.account(user));
+        let config = self.config(&tenant.app).await?;
         let mut facts = CallFacts {
             app: tenant.app.clone(),
-            config: self.config(&tenant.app).await?,
+            estimates: self.known_estimates(tenant, &config),
+            config,
             subscribed: match user {
                 Some(_) => self.subscriptions.get(&cache_key).unwrap_or_else(unknown),
                 None => nobody(),
@@ -230,6 +235,7 @@ impl Gateway {
                         Stale::Configuration { stamp } => {
                             Box::pin(self.catch_up(tenant, stamp)).await?;
                             facts.config = self.config(&tenant.app).await?;
+                            facts.estimates = self.known_estimates(tenant, &facts.config);
                         }
                         Stale::Stamp => {
                             facts.config =
@@ -254,12 +260,14 @@ impl Gateway {
         let now_ms = self.clocks.estimate(&bucket);
         let known = self.subscriptions.get(&cache_key);
         let subscribed = known.clone().unwrap_or_else(unknown);
+        let estimates = self.known_estimates(tenant, config);
         let facts = |plan: Option<Arc<Plan>>| CallFacts {
             app: tenant.app.clone(),
             bucket: bucket.clone(),
             config: Arc::clone(config),
             subscribed: Arc::clone(&subscribed),
             now_ms,
+            estimates: estimates.clone(),
             plan,
         };
         let own = self.plan_of(&cache_key, config, &subscribed, now_ms);

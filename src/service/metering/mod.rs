@@ -5,6 +5,7 @@ pub mod call;
 pub mod can_use;
 pub mod clocks;
 pub mod decision;
+pub mod estimates;
 pub mod extend;
 pub mod facts;
 pub mod repeat;

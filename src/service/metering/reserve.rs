@@ -81,7 +81,7 @@ impl Gateway {
                 return self.reserve_answer(context, &admission, None, first).await;
             }
         };
-        let requests = call.requests();
+        let requests = call.requests(&admission.learned);
         let limits = facts.effective_limits();
         let snapshot = RequestSnapshot::new(call.caller(facts), limits, facts.has_own_rules(), &requests);
         let growing = call.fit.as_ref().zip(admission.growth.as_ref());

@@ -118,7 +118,8 @@ impl Gateway {
         let limit = |group: &LimitGroup| limits.of(group);
         let owners = facts.owners(&admission, limits);
         let asked = if enforce { asked(facts, call, &admission, operation)? } else { None };
-        let snapshot = RequestSnapshot::new(call.caller(facts), facts.effective_limits(), false, &call.requests());
+        let requests = call.requests(&admission.learned);
+        let snapshot = RequestSnapshot::new(call.caller(facts), facts.effective_limits(), false, &requests);
         let args = TrackArgs {
             bucket: &facts.bucket,
             operation,

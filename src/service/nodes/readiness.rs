@@ -32,7 +32,8 @@ pub struct Readiness {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PartView {
-    /// `key_changes`, `webhooks`, `rollups`, `degraded_reserves`, `journal`, `node_list`, `metrics`, `embedded_redis`
+    /// `key_changes`, `webhooks`, `rollups`, `degraded_reserves`, `journal`, `node_list`, `estimates`,
+    /// `metrics`, `embedded_redis`
     #[schema(value_type = String)]
     pub name: &'static str,
     pub ok: bool,

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::domain::accounts::subscription::Subscription;
+use crate::domain::configuration::estimate::LearnedValues;
 use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::configuration::plan::Plan;
-use crate::domain::metering::admission::{Caller, EffectiveLimits, Purpose, Request, prepare};
+use crate::domain::metering::admission::{Caller, EffectiveLimits, Purpose, prepare};
 use crate::domain::metering::counter::Counter;
 use crate::domain::metering::explain::{ExplainedGroup, trace};
 use crate::domain::metering::reason::Reason;
@@ -44,6 +45,8 @@ pub struct Explanation {
     /// It is the app's default plan.
     pub is_default_plan: bool,
     pub verdict: Verdict,
+    /// The learned estimates of figures that the call does not have.
+    pub estimated: LearnedValues,
     /// The groups of the plan, then those of all policies.
     pub groups: Vec<Explained>,
     pub now_ms: TimeMs,
@@ -94,7 +97,8 @@ impl Gateway {
         question: &Question,
     ) -> Result<Attempt<Explanation>, ServiceError> {
         let Question { user, item, key } = question;
-        let request = Request { event: &item.event, quantity: item.quantity.0, metadata: &item.metadata };
+        let estimated = facts.learned_by(item, None);
+        let request = item.request(&estimated);
         let caller = Caller { user, app: &facts.app, key: key.as_ref() };
         let effective_limits = facts.effective_limits();
         // The counters of a blocked user are shown too.
@@ -137,6 +141,7 @@ impl Gateway {
             blocked: effective_limits.blocked,
             plan: facts.plan().cloned(),
             verdict,
+            estimated,
             groups,
             now_ms,
         }))

@@ -1,6 +1,7 @@
 //! How the groups of a draft treat a call: a rule tester without users or counters.
 
-use crate::domain::metering::admission::{Caller, EffectiveLimits, Request};
+use crate::domain::configuration::estimate::LearnedValues;
+use crate::domain::metering::admission::{Caller, EffectiveLimits};
 use crate::domain::metering::explain::{ExplainedGroup, trace};
 use crate::domain::time::period::SubscriptionAnchor;
 use crate::domain::time::window::TimeMs;
@@ -40,7 +41,7 @@ impl Gateway {
             blocked: false,
         };
         let caller = Caller { user: &user, app: &tenant.app, key: Some(&key) };
-        let request = Request { event: &item.event, quantity: item.quantity.0, metadata: &item.metadata };
+        let request = item.request(LearnedValues::none());
         Ok(trace(effective_limits, caller, request, now).0)
     }
 }

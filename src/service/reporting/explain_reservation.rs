@@ -166,7 +166,8 @@ impl Gateway {
         };
         let caller = Caller { user: &snapshot.user, app: &tenant.app, key: snapshot.key.as_ref().or(key) };
         let traced = snapshot.items.iter().map(|item| {
-            let request = Request { event: &item.event, quantity: item.quantity.0, metadata: &item.metadata };
+            let Item { event, quantity, metadata, estimated, .. } = item;
+            let request = Request { event, quantity: quantity.0, metadata, learned: estimated };
             // The windows do not matter here.
             (item.clone(), trace(effective_limits, caller, request, 0).0)
         });

@@ -1,6 +1,7 @@
 //! Events, explanations, history, reports, and the verification of counters.
 
 pub mod byte_bounds;
+pub mod estimates;
 pub mod events;
 pub mod explain;
 pub mod explain_draft;

@@ -160,6 +160,7 @@ impl Gateway {
         let setting = match row_set {
             RowSet::Calls => "QUOTAGATE_ROLLUP_DAYS",
             RowSet::Users => "QUOTAGATE_ROLLUP_USER_DAYS, which applies to reports by user",
+            RowSet::Estimates => "estimates are learned from no earlier figures",
         };
         if let Some(oldest) = oldest.filter(|oldest| from < *oldest) {
             let message =

@@ -8,6 +8,8 @@ use crate::store::reporting::stream::Place;
 
 /// Expired data of a sandbox is stored for seven real days, since its clock is moved manually.
 const LEAST_SANDBOX_DAYS: i64 = 7;
+/// The days of figures from which estimates are learned, including today.
+pub(in crate::service) const LEARNED_DAYS: u16 = 7;
 const DAY_S: i64 = DAY_MS / 1000;
 
 /// How long rows are stored.
@@ -31,6 +33,7 @@ impl Retention {
         i64::from(match row_set {
             RowSet::Calls => self.days,
             RowSet::Users => self.user_days,
+            RowSet::Estimates => LEARNED_DAYS,
         })
     }
 

@@ -9,7 +9,7 @@ use futures::stream::{self, TryStreamExt};
 use super::events::id::EventId;
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::ledger::StoredEntry;
-use crate::domain::reporting::rollup::{DayRows, Fields, Metrics, RowName, RowSet, fold};
+use crate::domain::reporting::rollup::{DayRows, Fields, Metrics, RowName, RowSet, fold, learn};
 use crate::domain::time::day::Day;
 use crate::domain::time::window::TimeMs;
 use crate::service::error::ServiceError;
@@ -20,7 +20,7 @@ use crate::store::reporting::ledger::Page;
 use crate::store::reporting::rollup::{RollupCursor, WrittenDay};
 use crate::store::reporting::stream::{Place, Stream};
 
-/// Entries folded in one step. Its script writes at most about 200 rows, so that other calls do not wait long.
+/// Entries folded in one step. Its script usually writes at most 300 rows, so that other calls do not wait long.
 const BATCH: usize = 100;
 /// Steps per stream before a report is returned: 50,000 entries.
 const STEPS_BEFORE_A_REPORT: usize = 500;
@@ -49,9 +49,12 @@ pub(in crate::service) fn additions(entries: &[StoredEntry], fields: &Fields) ->
         let day = Day::of(stored.entry.at_ms);
         for (name, metrics) in fold(&stored.entry, fields) {
             let metrics = Arc::new(metrics);
-            for row_set in RowSet::ALL {
+            for row_set in [RowSet::Calls, RowSet::Users] {
                 additions.entry((day, row_set)).or_default().push((name.within(row_set), Arc::clone(&metrics)));
             }
+        }
+        for (name, metrics) in learn(&stored.entry, fields) {
+            additions.entry((day, RowSet::Estimates)).or_default().push((name, Arc::new(metrics)));
         }
     }
     additions

@@ -175,6 +175,7 @@ impl<'a> Simulator<'a> {
                     event: &item.event,
                     quantity: item.quantity.0,
                     metadata: &item.metadata,
+                    learned: &item.estimated,
                 });
                 prepare(effective_limits, caller, &requests.collect::<Vec<_>>(), moment.at_ms, purpose)
             }

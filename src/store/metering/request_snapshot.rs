@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::configuration::estimate::LearnedValues;
 use crate::domain::metering::fit::Fitted;
 use crate::domain::metering::reservation::{Drawn, Item, ONE, RequestSnapshot};
 use crate::domain::values::ids::{EventName, KeyId, PlanId, PolicyId, UserId};
@@ -41,6 +42,8 @@ struct StoredSnapshotItem<'a> {
     #[serde(default, skip_serializing_if = "is_empty", deserialize_with = "stored")]
     metadata: Cow<'a, Metadata>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    estimated: Option<Cow<'a, LearnedValues>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     drawn: Option<Cow<'a, Drawn>>,
 }
 
@@ -51,6 +54,7 @@ impl<'a> StoredSnapshotItem<'a> {
             event: Some(&item.event).filter(|event| Some(*event) != beside).map(Cow::Borrowed),
             quantity: Some(item.quantity).filter(|quantity| *quantity != ONE),
             metadata: Cow::Borrowed(&item.metadata),
+            estimated: Some(&item.estimated).filter(|estimated| !estimated.is_empty()).map(Cow::Borrowed),
             drawn: item.drawn.as_ref().map(Cow::Borrowed),
         }
     }
@@ -108,6 +112,7 @@ pub(in crate::store) fn parse_snapshot(event: &str, user: &str, text: &str) -> O
             event: item.event.map(Cow::into_owned).or_else(|| first.clone())?,
             quantity: item.quantity.unwrap_or(ONE),
             metadata: item.metadata.into_owned(),
+            estimated: item.estimated.map(Cow::into_owned).unwrap_or_default(),
             drawn: item.drawn.map(Cow::into_owned),
         })
     };
@@ -159,11 +164,13 @@ mod tests {
         let metadata = prop::collection::btree_map("[a-z]{1,3}", "[a-z\"%é ]{0,4}", 0..3);
         let drawn = json!({"quantity": 2, "fields": {"tokens": 1.5}});
         let drawn = prop::option::of(Just(serde_json::from_value::<Drawn>(drawn).unwrap()));
-        (prop_oneof![Just("llm.chat"), Just("llm.image")], quantity, metadata, drawn).prop_map(
-            |(event, quantity, metadata, drawn)| Item {
+        let estimated = prop::collection::btree_map("[a-z_]{1,3}", 0..9_000_u32, 0..2);
+        (prop_oneof![Just("llm.chat"), Just("llm.image")], quantity, metadata, estimated, drawn).prop_map(
+            |(event, quantity, metadata, estimated, drawn)| Item {
                 event: EventName::parse(event).unwrap(),
                 quantity: serde_json::from_str(quantity).unwrap(),
                 metadata: serde_json::from_value(json!(metadata)).unwrap(),
+                estimated: serde_json::from_value(json!(estimated)).unwrap(),
                 drawn,
             },
         )
@@ -214,6 +221,7 @@ mod tests {
             event: EventName::parse("llm.chat").unwrap(),
             quantity: Number(quantity.into()),
             metadata: metadata.clone(),
+            estimated: LearnedValues::default(),
             drawn: None,
         };
         let fitted =
@@ -265,6 +273,7 @@ mod tests {
                 event: EventName::parse("llm.chat").unwrap(),
                 quantity: ONE,
                 metadata: Metadata::default(),
+                estimated: LearnedValues::default(),
                 drawn: None,
             }],
             fitted: None,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::rollup_text::{pattern_of_user, read_metrics, read_name, write_metrics, write_name};
 use super::stream::{Place, Stream};
 use crate::domain::reporting::entry_id::EntryId;
-use crate::domain::reporting::rollup::{Metrics, RowName};
+use crate::domain::reporting::rollup::{Metrics, RowName, RowSet};
 use crate::domain::values::ids::UserId;
 use crate::store::client::pace::Pace;
 use crate::store::error::StoreError;
@@ -15,6 +15,8 @@ use crate::store::{Arguments, Store};
 
 /// Rows per read.
 const PAGE: usize = 500;
+/// The same for rows with sketches, which are larger.
+const SKETCHES: usize = 50;
 /// Fields per write without a script.
 const CHUNK: usize = 200;
 /// A rebuild must write and replace each day's rows within this time.
@@ -165,6 +167,7 @@ impl Store {
         let mut rows = HashMap::new();
         let mut position = "0".to_owned();
         let mut pace = Pace::default();
+        let page = if place.row_set == RowSet::Estimates { SKETCHES } else { PAGE };
         loop {
             pace.rest().await;
             let mut command = redis::cmd("HSCAN");
@@ -172,7 +175,7 @@ impl Store {
             if let Some(user) = user {
                 command.arg("MATCH").arg(pattern_of_user(user.as_str()));
             }
-            command.arg("COUNT").arg(PAGE);
+            command.arg("COUNT").arg(page);
             let (next, fields): (String, Vec<String>) =
                 redis::from_redis_value(self.page(&command).await?).map_err(unexpected)?;
             // Redis may return a field twice while it moves a hash to a larger table.

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 
 use crate::domain::metering::reason::Reason;
-use crate::domain::reporting::rollup::{Count, DECIMALS, GroupSums, Labels, Metrics, RowName, RowValue};
+use crate::domain::reporting::rollup::{Count, DECIMALS, FigureSums, GroupSums, Labels, Metrics, RowName, RowValue};
+use crate::domain::reporting::sketch::Sketch;
 use crate::domain::values::digits::push_signed;
 use crate::domain::values::ids::GroupId;
 use crate::store::keys::{RESERVED, decode};
@@ -122,8 +123,8 @@ fn read_decimal(text: &str) -> Option<i128> {
 }
 
 /// `<count>=<n> quantity=<n> cost=<n> g:<group>=<charged>,<calls>,<denials>[,<observed>[,<credited>,<lapsed>,<voided>]]
-/// f:<figure>=<n> r:<reason>=<n>`, without zeros, separated by spaces. Quantity and figures are decimal numbers, cost,
-/// charges and credits are steps of their units.
+/// f:<figure>=<n> r:<reason>=<n> s:<figure>=<compared>,<exceeded>;<sketch>`, without zeros, separated by spaces. Quantity
+/// and figures are decimal numbers, cost, charges and credits are steps of their units.
 pub fn write_metrics(metrics: &Metrics) -> String {
     let mut text = String::with_capacity(METRICS_BYTES);
     for count in Count::ALL {
@@ -152,6 +153,11 @@ pub fn write_metrics(metrics: &Metrics) -> String {
             }
             push_whole(*sum, &mut text);
         }
+    }
+    for (name, FigureSums { sketch, compared, exceeded }) in &metrics.learned {
+        push_name(&["s:", &encode(name)], &mut text);
+        let (compared, exceeded) = (compared.to_string(), exceeded.to_string());
+        text.extend([compared.as_str(), ",", exceeded.as_str(), ";", sketch.text().as_str()]);
     }
     text
 }
@@ -186,7 +192,13 @@ pub fn read_metrics(text: &str) -> Option<Metrics> {
             metrics.groups.insert(GroupId::parse(group).ok()?, sums);
             continue;
         }
-        if let Some(figure) = name.strip_prefix("f:") {
+        if let Some(figure) = name.strip_prefix("s:") {
+            let (counts, sketch) = value.split_once(';')?;
+            let (compared, exceeded) = counts.split_once(',')?;
+            let (compared, exceeded) = (compared.parse().ok()?, exceeded.parse().ok()?);
+            let sums = FigureSums { sketch: Sketch::parse(sketch)?, compared, exceeded };
+            metrics.learned.insert(decode(figure)?, sums);
+        } else if let Some(figure) = name.strip_prefix("f:") {
             metrics.figures.insert(decode(figure)?, read_decimal(value)?);
         } else if let Some(reason) = name.strip_prefix("r:") {
             metrics.reasons.insert(Reason::parse(reason)?, value.parse().ok()?);
@@ -231,6 +243,7 @@ mod tests {
             counts in prop::collection::vec(-9_i64..9, Count::ALL.len()), quantity: i128, cost: i64,
             figures in prop::collection::btree_map("\\PC{1,8}", 1_i128.., 0..3), sums: (i64, u32, u32, u8),
             credits: [u8; 3],
+            learned in prop::collection::btree_map("\\PC{1,8}", (1..9_000_000_u32, 0..9_u64, 0..9_u64), 0..3),
         ) {
             let mut metrics = Metrics { quantity, cost: i128::from(cost), figures, ..Metrics::default() };
             for (count, by) in Count::ALL.into_iter().zip(counts) {
@@ -241,6 +254,11 @@ mod tests {
             let [credited, lapsed, voided] = credits.map(i128::from);
             let sums = GroupSums { charged, calls, denials, observed, credited, lapsed, voided };
             metrics.groups.insert(GroupId::parse("lg_a-1").unwrap(), sums);
+            for (name, (figure, compared, exceeded)) in learned {
+                let mut sums = FigureSums { compared, exceeded, ..FigureSums::default() };
+                sums.sketch.add(figure.into());
+                metrics.learned.insert(name, sums);
+            }
             prop_assert_eq!(read_metrics(&write_metrics(&metrics)), Some(metrics));
         }
 
@@ -265,9 +283,24 @@ mod tests {
         metrics.count(Count::Calls, 2);
         let text = write_metrics(&metrics);
         assert_eq!(text, "calls=2 quantity=-1.5 cost=250 f:prompt_tokens=0.000000000003");
-        for bad in
-            ["calls=x", "calls", "quantity=1e3", "quantity=.", "f:a=1.0000000000001", "odd=1", "g:a=1,2", "g:a=1,2,3,x"]
-        {
+        let mut sums = FigureSums { compared: 4, exceeded: 1, ..FigureSums::default() };
+        sums.sketch.add(1.into());
+        let metrics = Metrics { learned: [("completion_tokens".to_owned(), sums)].into(), ..Metrics::default() };
+        assert_eq!(write_metrics(&metrics), "s:completion_tokens=4,1;960:1");
+        for bad in [
+            "calls=x",
+            "calls",
+            "quantity=1e3",
+            "quantity=.",
+            "f:a=1.0000000000001",
+            "odd=1",
+            "g:a=1,2",
+            "g:a=1,2,3,x",
+            "s:a=1,2",
+            "s:a=1;0:1",
+            "s:a=1,2;0:0",
+            "s:a=x,2;0:1",
+        ] {
             assert_eq!(read_metrics(bad), None, "{bad}");
         }
     }

@@ -90,6 +90,7 @@ async fn each_kind_of_key_may_do_what_it_is_meant_for() {
         ("GET", "reports/unusual", Value::Null, viewers),
         ("GET", "reports/forecast?userId=u", Value::Null, viewers),
         ("GET", "reports/limits", Value::Null, viewers),
+        ("GET", "estimates", Value::Null, explainers),
         ("POST", "whatif", json!({}), viewers),
         ("POST", "explain", json!({"event": "image.a"}), viewers),
         ("GET", "sandboxes", Value::Null, viewers),

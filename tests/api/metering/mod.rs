@@ -4,6 +4,7 @@ mod agents;
 mod batch;
 mod concurrency;
 mod draws;
+mod estimates;
 mod extreme_amounts;
 mod fit;
 mod idempotency;

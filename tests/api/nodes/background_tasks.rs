@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 use crate::support::{ROOT_KEY, Redis, Running, World, eventually, new_key};
 
-const PARTS: [&str; 7] = ["degraded_reserves", "journal", "key_changes", "metrics", "node_list", "rollups", "webhooks"];
+const PARTS: [&str; 8] =
+    ["degraded_reserves", "estimates", "journal", "key_changes", "metrics", "node_list", "rollups", "webhooks"];
 
 async fn parts(node: &Running) -> Vec<Value> {
     let ready = node.client("").get("/readyz").await.expect(200);

@@ -19,6 +19,7 @@ async fn no_cursor_makes_a_list_fail() {
         "approvals".to_owned(),
         "audit".to_owned(),
         "counters?groupId=whole".to_owned(),
+        "estimates".to_owned(),
         "events".to_owned(),
         "events?order=asc".to_owned(),
         "grants".to_owned(),

@@ -15,9 +15,9 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dashboard/examples.json
 const START: &str = "2041-01-31T10:00:00Z";
 
 /// Ids and secrets that differ from run to run, by what they begin with.
-const NAMES: [&str; 14] = [
-    "rsv_", "trk_", "evt_", "led_", "den_", "grt_", "grn_", "apr_", "key_", "msg_", "whsec_", "sk_test_", "pk_test_",
-    "ak_",
+const NAMES: [&str; 15] = [
+    "rsv_", "trk_", "evt_", "led_", "den_", "grt_", "grn_", "crd_", "apr_", "key_", "msg_", "whsec_", "sk_test_",
+    "pk_test_", "ak_",
 ];
 
 /// Values of fields that belong to the machine of the run.
@@ -165,6 +165,20 @@ impl Recorder {
     async fn freeze(&self, now: &str) {
         self.world.app.freeze(now).await;
     }
+
+    /// Lets a policy learn how long answers are.
+    async fn learn(&self) {
+        let estimate = json!({"quantile": 0.95, "by": ["model"], "start": 4000, "max": 16000});
+        let group = json!({"id": "answer_tokens", "unit": "tokens", "quota": null, "matches": [{"event": "llm.chat"}],
+            "measure": {"per": {"completion_tokens": 1}, "estimate": {"completion_tokens": estimate}}});
+        let policy = json!({"periodType": "monthly", "groups": [group]});
+        self.world.admin.put("policies/answers", policy).await.expect(200);
+        for tokens in 1..=100 {
+            let metadata = json!({"model": "large", "completion_tokens": 10 * tokens});
+            let call = json!({"userId": "u_43", "event": "llm.chat", "metadata": metadata});
+            self.world.app.post("track", call).await.expect(200);
+        }
+    }
 }
 
 fn plan(quota: u64) -> Value {
@@ -284,6 +298,7 @@ async fn people(it: &mut Recorder) {
     it.call("limits.put", By::App, ("PUT", "limits/all_images"), Some(limit)).await;
     it.call("limits.list", By::App, ("GET", "limits?groupId=all_images"), None).await;
     it.call("limits.delete", By::App, ("DELETE", "limits/all_images"), Some(json!({"scope": scope}))).await;
+    prepaid(it).await;
     it.call("configuration.list", Operator, ("GET", "audit?target=user:u_42&limit=1"), None).await;
     // Two requests for approval, an hour apart.
     let mut requests = Vec::new();
@@ -306,6 +321,21 @@ async fn people(it: &mut Recorder) {
     let path = format!("approvals/{}", requests[1]);
     it.call("approvals.reject", Operator, ("POST", &format!("{path}/reject")), Some(json!({"note": "too much"}))).await;
     it.call("approvals.reopen", Operator, ("POST", &format!("{path}/reopen")), Some(json!({}))).await;
+}
+
+/// Credits of a balance that no other call counts in.
+async fn prepaid(it: &mut Recorder) {
+    let packs = json!({"id": "image_packs", "label": "Image packs", "kind": "balance", "unit": "count"});
+    let policy = json!({"periodType": "monthly", "groups": [packs]});
+    it.world.admin.put("policies/packs", policy).await.expect(200);
+    let pack = json!({"groupId": "image_packs", "scope": {"user": "u_42"}, "amount": 100,
+        "expiresAt": "2042-01-31T00:00:00Z", "sourceId": "pay_1", "note": "pack of 100"});
+    let credit = it.call("credits.create", By::App, ("POST", "credits"), Some(pack)).await;
+    it.call("credits.list", By::App, ("GET", "credits?groupId=image_packs&userId=u_42"), None).await;
+    let path = format!("credits/{}/void", credit["id"].as_str().unwrap());
+    let some = json!({"amount": 40, "note": "partial refund"});
+    it.call("credits.void", By::App, ("POST", &path), Some(some)).await;
+    assert_eq!(it.world.admin.delete("policies/packs", None).await.status, 204);
 }
 
 async fn webhooks(it: &mut Recorder) {
@@ -347,6 +377,9 @@ async fn time(it: &mut Recorder) {
     it.call("usage.history", App, ("GET", "usage/history?userId=u_43"), None).await;
     it.call("users.reset", Operator, ("POST", "users/u_43/reset"), Some(json!({"groupId": "images"}))).await;
     it.call("subscriptions.cancel", App, ("DELETE", "subscriptions"), Some(json!({"userId": "u_44"}))).await;
+    it.learn().await;
+    it.call("reports.estimates", App, ("GET", "estimates"), None).await;
+    assert_eq!(it.world.admin.delete("policies/answers", None).await.status, 204);
     it.call("test-clock.sandboxes", Operator, ("GET", "sandboxes"), None).await;
     it.call("test-clock.put", App, ("PUT", "test-clock"), Some(json!({"now": "2041-02-28T10:00:00Z"}))).await;
     it.call("test-clock.get", App, ("GET", "test-clock"), None).await;

@@ -76,6 +76,7 @@ async fn every_read_that_may_be_long_is_bounded() {
         "reports/unusual",
         "reports/forecast?userId=u",
         "reports/limits",
+        "estimates",
         "users",
         "users/u",
         "approvals",

@@ -22,6 +22,9 @@ KeyKind: TypeAlias = Literal["secret", "publishable", "admin"]
 KeyMode: TypeAlias = Literal["live", "test"]
 """Live or test, also part of a key's prefix."""
 
+LimitKind: TypeAlias = Literal["quota", "balance"]
+"""What gives a group its room."""
+
 MeasureWord: TypeAlias = Literal["quantity", "event"]
 
 OnPlanChange: TypeAlias = Literal["carry", "reset", "block"]
@@ -51,6 +54,7 @@ UnmatchedEvents: TypeAlias = Literal["deny", "allow"]
 WebhookEvent: TypeAlias = Literal[
     "threshold.reached",
     "limit.reached",
+    "credits.low",
     "approval.requested",
     "approval.decided",
     "subscription.changed",
@@ -234,6 +238,26 @@ class Configuration(TypedDict, total=False):
     """Each with its `id`. A new webhook gets a secret, which the response shows once."""
 
 
+class _CreditBodyRequired(TypedDict):
+    amount: Number
+    """In the group's unit."""
+    groupId: str
+    """A group of the kind `balance`."""
+    scope: Mapping[str, str]
+    """Whose credit it is, such as `{"user": "u_42"}`: a value for each name in the group's scope."""
+
+
+class CreditBody(_CreditBodyRequired, total=False):
+    """``CreditBody`` of the API."""
+
+    expiresAt: str | None
+    """RFC 3339: what remains then lapses."""
+    note: str | None
+    sourceId: str | None
+    """What paid for it, such as the ID of a payment, of 1 to 256 bytes. It adds at most one credit to the
+    owner in this group: a repetition returns that credit with status 200."""
+
+
 class _ExplainDraftBodyRequired(TypedDict):
     event: str
 
@@ -330,8 +354,6 @@ class GrantBody(_GrantBodyRequired, total=False):
 class _GroupBodyRequired(TypedDict):
     id: str
     matches: Sequence[RuleBody]
-    quota: Number | None
-    """In the unit. 0 denies every matching call; null counts without limit."""
     unit: Unit
 
 
@@ -341,19 +363,31 @@ class GroupBody(_GroupBodyRequired, total=False):
     alerts: Sequence[int]
     """Ascending percentages of the limit (quota, grants and rolled quota), 1 to 1000. When `used` reaches
     one, an alert is emitted, once per counter, window and limit."""
+    alertsBelow: Sequence[Number]
+    """Of a balance: descending amounts, in the unit. When no more than one of them remains, an alert is
+    emitted, once until new credits raise the balance above it."""
     covers: Sequence[str]
     """Events with these names are denied if no rule of the group matches them."""
     end: str | None
     enforcement: Enforcement
     every: str | None
+    kind: LimitKind
+    """`balance`: the owner's credits are the room of the group. It has no quota, no period, no
+    `rollover`, no `alerts` and no `overflow`, and may have no `matches`."""
     label: str | None
     maxPerCall: Number | None
     """In the unit. A single call with a larger amount is denied."""
     measure: MeasureWord | WeightedBody | None
     onLimit: OnLimitBody | None
     onPlanChange: OnPlanChange
+    overflow: str | None
+    """ID of a balance group of the same plan or policy, with the same unit and scope: calls take from it
+    what does not fit into the quota."""
     periodAnchor: PeriodAnchor | None
     periodType: WindowKind | None
+    quota: Number | None
+    """In the unit; required unless the kind is `balance`. 0 denies every matching call; null counts
+    without limit."""
     rollover: RolloverBody | None
     """When a window ends, its unused quota becomes extra quota of the next window. Needs a quota, and a
     period with one window after another."""
@@ -736,6 +770,15 @@ class UserProfile(TypedDict, total=False):
     """At most 16, each of 1 to 32 characters."""
 
 
+class VoidBody(TypedDict, total=False):
+    """What to remove of a credit."""
+
+    amount: Number | None
+    """In the group's unit, at most what remains. Without it, all that remains is removed, and so is what
+    comes back from open reservations."""
+    note: str | None
+
+
 class _WebhookBodyRequired(TypedDict):
     events: Sequence[WebhookEvent]
     """At least one."""
@@ -753,8 +796,8 @@ class WebhookBody(_WebhookBodyRequired, total=False):
     """Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`."""
     template: str | None
     """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
-    `{held}`, `{quota}`, `{limit}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`, `{user}`,
-    `{requested}`, `{status}`."""
+    `{held}`, `{quota}`, `{limit}`, `{remaining}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`,
+    `{resetsAt}`, `{user}`, `{requested}`, `{status}`."""
 
 
 class _WeightedBodyRequired(TypedDict):

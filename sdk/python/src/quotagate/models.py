@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from quotagate import _json
-from quotagate._json import NULLABLE, Amount, Model
+from quotagate._json import Amount, Model
 
 ApprovalStatus: TypeAlias = Literal["open", "approved", "rejected"]
 """The status of a request."""
 
 ChangeAction: TypeAlias = Literal["create", "update", "delete"]
+
+CreditStatus: TypeAlias = Literal["live", "used", "expired", "voided"]
+"""What a credit is still good for."""
 
 DeliveryStatus: TypeAlias = Literal["pending", "delivered", "dead"]
 """The status of a delivery."""
@@ -29,7 +32,19 @@ Enforcement: TypeAlias = Literal["hard", "soft", "observe", "approval"]
 """What happens when the quota is reached."""
 
 EntryKind: TypeAlias = Literal[
-    "commit", "draw", "release", "track", "refund", "reset", "rollover", "expire", "outcome", "denial"
+    "commit",
+    "draw",
+    "release",
+    "track",
+    "refund",
+    "reset",
+    "rollover",
+    "expire",
+    "outcome",
+    "credit",
+    "lapse",
+    "void",
+    "denial",
 ]
 """The kind of an entry."""
 
@@ -38,6 +53,9 @@ KeyKind: TypeAlias = Literal["secret", "publishable", "admin"]
 
 KeyMode: TypeAlias = Literal["live", "test"]
 """Live or test, also part of a key's prefix."""
+
+LimitKind: TypeAlias = Literal["quota", "balance"]
+"""What gives a group its room."""
 
 MatchStatus: TypeAlias = Literal["matched", "unmatched", "no_subscription", "over_limit"]
 """The match status of a tracked event."""
@@ -84,6 +102,7 @@ UnmatchedEvents: TypeAlias = Literal["deny", "allow"]
 WebhookEvent: TypeAlias = Literal[
     "threshold.reached",
     "limit.reached",
+    "credits.low",
     "approval.requested",
     "approval.decided",
     "subscription.changed",
@@ -252,6 +271,8 @@ class CanUseView(Model):
     matched_group_ids: tuple[str, ...]
     observed: tuple[ObservedView, ...] = ()
     """Groups with the enforcement `observe` that would have denied the call; absent if there are none."""
+    overflow: tuple[OverflowView, ...] = ()
+    """What balances would take over, because it does not fit into a group's quota; absent if nothing."""
     reasons: tuple[Reason, ...]
 
 
@@ -267,11 +288,18 @@ class ChangeView(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargedView(Model):
-    """The charge of a group."""
+    """The charge of a group. Of a balance, `amount` is what was used of it."""
 
     amount: Amount
+    credited: Amount | None = None
+    """Of a balance: what was added as credits, such as what was sold. Absent if nothing was, as the next
+    two."""
     group_id: str
+    lapsed: Amount | None = None
+    """Of a balance: what credits had left when they expired, or got back later."""
     unit: Unit
+    voided: Amount | None = None
+    """Of a balance: what was removed from credits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,19 +331,24 @@ class CounterView(Model):
     blocked: Amount
     count: Amount
     """`used + held`."""
+    expires_next: ExpiresNextView | None = None
+    """Of a balance: the amount that expires next, and when. Absent if nothing expires."""
     granted: Amount
     group_id: str
     held: Amount
+    kind: LimitKind | None = None
+    """`balance`; absent for a group with a quota."""
     label: str
     overage: Amount
+    """Of a balance, what was used without a credit."""
     percent_used: int | None = None
     """`used` in whole percent of quota, grants and rolled quota; null if the quota is null or 0."""
     period: PeriodView | None = None
-    """Null while a fixed period is not running."""
+    """Null while a fixed period is not running, and for a balance."""
     quota: Amount | None = None
     """Null counts without limit."""
     remaining: Amount | None = None
-    """Null without a quota."""
+    """Null without a quota; of a balance, what remains of its credits."""
     resets_at: str | None = None
     """When the next window begins; null for `lifetime`, and if there is no next window."""
     rolled: Amount | None = None
@@ -324,6 +357,35 @@ class CounterView(Model):
     scope: dict[str, str]
     unit: Unit
     used: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credit(Model):
+    """A prepaid amount. `amount` is the sum of `remaining`, `held`, `used`, `lapsed` and `voided`."""
+
+    amount: Amount
+    created_at: str
+    created_by: str
+    """ID of the key."""
+    expires_at: str | None = None
+    """RFC 3339; null if it does not expire."""
+    group_id: str
+    held: Amount
+    """By open reservations, which can still be committed after the credit has expired or was voided."""
+    id: str
+    lapsed: Amount
+    """What was neither used nor voided when the credit expired."""
+    note: str | None = None
+    remaining: Amount
+    scope: dict[str, str]
+    """Whose credit it is, such as `{"user": "u_42"}`: a value for each name in the group's scope."""
+    source_id: str | None = None
+    """What paid for it, such as the ID of a payment. It adds at most one credit to the owner in this
+    group."""
+    status: CreditStatus
+    unit: Unit
+    used: Amount
+    voided: Amount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -361,6 +423,8 @@ class DecisionView(Model):
     matched_group_ids: tuple[str, ...]
     observed: tuple[ObservedView, ...] = ()
     """Groups with the enforcement `observe` that would have denied the call; absent if there are none."""
+    overflow: tuple[OverflowView, ...] = ()
+    """What balances take over, because it does not fit into a group's quota; absent if nothing."""
     reasons: tuple[Reason, ...]
     """The first category of refusal; empty if allowed."""
     reservation_id: str | None = None
@@ -467,9 +531,13 @@ class EntryChargeView(Model):
     """The change of one counter."""
 
     balance: Amount
-    """`used` after the change."""
+    """`used` after the change; of a credit, what was used of it."""
     change: Amount
     """Negative for a refund."""
+    credit_id: str | None = None
+    """The credit, if the group is a balance; absent for what no credit covers."""
+    from_: str | None = None
+    """The group whose quota the call exceeds, if its balance took over."""
     group_id: str
     scope: dict[str, str]
     unit: Unit
@@ -492,6 +560,8 @@ class EventCharge(Model):
     """Negative for a refund."""
     balance: Amount
     """`used` after the change."""
+    from_: str | None = None
+    """The group whose quota was exceeded, if the group is the balance that took over."""
     group_id: str
     rolled: Amount | None = None
     """For a rollover: the extra quota of the window, which was unused in the window before. For a reset:
@@ -499,7 +569,8 @@ class EventCharge(Model):
     scope: dict[str, str]
     unit: Unit
     window: str
-    """Sequence number of the counter's window, ascending. `GET usage/history` has its times."""
+    """Sequence number of the counter's window, ascending. `GET usage/history` has its times. Of a balance
+    `b` and the number of the credit, with `.credited`, `.lapsed` or `.voided` if nothing was used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -604,6 +675,14 @@ class EventView(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExpiresNextView(Model):
+    """What remains of the credits that expire next."""
+
+    amount: Amount
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedCallView(Model):
     """The answer that a reserve would get now."""
 
@@ -620,6 +699,8 @@ class ExplainedCallView(Model):
     """Including the metadata of the key."""
     observed: tuple[ObservedView, ...] = ()
     """Groups with the enforcement `observe` that would have denied the call; absent if there are none."""
+    overflow: tuple[OverflowView, ...] = ()
+    """What balances would take over, because it does not fit into a group's quota; absent if nothing."""
     plan: ExplainedPlanView | None = None
     """Null without a subscription and a default plan; then only policies apply."""
     quantity: Amount
@@ -649,6 +730,8 @@ class ExplainedGroupView(Model):
 
     amount: Amount | None = None
     """The amount that the group counts for the call."""
+    balance: CounterView | None = None
+    """The balance that takes over what does not fit into the limit; absent if the call fits without it."""
     counter: CounterView | None = None
     """The counter that the call is charged to."""
     error: FieldError | None = None
@@ -658,7 +741,7 @@ class ExplainedGroupView(Model):
     group_id: str
     label: str
     lacks_room: bool
-    """The call would exceed the limit."""
+    """The call would exceed the limit, and what remains of its balance."""
     limit: Amount | None = None
     """Quota, grants and rolled quota, minus blocked amounts; absent without a quota."""
     matches: bool
@@ -716,8 +799,8 @@ class ExplainedReservationView(Model):
     """What happened to a reservation."""
 
     counters: tuple[ReservedView, ...]
-    """What the reservation holds and was charged, per counter and window; empty when its record no longer
-    exists."""
+    """What the reservation holds and was charged, per counter and window, and per credit of a balance;
+    empty when its record no longer exists."""
     created_at: str
     entries: tuple[ReservationEntryView, ...]
     """The reservation's ledger entries, oldest first."""
@@ -879,12 +962,18 @@ class GroupBody(Model):
     alerts: tuple[int, ...] = ()
     """Ascending percentages of the limit (quota, grants and rolled quota), 1 to 1000. When `used` reaches
     one, an alert is emitted, once per counter, window and limit."""
+    alerts_below: tuple[Amount | str, ...] = ()
+    """Of a balance: descending amounts, in the unit. When no more than one of them remains, an alert is
+    emitted, once until new credits raise the balance above it."""
     covers: tuple[str, ...] = ()
     """Events with these names are denied if no rule of the group matches them."""
     end: str | None = None
     enforcement: Enforcement | None = None
     every: str | None = None
     id: str
+    kind: LimitKind | None = None
+    """`balance`: the owner's credits are the room of the group. It has no quota, no period, no
+    `rollover`, no `alerts` and no `overflow`, and may have no `matches`."""
     label: str | None = None
     matches: tuple[RuleBody, ...]
     max_per_call: Amount | str | None = None
@@ -892,10 +981,14 @@ class GroupBody(Model):
     measure: MeasureWord | WeightedBody | None = None
     on_limit: OnLimitBody | None = None
     on_plan_change: OnPlanChange | None = None
+    overflow: str | None = None
+    """ID of a balance group of the same plan or policy, with the same unit and scope: calls take from it
+    what does not fit into the quota."""
     period_anchor: PeriodAnchor | None = None
     period_type: WindowKind | None = None
     quota: Amount | str | None = None
-    """In the unit. 0 denies every matching call; null counts without limit."""
+    """In the unit; required unless the kind is `balance`. 0 denies every matching call; null counts
+    without limit."""
     rollover: RolloverBody | None = None
     """When a window ends, its unused quota becomes extra quota of the next window. Needs a quota, and a
     period with one window after another."""
@@ -1037,19 +1130,24 @@ class MovedCounterView(Model):
     blocked: Amount
     count: Amount
     """`used + held`."""
+    expires_next: ExpiresNextView | None = None
+    """Of a balance: the amount that expires next, and when. Absent if nothing expires."""
     granted: Amount
     group_id: str
     held: Amount
+    kind: LimitKind | None = None
+    """`balance`; absent for a group with a quota."""
     label: str
     overage: Amount
+    """Of a balance, what was used without a credit."""
     percent_used: int | None = None
     """`used` in whole percent of quota, grants and rolled quota; null if the quota is null or 0."""
     period: PeriodView | None = None
-    """Null while a fixed period is not running."""
+    """Null while a fixed period is not running, and for a balance."""
     quota: Amount | None = None
     """Null counts without limit."""
     remaining: Amount | None = None
-    """Null without a quota."""
+    """Null without a quota; of a balance, what remains of its credits."""
     resets_at: str | None = None
     """When the next window begins; null for `lifetime`, and if there is no next window."""
     rolled: Amount | None = None
@@ -1157,6 +1255,17 @@ class OverLimit(Model):
     quota_before: Amount | None = None
     """Null counted without limit."""
     users: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverflowView(Model):
+    """What a call took from a balance, because it did not fit into a group's quota."""
+
+    amount: Amount
+    from_: str
+    """The group whose quota the call exceeds."""
+    group_id: str
+    """The balance group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1528,10 +1637,14 @@ class ReservedView(Model):
     """The amounts of a reservation in one window of a counter."""
 
     charged: Amount
+    credit_id: str | None = None
+    """The credit, if the group is a balance; absent for what no credit covers."""
+    from_: str | None = None
+    """The group whose quota the call exceeds, if its balance took over."""
     group_id: str
     held: Amount
     period: PeriodView | None = None
-    """Null if that window is over."""
+    """Null if that window is over, and for a balance."""
     scope: dict[str, str]
     unit: Unit
 
@@ -1657,6 +1770,8 @@ class SettlementView(Model):
     """The counters of the reservation, in the windows in which it was held."""
     late: bool = False
     """The amount was charged after the reservation had expired."""
+    overflow: tuple[OverflowView, ...] = ()
+    """What was charged to balances, because it did not fit into a group's quota; absent if nothing."""
     replayed: bool = False
     """The same call was made before; nothing changed."""
     reservation_id: str
@@ -1714,6 +1829,8 @@ class TrackedView(Model):
     observed: tuple[ObservedView, ...] = ()
     """With `enforce`: groups with the enforcement `observe` that would have denied the call; absent if
     there are none."""
+    overflow: tuple[OverflowView, ...] = ()
+    """What balances took over, because it did not fit into a group's quota; absent if nothing."""
     thresholds: tuple[ThresholdView, ...] = ()
     """Alerts that this call triggered."""
 
@@ -1859,8 +1976,8 @@ class WebhookBody(Model):
     """Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`."""
     template: str | None = None
     """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
-    `{held}`, `{quota}`, `{limit}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`, `{user}`,
-    `{requested}`, `{status}`."""
+    `{held}`, `{quota}`, `{limit}`, `{remaining}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`,
+    `{resetsAt}`, `{user}`, `{requested}`, `{status}`."""
     url: str
     """`http` or `https`."""
 
@@ -1879,8 +1996,8 @@ class WebhookView(Model):
     """Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`."""
     template: str | None = None
     """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
-    `{held}`, `{quota}`, `{limit}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`, `{user}`,
-    `{requested}`, `{status}`."""
+    `{held}`, `{quota}`, `{limit}`, `{remaining}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`,
+    `{resetsAt}`, `{user}`, `{requested}`, `{status}`."""
     url: str
     """`http` or `https`."""
     created_at: str
@@ -2124,6 +2241,7 @@ CanUseView._fields = {
     "matched": ("matched", _json.flag, True),
     "matchedGroupIds": ("matched_group_ids", _json.list_of(_json.text), True),
     "observed": ("observed", _json.list_of(ObservedView.from_json), False),
+    "overflow": ("overflow", _json.list_of(OverflowView.from_json), False),
     "reasons": ("reasons", _json.list_of(_json.text), True),
 }
 ChangeView._fields = {
@@ -2133,8 +2251,11 @@ ChangeView._fields = {
 }
 ChargedView._fields = {
     "amount": ("amount", _json.amount, True),
+    "credited": ("credited", _json.amount, False),
     "groupId": ("group_id", _json.text, True),
+    "lapsed": ("lapsed", _json.amount, False),
     "unit": ("unit", _json.text, True),
+    "voided": ("voided", _json.amount, False),
 }
 ClockView._fields = {
     "now": ("now", _json.text, False),
@@ -2148,9 +2269,11 @@ Configuration._fields = {
 CounterView._fields = {
     "blocked": ("blocked", _json.amount, True),
     "count": ("count", _json.amount, True),
+    "expiresNext": ("expires_next", ExpiresNextView.from_json, False),
     "granted": ("granted", _json.amount, True),
     "groupId": ("group_id", _json.text, True),
     "held": ("held", _json.amount, True),
+    "kind": ("kind", _json.text, False),
     "label": ("label", _json.text, True),
     "overage": ("overage", _json.amount, True),
     "percentUsed": ("percent_used", _json.whole, False),
@@ -2162,6 +2285,24 @@ CounterView._fields = {
     "scope": ("scope", _json.map_of(_json.text), True),
     "unit": ("unit", _json.text, True),
     "used": ("used", _json.amount, True),
+}
+Credit._fields = {
+    "amount": ("amount", _json.amount, True),
+    "createdAt": ("created_at", _json.text, True),
+    "createdBy": ("created_by", _json.text, True),
+    "expiresAt": ("expires_at", _json.text, False),
+    "groupId": ("group_id", _json.text, True),
+    "held": ("held", _json.amount, True),
+    "id": ("id", _json.text, True),
+    "lapsed": ("lapsed", _json.amount, True),
+    "note": ("note", _json.text, False),
+    "remaining": ("remaining", _json.amount, True),
+    "scope": ("scope", _json.map_of(_json.text), True),
+    "sourceId": ("source_id", _json.text, False),
+    "status": ("status", _json.text, True),
+    "unit": ("unit", _json.text, True),
+    "used": ("used", _json.amount, True),
+    "voided": ("voided", _json.amount, True),
 }
 Decided._fields = {
     "amount": ("amount", _json.amount, False),
@@ -2181,6 +2322,7 @@ DecisionView._fields = {
     "matched": ("matched", _json.flag, True),
     "matchedGroupIds": ("matched_group_ids", _json.list_of(_json.text), True),
     "observed": ("observed", _json.list_of(ObservedView.from_json), False),
+    "overflow": ("overflow", _json.list_of(OverflowView.from_json), False),
     "reasons": ("reasons", _json.list_of(_json.text), True),
     "reservationId": ("reservation_id", _json.text, False),
     "retry": ("retry", RetryView.from_json, False),
@@ -2236,6 +2378,8 @@ Difference._fields = {
 EntryChargeView._fields = {
     "balance": ("balance", _json.amount, True),
     "change": ("change", _json.amount, True),
+    "creditId": ("credit_id", _json.text, False),
+    "from": ("from_", _json.text, False),
     "groupId": ("group_id", _json.text, True),
     "scope": ("scope", _json.map_of(_json.text), True),
     "unit": ("unit", _json.text, True),
@@ -2248,6 +2392,7 @@ EntryHeldView._fields = {
 EventCharge._fields = {
     "amount": ("amount", _json.amount, True),
     "balance": ("balance", _json.amount, True),
+    "from": ("from_", _json.text, False),
     "groupId": ("group_id", _json.text, True),
     "rolled": ("rolled", _json.amount, False),
     "scope": ("scope", _json.map_of(_json.text), True),
@@ -2308,6 +2453,10 @@ EventView._fields = {
     "type": ("type", _json.text, True),
     "userId": ("user_id", _json.text, False),
 }
+ExpiresNextView._fields = {
+    "amount": ("amount", _json.amount, True),
+    "at": ("at", _json.text, True),
+}
 ExplainedCallView._fields = {
     "allowed": ("allowed", _json.flag, True),
     "blocked": ("blocked", _json.flag, True),
@@ -2317,6 +2466,7 @@ ExplainedCallView._fields = {
     "groups": ("groups", _json.list_of(ExplainedGroupView.from_json), True),
     "metadata": ("metadata", _json.map_of(_json.text), True),
     "observed": ("observed", _json.list_of(ObservedView.from_json), False),
+    "overflow": ("overflow", _json.list_of(OverflowView.from_json), False),
     "plan": ("plan", ExplainedPlanView.from_json, False),
     "quantity": ("quantity", _json.amount, True),
     "reasons": ("reasons", _json.list_of(_json.text), True),
@@ -2331,6 +2481,7 @@ ExplainedDraftView._fields = {
 }
 ExplainedGroupView._fields = {
     "amount": ("amount", _json.amount, False),
+    "balance": ("balance", CounterView.from_json, False),
     "counter": ("counter", CounterView.from_json, False),
     "error": ("error", FieldError.from_json, False),
     "grants": ("grants", _json.list_of(LiveGrantView.from_json), True),
@@ -2449,20 +2600,23 @@ Grant._fields = {
 }
 GroupBody._fields = {
     "alerts": ("alerts", _json.list_of(_json.whole), False),
+    "alertsBelow": ("alerts_below", _json.list_of(_json.one_of(_json.amount, _json.text)), False),
     "covers": ("covers", _json.list_of(_json.text), False),
     "end": ("end", _json.text, False),
     "enforcement": ("enforcement", _json.text, False),
     "every": ("every", _json.text, False),
     "id": ("id", _json.text, True),
+    "kind": ("kind", _json.text, False),
     "label": ("label", _json.text, False),
     "matches": ("matches", _json.list_of(RuleBody.from_json), True),
     "maxPerCall": ("max_per_call", _json.one_of(_json.amount, _json.text), False),
     "measure": ("measure", _json.one_of(_json.text, WeightedBody.from_json), False),
     "onLimit": ("on_limit", OnLimitBody.from_json, False),
     "onPlanChange": ("on_plan_change", _json.text, False),
+    "overflow": ("overflow", _json.text, False),
     "periodAnchor": ("period_anchor", _json.text, False),
     "periodType": ("period_type", _json.text, False),
-    "quota": ("quota", _json.one_of(_json.amount, _json.text), NULLABLE),
+    "quota": ("quota", _json.one_of(_json.amount, _json.text), False),
     "rollover": ("rollover", RolloverBody.from_json, False),
     "scope": ("scope", _json.list_of(_json.text), False),
     "start": ("start", _json.text, False),
@@ -2537,9 +2691,11 @@ MismatchView._fields = {
 MovedCounterView._fields = {
     "blocked": ("blocked", _json.amount, True),
     "count": ("count", _json.amount, True),
+    "expiresNext": ("expires_next", ExpiresNextView.from_json, False),
     "granted": ("granted", _json.amount, True),
     "groupId": ("group_id", _json.text, True),
     "held": ("held", _json.amount, True),
+    "kind": ("kind", _json.text, False),
     "label": ("label", _json.text, True),
     "overage": ("overage", _json.amount, True),
     "percentUsed": ("percent_used", _json.whole, False),
@@ -2604,6 +2760,11 @@ OverLimit._fields = {
     "quotaAfter": ("quota_after", _json.amount, True),
     "quotaBefore": ("quota_before", _json.amount, False),
     "users": ("users", _json.whole, True),
+}
+OverflowView._fields = {
+    "amount": ("amount", _json.amount, True),
+    "from": ("from_", _json.text, True),
+    "groupId": ("group_id", _json.text, True),
 }
 OwnerLimit._fields = {
     "groupId": ("group_id", _json.text, True),
@@ -2805,6 +2966,8 @@ ReservationEntryView._fields = {
 }
 ReservedView._fields = {
     "charged": ("charged", _json.amount, True),
+    "creditId": ("credit_id", _json.text, False),
+    "from": ("from_", _json.text, False),
     "groupId": ("group_id", _json.text, True),
     "held": ("held", _json.amount, True),
     "period": ("period", PeriodView.from_json, False),
@@ -2874,6 +3037,7 @@ Settings._fields = {
 SettlementView._fields = {
     "counters": ("counters", _json.list_of(CounterView.from_json), True),
     "late": ("late", _json.flag, False),
+    "overflow": ("overflow", _json.list_of(OverflowView.from_json), False),
     "replayed": ("replayed", _json.flag, False),
     "reservationId": ("reservation_id", _json.text, True),
     "status": ("status", _json.text, True),
@@ -2903,6 +3067,7 @@ TrackedView._fields = {
     "matchStatus": ("match_status", _json.text, True),
     "matchedGroupIds": ("matched_group_ids", _json.list_of(_json.text), True),
     "observed": ("observed", _json.list_of(ObservedView.from_json), False),
+    "overflow": ("overflow", _json.list_of(OverflowView.from_json), False),
     "thresholds": ("thresholds", _json.list_of(ThresholdView.from_json), False),
 }
 TriedRuleView._fields = {

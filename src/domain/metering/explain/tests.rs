@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::domain::configuration::estimate::LearnedValues;
 use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::policy::Policy;
 use crate::domain::metering::admission::prepare;
@@ -40,7 +41,8 @@ fn both(
     let (user, app) = (UserId::parse("u").unwrap(), AppId::parse("acme").unwrap());
     let event = EventName::parse(event).unwrap();
     let metadata: Metadata = serde_json::from_value(metadata).unwrap();
-    let request = Request { event: &event, quantity: parse_decimal(quantity).unwrap(), metadata: &metadata };
+    let learned = LearnedValues::none();
+    let request = Request { event: &event, quantity: parse_decimal(quantity).unwrap(), metadata: &metadata, learned };
     let caller = Caller { user: &user, app: &app, key: None };
     (trace(effective_limits, caller, request, NOW).0, prepare(effective_limits, caller, &[request], NOW, Purpose::Ask))
 }

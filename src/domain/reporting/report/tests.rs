@@ -15,6 +15,7 @@ fn fields() -> Fields {
     Fields {
         labels: Fields::LABELS.map(str::to_owned).into(),
         figures: Fields::FIGURES.map(str::to_owned).into(),
+        learned: Vec::new(),
         units: [(group("spend"), Unit::Cents), (group("calls"), Unit::Count)].into(),
     }
 }

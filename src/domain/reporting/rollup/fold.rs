@@ -6,6 +6,7 @@ use rust_decimal::Decimal;
 
 use super::metrics::{Count, DECIMALS, Metrics};
 use super::row::{Labels, RowName, RowValue};
+use crate::domain::configuration::estimate::LearnedFigure;
 use crate::domain::reporting::ledger::{Charge, Entry, EntryItem, EntryKind, Outcome};
 use crate::domain::values::amount::{Unit, parse_decimal};
 use crate::domain::values::ids::{EventName, GroupId};
@@ -19,6 +20,8 @@ pub struct Fields {
     /// Names of metadata fields that are summed.
     pub figures: BTreeSet<String>,
     pub units: HashMap<GroupId, Unit>,
+    /// The figures from which estimates are learned.
+    pub learned: Vec<LearnedFigure>,
 }
 
 impl Fields {

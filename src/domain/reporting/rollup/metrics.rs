@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 
 use crate::domain::metering::reason::Reason;
+use crate::domain::reporting::sketch::Sketch;
 use crate::domain::values::ids::GroupId;
 
 /// Decimal places of quantities and figures, the same as for input.
@@ -95,6 +96,24 @@ pub struct GroupSums {
     pub voided: i128,
 }
 
+/// What is learned about one figure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FigureSums {
+    pub sketch: Sketch,
+    /// Figures of reservations that were made with a learned estimate.
+    pub compared: u64,
+    /// Those that exceeded the estimate.
+    pub exceeded: u64,
+}
+
+impl FigureSums {
+    fn add(&mut self, other: &Self) {
+        self.sketch.merge(&other.sketch);
+        self.compared = self.compared.saturating_add(other.compared);
+        self.exceeded = self.exceeded.saturating_add(other.exceeded);
+    }
+}
+
 /// The sums of a row. They saturate instead of overflowing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metrics {
@@ -108,6 +127,8 @@ pub struct Metrics {
     pub groups: BTreeMap<GroupId, GroupSums>,
     /// In steps of 10^-12, by the name of the metadata field.
     pub figures: BTreeMap<String, i128>,
+    /// By the name of the metadata field; only in the rows of estimates.
+    pub learned: BTreeMap<String, FigureSums>,
 }
 
 impl Metrics {
@@ -142,6 +163,9 @@ impl Metrics {
         }
         for (name, sum) in &other.figures {
             add(self.figures.entry(name.clone()).or_default(), *sum);
+        }
+        for (name, sums) in &other.learned {
+            self.learned.entry(name.clone()).or_default().add(sums);
         }
     }
 

@@ -12,15 +12,18 @@ pub enum RowSet {
     Calls,
     /// By event, key, labels and user.
     Users,
+    /// By event and the metadata that estimates are learned by.
+    Estimates,
 }
 
 impl RowSet {
-    pub const ALL: [Self; 2] = [Self::Calls, Self::Users];
+    pub const ALL: [Self; 3] = [Self::Calls, Self::Users, Self::Estimates];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Calls => "calls",
             Self::Users => "users",
+            Self::Estimates => "estimates",
         }
     }
 
@@ -29,6 +32,7 @@ impl RowSet {
         match self {
             Self::Calls => 10_000,
             Self::Users => 200_000,
+            Self::Estimates => 500,
         }
     }
 
@@ -106,7 +110,7 @@ impl RowName {
                 key: self.key.clone(),
                 labels: self.labels.clone(),
             },
-            RowSet::Users => self.clone(),
+            RowSet::Users | RowSet::Estimates => self.clone(),
         }
     }
 

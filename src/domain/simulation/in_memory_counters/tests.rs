@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::domain::configuration::estimate::LearnedValues;
 use crate::domain::configuration::plan::Plan;
 use crate::domain::metering::admission::{Caller, EffectiveLimits, Purpose, Request, prepare};
 use crate::domain::time::period::SubscriptionAnchor;
@@ -24,7 +25,8 @@ fn asked(plan: &Plan, quantity: &str, now: TimeMs) -> Admission {
     let anchor = SubscriptionAnchor { started_at_ms: 0, cycle_start_ms: None };
     let standing = EffectiveLimits { plan: Some(plan), policies: &[], anchor, until_ms: TimeMs::MAX, blocked: false };
     let metadata = Metadata::default();
-    let request = Request { event: &event, quantity: parse_decimal(quantity).unwrap(), metadata: &metadata };
+    let learned = LearnedValues::none();
+    let request = Request { event: &event, quantity: parse_decimal(quantity).unwrap(), metadata: &metadata, learned };
     let caller = Caller { user: &user, app: &app, key: None };
     prepare(standing, caller, &[request], now, Purpose::Ask).unwrap()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::views::{ExplainedGroupView, metadata_map};
+use super::views::{ExplainedGroupView, estimated_map, metadata_map};
 use crate::domain::metering::explain::ExplainedGroup;
 use crate::domain::metering::fit::Fitted;
 use crate::domain::metering::reservation::Actual;
@@ -95,6 +95,10 @@ pub struct ExplainedItemView {
     #[schema(value_type = f64)]
     quantity: Number,
     metadata: BTreeMap<String, String>,
+    /// The learned estimates that the reserve used for figures that it did not have; absent if there are none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, f64>)]
+    estimated: BTreeMap<String, Number>,
     groups: Vec<ExplainedGroupView>,
 }
 
@@ -230,6 +234,7 @@ fn item_view(item: &Item, traced: &[ExplainedGroup]) -> ExplainedItemView {
     ExplainedItemView {
         quantity: item.quantity,
         metadata: metadata_map(&item.metadata),
+        estimated: estimated_map(&item.estimated),
         groups: traced.iter().map(|traced| ExplainedGroupView::traced(&event, traced).of_an_allowed_call()).collect(),
         event,
     }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::summary::summary;
+use crate::domain::configuration::estimate::LearnedValues;
 use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::UnmatchedEvents;
 use crate::domain::metering::explain::{EvaluatedRule, ExplainedGroup, Mismatch, Origin, Outcome};
@@ -33,6 +34,10 @@ pub struct ExplainedCallView {
     quantity: Number,
     /// Including the metadata of the key.
     metadata: BTreeMap<String, String>,
+    /// The learned estimates of figures that the call does not have; absent if there are none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, f64>)]
+    estimated: BTreeMap<String, Number>,
     allowed: bool,
     /// The first category of refusal; empty if the call is allowed.
     reasons: Vec<Reason>,
@@ -172,6 +177,10 @@ pub fn metadata_map(metadata: &Metadata) -> BTreeMap<String, String> {
     metadata.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
+pub fn estimated_map(estimated: &LearnedValues) -> BTreeMap<String, Number> {
+    estimated.iter().map(|(field, value)| (field.to_owned(), value)).collect()
+}
+
 impl ExplainedCallView {
     pub fn new(question: &Question, explanation: &Explanation) -> Self {
         let Question { user, item, .. } = question;
@@ -192,6 +201,7 @@ impl ExplainedCallView {
             user_known: explanation.known,
             quantity: item.quantity,
             metadata: metadata_map(&item.metadata),
+            estimated: estimated_map(&explanation.estimated),
             allowed: decision.is_some_and(|decision| decision.allowed),
             reasons: decision.map(|decision| decision.reasons.clone()).unwrap_or_default(),
             denied_by: decision.into_iter().flat_map(|it| &it.denied_by).map(DeniedByView::new).collect(),

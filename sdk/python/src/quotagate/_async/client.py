@@ -11,6 +11,7 @@ from quotagate._async import runtime
 from quotagate._async.accounts import AsyncAccounts
 from quotagate._async.admin import AsyncAdmin
 from quotagate._async.credits import AsyncCredits
+from quotagate._async.estimates import AsyncEstimates
 from quotagate._async.limits import AsyncLimits
 from quotagate._async.reservation import AsyncReservations
 from quotagate._async.settling import AsyncCore
@@ -80,6 +81,7 @@ class AsyncClient(AsyncReservations, AsyncAccounts):
         self.admin = AsyncAdmin(self._core)
         self.credits = AsyncCredits(self._core)
         self.limits = AsyncLimits(self._core)
+        self.estimates = AsyncEstimates(self._core)
         # A client that was never closed reports its undelivered calls when it, or the process, ends.
         self._finalizer = weakref.finalize(self, self._core.backlog.abandon)
 

@@ -12,6 +12,7 @@ from quotagate._sync import runtime
 from quotagate._sync.accounts import Accounts
 from quotagate._sync.admin import Admin
 from quotagate._sync.credits import Credits
+from quotagate._sync.estimates import Estimates
 from quotagate._sync.limits import Limits
 from quotagate._sync.reservation import Reservations
 from quotagate._sync.settling import Core
@@ -81,6 +82,7 @@ class Client(Reservations, Accounts):
         self.admin = Admin(self._core)
         self.credits = Credits(self._core)
         self.limits = Limits(self._core)
+        self.estimates = Estimates(self._core)
         # A client that was never closed reports its undelivered calls when it, or the process, ends.
         self._finalizer = weakref.finalize(self, self._core.backlog.abandon)
 

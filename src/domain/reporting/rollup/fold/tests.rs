@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::domain::configuration::estimate::LearnedValues;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::Actual;
@@ -17,6 +18,7 @@ fn fields() -> Fields {
         labels: Fields::LABELS.map(str::to_owned).into(),
         figures: Fields::FIGURES.map(str::to_owned).into(),
         units: [unit("calls", Unit::Count), unit("spend", Unit::Cents), unit("team", Unit::Cents)].into(),
+        learned: Vec::new(),
     }
 }
 
@@ -29,6 +31,7 @@ fn item(event: &str, quantity: u32, labels: serde_json::Value) -> Item {
         event: EventName::parse(event).unwrap(),
         quantity: Number(quantity.into()),
         metadata: metadata(labels),
+        estimated: LearnedValues::default(),
         drawn: None,
     }
 }

@@ -1,0 +1,107 @@
+//! `GET estimates`: the estimates that the gateway has learned.
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpResponse;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::domain::reporting::rollup::Labels;
+use crate::domain::values::number::Number;
+use crate::http::middleware::limits::Reader;
+use crate::http::middleware::readers::SharedReaders;
+use crate::http::wire::auth::{Access, Principal};
+use crate::http::wire::body::{Query, page_size};
+use crate::http::wire::cursor;
+use crate::http::wire::problem::{ApiError, Problem};
+use crate::http::wire::views::ListView;
+use crate::service::reporting::estimates::LearnedLine;
+
+/// What was learned about one figure of an event.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LearnedEstimateView {
+    event: String,
+    /// The name of the metadata field.
+    field: String,
+    /// The metadata values; an empty value stands for calls without the field. Null: all combinations together that
+    /// came after the limit on combinations was reached.
+    by: Option<BTreeMap<String, String>>,
+    #[schema(value_type = f64)]
+    quantile: Number,
+    /// What calls are held with now.
+    #[schema(value_type = f64)]
+    value: Number,
+    /// False: there are fewer than 100 samples, so the value is `start`.
+    learned: bool,
+    /// The figures of the last seven days.
+    samples: u64,
+    /// How many of them were held with a learned estimate.
+    compared: u64,
+    /// How many of those exceeded the estimate they were held with.
+    exceeded: u64,
+    #[schema(value_type = f64)]
+    start: Number,
+    #[schema(value_type = Option<f64>)]
+    max: Option<Number>,
+}
+
+impl LearnedEstimateView {
+    fn new(line: LearnedLine) -> Self {
+        let by = match line.row.labels {
+            Labels::Each(labels) => Some(labels),
+            Labels::Other => None,
+        };
+        Self {
+            event: line.row.event.as_str().unwrap_or_default().to_owned(),
+            field: line.field,
+            by,
+            quantile: Number(line.estimate.quantile),
+            value: Number(line.estimate.value(line.quantile)),
+            learned: line.quantile.is_some(),
+            samples: line.figures,
+            compared: line.compared,
+            exceeded: line.exceeded,
+            start: Number(line.estimate.start),
+            max: line.estimate.max.map(Number),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct EstimatesQuery {
+    /// Only estimates of this event.
+    event: Option<String>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+    /// 1 to 200, default 50.
+    limit: Option<usize>,
+}
+
+/// List the learned estimates
+///
+/// Estimates that plans and policies learn, by event, field and metadata values. The list is as of now; calls use
+/// values that are at most a minute old.
+#[utoipa::path(get, path = "/api/v1/estimates", tag = "Reports", params(EstimatesQuery),
+    responses((status = 200, body = ListView<LearnedEstimateView>), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn estimates(
+    principal: Principal,
+    query: Query<EstimatesQuery>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Explain)?;
+    let EstimatesQuery { event, cursor, limit } = query.read()?;
+    let from = cursor::read(cursor.as_deref(), cursor::offset)?.unwrap_or_default();
+    let count = page_size(limit)?;
+    let lines = readers
+        .run(Reader::Scan, principal, async move |principal| {
+            Ok(principal.gateway.estimates(&principal.tenant, event.as_deref()).await?)
+        })
+        .await?;
+    let next_cursor = (lines.len() > from.saturating_add(count)).then(|| (from + count).to_string());
+    let data = lines.into_iter().skip(from).take(count).map(LearnedEstimateView::new).collect();
+    Ok(HttpResponse::Ok().json(ListView { data, next_cursor }))
+}

@@ -1,0 +1,96 @@
+//! `GET estimates`: what was learned from the figures of the last seven days.
+
+use std::collections::HashMap;
+
+use rust_decimal::Decimal;
+
+use super::retention::LEARNED_DAYS;
+use crate::domain::configuration::estimate::LearnedEstimate;
+use crate::domain::reporting::rollup::{Metrics, RowName, RowSet};
+use crate::infra::supervise::Pulse;
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::metering::estimates::{is_of, learned_quantile};
+use crate::service::tenant::Tenant;
+use crate::store::reporting::stream::{Place, Stream};
+
+/// The maximum number of rows of a mode; figures of further ones are added to the rows of their events.
+const MOST_ROWS: usize = 5_000;
+
+/// A learned estimate for one event and one combination of metadata values.
+#[derive(Clone, Debug)]
+pub struct LearnedLine {
+    /// Event and metadata values.
+    pub row: RowName,
+    pub field: String,
+    pub estimate: LearnedEstimate,
+    /// None if there are too few figures.
+    pub quantile: Option<Decimal>,
+    /// The number of figures.
+    pub figures: u64,
+    /// How many of them were held with a learned estimate.
+    pub compared: u64,
+    /// How many of those exceeded it.
+    pub exceeded: u64,
+}
+
+impl Gateway {
+    /// All learned estimates, optionally of one event only, sorted by event, field and metadata values.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn estimates(&self, tenant: &Tenant, event: Option<&str>) -> Result<Vec<LearnedLine>, ServiceError> {
+        let config = self.load_config(&tenant.app).await?;
+        if config.learned.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.fold_all(tenant, tenant.buckets()).await?;
+        let mut lines: Vec<LearnedLine> = Vec::new();
+        for (row, metrics) in self.estimate_rows(tenant, &Pulse::unobserved()).await? {
+            let is_wanted = event.is_none_or(|event| row.event.as_str() == Some(event));
+            let mut seen = Vec::new();
+            for figure in config.learned.iter().filter(|figure| is_wanted && is_of(&row, figure)) {
+                let name = (&figure.field, &figure.estimate);
+                let Some(sums) = metrics.learned.get(&figure.field).filter(|_| !seen.contains(&name)) else { continue };
+                seen.push(name);
+                lines.push(LearnedLine {
+                    row: row.clone(),
+                    field: figure.field.clone(),
+                    estimate: figure.estimate.clone(),
+                    quantile: learned_quantile(sums, figure.estimate.quantile),
+                    figures: sums.sketch.count(),
+                    compared: sums.compared,
+                    exceeded: sums.exceeded,
+                });
+            }
+        }
+        lines.sort_by(|one, other| {
+            let key = |line: &LearnedLine| (line.estimate.quantile, line.estimate.start, line.estimate.max);
+            let names = one.row.event.cmp(&other.row.event).then_with(|| one.field.cmp(&other.field));
+            names.then_with(|| one.row.labels.cmp(&other.row.labels)).then_with(|| key(one).cmp(&key(other)))
+        });
+        Ok(lines)
+    }
+
+    /// The rows of the last seven days, by the clock of the mode, added up.
+    pub(in crate::service) async fn estimate_rows(
+        &self,
+        tenant: &Tenant,
+        pulse: &Pulse,
+    ) -> Result<HashMap<RowName, Metrics>, ServiceError> {
+        let today = self.today(tenant).await?;
+        let mut rows: HashMap<RowName, Metrics> = HashMap::new();
+        for bucket in tenant.buckets() {
+            for age in 0..i64::from(LEARNED_DAYS) {
+                pulse.beat().await;
+                let place = Place { row_set: RowSet::Estimates, stream: Stream::Ledger, day: today.plus(-age) };
+                for (name, metrics) in self.store.read_rollup(&bucket, place, None).await? {
+                    let has_place = rows.len() < MOST_ROWS || rows.contains_key(&name);
+                    let [rest, _] = name.less_exact(RowSet::Estimates);
+                    rows.entry(if has_place { name } else { rest }).or_default().add(&metrics);
+                }
+            }
+        }
+        Ok(rows)
+    }
+}
