@@ -43,6 +43,11 @@ enum Call {
         quantity: u64,
         enforce: bool,
     },
+    /// A refund without a reservation.
+    GiveBack {
+        is_image: bool,
+        quantity: u64,
+    },
     Add {
         source: u64,
         amount: u64,
@@ -116,6 +121,9 @@ impl Call {
                 let mut body = asked(event(*is_image), *quantity);
                 body["enforce"] = json!(enforce);
                 post("track", body)
+            }
+            Self::GiveBack { is_image, quantity } => {
+                post("track", asked(&format!("{}.refund", event(*is_image)), *quantity))
             }
             Self::Add { source, amount, ends_ms } => {
                 let scope = json!({"user": user});
@@ -214,6 +222,7 @@ impl State {
                 reply(self.model.refund(of, *quantity))
             }
             Call::Track { is_image, quantity, enforce } => reply(self.model.track(*is_image, *quantity, *enforce)),
+            Call::GiveBack { is_image, quantity } => reply(self.model.give_back(*is_image, *quantity)),
             Call::Add { ends_ms: Some(end), .. } if *end <= self.model.now_ms => reply(Expected::of(400)),
             Call::Add { source, amount, ends_ms } => {
                 let (place, status) = self.add(*source, *amount, *ends_ms, id)?;
@@ -317,7 +326,8 @@ impl Crowd<'_> {
                 let (of, is_image) = reservation?;
                 Call::Refund { of, is_image, quantity }
             }
-            62..69 => Call::Track { is_image, quantity, enforce: random.random_bool(0.5) },
+            62..67 => Call::Track { is_image, quantity, enforce: random.random_bool(0.5) },
+            67..69 => Call::GiveBack { is_image, quantity },
             69..81 => {
                 let lives_ms = [None, Some(MINUTE_MS), Some(10 * MINUTE_MS), Some(DAY_MS)];
                 let life_ms = lives_ms[random.random_range(0..lives_ms.len())];
