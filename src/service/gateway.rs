@@ -11,7 +11,7 @@ use super::access::known_apps::KnownApps;
 use super::configuration::cache::Configs;
 use super::degraded::state::Degraded;
 use super::metering::clocks::Clocks;
-use super::metering::estimates::Estimates;
+use super::metering::known_estimates::Estimates;
 use super::reporting::retention::Retention;
 use super::tenant::Placement;
 use crate::domain::accounts::subscription::Subscribed;

@@ -10,7 +10,7 @@ pub const PHONE: (u32, u32) = (390, 844);
 pub const PICTURE: (u32, u32) = (1100, 720);
 
 /// A name for each page, and where it is.
-pub const PAGES: [(&str, &str); 26] = [
+pub const PAGES: [(&str, &str); 27] = [
     ("overview", "#/"),
     ("limits", "#/"),
     ("reports", "#/reports?by=user&period=day"),

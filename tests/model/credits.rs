@@ -397,9 +397,14 @@ impl Model {
         let part = quantity.min(self.uncovered);
         self.uncovered -= part;
         let mut amount = quantity - part;
-        for place in self.order().into_iter().rev() {
+        // Those that are left, the last first; then the used up ones, the newest first.
+        let (mut order, mut used_up): (Vec<usize>, Vec<usize>) =
+            self.order().into_iter().rev().partition(|place| self.credits[*place].is_listed());
+        used_up.sort_unstable_by(|one, other| other.cmp(one));
+        order.append(&mut used_up);
+        for place in order {
             let credit = &mut self.credits[place];
-            if credit.is_listed() && credit.end == End::Remains {
+            if credit.end == End::Remains {
                 let part = amount.min(credit.used);
                 credit.used -= part;
                 credit.left += part;

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::estimates::KnownEstimates;
+use super::known_estimates::KnownEstimates;
 use crate::domain::accounts::subscription::{Subscribed, Subscription};
 use crate::domain::configuration::limit_group::Limits;
 use crate::domain::configuration::plan::Plan;

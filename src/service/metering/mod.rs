@@ -8,6 +8,7 @@ pub mod decision;
 pub mod estimates;
 pub mod extend;
 pub mod facts;
+pub mod known_estimates;
 pub mod repeat;
 pub mod reserve;
 pub mod settle;

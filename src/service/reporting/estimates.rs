@@ -10,7 +10,7 @@ use crate::domain::reporting::rollup::{Metrics, RowName, RowSet};
 use crate::infra::supervise::Pulse;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::metering::estimates::{is_of, learned_quantile};
+use crate::service::metering::known_estimates::{is_of, learned_quantile};
 use crate::service::tenant::Tenant;
 use crate::store::reporting::stream::{Place, Stream};
 

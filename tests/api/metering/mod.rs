@@ -4,7 +4,6 @@ mod agents;
 mod batch;
 mod concurrency;
 mod draws;
-mod estimates;
 mod extreme_amounts;
 mod fit;
 mod idempotency;

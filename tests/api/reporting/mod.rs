@@ -1,5 +1,6 @@
 //! The ledger, events, explanations, history and reports.
 
+mod estimates;
 mod events;
 mod explain;
 mod history;

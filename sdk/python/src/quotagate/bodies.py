@@ -437,6 +437,23 @@ class KeyBody(_KeyBodyRequired, total=False):
     """For test keys; default `main`."""
 
 
+class _LearnedEstimateBodyRequired(TypedDict):
+    quantile: Number
+    """More than 0 and less than 1: of the figures, this share does not exceed the estimate."""
+    start: Number
+    """The estimate while there are fewer than 100 figures."""
+
+
+class LearnedEstimateBody(_LearnedEstimateBodyRequired, total=False):
+    """The estimate is a quantile of the figures that were committed in the last seven days, for events of
+    the same name."""
+
+    by: Sequence[str]
+    """Metadata fields whose values are learned separately, such as `model`."""
+    max: Number | None
+    """The largest estimate."""
+
+
 class NoteBody(TypedDict, total=False):
     """``NoteBody`` of the API."""
 
@@ -807,7 +824,7 @@ class _WeightedBodyRequired(TypedDict):
 class WeightedBody(_WeightedBodyRequired, total=False):
     """A sum of numeric metadata fields (or the words `quantity`, `event`) times exact weights."""
 
-    estimate: Mapping[str, Number]
+    estimate: Mapping[str, Number | LearnedEstimateBody]
     """Used for fields that a reserve does not know yet."""
 
 

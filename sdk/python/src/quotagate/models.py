@@ -692,6 +692,8 @@ class ExplainedCallView(Model):
     denied_by: tuple[DeniedByView, ...]
     errors: tuple[FieldError, ...]
     """If not empty, the call would be rejected as invalid because of these fields."""
+    estimated: dict[str, Amount] = field(default_factory=dict)
+    """The learned estimates of figures that the call does not have; absent if there are none."""
     event: str
     groups: tuple[ExplainedGroupView, ...]
     """The groups of the plan, then those of all policies."""
@@ -774,6 +776,9 @@ class ExplainedGroupView(Model):
 class ExplainedItemView(Model):
     """One event of a reservation."""
 
+    estimated: dict[str, Amount] = field(default_factory=dict)
+    """The learned estimates that the reserve used for figures that it did not have; absent if there are
+    none."""
     event: str
     groups: tuple[ExplainedGroupView, ...]
     metadata: dict[str, str]
@@ -1082,6 +1087,46 @@ class LastAttempt(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LearnedEstimateBody(Model):
+    """The estimate is a quantile of the figures that were committed in the last seven days, for events of
+    the same name."""
+
+    by: tuple[str, ...] = ()
+    """Metadata fields whose values are learned separately, such as `model`."""
+    max: Amount | str | None = None
+    """The largest estimate."""
+    quantile: Amount | str
+    """More than 0 and less than 1: of the figures, this share does not exceed the estimate."""
+    start: Amount | str
+    """The estimate while there are fewer than 100 figures."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnedEstimateView(Model):
+    """What was learned about one figure of an event."""
+
+    by: dict[str, str] | None = None
+    """The metadata values; an empty value stands for calls without the field. Null: all combinations
+    together that came after the limit on combinations was reached."""
+    compared: int
+    """How many of them were held with a learned estimate."""
+    event: str
+    exceeded: int
+    """How many of those exceeded the estimate they were held with."""
+    field: str
+    """The name of the metadata field."""
+    learned: bool
+    """False: there are fewer than 100 samples, so the value is `start`."""
+    max: Amount | None = None
+    quantile: Amount
+    samples: int
+    """The figures of the last seven days."""
+    start: Amount
+    value: Amount
+    """What calls are held with now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsView(Model):
     """Counters at and near their limits."""
 
@@ -1288,8 +1333,8 @@ class PartView(Model):
     """The state of a background task of this node."""
 
     name: str
-    """`key_changes`, `webhooks`, `rollups`, `degraded_reserves`, `journal`, `node_list`, `metrics`,
-    `embedded_redis`."""
+    """`key_changes`, `webhooks`, `rollups`, `degraded_reserves`, `journal`, `node_list`, `estimates`,
+    `metrics`, `embedded_redis`."""
     ok: bool
     restarts: int
     """How often it has ended and was restarted."""
@@ -2013,7 +2058,7 @@ class WebhookView(Model):
 class WeightedBody(Model):
     """A sum of numeric metadata fields (or the words `quantity`, `event`) times exact weights."""
 
-    estimate: dict[str, Amount | str] = field(default_factory=dict)
+    estimate: dict[str, Amount | str | LearnedEstimateBody] = field(default_factory=dict)
     """Used for fields that a reserve does not know yet."""
     per: dict[str, Amount | str]
 
@@ -2462,6 +2507,7 @@ ExplainedCallView._fields = {
     "blocked": ("blocked", _json.flag, True),
     "deniedBy": ("denied_by", _json.list_of(DeniedByView.from_json), True),
     "errors": ("errors", _json.list_of(FieldError.from_json), True),
+    "estimated": ("estimated", _json.map_of(_json.amount), False),
     "event": ("event", _json.text, True),
     "groups": ("groups", _json.list_of(ExplainedGroupView.from_json), True),
     "metadata": ("metadata", _json.map_of(_json.text), True),
@@ -2505,6 +2551,7 @@ ExplainedGroupView._fields = {
     "version": ("version", _json.whole, True),
 }
 ExplainedItemView._fields = {
+    "estimated": ("estimated", _json.map_of(_json.amount), False),
     "event": ("event", _json.text, True),
     "groups": ("groups", _json.list_of(ExplainedGroupView.from_json), True),
     "metadata": ("metadata", _json.map_of(_json.text), True),
@@ -2668,6 +2715,25 @@ LastAttempt._fields = {
     "at": ("at", _json.text, True),
     "error": ("error", _json.text, False),
     "responseStatus": ("response_status", _json.whole, False),
+}
+LearnedEstimateBody._fields = {
+    "by": ("by", _json.list_of(_json.text), False),
+    "max": ("max", _json.one_of(_json.amount, _json.text), False),
+    "quantile": ("quantile", _json.one_of(_json.amount, _json.text), True),
+    "start": ("start", _json.one_of(_json.amount, _json.text), True),
+}
+LearnedEstimateView._fields = {
+    "by": ("by", _json.map_of(_json.text), False),
+    "compared": ("compared", _json.whole, True),
+    "event": ("event", _json.text, True),
+    "exceeded": ("exceeded", _json.whole, True),
+    "field": ("field", _json.text, True),
+    "learned": ("learned", _json.flag, True),
+    "max": ("max", _json.amount, False),
+    "quantile": ("quantile", _json.amount, True),
+    "samples": ("samples", _json.whole, True),
+    "start": ("start", _json.amount, True),
+    "value": ("value", _json.amount, True),
 }
 LimitsView._fields = {
     "at": ("at", _json.text, True),
@@ -3154,7 +3220,11 @@ WebhookView._fields = {
     "version": ("version", _json.whole, True),
 }
 WeightedBody._fields = {
-    "estimate": ("estimate", _json.map_of(_json.one_of(_json.amount, _json.text)), False),
+    "estimate": (
+        "estimate",
+        _json.map_of(_json.one_of(_json.amount, _json.text, LearnedEstimateBody.from_json)),
+        False,
+    ),
     "per": ("per", _json.map_of(_json.one_of(_json.amount, _json.text)), True),
 }
 WhatifAgreement._fields = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
+from quotagate._calls import given
 from quotagate._sync.pages import models
 from quotagate._sync.settling import Core
-from quotagate._calls import given
 from quotagate.models import LearnedEstimateView
 
 
