@@ -73,6 +73,8 @@ release: rust
 rust:
 	@command -v $(CARGO) >/dev/null || { \
 		echo "cargo not found: install Rust 1.90 or later, see https://rustup.rs" >&2; exit 1; }
+	@command -v $(firstword $(CC)) >/dev/null || { \
+		echo "$(firstword $(CC)) not found: install a C compiler, on Debian with 'sudo apt-get install build-essential'" >&2; exit 1; }
 
 sdk-tools:
 	@scripts/install-sdk-tools.sh

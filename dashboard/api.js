@@ -69,6 +69,12 @@ export function setCurrency(currency) {
 
 export const isTest = () => place.mode !== 'live';
 
+/** A mode as the menu names it: "Live", "Test" or "Test: ci". */
+export const modeTitle = (mode) => {
+  const [kind, sandbox = 'main'] = mode.split('/');
+  return kind === 'live' ? 'Live' : sandbox === 'main' ? 'Test' : `Test: ${sandbox}`;
+};
+
 /** The data that is worked on: "live mode" or "the sandbox main". */
 export const placeWords = () => (isTest() ? `the sandbox ${place.mode.split('/')[1] ?? 'main'}` : 'live mode');
 

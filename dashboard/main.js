@@ -207,7 +207,7 @@ function Side({ first, search }) {
     <div class="brand">quotagate</div>
     <div class="row top">
       <button type="button" class="search" aria-keyshortcuts="Control+K Meta+K" onClick=${search}>Search <kbd>Ctrl K</kbd></button>
-      <button type="button" class="narrow" aria-expanded=${open ? 'true' : 'false'} onClick=${() => setOpen(!open)}>Mode: ${api.place.mode === 'test/main' ? 'test' : api.place.mode}</button>
+      <button type="button" class="narrow" aria-expanded=${open ? 'true' : 'false'} onClick=${() => setOpen(!open)}>Mode ${api.modeTitle(api.place.mode)}</button>
     </div>
     <nav aria-label="Pages" ref=${nav}>
       ${Object.entries(pages).map(([name, [title]]) => html`
@@ -232,9 +232,7 @@ function ModeSwitch({ first }) {
     <div>
     <label for="mode">Mode</label>
     <select id="mode" value=${mode === 'test/main' ? 'test' : mode} onChange=${(event) => api.setMode(event.target.value)}>
-      <option value="live">Live</option>
-      <option value="test">Test</option>
-      ${others.map((other) => html`<option value=${other}>Test: ${other.slice('test/'.length)}</option>`)}
+      ${['live', 'test', ...others].map((other) => html`<option value=${other}>${api.modeTitle(other)}</option>`)}
     </select>
   </div>`;
 }

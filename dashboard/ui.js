@@ -170,8 +170,15 @@ export function Table({ label, compact, wide, children }) {
   const shape = compact ? 'compact' : wide ? 'wide' : 'rows';
   useEffect(() => {
     if (shape !== 'rows') return;
-    // In a card each value has the name of its column.
+    // Some screen readers announce no table where its parts are drawn as blocks, so each part names its role.
     const table = frame.current.firstElementChild;
+    table.setAttribute('role', 'table');
+    for (const part of [table.tHead, ...table.tBodies]) part?.setAttribute('role', 'rowgroup');
+    for (const row of table.rows) {
+      row.setAttribute('role', 'row');
+      for (const cell of row.cells) cell.setAttribute('role', cell.tagName === 'TD' ? 'cell' : cell.scope === 'row' ? 'rowheader' : 'columnheader');
+    }
+    // In a card each value has the name of its column.
     const heads = [...(table.tHead?.rows[0]?.cells ?? [])].map((head) => head.textContent);
     const cells = [...table.tBodies].flatMap((body) => [...body.rows]).flatMap((row) => [...row.cells]);
     for (const cell of cells) if (cell.colSpan === 1) cell.dataset.label = heads[cell.cellIndex] ?? '';

@@ -54,10 +54,9 @@ enum Command {
     Rollup(rollup::RebuildArgs),
     /// Recompute counters from the ledger and from live holds, and report differences
     ///
-    /// Exit code 0: there is none, or each is repaired. 1: a difference remains, or an entry cannot be read.
+    /// Exit code 0: there are no differences, or all are repaired. 1: a difference remains, or an entry cannot be read.
     Verify(verify::VerifyArgs),
     Migrate(migrate::MigrateArgs),
-    /// Write the ledger and the denials to a file
     Export(export::ExportArgs),
     Whatif(whatif::WhatifArgs),
     /// Print the OpenAPI document
@@ -137,9 +136,15 @@ async fn serve(config: Config) -> Result<(), Failure> {
     config.validate()?;
     // Its last lines are written before `main` prints an error.
     let _log = telemetry::init_logging(&config.log, config.log_format == LogFormat::Json)?;
+    // Before the private Redis starts: it would survive a gateway that the signal kills.
+    let mut stop = Box::pin(stop_signal()?);
     let parts = Parts::default();
     let embedded = match config.embedded_redis() {
-        Some(options) => Some(EmbeddedRedis::start(&options, &parts).await?),
+        Some(options) => tokio::select! {
+            started = EmbeddedRedis::start(&options, &parts) => Some(started?),
+            // Loading may take minutes. A server that has not been used yet can be killed, as dropping it does.
+            () = &mut stop => return Ok(()),
+        },
         None => None,
     };
     let url = match (&embedded, &config.redis_url) {
@@ -164,19 +169,33 @@ async fn serve(config: Config) -> Result<(), Failure> {
         may_initialise: config.init == Init::Auto,
         parts,
     };
-    let served = run_node(options).await;
+    let served = run_node(options, stop).await;
     if let Some(embedded) = embedded {
         embedded.stop().await;
     }
     served
 }
 
-async fn run_node(options: Options) -> Result<(), Failure> {
-    let root_key = options.root_key.clone();
-    let node = Node::prepare(options, install_metrics()?).await?;
-    // Before somebody reads that it listens, and stops it.
+/// Resolves when SIGTERM or SIGINT arrives. From this call on, the signals no longer kill the process.
+fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("draining");
+    })
+}
+
+async fn run_node(options: Options, mut stop: impl Future<Output = ()> + Unpin) -> Result<(), Failure> {
+    let root_key = options.root_key.clone();
+    let metrics = install_metrics()?;
+    let node = tokio::select! {
+        node = Node::prepare(options, metrics) => node?,
+        () = &mut stop => return Ok(()),
+    };
     if let Err(error) = print::try_out(welcome(&node, root_key.is_some()) + "\n") {
         let lost = if node.new_root_key.is_some() {
             ", nor the new root admin key: set one in QUOTAGATE_ADMIN_KEY"
@@ -185,13 +204,6 @@ async fn run_node(options: Options) -> Result<(), Failure> {
         };
         tracing::warn!(%error, address = %node.address, "the introduction could not be printed{lost}");
     }
-    let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("draining");
-    };
     Ok(node.run(stop).await?)
 }
 
@@ -199,15 +211,19 @@ async fn run_node(options: Options) -> Result<(), Failure> {
 fn welcome(node: &Node, root_key_given: bool) -> String {
     let url = format!("http://{}", node.address);
     let (whence, key) = match (&node.new_root_key, root_key_given) {
-        (Some(key), _) => ("shown once, keep it", key.as_str()),
-        (None, true) => ("the one in QUOTAGATE_ADMIN_KEY", "$QUOTAGATE_ADMIN_KEY"),
-        (None, false) => ("the one shown at the first start", "ak_…"),
+        (Some(key), _) => ("The key is the root admin key. It is shown only now: keep it.", key.as_str()),
+        (None, true) => ("Replace ak_… with the root admin key, which is in QUOTAGATE_ADMIN_KEY.", "ak_…"),
+        (None, false) => (
+            "Replace ak_… with the root admin key, which the first start printed.\n\
+             If it is lost, start with a new one in QUOTAGATE_ADMIN_KEY.",
+            "ak_…",
+        ),
     };
     format!(
         r#"quotagate is listening on {url}
 The dashboard is {url}/. Sign in with the admin key, and choose the mode Test to see what test keys do.
 
-Paste these lines into another terminal. The key is the root admin key ({whence}):
+Paste these lines into another terminal. {whence}
 
   export QUOTAGATE_URL={url}
   export QUOTAGATE_KEY={key}

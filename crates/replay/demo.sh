@@ -80,12 +80,15 @@ env -u QUOTAGATE_REDIS_URL -u QUOTAGATE_CONFIG \
     "$BINARIES/quotagate" serve >>"$work/log" 2>&1 &
 gateway=$!
 url=
+waited=0
 while [ -z "$url" ]; do
-    if ! kill -0 "$gateway" 2>/dev/null; then
+    # It gives up by itself earlier: its Redis has 30 seconds to start.
+    if ! kill -0 "$gateway" 2>/dev/null || [ "$waited" -ge 1200 ]; then
         tail -n 20 "$work/log" >&2
         die "the gateway did not become ready"
     fi
     sleep 0.1
+    waited=$((waited + 1))
     url=$(sed -n 's/^quotagate is listening on //p' "$work/log")
 done
 say "A gateway runs at $url, its data in $work/data"

@@ -23,7 +23,7 @@ function List() {
   const plans = useLoad((signal) => api.get('plans', signal), []);
   const settings = useLoad((signal) => api.get('app', signal), []);
   const standard = settings.data?.defaultPlanId;
-  const empty = html`<${Empty} title="No plans yet"><p>A plan says how much of what a user may do. Without one every call is denied. <a href=${link(['start'])}>Three steps to the first call</a></p>
+  const empty = html`<${Empty} title="No plans yet"><p>A plan is a set of limits: how much of each event a user may use. Without a plan, every call is denied. <a href=${link(['start'])}>Three steps to the first call</a></p>
     ${api.may('admin') && html`<p>“New plan” begins with an example. <code>quotagate apply</code> takes plans from a file.</p>`}<//>`;
   return html`
     <${Heading} title="Plans">${api.may('admin') && toNew(kind)}<//>

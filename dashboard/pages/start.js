@@ -73,7 +73,7 @@ export function Start() {
     <${ErrorBox} error=${error} />
     <${Loaded} of=${plans} what="plans">${() => html`<ol class="steps">
       <li><h2>A plan <${Done} when=${first} /></h2>
-        <p>A plan says how much of what a user may do. ${first ? html`You have <a href=${link(['plans', first.id])}>${first.id}</a>.` : 'This one allows 20 calls a month:'}</p>
+        <p>A plan is a set of limits: how much of each event a user may use. ${first ? html`You have <a href=${link(['plans', first.id])}>${first.id}</a>.` : 'This one allows 20 calls a month:'}</p>
         ${!first && html`<${Snippet} text=${JSON.stringify(plan, null, 2)} />${admin && html`<div class="row"><button type="button" class="primary" disabled=${busy} onClick=${makePlan}>Create this plan</button></div>`}`}
       </li>
       <li><h2>A key and a user <${Done} when=${key} /></h2>
@@ -81,7 +81,7 @@ export function Start() {
         ${key ? html`<${Secret} title="The test key." text=${key} />` : admin && html`<div class="row"><button type="button" class=${first ? 'primary' : ''} disabled=${busy || !first} onClick=${makeKey}>Create a key and the user</button></div>`}
       </li>
       <li><h2>The first call <${Done} when=${found.seen} /></h2>
-        <p>Reserve before the work, and commit with the <code>reservationId</code> that comes back after it. A reservation that is not committed in time expires, and its hold is returned.</p>
+        <p>Run the first command before the work: it reserves and answers a <code>reservationId</code>. Run the second one after the work: it commits with that ID. A reservation without a commit expires after a minute, and what it held is free again.</p>
         ${first && html`<${Snippet} text=${curl('POST', 'reserve', key ?? 'sk_test_…', { userId: user, event })} />
           <${Snippet} text=${curl('POST', 'commit', key ?? 'sk_test_…', { reservationId: found.open ?? 'rsv_…' })} />`}
         ${key && html`<p role="status"><${Arrived} found=${found} mode=${mode} /></p>`}

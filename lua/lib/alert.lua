@@ -133,5 +133,9 @@ function alert.denied(owner, group, now, outbox_key)
     return
   end
   redis.call('HSET', owner.key, field, state)
-  outbox.add(outbox_key, 'limit.reached', now, report(owner, group, group.quota, '100'))
+  local fields = report(owner, group, group.quota, '100')
+  if group.blocked > 0 then
+    fields[#fields + 1], fields[#fields + 2] = 'blocked', args.digits(group.blocked)
+  end
+  outbox.add(outbox_key, 'limit.reached', now, fields)
 end

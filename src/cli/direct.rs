@@ -24,6 +24,7 @@ pub struct Direct {
     /// Data directory of a gateway that runs its own Redis
     #[arg(long, env = "QUOTAGATE_DATA_DIR", default_value = "./data", value_name = "DIR")]
     data_dir: PathBuf,
+    /// The app
     #[arg(long, default_value = "default")]
     app: String,
     /// live, test, or test/<sandbox>

@@ -32,10 +32,9 @@ use sink::{Sink, SinkError};
 /// Events between two updates of the progress bar.
 const SHOWN_EVERY: u64 = 1_000;
 
-/// Write the ledger and the denials of an app and mode, oldest first.
+/// Write the ledger and the denials of an app and mode to a file, oldest first
 ///
-/// If FILE exists, the export continues after the last complete event in it, which must be of the same app and mode.
-/// Events have stable IDs.
+/// If the file exists, the export continues after its last complete event, which must be of the same app and mode.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ExportArgs {
     /// The file to write; - for standard output
@@ -50,7 +49,8 @@ pub struct ExportArgs {
     /// Only events recorded before this time
     #[arg(long, value_name = "TIME", value_parser = time_ms)]
     until: Option<u64>,
-    /// Only these types: commit, draw, release, track, refund, reset, rollover, expire, outcome, denial
+    /// Only these types: commit, draw, release, track, refund, reset, rollover, expire, outcome, credit, lapse, void,
+    /// denial
     #[arg(long, value_name = "TYPE,…", value_delimiter = ',', value_parser = kind)]
     types: Vec<EntryKind>,
     /// Only events of this user

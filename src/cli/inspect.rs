@@ -151,7 +151,7 @@ fn of_alerts(value: &str, unit: Option<Unit>) -> Option<String> {
     let (_quota, percents, seq) = (words.next()?, words.next()?, words.next()?);
     let (limit, reported) = (words.next()?, words.next()?);
     if percents == "-" {
-        return Some("no alerts any more".to_owned());
+        return Some("no alerts".to_owned());
     }
     let limit = of_amount(limit, unit)?;
     let reported = if reported == "0" { "none".to_owned() } else { format!("up to {reported} %") };

@@ -78,7 +78,7 @@ async fn a_user_has_a_name_and_tags_that_are_found_everywhere() {
     browser.fill("name", "Ada <b>Lovelace").await;
     browser.fill("tags", "vip, vip").await;
     browser.click("Save").await;
-    browser.sees("must have 1 to 32 characters, and be there once").await;
+    browser.sees("must have 1 to 32 characters, no control characters, and occur only once").await;
     browser.fill("tags", "vip, early access").await;
     browser.click("Save").await;
     browser.sees_no_dialog().await;

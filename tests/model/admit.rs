@@ -226,7 +226,12 @@ impl Model {
                 for matched in &lacking {
                     denied_by.extend([denied(matched)]);
                     let stand = self.stand(&matched.group, &matched.owner, Some(matched.window));
-                    let most = matched.group.quota.unwrap_or(0) + stand.granted;
+                    let quota = matched.group.quota.unwrap_or(0);
+                    let rolls = matched.group.rollover.map_or(0, |max| {
+                        let counted = stand.used + stand.held + stand.blocked;
+                        quota.saturating_sub(counted.saturating_sub(stand.rolled.unwrap_or(0))).min(max)
+                    });
+                    let most = quota + stand.granted + rolls;
                     lifts.push(match most == 0 || matched.amount > most {
                         true => None,
                         false if matched.group.is_concurrent() => free,

@@ -10,7 +10,8 @@ const NAME: &str = "ends::the_processes_of_a_killed_test_end";
 /// Environment variable of the test process that is to be killed.
 const KILLED: &str = "KILLED_TEST";
 
-async fn process_id(url: &str) -> String {
+/// The ID of the Redis process at this URL.
+pub async fn process_id(url: &str) -> String {
     let mut redis = connect(url).await.unwrap();
     let info: String = redis::cmd("INFO").arg("server").query_async(&mut redis).await.unwrap();
     info.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap().trim().to_owned()
@@ -35,7 +36,7 @@ async fn to_be_killed() {
 }
 
 /// Whether the process runs, and is not a zombie.
-fn lives(id: &str) -> bool {
+pub fn lives(id: &str) -> bool {
     let output = Command::new("ps").args(["-o", "stat=", "-p", id]).output().unwrap();
     let state = String::from_utf8(output.stdout).unwrap();
     !state.trim().is_empty() && !state.trim().starts_with('Z')

@@ -221,6 +221,37 @@ async fn an_independent_tool_sums_an_export_to_every_counter_and_a_truncated_fil
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn csv_has_what_was_fitted_and_what_was_rolled_over() {
+    let world = World::frozen().await;
+    let group = json!({"id": "tokens", "unit": "tokens", "quota": 1000, "rollover": {"max": 300},
+        "measure": {"per": {"completion_tokens": "1"}}, "matches": [{"event": "llm"}]});
+    world.admin.plan("p", json!({"periodType": "monthly", "periodAnchor": "calendar", "groups": [group]})).await;
+    world.app.subscribe("u", "p").await;
+    let call = |tokens: u64| json!({"userId": "u", "event": "llm", "metadata": {"completion_tokens": tokens}});
+    let mut fitting = call(1400);
+    fitting["fit"] = json!({"field": "completion_tokens", "min": 100});
+    let id = world.app.reserved(fitting).await;
+    let body = json!({"reservationId": id, "metadata": {"completion_tokens": 600}});
+    world.app.post("commit", body).await.expect(200);
+    // 300 of the 400 that are left are rolled over.
+    world.app.freeze("2027-02-01T00:00:00Z").await;
+    world.app.post("track", call(1)).await.expect(200);
+
+    let dir = folder();
+    let file = dir.path().join("events.csv");
+    export(&world, &file, &[]);
+    let mut reader = csv::Reader::from_path(&file).unwrap();
+    let rows: Vec<BTreeMap<String, String>> = reader.deserialize().map(Result::unwrap).collect();
+    let cells = |kind: &str| {
+        let row = rows.iter().find(|row| row["type"] == kind).unwrap_or_else(|| panic!("no {kind}: {rows:?}"));
+        [row["fitted"].as_str(), row["rolled"].as_str()]
+    };
+    assert_eq!(cells("commit"), [r#"{"completion_tokens":1000}"#, ""]);
+    assert_eq!(cells("rollover"), ["", "300"]);
+    assert_eq!(cells("track"), ["", ""]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_foreign_file_is_not_changed_and_an_error_is_one_line() {
     let world = world().await;
     world.app.post("track", json!({"userId": "u_1", "event": "image.a"})).await.expect(200);

@@ -97,17 +97,27 @@ impl Process {
         Self::run(quotagate(&["serve"], settings), data_dir, log, Path::new("/dev/null"))
     }
 
+    /// Starts `serve` without waiting for it. It has no URL and no welcome.
+    pub fn start_without_welcome(data_dir: &Path, settings: &[(&str, &str)], log: &Path) -> Self {
+        let mut command = quotagate(&["serve"], settings);
+        command.stdout(Stdio::null());
+        Self::spawn(command, data_dir, appended(log), log)
+    }
+
     fn launch(command: Command, data_dir: &Path, log: &Path) -> Self {
-        let file = File::options().create(true).append(true).open(log).unwrap();
-        Self::run(command, data_dir, file.into(), log)
+        Self::run(command, data_dir, appended(log), log)
+    }
+
+    /// From here on the process ends with the test, also if the test fails.
+    fn spawn(mut command: Command, data_dir: &Path, stderr: Stdio, log: &Path) -> Self {
+        let child = command.env("QUOTAGATE_DATA_DIR", data_dir).stderr(stderr).spawn().unwrap();
+        Self { child, log: log.to_owned(), url: String::new(), welcome: String::new() }
     }
 
     fn run(mut command: Command, data_dir: &Path, stderr: Stdio, log: &Path) -> Self {
-        command.env("QUOTAGATE_DATA_DIR", data_dir).stdout(Stdio::piped()).stderr(stderr);
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        // From here on the process ends with the test, also if the test fails.
-        let mut process = Self { child, log: log.to_owned(), url: String::new(), welcome: String::new() };
+        command.stdout(Stdio::piped());
+        let mut process = Self::spawn(command, data_dir, stderr, log);
+        let mut lines = BufReader::new(process.child.stdout.take().unwrap());
         while !process.welcome.contains("/api/v1/reserve ") {
             let read = lines.read_line(&mut process.welcome).unwrap();
             assert!(read > 0, "the gateway ended before it was ready: {}", process.welcome);
@@ -123,7 +133,8 @@ impl Process {
         self.child.id()
     }
 
-    fn signal(&self, name: &str) {
+    /// Sends a signal, such as `-TERM`.
+    pub fn signal(&self, name: &str) {
         let pid = self.id().to_string();
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
@@ -137,6 +148,11 @@ impl Process {
             assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain until the gateway ends");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Waits until it has ended; returns the exit status.
+    pub fn ended(mut self) -> ExitStatus {
+        self.wait()
     }
 
     /// SIGTERM; returns the exit status.
@@ -164,6 +180,11 @@ impl Process {
         assert!(status.is_success(), "{method} {path}: {status} {text}");
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
+}
+
+/// A file to which a log is appended.
+fn appended(log: &Path) -> Stdio {
+    File::options().create(true).append(true).open(log).unwrap().into()
 }
 
 impl Drop for Process {

@@ -1,12 +1,16 @@
 //! Starting, stopping, killing, inspecting and misconfiguring a node.
 
-use std::process::Command;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
+use quotagate::infra::embedded_redis::url_of;
 use quotagate::store::keys::LAYOUT_VERSION;
 use serde_json::{Value, json};
 
+use crate::ends::{lives, process_id};
 use crate::gateway::{ADMIN_KEY, Process, one_clear_line, run};
-use crate::support::{Redis, folder, monthly};
+use crate::support::{Redis, connect, eventually, folder, monthly};
 
 const ADMIN: (&str, &str) = ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY);
 
@@ -53,7 +57,14 @@ async fn a_newcomer_copies_what_serve_prints_and_the_last_answer_allows() {
     let again = Process::start(dir.path(), &[]);
     let key = commands.split("QUOTAGATE_KEY=").nth(1).unwrap().lines().next().unwrap();
     assert!(!again.welcome.contains(key), "{}", again.welcome);
+    assert!(again.welcome.contains("Replace ak_… with the root admin key, which the first start"), "{}", again.welcome);
     again.call("GET", "plans/free", key, &Value::Null).await;
+    assert!(again.terminate().success());
+    // What it says then helps: another key in the variable is a root key too. Its value is not printed.
+    let given = Process::start(dir.path(), &[ADMIN]);
+    assert!(given.welcome.contains("which is in QUOTAGATE_ADMIN_KEY"), "{}", given.welcome);
+    assert!(given.welcome.contains("export QUOTAGATE_KEY=ak_…\n"), "{}", given.welcome);
+    given.call("GET", "plans/free", ADMIN_KEY, &Value::Null).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -126,10 +137,7 @@ async fn sigterm_cuts_no_accepted_call() {
             })
         })
         .collect();
-    crate::support::eventually("calls are under way", || async {
-        counted.load(std::sync::atomic::Ordering::SeqCst) > 20
-    })
-    .await;
+    eventually("calls are under way", || async { counted.load(std::sync::atomic::Ordering::SeqCst) > 20 }).await;
     assert_eq!(tokio::task::spawn_blocking(move || gateway.terminate()).await.unwrap().code(), Some(0));
     for caller in callers {
         caller.await.unwrap();
@@ -139,6 +147,60 @@ async fn sigterm_cuts_no_accepted_call() {
     let acknowledged = 2 + counted.load(std::sync::atomic::Ordering::SeqCst);
     // A request on an idle connection may be counted and not answered, but never the other way round.
     assert!((acknowledged..=acknowledged + 4).contains(&used.unwrap()), "{used:?} {acknowledged}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_before_the_welcome_ends_the_gateway_and_its_redis() {
+    let dir = folder();
+    let (config, opened, data) = (dir.path().join("config"), dir.path().join("opened"), dir.path().join("data"));
+    assert!(Command::new("mkfifo").arg(&config).status().unwrap().success());
+    let settings = [ADMIN, ("QUOTAGATE_CONFIG", config.to_str().unwrap())];
+    let gateway = Process::start_without_welcome(&data, &settings, &dir.path().join("log"));
+    // It reads a configuration that is written only after the signal, so it cannot be ready before.
+    let writing = r#"exec 3>"$1"; : >"$2"; read -r _; printf '{}' >&3"#;
+    let mut writer = Command::new("sh");
+    writer.args(["-c", writing, "sh"]).args([&config, &opened]).stdin(Stdio::piped());
+    let mut writer = crate::support::run::spawn(&mut writer).unwrap();
+    eventually("the gateway reads its configuration", async || opened.exists()).await;
+    let url = url_of(&data).unwrap();
+    let redis = process_id(&url).await;
+    gateway.signal("-TERM");
+    drop(writer.stdin.take());
+    let status = tokio::task::spawn_blocking(move || gateway.ended()).await.unwrap();
+    writer.wait().unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(!lives(&redis) && connect(&url).await.is_err(), "its Redis still runs");
+    // The next one needs no repair.
+    let gateway = Process::start(&data, &[ADMIN]);
+    assert_eq!(gateway.terminate().code(), Some(0));
+}
+
+/// A folder for `PATH` with a `redis-server` that never becomes ready. It writes its process ID to this file.
+fn with_endless_redis(dir: &Path, id: &Path) -> String {
+    let program = dir.join("redis-server");
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" != --version ] || {{ echo 'Redis server v=7.2.0 sha=0'; exit; }}\n\
+         echo $$ >'{0}.new'\nmv '{0}.new' '{0}'\nexec sleep 3600\n",
+        id.display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    format!("{}:{}", dir.display(), std::env::var("PATH").unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_while_redis_loads_ends_both_at_once() {
+    let dir = folder();
+    let id = dir.path().join("id");
+    let path = with_endless_redis(dir.path(), &id);
+    let settings = [ADMIN, ("PATH", path.as_str())];
+    let gateway = Process::start_without_welcome(&dir.path().join("data"), &settings, &dir.path().join("log"));
+    eventually("Redis is started", async || id.exists()).await;
+    gateway.signal("-INT");
+    let status = tokio::task::spawn_blocking(move || gateway.ended()).await.unwrap();
+    assert_eq!(status.code(), Some(0), "it waits for Redis instead");
+    let id = std::fs::read_to_string(id).unwrap();
+    eventually("Redis has ended", async || !lives(id.trim())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -123,6 +123,13 @@ async fn users_are_found_shown_subscribed_moved_blocked_and_reset() {
     let nobody = "404 not_found: User `nobody` not found. This was live mode; --mode chooses other data.";
     assert_eq!(desk.refused(&["users", "move", "nobody", "pro", "--yes"]), nobody);
     assert_eq!(desk.refused(&["users", "show", "nobody"]), nobody);
+    // The hint is only for users: another mode has the same apps and addresses.
+    let no_app = desk.refused(&["users", "show", "Ada", "--app", "nowhere"]);
+    assert!(no_app.starts_with("404 not_found: App `nowhere` not found."), "{no_app}");
+    assert!(!no_app.contains("--mode"), "{no_app}");
+    let elsewhere = format!("{}/elsewhere", desk.gateway.url);
+    let no_path = desk.refused(&["users", "show", "Ada", "--url", &elsewhere]);
+    assert!(no_path.contains(" does not exist.") && !no_path.contains("--mode"), "{no_path}");
 
     desk.gateway.call("POST", "commit", &desk.key, &json!({"reservationId": reservation})).await;
     assert!(line(&desk.done(&["users", "show", "Ada"]), "images").starts_with("images user=Ada 2 0 50 0 48 count"));
@@ -471,7 +478,7 @@ async fn every_command_uses_the_same_address_and_key_and_fails_in_one_clear_line
         printed(run(&["users", "list", "--url", url, "--key", ADMIN_KEY, "--mode", "live", "--app", "default"], &[]));
     assert!(list.0 == Some(0) && list.1.starts_with("No users in live mode. ") && list.2.is_empty(), "{list:?}");
     assert!(desk.refused(&["users", "list", "--mode", "test/nowhere"]).contains("nowhere"));
-    assert!(desk.refused(&["users", "show", ".."]).contains("cannot be part of an address"));
+    assert!(desk.refused(&["users", "show", ".."]).contains("is not a valid ID"));
     let (code, _, err) = command(&desk.gateway, &desk.key, &["users", "list"]);
     assert!(code == Some(1) && err.starts_with("error: 403 forbidden_key: "), "{err}");
 }

@@ -211,11 +211,16 @@ fn parse_speed(text: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::{CommandFactory, FromArgMatches};
+
     use super::*;
 
+    /// Parses the arguments without the variables of this terminal, such as `QUOTAGATE_URL`.
     fn parse(args: &[&str]) -> Result<ReplayArgs, String> {
         let args = ["quotagate-replay"].iter().chain(args);
-        ReplayArgs::try_parse_from(args).map_err(|error| error.to_string())
+        let command = ReplayArgs::command().mut_args(|arg| arg.env(None::<&'static str>));
+        let matches = command.try_get_matches_from(args).map_err(|error| error.to_string())?;
+        ReplayArgs::from_arg_matches(&matches).map_err(|error| error.to_string())
     }
 
     #[test]

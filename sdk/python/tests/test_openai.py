@@ -136,6 +136,43 @@ def test_responses(client: Client, llm: OpenAI, user: str) -> None:
     assert figures(client, user) == nothing_but(40, "0.054", 2)
 
 
+def test_with_min_tokens_a_call_gets_as_many_tokens_as_fit(
+    client: Client, llm: OpenAI, provider: Provider, user: str
+) -> None:
+    gated = metered(llm, client, user_id=user, min_tokens=100, fit_field="quantity")
+    estimate = prompt_tokens(MESSAGES)
+    gated.chat.completions.create(model="small", messages=MESSAGES, max_tokens=20_000)
+    assert provider.calls[-1]["max_tokens"] == 1000 - estimate
+    stream = gated.chat.completions.create(
+        model="small", messages=MESSAGES, max_completion_tokens=20_000, n=2, stream=True
+    )
+    assert provider.calls[-1]["max_completion_tokens"] == (1000 - 18 - estimate) // 2
+    assert provider.calls[-1]["stream_options"] == {"include_usage": True}
+    list(stream)
+    assert figures(client, user)["tokens"] == (36, 0)
+    gated.responses.create(model="small", input="Say something.", max_output_tokens=20_000)
+    assert provider.calls[-1]["max_output_tokens"] == 1000 - 36 - prompt_tokens("Say something.")
+    # A call without a maximum gets what is left of the default.
+    gated.chat.completions.create(model="small", messages=MESSAGES)
+    assert provider.calls[-1]["max_completion_tokens"] == 1000 - 56 - estimate
+    calls = len(provider.calls)
+    with pytest.raises(LimitReached):
+        gated.chat.completions.create(model="small", messages=MESSAGES, max_tokens=20_000, n=20)
+    assert len(provider.calls) == calls
+
+
+def test_min_tokens_fit_limits_that_measure_completion_tokens(
+    client: Client, llm: OpenAI, provider: Provider, subscribed: Subscribed
+) -> None:
+    per = {"prompt_tokens": "1", "completion_tokens": "1"}
+    user = subscribed(group(1000, unit="tokens", measure={"per": per}))
+    gated = metered(llm, client, user_id=user, min_tokens=100)
+    gated.chat.completions.create(model="small", messages=MESSAGES, max_tokens=20_000)
+    assert provider.calls[-1]["max_tokens"] == 1000 - prompt_tokens(MESSAGES)
+    gated.chat.completions.create(model="small", messages=MESSAGES, max_tokens=50)
+    assert provider.calls[-1]["max_tokens"] == 50
+
+
 def test_a_failed_call_is_released(client: Client, llm: OpenAI, user: str) -> None:
     gated = metered(llm, client, user_id=user)
     with pytest.raises(openai.BadRequestError):

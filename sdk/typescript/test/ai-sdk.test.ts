@@ -5,16 +5,17 @@ import type { LanguageModelV2Middleware } from "@ai-sdk/provider-v2";
 import type { LanguageModelV4Middleware } from "@ai-sdk/provider-v4";
 import { generateText, type LanguageModelMiddleware, streamText, wrapLanguageModel } from "ai";
 import { LimitReached } from "../src/index.js";
-import { quotaMiddleware } from "../src/ai-sdk/index.js";
+import { quotaMiddleware, type TokenRules } from "../src/ai-sdk/index.js";
+import type { GroupBody } from "../src/models.js";
 import { group, world } from "./support/gateway.js";
 import { startModelServer, TOTAL_TOKENS, WORDS } from "./support/model-server.js";
 
-async function metered() {
-  const base = await world([group("tokens", 10_000, "llm.*", { unit: "tokens" })]);
+async function metered(rules: Partial<TokenRules> = {}, more: Partial<GroupBody> = {}) {
+  const base = await world([group("tokens", 10_000, "llm.*", { unit: "tokens", ...more })]);
   const userId = await base.user("u_1");
   const server = await startModelServer();
   const provider = createOpenAICompatible({ name: "local", baseURL: server.url, includeUsage: true });
-  const middleware: LanguageModelMiddleware = quotaMiddleware(base.client, { userId, estimatePrompt: () => 20 });
+  const middleware: LanguageModelMiddleware = quotaMiddleware(base.client, { userId, estimatePrompt: () => 20, ...rules });
   const model = (name: string) => wrapLanguageModel({ model: provider(name), middleware });
   const used = () => base.settled(userId);
   return { ...base, server, model, used };
@@ -59,6 +60,22 @@ test("a denial throws LimitReached, and the provider is not called", async () =>
     return true;
   });
   assert.equal(server.requests.length, 0);
+});
+
+test("with minTokens a call gets as many tokens as fit", async () => {
+  const measure = { per: { prompt_tokens: "1", completion_tokens: "1" } };
+  const { model, server, used } = await metered({ minTokens: 500 }, { measure });
+  await generateText({ model: model("good"), prompt: "Say it.", maxOutputTokens: 20_000 });
+  assert.equal(server.requests[0]?.body.max_tokens, 10_000 - 20);
+  assert.equal(await used(), TOTAL_TOKENS);
+  const { textStream } = streamText({ model: model("good"), prompt: "Say it.", maxOutputTokens: 20_000 });
+  let text = "";
+  for await (const part of textStream) text += part;
+  assert.equal(text, WORDS.join(""));
+  assert.equal(server.requests[1]?.body.max_tokens, 10_000 - TOTAL_TOKENS - 20);
+  assert.equal(await used(), 2 * TOTAL_TOKENS);
+  await generateText({ model: model("good"), prompt: "Say it.", maxOutputTokens: 300 });
+  assert.equal(server.requests[2]?.body.max_tokens, 300);
 });
 
 test("the types fit AI SDK 5 and 7", async () => {

@@ -144,16 +144,39 @@ test("a denial is the client's own rate limit error, is not retried, and contain
   assert.equal(denialFrom(new Error("other")), undefined);
 });
 
+test("with minTokens a call gets as many tokens as fit", async () => {
+  const { openai, server, used } = await metered({ estimatePrompt: () => 100, minTokens: 500, fitField: "quantity" });
+  const last = () => server.requests.at(-1)?.body;
+  await openai.chat.completions.create({ model: "good", max_tokens: 20_000, messages });
+  assert.equal(last()?.max_tokens, 10_000 - 100);
+  assert.equal(await used(), TOTAL_TOKENS);
+  const stream = await openai.chat.completions.create({ model: "good", max_completion_tokens: 20_000, n: 3, messages, stream: true });
+  for await (const _ of stream);
+  assert.equal(last()?.max_completion_tokens, Math.floor((10_000 - TOTAL_TOKENS - 100) / 3));
+  assert.deepEqual(last()?.stream_options, { include_usage: true });
+  assert.equal(await used(), 2 * TOTAL_TOKENS);
+  await openai.responses.create({ model: "good", input: "Say it.", max_output_tokens: 20_000 });
+  assert.equal(last()?.max_output_tokens, 10_000 - 2 * TOTAL_TOKENS - 100);
+  assert.equal(await used(), 3 * TOTAL_TOKENS);
+  // A call without a maximum gets the default, and never less than the minimum.
+  await openai.chat.completions.create({ model: "good", n: 2, messages });
+  assert.deepEqual([last()?.max_completion_tokens, last()?.max_tokens], [1_024, undefined]);
+  await openai.embeddings.create({ model: "good", input: "one", encoding_format: "float" });
+  assert.equal(last()?.max_tokens, undefined);
+  await assert.rejects(openai.chat.completions.create({ model: "good", max_tokens: 20_000, n: 20, messages }), OpenAI.RateLimitError);
+});
+
 test("without the gateway onUnavailable decides", async () => {
   const { url, connect, userId, server, used } = await metered();
   const proxy = await startProxy(url);
   proxy.always(() => "cut-before");
   const clientOf = (onUnavailable: "allow" | "deny") => connect({ baseUrl: proxy.url, retries: 0, onUnavailable });
-  const openaiOf = (client: ReturnType<typeof clientOf>) => new OpenAI({ apiKey: "provider-key", baseURL: server.url, fetch: meteredFetch(client, { userId }) });
+  const openaiOf = (client: ReturnType<typeof clientOf>) => new OpenAI({ apiKey: "provider-key", baseURL: server.url, fetch: meteredFetch(client, { userId, minTokens: 300 }) });
   await assert.rejects(openaiOf(clientOf("deny")).chat.completions.create({ model: "good", messages }), (error) => error instanceof OpenAI.APIError && error.status === 503);
   assert.equal(server.requests.length, 0);
   const allowing = clientOf("allow");
   await openaiOf(allowing).chat.completions.create({ model: "good", messages });
+  assert.equal(server.requests[0]?.body.max_completion_tokens, 300);
   proxy.always(() => "pass");
   assert.equal(await allowing.flush(PATIENCE_MS), 0);
   assert.equal(await used(), TOTAL_TOKENS);

@@ -10,7 +10,7 @@ use crate::service::reporting::events::view::{EventCharge, EventView};
 
 /// The columns, documented in `docs/reference/events.md`. `row` of `rows`: an event has as many rows as charges, at least one.
 pub const HEADER: &str = "id,row,rows,type,timestamp,recorded_at,user,event,key,reservation_id,event_id,created_at,late,\
-degraded,call,quantity,outcome,reason,observed,error_code,plan_id,plan_version,metadata,items,denied,held,group,scope,unit,amount,balance,window,app,mode\n";
+degraded,call,quantity,outcome,reason,observed,error_code,plan_id,plan_version,metadata,items,fitted,denied,held,group,scope,unit,amount,balance,window,rolled,from_group,app,mode\n";
 
 pub struct Csv;
 
@@ -67,12 +67,13 @@ fn event_cells(event: &EventView) -> Result<Vec<String>, SinkError> {
         event.plan_version.map(|version| version.to_string()).unwrap_or_default(),
         event.metadata.as_ref().map(json).transpose()?.unwrap_or_default(),
         list(&event.items)?,
+        if event.fitted.is_empty() { String::new() } else { json(&event.fitted)? },
         list(&event.denied)?,
         list(&event.held)?,
     ])
 }
 
-fn charge_cells(charge: Option<&EventCharge>) -> Result<[String; 6], SinkError> {
+fn charge_cells(charge: Option<&EventCharge>) -> Result<[String; 8], SinkError> {
     let Some(charge) = charge else { return Ok(Default::default()) };
     Ok([
         charge.group_id.clone(),
@@ -81,6 +82,8 @@ fn charge_cells(charge: Option<&EventCharge>) -> Result<[String; 6], SinkError> 
         charge.amount.0.to_string(),
         charge.balance.0.to_string(),
         charge.window.clone(),
+        charge.rolled.as_ref().map(|rolled| rolled.0.to_string()).unwrap_or_default(),
+        charge.from.clone().unwrap_or_default(),
     ])
 }
 

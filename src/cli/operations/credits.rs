@@ -54,10 +54,10 @@ enum Verb {
         amount: String,
         #[command(flatten)]
         owner: Owner,
-        /// When what remains lapses, RFC 3339 [default: never]
+        /// When the credit expires, RFC 3339 [default: never]
         #[arg(long, value_name = "TIME")]
         expires_at: Option<String>,
-        /// What paid for it, such as the ID of a payment; it adds at most one credit to the owner
+        /// ID of what paid for it, such as a payment; an ID adds at most one credit to the owner
         #[arg(long, value_name = "ID")]
         source_id: Option<String>,
         /// Why; stored with the credit and in the audit log

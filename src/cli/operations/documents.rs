@@ -73,10 +73,10 @@ enum PolicyVerb {
         #[command(flatten)]
         delete: DeleteArgs,
     },
-    /// Note that you have reviewed a policy and that it may stay as it is
+    /// Record that you have reviewed a policy
     Review {
         id: String,
-        /// What the audit log and the next reviewer read
+        /// A text for the audit log and the next reviewer
         #[arg(long, value_name = "TEXT")]
         note: Option<String>,
     },
@@ -423,7 +423,7 @@ fn depends(preview: &DeletePreview, move_to: Option<&str>) -> String {
         output.push_str(&format!("Webhooks that receive no more events: {}\n", preview.webhooks.join(", ")));
     }
     if !preview.complete {
-        output.push_str("There was too much to look at all of it: more may depend on it\n");
+        output.push_str("Not everything could be checked: more may depend on it\n");
     }
     output
 }

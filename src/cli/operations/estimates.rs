@@ -14,10 +14,10 @@ const COLUMNS: [Column; 8] = [
     ("exceeded", "/exceeded"),
 ];
 
-/// List the learned estimates: what calls are held with while their figures are not known
+/// List the learned estimates: what a reserve holds for figures that it does not know
 ///
-/// `compared` are the figures of reservations that were held with an estimate, `exceeded` those that were more than
-/// that. With fewer than 100 samples the value is the `start` of the configuration.
+/// `compared`: how many samples are of reservations that used a learned estimate. `exceeded`: how many of those were
+/// larger than the estimate. With fewer than 100 samples, the value is the `start` of the configuration.
 #[derive(Clone, Debug, clap::Args)]
 pub struct EstimatesArgs {
     /// Only estimates of this event

@@ -191,7 +191,7 @@ fn reservation(reservation: &Value) -> String {
         }
     }
     if reservation["entriesComplete"] == false {
-        output.push_str("There were too many entries to look at all of them.\n");
+        output.push_str("Not all entries could be searched: some may be missing.\n");
     }
     output
 }

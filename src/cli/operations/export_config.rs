@@ -12,7 +12,7 @@ use crate::cli::yaml;
 /// Write the configuration of an app as a file that `apply` takes
 ///
 /// The gateway checks what was exported: applied again, it changes nothing. Keys, users and the secrets of
-/// webhooks are in no such file.
+/// webhooks are not in the file.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ExportConfigArgs {
     /// The file to write; an existing one is replaced [default: standard output]

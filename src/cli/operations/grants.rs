@@ -66,7 +66,7 @@ struct Create {
     /// The user whose counter it is for
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// The owner of a counter of another scope, for example metadata.team=red; may be repeated
+    /// An owner that is not a user, for example metadata.team=red; repeat it for a combination
     #[arg(long, value_name = "NAME=VALUE", value_parser = super::pair)]
     scope: Vec<(String, String)>,
     /// When the grant ends, RFC 3339 [default: with the current window]

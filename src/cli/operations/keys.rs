@@ -61,7 +61,7 @@ struct Create {
     /// Sandbox of a test key [default: main]
     #[arg(long, value_name = "SANDBOX")]
     sandbox: Option<String>,
-    /// Role of an admin key; each may do what those before it may
+    /// Role of an admin key; each role includes those before it
     #[arg(long, value_enum, required_if_eq("kind", "admin"))]
     role: Option<Role>,
     /// Name that lists show, for people
@@ -73,7 +73,7 @@ struct Create {
     /// Origin whose pages may use a publishable key, for example https://app.example; may be repeated
     #[arg(long, value_name = "ORIGIN", required_if_eq("kind", "publishable"))]
     origin: Vec<String>,
-    /// Reading usage with the publishable key needs a token of the user (X-User-Token)
+    /// Require a user token (X-User-Token) to read usage with the publishable key
     #[arg(long)]
     require_user_token: bool,
     /// Print the key and nothing else, for scripts

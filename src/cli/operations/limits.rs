@@ -25,7 +25,7 @@ pub struct LimitsArgs {
 
 #[derive(Clone, Debug, clap::Subcommand)]
 enum Verb {
-    /// List the owners that have another quota than their limit
+    /// List the owners whose quota differs from that of the limit
     List {
         /// The limit group
         #[arg(value_name = "GROUP_ID")]
@@ -56,7 +56,7 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Remove the quota of one owner; that of the limit applies again
+    /// Remove the quota of one owner; the quota of the limit applies again
     Remove {
         /// The limit group
         #[arg(value_name = "GROUP_ID")]

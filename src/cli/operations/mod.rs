@@ -19,7 +19,7 @@ struct Owner {
     /// The user
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// The owner of a counter of another scope, for example metadata.team=red; may be repeated
+    /// An owner that is not a user, for example metadata.team=red; repeat it for a combination
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     scope: Vec<(String, String)>,
 }

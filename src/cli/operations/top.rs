@@ -26,7 +26,7 @@ const SHOWN: usize = 5;
 /// Show live rates, denials, latency, and the busiest limits and users
 ///
 /// Charges and denials are those of one app and mode on all nodes. Latency is that of the node at --url, for all
-/// apps. On a terminal the screen is renewed until Ctrl-C; elsewhere one interval is printed, as with --once.
+/// apps. On a terminal the screen is updated until Ctrl-C; elsewhere one interval is printed, as with --once.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TopArgs {
     /// Seconds between two screens
@@ -147,7 +147,7 @@ impl<'a> Watched<'a> {
         let calls: Result<Vec<CallRate>, String> = match (self.metrics.front(), self.metrics.back()) {
             (Some(Ok(before)), Some(Ok(after))) => Ok(after.since(before, seconds)),
             (_, Some(Err(error))) => Err(error.to_string()),
-            _ => Err("they were not read before".to_owned()),
+            _ => Err("the metrics were read only once".to_owned()),
         };
         let lost = self.lost.as_ref().map(ToString::to_string);
         Screen { address: self.api.address().to_string(), seconds, rows, tally: sum, calls, lost }

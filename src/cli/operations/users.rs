@@ -73,7 +73,7 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Refuse all calls of a user
+    /// Deny all calls of a user
     Block {
         user: String,
         #[command(flatten)]
@@ -270,9 +270,13 @@ pub async fn run(args: UsersArgs) -> Result<(), RemoteError> {
 }
 
 async fn find(api: &Api, remote: &RemoteMode, user: &str) -> Result<Value, RemoteError> {
+    // The app or the address can be wrong too, and another mode would not help then.
+    let no_user = format!("User `{user}` not found.");
     api.get(&["users", user], &[]).await.map_err(|error| match error.problem("not_found") {
-        Some(problem) => RemoteError::Input(format!("{problem} {}", remote.searched())),
-        None => error,
+        Some(problem) if problem.detail.as_ref() == Some(&no_user) => {
+            RemoteError::Input(format!("{problem} {}", remote.searched()))
+        }
+        _ => error,
     })
 }
 

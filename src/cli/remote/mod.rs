@@ -26,10 +26,10 @@ pub struct Remote {
     /// Address of any node
     #[arg(long, env = "QUOTAGATE_URL", default_value = "http://127.0.0.1:8080", value_name = "URL", global = true)]
     pub url: String,
-    /// API key; better set by variable than by option, which other users of the machine can see
+    /// API key. Set the variable rather than the option, which other users of the machine can see
     #[arg(long, env = "QUOTAGATE_KEY", hide_env_values = true, value_name = "KEY", global = true)]
     pub key: Option<Secret>,
-    /// The app, for the root admin key, which works on all of them
+    /// The app, for the root admin key; other keys belong to one app
     #[arg(long, value_name = "APP", global = true)]
     app: Option<String>,
 }
@@ -40,7 +40,7 @@ pub struct Remote {
 pub struct RemoteMode {
     #[command(flatten)]
     remote: Remote,
-    /// The data, for an admin key: live, test or test/<sandbox> [default: live; other keys have their own]
+    /// The mode, for an admin key: live, test or test/<sandbox> [default: live; other keys have their own]
     #[arg(long, value_name = "MODE", global = true)]
     mode: Option<String>,
 }
@@ -100,7 +100,7 @@ impl Remote {
         let mut headers = HeaderMap::new();
         let header = |what: &str, value: &str| {
             HeaderValue::from_str(value)
-                .map_err(|_| RemoteError::Input(format!("{what} has characters that it cannot have")))
+                .map_err(|_| RemoteError::Input(format!("{what} has characters that are not allowed")))
         };
         let mut authorization = header("the key", &format!("Bearer {key}"))?;
         authorization.set_sensitive(true);
@@ -267,7 +267,7 @@ impl Api {
         url.set_fragment(None);
         // Such a segment would name another path.
         if let Some(name) = path.iter().find(|name| ["", ".", ".."].contains(*name)) {
-            return Err(RemoteError::Input(format!("{name:?} cannot be part of an address")));
+            return Err(RemoteError::Input(format!("{name:?} is not a valid ID")));
         }
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
@@ -354,7 +354,7 @@ mod tests {
             ("localhost:8080", "k", "--url \"localhost:8080\" is not an address like http://127.0.0.1:8080"),
             ("x", "k", "--url \"x\" is not an address like http://127.0.0.1:8080 (relative URL without a base)"),
             ("http://h", "", "no key: set QUOTAGATE_KEY to an API key, or give --key"),
-            ("http://h", "sk_\n", "the key has characters that it cannot have"),
+            ("http://h", "sk_\n", "the key has characters that are not allowed"),
         ] {
             assert_eq!(api(url, key).err().unwrap(), expected);
         }

@@ -47,7 +47,8 @@ impl Profile {
         }
         for (place, tag) in self.tags.iter().enumerate() {
             if !is_text(tag, MOST_TAG_CHARS) || self.tags.iter().take(place).any(|other| other == tag) {
-                let message = format!("must have 1 to {MOST_TAG_CHARS} characters, and be there once");
+                let message =
+                    format!("must have 1 to {MOST_TAG_CHARS} characters, no control characters, and occur only once");
                 faults.push(FieldError::new(format!("tags[{place}]"), message));
             }
         }

@@ -40,7 +40,7 @@ pub(super) fn misplaced_fields(body: &GroupBody) -> Vec<FieldError> {
 fn overflow_fault(body: &GroupBody) -> Option<FieldError> {
     body.overflow.as_ref()?;
     let message = match (body.enforcement, body.period_type) {
-        (Enforcement::Observe, _) => "cannot be combined with the enforcement `observe`, which takes nothing",
+        (Enforcement::Observe, _) => "cannot be combined with the enforcement `observe`, which never denies",
         (_, Some(PeriodType::Concurrent)) => {
             "cannot be combined with the period type `concurrent`, since nothing is used"
         }
@@ -105,7 +105,7 @@ fn check_target(
         .find(|other| other.overflow.as_ref().is_some_and(|known| known.id == balance.id) && overlap(group, other));
     match other {
         Some(other) => Err(format!(
-            "must be another balance than that of `{}`: both groups can match the same event, which would be paid twice",
+            "must be another balance than that of `{}`: both groups can match the same event, which would be charged twice",
             other.id
         )),
         None => Ok(Arc::clone(balance)),

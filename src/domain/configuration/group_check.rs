@@ -225,7 +225,7 @@ fn check_scope(body: &GroupBody, scope: &Scope, period: &Period, faults: &mut Fa
 fn check_rollover(body: &GroupBody, unit: Unit, faults: &mut Faults) -> Option<Amount> {
     let max = body.rollover.as_ref()?.max.0;
     if body.quota == Some(None) {
-        faults.add("rollover", "needs a `quota`; null counts without limit");
+        faults.add("rollover", "can only be set for a group with a `quota`");
     }
     let max = faults.check("rollover.max", Amount::exactly(max, unit))?;
     if max == Amount::ZERO {

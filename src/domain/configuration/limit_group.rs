@@ -31,7 +31,7 @@ pub enum Enforcement {
     Approval,
 }
 
-/// What gives a group its room.
+/// Where the room of a group comes from: its quota, or credits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LimitKind {

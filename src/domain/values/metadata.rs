@@ -67,7 +67,7 @@ impl TryFrom<BTreeMap<String, Value>> for Metadata {
                 return Err(format!("must have keys of 1 to {MOST_KEY_BYTES} bytes without control characters"));
             }
             let text = scalar_text(value).ok_or_else(|| {
-                format!("must have strings, numbers or booleans as values, of at most {MOST_VALUE_BYTES} bytes without control characters, also for `{name}`")
+                format!("must have strings, numbers or booleans of at most {MOST_VALUE_BYTES} bytes without control characters as values, unlike `{name}`")
             })?;
             metadata.insert(name, text);
         }

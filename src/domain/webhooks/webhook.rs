@@ -85,8 +85,8 @@ pub struct WebhookBody {
     #[serde(default, skip_serializing_if = "Filter::is_empty")]
     pub filter: Filter,
     /// The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`, `{held}`,
-    /// `{quota}`, `{limit}`, `{remaining}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`, `{user}`,
-    /// `{requested}`, `{status}`.
+    /// `{blocked}`, `{quota}`, `{limit}`, `{remaining}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`,
+    /// `{user}`, `{requested}`, `{status}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
 }

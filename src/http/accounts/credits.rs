@@ -69,7 +69,7 @@ fn source(text: Option<String>) -> Result<Option<String>, ApiError> {
 
 /// Add a prepaid amount to the balance of a user or another owner
 #[utoipa::path(post, path = "/api/v1/credits", tag = "Credits", request_body = CreditBody, params(("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 201, body = Credit), (status = 200, body = Credit, description = "The source has added this credit before."),
+    responses((status = 201, body = Credit), (status = 200, body = Credit, description = "A credit with this `sourceId` exists already."),
         (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn create(principal: Principal, body: Body<CreditBody>) -> Result<HttpResponse, ApiError> {

@@ -83,7 +83,7 @@ pub struct OwnerLimitQuery {
     limit: Option<usize>,
 }
 
-/// List the owners that have another quota than their group
+/// List the owners whose quota differs from that of the group
 #[utoipa::path(get, path = "/api/v1/limits", tag = "Limits", params(OwnerLimitQuery),
     responses((status = 200, body = ListView<OwnerLimit>), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 404, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]

@@ -163,7 +163,7 @@ fn several(principal: &Principal, bodies: Vec<ItemBody>) -> Result<(Vec<CallItem
         if let Some(fit) = fit {
             let within = format!("items[{place}]");
             if fitting.is_some() {
-                return Err(ApiError::invalid(format!("{within}.fit"), "can be in one item only"));
+                return Err(ApiError::invalid(format!("{within}.fit"), "can be set in one item only"));
             }
             let fit = fitted(principal, &mut item, place, fit).map_err(|fault| fault.within(&within));
             fitting = Some(fit.map_err(ServiceError::from)?);

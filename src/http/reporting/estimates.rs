@@ -29,16 +29,16 @@ pub struct LearnedEstimateView {
     by: Option<BTreeMap<String, String>>,
     #[schema(value_type = f64)]
     quantile: Number,
-    /// What calls are held with now.
+    /// The estimate that calls use now.
     #[schema(value_type = f64)]
     value: Number,
     /// False: there are fewer than 100 samples, so the value is `start`.
     learned: bool,
     /// The figures of the last seven days.
     samples: u64,
-    /// How many of them were held with a learned estimate.
+    /// How many of them are of reservations that used a learned estimate.
     compared: u64,
-    /// How many of those exceeded the estimate they were held with.
+    /// How many of those exceeded the estimate.
     exceeded: u64,
     #[schema(value_type = f64)]
     start: Number,

@@ -117,7 +117,7 @@ fn read_page(parameters: Parameters) -> Result<EventsPage, ApiError> {
 
 /// List commits, expiries, denials and other events, newest first
 #[utoipa::path(get, path = "/api/v1/events", tag = "Events",
-    params(("type" = Option<String>, Query, description = "commit, draw, release, track, refund, reset, rollover, expire, outcome, denial; several with commas, or repeated"),
+    params(("type" = Option<String>, Query, description = "commit, draw, release, track, refund, reset, rollover, expire, outcome, credit, lapse, void, denial; several with commas, or repeated"),
         ("userId" = Option<String>, Query), ("event" = Option<String>, Query, description = "a name or a glob"),
         ("keyId" = Option<String>, Query), ("groupId" = Option<String>, Query, description = "events that charged, held in, or were denied by this group"),
         ("reservationId" = Option<String>, Query), ("outcome" = Option<String>, Query, description = "accepted or rejected"),

@@ -95,8 +95,8 @@ impl Principal {
         }
         let what = match self.key.kind {
             KeyKind::Secret => {
-                "A secret key only allows metering, usage, events, subscriptions and reading plans; use an admin key \
-                 (`ak_…`)."
+                "A secret key only allows metering, subscriptions, explain, reading usage, events and plans, and in a \
+                 sandbox the test clock; use an admin key (`ak_…`)."
             }
             KeyKind::Publishable => "A publishable key only allows reading usage and plans.",
             KeyKind::Admin => match access {

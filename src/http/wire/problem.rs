@@ -177,7 +177,7 @@ impl ApiError {
                 format!("At most {most} {} can run at the same time per {who}. Retry later.", reader.what())
             }
             Self::BodyTimeout { limit } => {
-                format!("The body must arrive within {} s after the request's head. Nothing was done.", limit.as_secs_f64())
+                format!("The body must arrive within {} s after the request's headers. Nothing was done.", limit.as_secs_f64())
             }
             Self::TooManyRefusedKeys { .. } => {
                 "The API key is not valid, and this address has sent too many invalid keys.".to_owned()
@@ -303,7 +303,7 @@ fn denial_detail(decision: &Decision) -> String {
                 false => format!("Missing in the call: {}.", names.into_iter().collect::<Vec<_>>().join(", ")),
             }
         }
-        Some(Reason::CallTooLarge) => format!("Larger than a single call may be: {groups}."),
+        Some(Reason::CallTooLarge) => format!("Larger than `maxPerCall` of: {groups}."),
         Some(Reason::ApprovalRequired) => format!("Limit reached, approval required: {groups}."),
         Some(Reason::LimitReached) | None => format!("Limit reached: {groups}."),
     }

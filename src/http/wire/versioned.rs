@@ -34,6 +34,6 @@ pub fn if_match(request: &HttpRequest) -> Result<IfMatch, ApiError> {
     let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
     let digits = Some(quoted.unwrap_or(text)).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let version = digits.and_then(|digits| digits.parse().ok());
-    let invalid = || Header::IfMatch.invalid("must be `*` or one version, such as \"7\", as its ETag says");
+    let invalid = || Header::IfMatch.invalid("must be `*` or one version, such as \"7\", as in `ETag`");
     version.map(IfMatch::Version).ok_or_else(invalid)
 }

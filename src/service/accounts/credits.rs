@@ -27,7 +27,7 @@ use crate::store::keys::Bucket;
 use crate::store::metering::admission::{Facts, NO_USER};
 use crate::store::metering::operation::Operation;
 
-/// What a credit is still good for.
+/// The status of a credit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CreditStatus {

@@ -337,7 +337,7 @@ fn group_for(facts: &CallFacts, new: &NewGrant) -> Result<Arc<LimitGroup>, Servi
             (None, _) => ServiceError::invalid(
                 "groupId",
                 format!(
-                    "must be a group whose counters users share, or `scope` must have a user; `{}` is no such group",
+                    "must be an existing group whose counters users share, unless `scope` has a user; `{}` is not",
                     new.group
                 ),
             ),

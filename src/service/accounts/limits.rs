@@ -133,7 +133,8 @@ impl Gateway {
     ) -> Result<(), ServiceError> {
         let config = self.load_config(&tenant.app).await?;
         limited_group(&config, tenant, name)?;
-        let missing = || ServiceError::NotFound("The owner has no limit in this group.".to_owned());
+        let missing =
+            || ServiceError::NotFound("No quota is set for this owner: that of the group applies.".to_owned());
         if let Some(user) = custom_limits_user(&config, name)? {
             let written =
                 SubscriptionWrite { user: &user, by: author.key, note: None, rules: GroupRegistration::Checked };
@@ -223,7 +224,9 @@ impl Gateway {
             LimitReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
             LimitReply::Stale(stale, now_ms) => Attempt::Stale(stale, now_ms),
             LimitReply::Missing => {
-                return Err(ServiceError::NotFound("The owner has no limit in this group.".to_owned()));
+                return Err(ServiceError::NotFound(
+                    "No quota is set for this owner: that of the group applies.".to_owned(),
+                ));
             }
             LimitReply::Limited(now_ms) => {
                 self.clocks.observe_time(&facts.bucket, now_ms);

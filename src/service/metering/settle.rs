@@ -102,7 +102,8 @@ impl Gateway {
             ));
         }
         if draws && commit.outcome.is_some() {
-            return Err(ServiceError::invalid("outcome", "can only be set in the final commit or later"));
+            let message = "must be left out if `final` is false; send it with the final commit or later";
+            return Err(ServiceError::invalid("outcome", message));
         }
         let details = commit.details();
         for _ in 0..ROUNDS {

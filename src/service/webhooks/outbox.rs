@@ -305,7 +305,7 @@ impl EventContext {
         let amount = |name: &str| entry.field(name).and_then(parse_steps);
         let extra = ["granted", "rolled"].into_iter().filter_map(amount);
         let limit = amount("quota").map(|quota| extra.fold(quota, Amount::saturating_add));
-        let names = ["used", "held", "quota", "granted", "rolled", "requested", "remaining", "threshold"];
+        let names = ["used", "held", "blocked", "quota", "granted", "rolled", "requested", "remaining", "threshold"];
         let amounts = names.map(|name| (name, amount(name)));
         for (name, amount) in amounts.into_iter().chain([("limit", limit)]) {
             if let Some(value) = amount.and_then(|amount| in_unit(unit, amount)) {
@@ -338,6 +338,7 @@ impl EventContext {
             ("percent", plain("percent")),
             ("used", plain("used")),
             ("held", plain("held")),
+            ("blocked", plain("blocked")),
             ("quota", plain("quota")),
             ("limit", plain("limit")),
             ("unit", plain("unit")),
@@ -351,23 +352,28 @@ impl EventContext {
             ("remaining", plain("remaining")),
         ];
         let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let holds = !matches!(plain("held").as_str(), "" | "0");
-        match template {
-            Some(template) => fill(template, &values),
+        let [held, blocked] = ["held", "blocked"].map(|name| !matches!(plain(name).as_str(), "" | "0"));
+        let template = match template {
+            Some(template) => template.to_owned(),
             // The unit `count` is omitted.
-            None if plain("unit") == "count" => {
-                fill(&default_template(self.kind, holds).replace(" {unit}", ""), &values)
-            }
-            None => fill(default_template(self.kind, holds), &values),
-        }
+            None if plain("unit") == "count" => default_template(self.kind, held, blocked).replace(" {unit}", ""),
+            None => default_template(self.kind, held, blocked).to_owned(),
+        };
+        fill(&template, &values)
     }
 }
 
-/// `holds`: open reservations hold a part of the limit.
-fn default_template(kind: WebhookEvent, holds: bool) -> &'static str {
+/// `held`, `blocked`: open reservations hold, or a plan change blocks, a part of the limit.
+fn default_template(kind: WebhookEvent, held: bool, blocked: bool) -> &'static str {
     match kind {
-        WebhookEvent::LimitReached if holds => {
+        WebhookEvent::LimitReached if held && blocked => {
+            "{group}: {scope} has reached the limit ({used} used + {held} held + {blocked} blocked of {limit} {unit})"
+        }
+        WebhookEvent::LimitReached if held => {
             "{group}: {scope} has reached the limit ({used} used + {held} held of {limit} {unit})"
+        }
+        WebhookEvent::LimitReached if blocked => {
+            "{group}: {scope} has reached the limit ({used} used + {blocked} blocked of {limit} {unit})"
         }
         WebhookEvent::ThresholdReached => "{group}: {percent} % used by {scope} ({used} of {limit} {unit})",
         WebhookEvent::LimitReached => "{group}: {scope} has reached the limit ({used} of {limit} {unit} used)",

@@ -87,6 +87,18 @@ async fn each_month_begins_with_what_was_left_of_the_month_before() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_fits_only_with_rolled_quota_may_be_retried_in_the_next_window() {
+    let world = world(plan("calendar", rolling(20, 15, json!({})))).await;
+    let app = &world.app;
+    spend(app, 12).await;
+    // In 14 hours, 8 of the 20 are rolled over.
+    let wait = async |quantity: u64| app.reserve(images(quantity)).await["retryAfterMs"].clone();
+    assert_eq!((wait(28).await, wait(29).await), (json!(14 * 3_600_000), Value::Null));
+    app.freeze("2027-02-01T00:00:00Z").await;
+    app.reserved(images(28)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn alerts_compare_with_the_limit_that_contains_what_was_rolled_over() {
     let world = world(plan("calendar", rolling(20, 15, json!({"alerts": [50]})))).await;
     let app = &world.app;

@@ -252,6 +252,34 @@ async fn a_limit_reached_by_open_reservations_is_reported_with_their_amount() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_that_a_plan_change_blocks_is_reported_with_the_blocked_amount() {
+    let world = World::frozen().await;
+    let hook = json!({"url": "https://example.com/hook", "events": ["limit.reached"]});
+    world.admin.put("webhooks/ops", hook).await.expect(200);
+    let group = json!({"id": "g", "label": "Images", "unit": "count", "quota": 20, "onPlanChange": "block",
+        "matches": [{"event": "llm"}]});
+    let plan = json!({"periodType": "monthly", "periodAnchor": "calendar", "groups": [group]});
+    world.admin.plan("p", plan).await;
+    world.app.subscribe("u", "p").await;
+    world.app.post("track", json!({"userId": "u", "event": "llm", "quantity": 5})).await.expect(200);
+    // Canceling and coming back is a change.
+    world.app.delete("subscriptions", Some(json!({"userId": "u"}))).await.expect(200);
+    world.app.freeze("2027-01-31T11:00:00Z").await;
+    world.app.subscribe("u", "p").await;
+    assert_eq!(world.app.reserve(json!({"userId": "u", "event": "llm"})).await["allowed"], false);
+
+    let counter = world.app.counter("u", "g").await;
+    let (used, blocked) = (&counter["used"], &counter["blocked"]);
+    assert!(blocked.as_u64() > Some(0), "{counter}");
+    assert_eq!(used.as_u64().unwrap() + blocked.as_u64().unwrap(), 20);
+    let reported = world.admin.with("x-mode", "test").get("alerts").await.expect(200);
+    let alerts = reported["data"].as_array().unwrap();
+    let alert = alerts.iter().find(|alert| alert["type"] == "limit.reached").unwrap();
+    let text = format!("Images: user u has reached the limit ({used} used + {blocked} blocked of 20)");
+    assert_eq!((&alert["text"], &alert["data"]["blocked"]), (&json!(text), blocked));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn texts_name_the_whole_limit_with_what_was_granted_and_rolled_over() {
     let world = World::frozen().await;
     let admin = world.admin.with("x-mode", "test");

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from quotagate.bodies import FitBody
+
 BYTES_PER_TOKEN = 4
 """An estimate, for texts without figures of the provider."""
 
@@ -51,6 +53,10 @@ class Completion:
     provider: str
     most: int
     """Tokens to reserve for the answer if the call sets no maximum."""
+    least: int | None
+    """Tokens that the answer must get; None: all that are reserved."""
+    fit_field: str
+    """The figure by which limits measure: ``completion_tokens`` or ``quantity``."""
     metadata: Mapping[str, Any]
     text: list[str] = field(default_factory=list)
     usage: Any = None
@@ -64,8 +70,32 @@ class Completion:
     def completion(self) -> int:
         """The most tokens that the call can produce."""
         limit = attribute(self.params, "max_completion_tokens", "max_tokens", "max_output_tokens")
+        return (limit if isinstance(limit, int) else self.most) * self.choices()
+
+    def choices(self) -> int:
+        """How many answers the call requests."""
         number = attribute(self.params, "n")
-        return (limit if isinstance(limit, int) else self.most) * (number if isinstance(number, int) else 1)
+        return number if isinstance(number, int) else 1
+
+    def fit(self) -> FitBody | None:
+        """The figure that may be reduced to what fits; None if the call needs all of it."""
+        if self.least is None or self.completion() < 1:
+            return None
+        least = min(self.least * self.choices(), self.completion())
+        return {"field": self.fit_field, "min": self._base() + least}
+
+    def _base(self) -> int:
+        """The part of the fitted figure that is not the answer."""
+        return self.prompt() if self.fit_field == "quantity" else 0
+
+    def limited(self, params: dict[str, Any], fitted: Mapping[str, int], chat: bool) -> dict[str, Any]:
+        """The parameters with the maximum that was reserved; without an answer of the gateway with the smallest one."""
+        fit = self.fit()
+        if fit is None:
+            return params
+        held = fitted.get(self.fit_field, int(fit["min"]))
+        tokens = max(1, (held - self._base()) // self.choices())
+        return {**params, limit_name(params, chat): tokens}
 
     def reserved(self) -> tuple[int, dict[str, Any]]:
         """Quantity and metadata to reserve."""
@@ -118,6 +148,15 @@ class Completion:
         if isinstance(self.request_id, str) and 0 < len(self.request_id.encode()) <= 256:
             metadata["provider_request_id"] = self.request_id
         return prompt + completion, metadata
+
+
+def limit_name(params: Mapping[str, Any], chat: bool) -> str:
+    """The parameter that sets the maximum of the answer."""
+    if not chat:
+        return "max_output_tokens"
+    # Newer models refuse ``max_tokens``, and some compatible providers know nothing else.
+    old = isinstance(params.get("max_tokens"), int) and not isinstance(params.get("max_completion_tokens"), int)
+    return "max_tokens" if old else "max_completion_tokens"
 
 
 def readable_twice(params: Mapping[str, Any]) -> dict[str, Any]:

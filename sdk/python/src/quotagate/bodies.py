@@ -23,7 +23,7 @@ KeyMode: TypeAlias = Literal["live", "test"]
 """Live or test, also part of a key's prefix."""
 
 LimitKind: TypeAlias = Literal["quota", "balance"]
-"""What gives a group its room."""
+"""Where the room of a group comes from: its quota, or credits."""
 
 MeasureWord: TypeAlias = Literal["quantity", "event"]
 
@@ -813,8 +813,8 @@ class WebhookBody(_WebhookBodyRequired, total=False):
     """Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`."""
     template: str | None
     """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
-    `{held}`, `{quota}`, `{limit}`, `{remaining}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`,
-    `{resetsAt}`, `{user}`, `{requested}`, `{status}`."""
+    `{held}`, `{blocked}`, `{quota}`, `{limit}`, `{remaining}`, `{unit}`, `{scope}`, `{owner}`,
+    `{policy}`, `{resetsAt}`, `{user}`, `{requested}`, `{status}`."""
 
 
 class _WeightedBodyRequired(TypedDict):

@@ -17,7 +17,7 @@ ApprovalStatus: TypeAlias = Literal["open", "approved", "rejected"]
 ChangeAction: TypeAlias = Literal["create", "update", "delete"]
 
 CreditStatus: TypeAlias = Literal["live", "used", "expired", "voided"]
-"""What a credit is still good for."""
+"""The status of a credit."""
 
 DeliveryStatus: TypeAlias = Literal["pending", "delivered", "dead"]
 """The status of a delivery."""
@@ -55,7 +55,7 @@ KeyMode: TypeAlias = Literal["live", "test"]
 """Live or test, also part of a key's prefix."""
 
 LimitKind: TypeAlias = Literal["quota", "balance"]
-"""What gives a group its room."""
+"""Where the room of a group comes from: its quota, or credits."""
 
 MatchStatus: TypeAlias = Literal["matched", "unmatched", "no_subscription", "over_limit"]
 """The match status of a tracked event."""
@@ -2021,8 +2021,8 @@ class WebhookBody(Model):
     """Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`."""
     template: str | None = None
     """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
-    `{held}`, `{quota}`, `{limit}`, `{remaining}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`,
-    `{resetsAt}`, `{user}`, `{requested}`, `{status}`."""
+    `{held}`, `{blocked}`, `{quota}`, `{limit}`, `{remaining}`, `{unit}`, `{scope}`, `{owner}`,
+    `{policy}`, `{resetsAt}`, `{user}`, `{requested}`, `{status}`."""
     url: str
     """`http` or `https`."""
 
@@ -2041,8 +2041,8 @@ class WebhookView(Model):
     """Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`."""
     template: str | None = None
     """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
-    `{held}`, `{quota}`, `{limit}`, `{remaining}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`,
-    `{resetsAt}`, `{user}`, `{requested}`, `{status}`."""
+    `{held}`, `{blocked}`, `{quota}`, `{limit}`, `{remaining}`, `{unit}`, `{scope}`, `{owner}`,
+    `{policy}`, `{resetsAt}`, `{user}`, `{requested}`, `{status}`."""
     url: str
     """`http` or `https`."""
     created_at: str

@@ -13,7 +13,7 @@ Example::
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from quotagate._async.client import AsyncClient
 from quotagate._async.completions import AsyncMetered
@@ -33,6 +33,8 @@ def metered(
     metadata: Metadata | None = None,
     provider: str = "openai",
     max_tokens: int = 4096,
+    min_tokens: int | None = None,
+    fit_field: Literal["completion_tokens", "quantity"] = "completion_tokens",
     ttl_seconds: int = 60,
 ) -> L:
     """A client like ``llm`` whose ``chat.completions.create`` and ``responses.create`` are metered for one user.
@@ -43,6 +45,10 @@ def metered(
     call it commits the figures of ``usage``, or releases if the call failed. A stream is settled when it ends, is
     closed or garbage-collected; if it stops before the provider reports its usage, the figures are estimated from the
     text. A denial raises ``Denied`` before the provider is called.
+
+    With ``min_tokens`` it reserves as much of the maximum as fits, at least this many tokens, and lowers the call's
+    own maximum to that. If your limits measure the quantity instead of ``completion_tokens``, add
+    ``fit_field="quantity"``. Without an answer of the gateway the call gets ``min_tokens``.
 
     Use an ``AsyncClient`` with an ``AsyncOpenAI``, and a ``Client`` with an ``OpenAI``. Wrappers are cheap: create one
     for each request. Calls that are not metered (embeddings, files …) are only on ``llm`` itself.
@@ -61,6 +67,8 @@ def metered(
         "metadata": dict(metadata or {}),
         "provider": provider,
         "most": max_tokens,
+        "least": min_tokens,
+        "fit_field": fit_field,
         "ttl_seconds": ttl_seconds,
     }
     if isinstance(client, AsyncClient):

@@ -25,6 +25,15 @@ interface CallLike {
   model: { provider: string; modelId: string };
 }
 
+type Method = "doGenerate" | "doStream";
+
+/** Calls the model: as it is (`plain`), or with another maximum of tokens. */
+function send<R>({ params, model }: CallLike, method: Method, limit: number | undefined, plain: () => PromiseLike<R>): PromiseLike<R> {
+  if (limit === undefined) return plain();
+  const callable = model as unknown as Record<Method, (params: object) => PromiseLike<R>>;
+  return callable[method]({ ...params, maxOutputTokens: limit });
+}
+
 const total = (count: Count): number | undefined => (typeof count === "object" ? count.total : count);
 
 function usageOf(value: unknown): TokenUsage | undefined {
@@ -43,7 +52,8 @@ function plannedCall({ params, model }: CallLike): PlannedCall {
 /**
  * Middleware for `wrapLanguageModel` of the AI SDK (5 or later): each model call reserves an estimate of the prompt
  * tokens and `maxOutputTokens`, and commits the provider's usage, also for streams. A stream that you stop early is
- * charged for what it produced. Failed calls release. A denial throws `Denied`.
+ * charged for what it produced. Failed calls release. A denial throws `Denied`. With `minTokens` it reserves as much as
+ * fits, and lowers `maxOutputTokens` to that.
  *
  * @param specificationVersion the version in the types of your AI SDK: `v3` (default; AI SDK 5 and 6) or `v4` (AI SDK 7)
  *
@@ -56,10 +66,11 @@ export function quotaMiddleware<V extends "v3" | "v4" = "v3">(client: Client, ru
     specificationVersion,
 
     async wrapGenerate<R extends { usage: unknown; response?: { id?: string | undefined } | undefined }>(call: CallLike & { doGenerate: () => PromiseLike<R> }): Promise<R> {
-      const started = await client.startReservation(planned(rules, plannedCall(call)).request);
+      const { request, fitted } = planned(rules, plannedCall(call));
+      const started = await client.startReservation(request);
       let result: R;
       try {
-        result = await call.doGenerate();
+        result = await send(call, "doGenerate", fitted(started.reservation), () => call.doGenerate());
       } catch (error) {
         await started.abandon(error);
         throw error;
@@ -71,10 +82,10 @@ export function quotaMiddleware<V extends "v3" | "v4" = "v3">(client: Client, ru
     },
 
     async wrapStream<P extends Part, R extends { stream: ReadableStream<P> }>(call: CallLike & { doStream: () => PromiseLike<R> }): Promise<R> {
-      const { request, promptTokens } = planned(rules, plannedCall(call));
+      const { request, promptTokens, fitted } = planned(rules, plannedCall(call));
       const started = await client.startReservation(request);
       try {
-        const result = await call.doStream();
+        const result = await send(call, "doStream", fitted(started.reservation), () => call.doStream());
         return { ...result, stream: metered(started, result.stream, promptTokens, call.params.abortSignal) };
       } catch (error) {
         await started.abandon(error);

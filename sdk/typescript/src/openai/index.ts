@@ -16,7 +16,7 @@ export interface OpenAILike {
  * The same client for one user: each call reserves an estimate of the prompt tokens and its `max_tokens`, and commits
  * the `usage` of its answer, also for streams. A stream that you stop early is charged for what it produced. Failed
  * attempts release. All methods are metered, also `parse`, `stream` and `runTools`. It is cheap: create one for each
- * request.
+ * request. With `minTokens` it reserves as much as fits, and lowers the call's maximum to that.
  *
  * A denial is the client's own `RateLimitError` (429, not retried); {@link denialFrom} turns it into `Denied`. If the
  * gateway cannot be reached and `onUnavailable` is `deny`, the client throws an `APIError` with status 503.

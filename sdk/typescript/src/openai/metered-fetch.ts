@@ -5,7 +5,7 @@ import { planned, reportTokens, type TokenRules, tokensOf } from "../llm/tokens.
 import { rateLimitHeaders } from "../rate-limit-headers.js";
 import type { StartedReservation } from "../reservation/start.js";
 import { meteredEvents } from "./metered-events.js";
-import { type Endpoint, endpointOf, idOf, usageOf } from "./wire.js";
+import { choicesOf, type Endpoint, endpointOf, idOf, usageOf } from "./wire.js";
 
 /** The fetch option of OpenAI clients. */
 export type FetchLike = (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
@@ -64,6 +64,7 @@ export function meteredFetch(client: Client, rules: OpenAIRules): FetchLike {
       model,
       prompt: endpoint.prompt(body),
       maxTokens: endpoint.maxTokens(body),
+      choices: choicesOf(body),
       signal: call.signal,
     });
     let started: StartedReservation;
@@ -74,7 +75,9 @@ export function meteredFetch(client: Client, rules: OpenAIRules): FetchLike {
     }
     try {
       const addsUsage = needsUsageOption(call);
-      const response = await out(input, addsUsage ? { ...init, ...withUsage(init, body) } : init);
+      const limit = plan.fitted(started.reservation);
+      const changes = { ...(addsUsage && usageOption(body)), ...(limit !== undefined && { [endpoint.limitField(body)]: limit }) };
+      const response = await out(input, Object.keys(changes).length > 0 ? withBody(init, { ...body, ...changes }) : init);
       return await settled(started, response, { ...call, addsUsage, promptTokens: plan.promptTokens });
     } catch (error) {
       await started.abandon(error);
@@ -88,12 +91,17 @@ function needsUsageOption({ endpoint, body }: MeteredCall): boolean {
   return endpoint.hasUsageOption && body.stream === true && options?.include_usage !== true;
 }
 
-/** The same request with the option that adds usage to the stream. */
-function withUsage(init: RequestInit | undefined, body: Json): RequestInit {
+/** The option that adds usage to the stream. */
+function usageOption(body: Json): Json {
+  const options = body.stream_options as Json | null | undefined;
+  return { stream_options: { ...options, include_usage: true } };
+}
+
+/** The same request with another body. */
+function withBody(init: RequestInit | undefined, body: Json): RequestInit {
   const headers = new Headers(init?.headers);
   headers.delete("content-length");
-  const options = body.stream_options as Json | null | undefined;
-  return { headers, body: JSON.stringify({ ...body, stream_options: { ...options, include_usage: true } }) };
+  return { ...init, headers, body: JSON.stringify(body) };
 }
 
 /** The response, with its reservation settled at the end of its body. */

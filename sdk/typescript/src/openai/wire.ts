@@ -10,7 +10,10 @@ const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);
 /** A metered endpoint. */
 export interface Endpoint {
   prompt: (body: Json) => unknown;
+  /** The maximum of completion tokens of one choice, if the call sets one. */
   maxTokens: (body: Json) => number | undefined;
+  /** The field that sets this maximum. */
+  limitField: (body: Json) => string;
   /** True if a stream reports its usage only with the option `include_usage`. */
   hasUsageOption: boolean;
   /** Characters of completion in one event of a stream. */
@@ -19,14 +22,17 @@ export interface Endpoint {
 
 const chat: Endpoint = {
   prompt: ({ messages, tools }) => [messages, tools],
-  maxTokens: (body) => times(number(body.max_completion_tokens) ?? number(body.max_tokens), body.n),
+  maxTokens: (body) => number(body.max_completion_tokens) ?? number(body.max_tokens),
+  // Newer models refuse `max_tokens`, and some compatible providers know nothing else.
+  limitField: (body) => (number(body.max_tokens) !== undefined && number(body.max_completion_tokens) === undefined ? "max_tokens" : "max_completion_tokens"),
   hasUsageOption: true,
   produced: (event) => list(event.choices).reduce((sum: number, choice) => sum + charactersOf(object(choice).delta), 0),
 };
 
 const completions: Endpoint = {
   prompt: ({ prompt }) => prompt,
-  maxTokens: (body) => times(number(body.max_tokens), body.n),
+  maxTokens: (body) => number(body.max_tokens),
+  limitField: () => "max_tokens",
   hasUsageOption: true,
   produced: (event) => list(event.choices).reduce((sum: number, choice) => sum + charactersOf(object(choice).text), 0),
 };
@@ -34,6 +40,7 @@ const completions: Endpoint = {
 const responses: Endpoint = {
   prompt: ({ instructions, input, tools }) => [instructions, input, tools],
   maxTokens: (body) => number(body.max_output_tokens),
+  limitField: () => "max_output_tokens",
   hasUsageOption: false,
   produced: (event) => (String(event.type).endsWith(".delta") ? charactersOf(event.delta) : 0),
 };
@@ -41,6 +48,7 @@ const responses: Endpoint = {
 const embeddings: Endpoint = {
   prompt: ({ input }) => input,
   maxTokens: () => 0,
+  limitField: () => "max_tokens",
   hasUsageOption: false,
   produced: () => 0,
 };
@@ -52,8 +60,9 @@ const ENDPOINTS: [string, Endpoint][] = [
   ["/embeddings", embeddings],
 ];
 
-function times(limit: number | undefined, n: unknown): number | undefined {
-  return limit === undefined ? undefined : limit * (number(n) ?? 1);
+/** How many completions a call requests. */
+export function choicesOf(body: Json): number {
+  return number(body.n) ?? 1;
 }
 
 /** The metered endpoint of a URL, or undefined. */

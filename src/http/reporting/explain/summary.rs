@@ -151,7 +151,7 @@ fn without_room(explanation: &Explanation, denied: &DeniedBy) -> String {
     let (group, unit) = (&denied.group, denied.group.unit);
     let known = explanation.groups.iter().find(|explained| explained.traced.group.id == group.id);
     if denied.scope_full {
-        return format!("the limit {} cannot count another value of its scope", name(group));
+        return format!("the limit {} has reached the maximum number of scope values", name(group));
     }
     let wanted = amount(denied.requested, unit);
     if group.is_balance() {

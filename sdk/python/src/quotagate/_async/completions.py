@@ -23,6 +23,8 @@ class AsyncMetered:
         metadata: Mapping[str, Any],
         provider: str,
         most: int,
+        least: int | None,
+        fit_field: str,
         ttl_seconds: int,
     ) -> None:
         self._client = client
@@ -31,6 +33,8 @@ class AsyncMetered:
         self._metadata = metadata
         self._provider = provider
         self._most = most
+        self._least = least
+        self._fit_field = fit_field
         self._ttl_seconds = ttl_seconds
         # Looked up when used: not every compatible client has both.
         self.chat = AsyncBranch("chat", completions=AsyncEndpoint(self, lambda: llm.chat.completions, chat=True))
@@ -41,11 +45,11 @@ class AsyncMetered:
 
     def begin(self, params: Mapping[str, Any]) -> tuple[Completion, AsyncReservation]:
         """The figures of a call, and its reservation."""
-        completion = Completion(params, self._provider, self._most, self._metadata)
+        completion = Completion(params, self._provider, self._most, self._least, self._fit_field, self._metadata)
         quantity, metadata = completion.reserved()
         # A stream that ends early is charged for what it produced.
         work = self._client.stream_reservation(
-            self._user_id, self._event, quantity, metadata, ttl_seconds=self._ttl_seconds
+            self._user_id, self._event, quantity, metadata, fit=completion.fit(), ttl_seconds=self._ttl_seconds
         )
         return completion, work
 
@@ -78,6 +82,7 @@ class AsyncEndpoint:
         completion, work = self._metered.begin(params)
         sent, hide_usage = streamed(params, self._chat)
         await work.__aenter__()
+        sent = completion.limited(sent, work.fitted, self._chat)
         try:
             answer = await self._endpoint().create(**sent)
         except BaseException as error:

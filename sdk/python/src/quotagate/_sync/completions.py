@@ -24,6 +24,8 @@ class Metered:
         metadata: Mapping[str, Any],
         provider: str,
         most: int,
+        least: int | None,
+        fit_field: str,
         ttl_seconds: int,
     ) -> None:
         self._client = client
@@ -32,6 +34,8 @@ class Metered:
         self._metadata = metadata
         self._provider = provider
         self._most = most
+        self._least = least
+        self._fit_field = fit_field
         self._ttl_seconds = ttl_seconds
         # Looked up when used: not every compatible client has both.
         self.chat = Branch("chat", completions=Endpoint(self, lambda: llm.chat.completions, chat=True))
@@ -42,11 +46,11 @@ class Metered:
 
     def begin(self, params: Mapping[str, Any]) -> tuple[Completion, Reservation]:
         """The figures of a call, and its reservation."""
-        completion = Completion(params, self._provider, self._most, self._metadata)
+        completion = Completion(params, self._provider, self._most, self._least, self._fit_field, self._metadata)
         quantity, metadata = completion.reserved()
         # A stream that ends early is charged for what it produced.
         work = self._client.stream_reservation(
-            self._user_id, self._event, quantity, metadata, ttl_seconds=self._ttl_seconds
+            self._user_id, self._event, quantity, metadata, fit=completion.fit(), ttl_seconds=self._ttl_seconds
         )
         return completion, work
 
@@ -79,6 +83,7 @@ class Endpoint:
         completion, work = self._metered.begin(params)
         sent, hide_usage = streamed(params, self._chat)
         work.__enter__()
+        sent = completion.limited(sent, work.fitted, self._chat)
         try:
             answer = self._endpoint().create(**sent)
         except BaseException as error:
