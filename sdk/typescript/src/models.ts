@@ -524,6 +524,9 @@ export interface EntryHeldView {
 /** The kind of an entry. */
 export type EntryKind = "commit" | "draw" | "release" | "track" | "refund" | "reset" | "rollover" | "expire" | "outcome" | "credit" | "lapse" | "void" | "denial";
 
+/** How an estimate may be written. */
+export type EstimateForm = number | string | LearnedEstimateBody;
+
 /** The change of one counter. Amounts are in the unit. */
 export interface EventCharge {
   /** Negative for a refund. */
@@ -663,6 +666,8 @@ export interface ExplainedCallView {
   deniedBy: DeniedByView[];
   /** If not empty, the call would be rejected as invalid because of these fields. */
   errors: FieldError[];
+  /** The learned estimates of figures that the call does not have; absent if there are none. */
+  estimated?: Record<string, number>;
   event: string;
   /** The groups of the plan, then those of all policies. */
   groups: ExplainedGroupView[];
@@ -739,6 +744,8 @@ export interface ExplainedGroupView {
 
 /** One event of a reservation. */
 export interface ExplainedItemView {
+  /** The learned estimates that the reserve used for figures that it did not have; absent if there are none. */
+  estimated?: Record<string, number>;
   event: string;
   groups: ExplainedGroupView[];
   metadata: Record<string, string>;
@@ -1109,6 +1116,43 @@ export interface LastAttempt {
   responseStatus?: number | null;
 }
 
+/** The estimate is a quantile of the figures that were committed in the last seven days, for events of the same name. */
+export interface LearnedEstimateBody {
+  /** Metadata fields whose values are learned separately, such as `model`. */
+  by?: string[];
+  /** The largest estimate. */
+  max?: NumberOrText | null;
+  /** More than 0 and less than 1: of the figures, this share does not exceed the estimate. */
+  quantile: NumberOrText;
+  /** The estimate while there are fewer than 100 figures. */
+  start: NumberOrText;
+}
+
+/** What was learned about one figure of an event. */
+export interface LearnedEstimateView {
+  /**
+   * The metadata values; an empty value stands for calls without the field. Null: all combinations together that
+   * came after the limit on combinations was reached.
+   */
+  by?: Record<string, string> | null;
+  /** How many of them were held with a learned estimate. */
+  compared: number;
+  event: string;
+  /** How many of those exceeded the estimate they were held with. */
+  exceeded: number;
+  /** The name of the metadata field. */
+  field: string;
+  /** False: there are fewer than 100 samples, so the value is `start`. */
+  learned: boolean;
+  max?: number | null;
+  quantile: number;
+  /** The figures of the last seven days. */
+  samples: number;
+  start: number;
+  /** What calls are held with now. */
+  value: number;
+}
+
 /** Where the room of a group comes from: its quota, or credits. */
 export type LimitKind = "quota" | "balance";
 
@@ -1396,6 +1440,35 @@ export interface ListViewKeyView {
     role?: Role | null;
     sandbox?: string | null;
     userTokenSecret?: string | null;
+  })[];
+  /** Null on the last page. */
+  nextCursor?: string | null;
+}
+
+/** A list: `{data, nextCursor}`. */
+export interface ListViewLearnedEstimateView {
+  data: ({
+    /**
+     * The metadata values; an empty value stands for calls without the field. Null: all combinations together that
+     * came after the limit on combinations was reached.
+     */
+    by?: Record<string, string> | null;
+    /** How many of them were held with a learned estimate. */
+    compared: number;
+    event: string;
+    /** How many of those exceeded the estimate they were held with. */
+    exceeded: number;
+    /** The name of the metadata field. */
+    field: string;
+    /** False: there are fewer than 100 samples, so the value is `start`. */
+    learned: boolean;
+    max?: number | null;
+    quantile: number;
+    /** The figures of the last seven days. */
+    samples: number;
+    start: number;
+    /** What calls are held with now. */
+    value: number;
   })[];
   /** Null on the last page. */
   nextCursor?: string | null;
@@ -1716,7 +1789,10 @@ export interface OwnerLimitScope {
 
 /** The state of a background task of this node. */
 export interface PartView {
-  /** `key_changes`, `webhooks`, `rollups`, `degraded_reserves`, `journal`, `node_list`, `metrics`, `embedded_redis` */
+  /**
+   * `key_changes`, `webhooks`, `rollups`, `degraded_reserves`, `journal`, `node_list`, `estimates`,
+   * `metrics`, `embedded_redis`
+   */
   name: string;
   ok: boolean;
   /** How often it has ended and was restarted. */
@@ -2464,7 +2540,7 @@ export type WeekDay = "monday" | "tuesday" | "wednesday" | "thursday" | "friday"
 /** A sum of numeric metadata fields (or the words `quantity`, `event`) times exact weights. */
 export interface WeightedBody {
   /** Used for fields that a reserve does not know yet. */
-  estimate?: Record<string, NumberOrText>;
+  estimate?: Record<string, EstimateForm>;
   per: Record<string, NumberOrText>;
 }
 
