@@ -93,6 +93,14 @@ def per(prompt: Any, completion: Any) -> dict[str, Any]:
 
 
 PLANS: dict[str, dict[str, Any]] = {
+    "one": images(1),
+    "packs": {
+        "periodType": "monthly",
+        "groups": [
+            group("plan", quota=1, overflow="credits"),
+            {"id": "credits", "kind": "balance", "unit": "count"},
+        ],
+    },
     "three": images(3),
     "nine": images(9),
     "teams": {
@@ -238,7 +246,8 @@ def thousands(figure: float) -> str:
 
 
 def count_redis(binaries: Path) -> None:
-    stage = Stage.set(binaries, ["three", "nine", "teams", "llm"], counts_redis=True, counts_gateway=False)
+    plans = ["three", "nine", "teams", "llm", "one", "packs"]
+    stage = Stage.set(binaries, plans, counts_redis=True, counts_gateway=False)
     redis = stage.server
     table = Table("Redis, per call", "count")
     redis.measure_idle()
@@ -272,7 +281,22 @@ def count_redis(binaries: Path) -> None:
     stage.warm_up("nine", image)
     nine = stage.count_reserve(redis, "nine", image)[0]
     table.line("each further group of a reserve (3 to 9)", thousands((nine - reserve) / 6), "", "<= 18 k")
+    stage.warm_up("one", image)
+    plain = stage.count_reserve(redis, "one", image)[0]
+    line("reserve, one group", plain)
+    overflowed = count_overflow(stage)
+    ratio = f"{overflowed / plain:.2f}"
+    table.line("  beyond the quota, from a credit (/ the line above)", thousands(overflowed), ratio, "<= 1.4")
     stage.stop()
+
+
+def count_overflow(stage: Stage) -> float:
+    """A reserve of users whose quota is used, so that a credit covers it."""
+    for number in range(USERS):
+        scope = {"user": user("packs", number)}
+        stage.http.call("POST", "credits", {"groupId": "credits", "scope": scope, "amount": 1_000})
+    stage.warm_up("packs", image)
+    return stage.count_reserve(stage.server, "packs", image)[0]
 
 
 def count_llm(stage: Stage) -> tuple[float, float]:

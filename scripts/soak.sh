@@ -34,7 +34,7 @@ calls=0
 while ((round == 0 || SECONDS - began < ${SOAK_SECONDS:-600})); do
     round=$((round + 1))
     "$kept/model" --nocapture --test-threads 1 >"$log" 2>&1 || fail "histories"
-    histories=$(grep -oE '(model|crowd): [0-9]+ histories.*' "$log" | paste -sd ';' | sed 's/;/; /g')
+    histories=$(grep -oE '(model|crowd|credits|credit crowd): [0-9]+ histories.*' "$log" | paste -sd ';' | sed 's/;/; /g')
     for count in $(grep -oE '[0-9]+ calls' "$log" | cut -d ' ' -f 1); do
         calls=$((calls + count))
     done

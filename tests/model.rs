@@ -1,5 +1,6 @@
 //! Plays random histories of all kinds of calls on two nodes, and compares each answer with a pure model of the whole
-//! behavior. Also plays histories of concurrent clients, which some sequential order must explain.
+//! behavior. Also plays histories of concurrent clients, which some sequential order must explain. Credits have a model
+//! of their own, which is played in both ways.
 //!
 //! By default a fixed number of histories with fixed seeds is played; with `MODEL_SECONDS` as many as that time
 //! allows, and with `NEW_SEEDS` different ones each time. A failing history of the first kind is shrunk and its
@@ -18,9 +19,10 @@ mod model;
 
 use std::time::{Duration, Instant};
 
-use model::credits::histories as credit_histories;
+use model::credits::{crowd as credit_crowd, histories as credit_histories};
 use model::crowd;
 use model::play::{Figures, Play};
+use model::rules::ms;
 use model::stage::Stage;
 use model::steps::{History, histories};
 use proptest::strategy::{Strategy, ValueTree};
@@ -187,4 +189,36 @@ fn credits_are_used_as_the_model_uses_them() {
         assert!(drifts.is_empty(), "CREDIT_SEED={first}: {drifts:#?}");
     });
     println!("credits: {played} histories from CREDIT_SEED={first}, {calls} calls");
+}
+
+/// How many concurrent histories of credits are played if no time is given.
+const CREDIT_CROWDS: u64 = 15;
+
+#[test]
+fn some_order_explains_every_answer_about_credits_to_clients_that_call_at_the_same_time() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (enough, given) = (Enough::new(CREDIT_CROWDS), setting("CREDIT_CROWD_SEED"));
+    let first = support::seeds::seed("CREDIT_CROWD_SEED");
+    let (mut played, mut sum, mut now_ms) = (0, credit_crowd::Figures::default(), ms(support::START));
+    runtime.block_on(async {
+        let world = credit_histories::world().await;
+        let (other, second) = world.another_node().await;
+        while played == 0 || !enough.reached(played) {
+            let seed = first + if given.is_some() { 0 } else { played };
+            let user = format!("crowd_{played}");
+            match credit_crowd::play([&world.app, &second], user, seed, now_ms, &mut sum).await {
+                Ok(ended_ms) => now_ms = ended_ms,
+                Err(why) => panic!("CREDIT_CROWD_SEED={seed}: {why}"),
+            }
+            played += 1;
+        }
+        let drifts = support::proven::drifts(&world.redis.url(), "test/main").await;
+        assert!(drifts.is_empty(), "CREDIT_CROWD_SEED={first}: {drifts:#?}");
+        other.stop().await;
+    });
+    let credit_crowd::Figures { calls, denied, overflowed, known, overlapping } = sum;
+    println!(
+        "credit crowd: {played} histories from CREDIT_CROWD_SEED={first}, {calls} calls, {denied} denied, {overflowed} overflowed, {known} known sources, {overlapping} overlapping pairs"
+    );
+    assert!(overlapping > 0);
 }

@@ -22,7 +22,7 @@ impl Connection {
         Self { stream, buffer: Vec::with_capacity(8192) }
     }
 
-    /// Answers the body; fails unless the status is 200.
+    /// Answers the body; fails unless the status is 200 or 201.
     pub async fn post(&mut self, path: &str, key: &str, body: &str) -> String {
         let request = format!(
             "POST /api/v1/{path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\n\
@@ -35,7 +35,8 @@ impl Connection {
             assert!(self.stream.read_buf(&mut self.buffer).await.unwrap() > 0, "the connection was closed");
             let Some(head) = self.buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { continue };
             let text = std::str::from_utf8(&self.buffer[..head]).unwrap();
-            assert!(text.starts_with("HTTP/1.1 200"), "{}", String::from_utf8_lossy(&self.buffer));
+            let succeeded = text.starts_with("HTTP/1.1 200") || text.starts_with("HTTP/1.1 201");
+            assert!(succeeded, "{}", String::from_utf8_lossy(&self.buffer));
             let length = text.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
             let length: usize = length.unwrap().parse().unwrap();
             if self.buffer.len() >= head + 4 + length {

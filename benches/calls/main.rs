@@ -6,6 +6,7 @@
 #![recursion_limit = "256"]
 
 mod batch;
+mod credits;
 mod drafts;
 mod fleet;
 #[allow(dead_code)]
@@ -117,6 +118,9 @@ fn main() {
         }
         if wanted("rollup") {
             rollup::report_all().await;
+        }
+        if wanted("credits") {
+            credits::report_all().await;
         }
     });
 }

@@ -32,7 +32,7 @@ redis.call('SET', KEYS[2], ARGV[11], 'PX', ARGV[12])
 return {'held', 1, 0, '1', 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0}";
 
 /// Calls and microseconds of a command since the last reset.
-async fn stat(redis: &Redis, command: &str) -> (f64, f64) {
+pub async fn stat(redis: &Redis, command: &str) -> (f64, f64) {
     let info: String = redis.run(&["INFO", "commandstats"]).await;
     let line = info.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:"))).unwrap_or("");
     let figure = |name: &str| {

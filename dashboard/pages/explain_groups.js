@@ -39,6 +39,7 @@ const Group = ({ group }) => html`<section class="group" data-group=${group.grou
   <${Says} group=${group} />
   ${!group.matches && html`<${Rules} rules=${group.rules} />`}
   ${group.counter && html`<${Counter} counter=${group.counter} />`}
+  ${group.balance && html`<${Counter} counter=${group.balance} />`}
   ${group.grants?.length > 0 && html`<p class="quiet">${group.grants.map((grant) => html`<span class="part">${amount(grant.amount, group.unit)} granted${grant.endsAt ? html`, ends <${Time} at=${grant.endsAt} />` : ''}</span> `)}</p>`}
 </section>`;
 

@@ -26,17 +26,20 @@ const Facts = ({ reservation }) => html`<dl class="facts">
   ${estimatesOf(reservation).length > 0 && html`<dt>Estimated</dt><dd>${estimatesOf(reservation).map(([field, value]) => html`<div><bdi>${field}</bdi> ${number(value)}</div>`)}</dd>`}
 </dl>`;
 
+/** The credit that covered a part, and the limit that it exceeds. */
+const Credit = ({ part }) => (part.creditId ? html`<div class="quiet"><bdi>${part.creditId}</bdi>${part.from && html`, beyond <code>${part.from}</code>`}</div>` : null);
+
 const Counters = ({ counters }) => html`<h2>Held and charged</h2>${counters.length === 0
   ? html`<p class="quiet">Nothing, or the record has expired.</p>`
   : html`<${Table} label="Held and charged"><thead><tr><th>Group</th><th>Window</th><th class="figure">Held</th><th class="figure">Charged</th></tr></thead>
-    <tbody>${counters.map((counter) => html`<tr><td><code>${counter.groupId}</code></td><td>${counter.period ? windowWords(counter.period) : 'over'}</td>
+    <tbody>${counters.map((counter) => html`<tr><td><code>${counter.groupId}</code><${Credit} part=${counter} /></td><td>${counter.period ? windowWords(counter.period) : counter.creditId ? '' : 'over'}</td>
       <td class="figure">${amount(counter.held, counter.unit)}</td><td class="figure">${amount(counter.charged, counter.unit)}</td></tr>`)}</tbody><//>`}`;
 
 const Entries = ({ entries, complete }) => html`<h2>Ledger entries</h2>${entries.length === 0
   ? html`<p class="quiet">No entry yet. The ledger gets one when the reservation is committed, released or expires.</p>`
   : html`<${Table} label="Ledger entries"><thead><tr><th>When</th><th>Type</th><th class="figure">Charged</th><th class="figure">Balance</th><th>Reason, outcome</th></tr></thead>
     <tbody>${entries.map((entry) => html`<tr key=${entry.id}><td><${Time} at=${entry.at} /></td><td><${Badge}>${entry.type}<//>${entry.late && html` <${Badge} kind="warn">late<//>`}</td>
-      <td class="figure">${entry.charges.map((charge) => html`<div>${amount(charge.change, charge.unit)} <code>${charge.groupId}</code></div>`)}</td>
+      <td class="figure">${entry.charges.map((charge) => html`<div>${amount(charge.change, charge.unit)} <code>${charge.groupId}</code><${Credit} part=${charge} /></div>`)}</td>
       <td class="figure">${entry.charges.map((charge) => html`<div>${amount(charge.balance, charge.unit)}</div>`)}</td>
       <td>${[entry.reason, entry.errorCode, entry.outcome].filter(Boolean).map((word, at) => html`${at > 0 && ' '}<bdi>${word}</bdi>`)}</td></tr>`)}</tbody><//>`}
   ${!complete && html`<p class="quiet">There are too many ledger entries to search all of them.</p>`}`;

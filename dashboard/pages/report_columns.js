@@ -15,6 +15,9 @@ const title = (name) => titles[name]?.() ?? name.charAt(0).toUpperCase() + name.
  * `usual`: it is shown unless somebody chooses otherwise.
  */
 
+/** What became of the credits of balances, beside what was used of them. */
+const ofCredits = ['credited', 'lapsed', 'voided'];
+
 /** What a group was charged is in a column for each group; by group in one, since a line is of one group. */
 function charges(lines) {
   const ofGroups = lines.some((line) => line.by.group !== undefined);
@@ -27,6 +30,23 @@ function charges(lines) {
     unit,
     usual: false,
   }));
+}
+
+/** The same for credits; a balance without any has no column. */
+function credits(lines) {
+  const ofGroups = lines.some((line) => line.by.group !== undefined);
+  return ofCredits.flatMap((name) => {
+    const some = lines.flatMap((line) => line.charged.filter((charge) => charge[name]));
+    if (ofGroups) return some.length === 0 ? [] : [{ name, title: title(name), read: (line) => line.charged[0]?.[name] ?? 0, unit: 'line', usual: true }];
+    const balances = new Map(some.map((charge) => [charge.groupId, charge.unit]));
+    return [...balances].sort(([one], [other]) => (one < other ? -1 : 1)).map(([groupId, unit]) => ({
+      name: `${name}.${groupId}`,
+      title: `${inUnit(groupId, unit)}: ${name}`,
+      read: (line) => line.charged.find((charge) => charge.groupId === groupId)?.[name] ?? 0,
+      unit,
+      usual: false,
+    }));
+  });
 }
 
 /**
@@ -42,6 +62,7 @@ export function columnsOf(lines) {
     ...simple.map((name) => ({ name, title: title(name), read: (line) => line[name], usual: always.includes(name) || name === 'observed' })),
     ...(some((line) => line.cost) ? [{ name: 'cost', title: title('cost'), read: (line) => line.cost, unit: 'cents', usual: true }] : []),
     ...charges(lines),
+    ...credits(lines),
     ...['costPerAccepted', 'retryShare'].filter((name) => some((line) => line[name])).map((name) => ({ name, title: title(name), read: (line) => line[name], unit: name === 'costPerAccepted' ? 'cents' : undefined, usual: false })),
     ...names((line) => line.ratios).map((name) => ({ name, title: name, read: (line) => line.ratios[name], usual: true })),
     ...names((line) => line.figures).map((name) => ({ name, title: name, read: (line) => line.figures?.[name], usual: false })),

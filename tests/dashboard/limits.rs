@@ -118,6 +118,14 @@ async fn a_user_gets_credits_that_are_used_after_the_quota_and_can_be_voided() {
     assert_eq!(app.reserve(image(1)).await["allowed"], false);
     app.release(&id).await;
     browser.sees("0 of 5 left · 2 used · 3 voided").await;
+    // What became of the credits in a report, and which of them covered a call.
+    browser.open(&format!("{}/#/reports?by=group&groupId=packs", world.node.url)).await;
+    browser.sees("Credited").await;
+    browser.sees("Voided").await;
+    browser.open(&format!("{}/#/explain?reservationId={id}", world.node.url)).await;
+    browser.sees("beyond images").await;
+    browser.open(&format!("{}/#/explain?userId=ada&event=image.render", world.node.url)).await;
+    browser.sees("has 0 left (2 of 2 used), and the balance \"Packs\" has 0").await;
     // The page of the plan shows what the group overflows onto.
     browser.open(&format!("{}/#/plans/one", world.node.url)).await;
     browser.sees("2 per month per user, then packs").await;

@@ -1,5 +1,6 @@
 //! A small model of one user with a daily quota of images that overflows onto credits, and videos that only credits pay.
 
+pub mod crowd;
 pub mod histories;
 
 use std::collections::BTreeMap;
@@ -10,14 +11,14 @@ use super::state::GRACE_MS;
 pub const QUOTA: u64 = 4;
 
 /// What becomes of an amount that comes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
     Remains,
     Lapses,
     IsVoided,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Credit {
     pub id: String,
     pub ends_ms: Option<Ms>,
@@ -31,6 +32,11 @@ pub struct Credit {
 }
 
 impl Credit {
+    pub fn new(id: &str, amount: u64, ends_ms: Option<Ms>) -> Self {
+        let (id, end) = (id.to_owned(), End::Remains);
+        Self { id, ends_ms, end, amount, left: amount, held: 0, used: 0, lapsed: 0, voided: 0 }
+    }
+
     fn give_back(&mut self, amount: u64) {
         match self.end {
             End::Remains => self.left += amount,
@@ -49,21 +55,21 @@ impl Credit {
 }
 
 /// What a reservation holds and was charged in one credit; in the order of use. None: without a credit.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Part {
     pub credit: Option<usize>,
     pub holds: u64,
     pub charged: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
     Held,
     Committed,
     Released,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Reservation {
     pub id: String,
     /// The day in which it holds images; None of a video, which the balance matches itself.
@@ -98,6 +104,7 @@ impl Expected {
     }
 }
 
+#[derive(Clone, Debug, Hash)]
 pub struct Model {
     pub now_ms: Ms,
     /// By day.
@@ -110,6 +117,22 @@ pub struct Model {
 }
 
 impl Model {
+    /// Without credits and reservations.
+    pub fn new(now_ms: Ms) -> Self {
+        let (credits, reservations, used) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Self { now_ms, used, stored: Ms::MIN, credits, uncovered: 0, reservations }
+    }
+
+    /// The counters of images and of credits: used, held, remaining and overage.
+    pub fn usage(&self) -> [[u64; 4]; 2] {
+        let today = self.today();
+        let used = self.used_on(today);
+        let images = [used, self.held_on(today), self.room_on(today), used.saturating_sub(QUOTA)];
+        let sum = |figure: fn(&Credit) -> u64| self.credits.iter().map(figure).sum::<u64>();
+        let of_credits = sum(|credit| credit.used) + self.uncovered;
+        [images, [of_credits, sum(|credit| credit.held), self.left(), self.uncovered]]
+    }
+
     pub fn today(&self) -> Ms {
         self.now_ms.div_euclid(DAY_MS) * DAY_MS
     }

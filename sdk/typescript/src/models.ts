@@ -201,11 +201,17 @@ export interface ChangeView {
   target: string;
 }
 
-/** The charge of a group. */
+/** The charge of a group. Of a balance, `amount` is what was used of it. */
 export interface ChargedView {
   amount: number;
+  /** Of a balance: what was added as credits, such as what was sold. Absent if nothing was, as the next two. */
+  credited?: number | null;
   groupId: string;
+  /** Of a balance: what credits had left when they expired, or got back later. */
+  lapsed?: number | null;
   unit: Unit;
+  /** Of a balance: what was removed from credits. */
+  voided?: number | null;
 }
 
 export interface ClockBody {
@@ -495,10 +501,14 @@ export type Enforcement = "hard" | "soft" | "observe" | "approval";
 
 /** The change of one counter. */
 export interface EntryChargeView {
-  /** `used` after the change. */
+  /** `used` after the change; of a credit, what was used of it. */
   balance: number;
   /** Negative for a refund. */
   change: number;
+  /** The credit, if the group is a balance; absent for what no credit covers. */
+  creditId?: string | null;
+  /** The group whose quota the call exceeds, if its balance took over. */
+  from?: string | null;
   groupId: string;
   scope: Record<string, string>;
   unit: Unit;
@@ -665,6 +675,8 @@ export interface ExplainedCallView {
   metadata: Record<string, string>;
   /** Groups with the enforcement `observe` that would have denied the call; absent if there are none. */
   observed?: ObservedView[];
+  /** What balances would take over, because it does not fit into a group's quota; absent if nothing. */
+  overflow?: OverflowView[];
   /** Null without a subscription and a default plan; then only policies apply. */
   plan?: ExplainedPlanView | null;
   quantity: number;
@@ -690,6 +702,8 @@ export interface ExplainedDraftView {
 export interface ExplainedGroupView {
   /** The amount that the group counts for the call. */
   amount?: number | null;
+  /** The balance that takes over what does not fit into the limit; absent if the call fits without it. */
+  balance?: CounterView | null;
   /** The counter that the call is charged to. */
   counter?: CounterView | null;
   /** Why the call's amount cannot be computed. */
@@ -698,7 +712,7 @@ export interface ExplainedGroupView {
   grants: LiveGrantView[];
   groupId: string;
   label: string;
-  /** The call would exceed the limit. */
+  /** The call would exceed the limit, and what remains of its balance. */
   lacksRoom: boolean;
   /** Quota, grants and rolled quota, minus blocked amounts; absent without a quota. */
   limit?: number | null;
@@ -752,7 +766,10 @@ export interface ExplainedPlanView {
 
 /** What happened to a reservation. */
 export interface ExplainedReservationView {
-  /** What the reservation holds and was charged, per counter and window; empty when its record no longer exists. */
+  /**
+   * What the reservation holds and was charged, per counter and window, and per credit of a balance; empty when its
+   * record no longer exists.
+   */
   counters: ReservedView[];
   createdAt: string;
   /** The reservation's ledger entries, oldest first. */
@@ -2112,9 +2129,13 @@ export interface ReserveOperation {
 /** The amounts of a reservation in one window of a counter. */
 export interface ReservedView {
   charged: number;
+  /** The credit, if the group is a balance; absent for what no credit covers. */
+  creditId?: string | null;
+  /** The group whose quota the call exceeds, if its balance took over. */
+  from?: string | null;
   groupId: string;
   held: number;
-  /** Null if that window is over. */
+  /** Null if that window is over, and for a balance. */
   period?: PeriodView | null;
   scope: Record<string, string>;
   unit: Unit;

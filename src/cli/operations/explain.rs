@@ -8,6 +8,8 @@ use crate::cli::remote::{RemoteError, RemoteMode};
 
 const HELD: [Column; 5] =
     [("limit", "/groupId"), ("scope", "/scope"), ("held", "/held"), ("charged", "/charged"), ("unit", "/unit")];
+/// In addition, if a balance took over a part.
+const CREDITS: [Column; 2] = [("exceeds", "/from"), ("credit", "/creditId")];
 const ENTRIES: [Column; 5] =
     [("time", "/at"), ("type", "/type"), ("charged", "/charged"), ("reason", "/reason"), ("entry", "/id")];
 /// Places of the columns with numbers in the table of groups.
@@ -178,7 +180,12 @@ fn reservation(reservation: &Value) -> String {
             .map(|it| format!("{} {} {}", text(it, "/change"), text(it, "/unit"), text(it, "/groupId")))
             .collect();
     }
-    for (rows, columns) in [(list(reservation, "counters"), HELD.as_slice()), (entries.as_slice(), &ENTRIES)] {
+    let counters = list(reservation, "counters");
+    let mut held = HELD.to_vec();
+    if counters.iter().any(|counter| counter["creditId"].is_string()) {
+        held.extend(CREDITS);
+    }
+    for (rows, columns) in [(counters, held.as_slice()), (entries.as_slice(), &ENTRIES)] {
         if !rows.is_empty() {
             output.push_str(&format!("\n{}", table(rows, columns)));
         }

@@ -120,7 +120,7 @@ impl GroupOutcome {
     }
 
     /// The balance onto which the group overflows, if the call needed it.
-    fn balance(&self) -> Option<Counter> {
+    pub fn balance(&self) -> Option<Counter> {
         let OverflowState { used, held, balance, .. } = self.state.overflow?;
         let state = CounterState { used, held, balance: Some(balance), ..CounterState::default() };
         let group = self.group.overflow.as_ref()?;

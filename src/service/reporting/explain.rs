@@ -71,6 +71,8 @@ pub struct Explained {
     pub over_limit: bool,
     /// The group only observes, and would deny the call otherwise.
     pub observed: bool,
+    /// The balance onto which the group overflows, if the call needs it.
+    pub balance: Option<Counter>,
     pub grants: Vec<LiveGrant>,
 }
 
@@ -160,6 +162,7 @@ impl Gateway {
                 limit: None,
                 over_limit: false,
                 observed,
+                balance: None,
                 grants: Vec::new(),
             });
         };
@@ -170,6 +173,7 @@ impl Gateway {
         let limit = own.counter().allowance().map(|allowance| allowance.saturating_sub(own.state.blocked));
         let observed = own.state.observed || (own.group.observes() && traced.would_refuse());
         let over_limit = own.state.over_limit || own.state.observed;
-        Ok(Explained { traced, counter: Some(own.counter()), limit, over_limit, observed, grants })
+        let (counter, balance) = (Some(own.counter()), own.balance());
+        Ok(Explained { traced, counter, limit, over_limit, observed, balance, grants })
     }
 }

@@ -1,17 +1,21 @@
 //! Explains a reservation from its record and its ledger entries.
 
+use std::collections::{HashMap, HashSet};
+
+use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::{Caller, EffectiveLimits, Request};
 use crate::domain::metering::explain::{ExplainedGroup, trace};
 use crate::domain::metering::reservation::{GRACE_MS, Item, LONGEST_LIFE_MS, RequestSnapshot, ReservationId, Rules};
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::ledger::{Entry, EntryKind, Outcome, StoredEntry};
 use crate::domain::time::window::{TimeMs, Window};
-use crate::domain::values::ids::{EventName, KeyId, UserId};
+use crate::domain::values::ids::{EventName, GroupId, KeyId, UserId};
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::metering::facts::NO_ANCHOR;
 use crate::service::metering::settle::locate;
 use crate::service::tenant::Tenant;
+use crate::store::accounts::credits::CreditPlace;
 use crate::store::client::pace::Pace;
 use crate::store::keys::Bucket;
 use crate::store::metering::record::{ReservationState, ReservedEntry};
@@ -40,6 +44,8 @@ pub struct ExplainedReservation {
     pub items: Vec<(Item, Vec<ExplainedGroup>)>,
     /// With the present window if the entry belongs to it.
     pub accounts: Vec<(ReservedEntry, Option<Window>)>,
+    /// IDs of the credits that the record and the entries name.
+    credits: HashMap<CreditPlace, String>,
     /// Oldest first.
     pub entries: Vec<StoredEntry>,
     /// There were too many entries to search all of them.
@@ -54,6 +60,13 @@ pub enum Status {
     Expired,
     Committed,
     Released,
+}
+
+impl ExplainedReservation {
+    /// The ID of the credit that an entry names in place of a window.
+    pub fn credit_id(&self, owner: &OwnerName, group: &GroupId, window_seq: &str) -> Option<&str> {
+        self.credits.get(&CreditPlace::of_entry(owner, group, window_seq)?).map(String::as_str)
+    }
 }
 
 impl Gateway {
@@ -87,6 +100,7 @@ impl Gateway {
             let stored = self.store.stored_owner(&bucket, &entry.owner).await?;
             accounts.push((entry.clone(), stored.window_of(&entry.group, &entry.window_seq)));
         }
+        let credits = self.credit_ids(&bucket, state.as_ref(), &entries).await?;
         let outcome = || entries.iter().rev().find_map(|stored| stored.entry.details.outcome);
         Ok(ExplainedReservation {
             status,
@@ -102,10 +116,32 @@ impl Gateway {
             snapshot,
             items,
             accounts,
+            credits,
             entries,
             search_cut,
             id,
         })
+    }
+
+    /// The IDs of the credits that a record and ledger entries name.
+    async fn credit_ids(
+        &self,
+        bucket: &Bucket,
+        state: Option<&ReservationState>,
+        entries: &[StoredEntry],
+    ) -> Result<HashMap<CreditPlace, String>, ServiceError> {
+        let reserved = state.into_iter().flat_map(|state| &state.entries);
+        let reserved = reserved.map(|it| CreditPlace::of_entry(&it.owner, &it.group, &it.window_seq));
+        let charges = entries.iter().flat_map(|stored| &stored.entry.charges);
+        let charges = charges.map(|it| CreditPlace::of_entry(&it.owner, &it.group, &it.window_seq));
+        let places: HashSet<CreditPlace> = reserved.chain(charges).flatten().collect();
+        let mut ids = HashMap::new();
+        for place in places {
+            if let Some(details) = self.store.credit_details(bucket, &place).await? {
+                ids.insert(place, details.id);
+            }
+        }
+        Ok(ids)
     }
 
     /// How the groups of the versions in effect treat each item.

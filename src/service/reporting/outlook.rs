@@ -8,7 +8,7 @@ use crate::domain::metering::counter::Counter;
 use crate::domain::reporting::report::{
     By, CounterUsage, Filter, Forecast, Line, ReportSpec, Step, Unusual, forecast, unusual,
 };
-use crate::domain::reporting::rollup::{COST_DECIMALS, Count, Fields, RowSet, number};
+use crate::domain::reporting::rollup::{COST_DECIMALS, Count, Fields, Metrics, RowSet, number};
 use crate::domain::time::day::Day;
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::Amount;
@@ -153,7 +153,9 @@ impl Gateway {
         };
         self.fold_all(tenant, wanted.buckets()).await?;
         self.read_rows(&wanted, |day, rows| {
-            for (_, metrics) in rows {
+            // A user who only bought credits has not called yet.
+            let called = |metrics: &Metrics| metrics.counts.iter().any(|count| *count != 0);
+            for metrics in rows.into_values().filter(called) {
                 let of_day = charged.entry(day).or_default();
                 for (group, sums) in metrics.groups {
                     let sum = of_day.entry(group).or_default();

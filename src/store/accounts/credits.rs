@@ -59,13 +59,16 @@ pub struct StoredCredit {
 }
 
 /// The location of a credit.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CreditPlace {
     pub owner: OwnerName,
     pub group: GroupId,
     /// `b<number>`
     name: String,
 }
+
+/// In place of a credit: what no credit covered.
+const UNCOVERED: &str = "b0";
 
 /// A credit to add.
 #[derive(Clone, Copy, Debug)]
@@ -153,6 +156,14 @@ impl CreditDetails {
             text => decode(text).map(Some),
         };
         Some(Self { id, created_at_ms, created_by, expires_at_ms, source: optional()?, note: optional()? })
+    }
+}
+
+impl CreditPlace {
+    /// The credit that an entry names in place of a window; None if it names a window or no credit.
+    pub fn of_entry(owner: &OwnerName, group: &GroupId, window_seq: &str) -> Option<Self> {
+        let is_credit = window_seq.starts_with('b') && window_seq != UNCOVERED;
+        is_credit.then(|| Self { owner: owner.clone(), group: group.clone(), name: window_seq.to_owned() })
     }
 }
 

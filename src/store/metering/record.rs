@@ -1,6 +1,5 @@
 //! Parses the records of operations that scripts write (`lua/lib/operation.lua`, `lua/lib/record.lua`).
 
-use super::account::entry_group;
 use super::operation::Operation;
 use super::request_snapshot::{parse_request, request_text};
 use crate::domain::configuration::scope::OwnerName;
@@ -133,6 +132,9 @@ pub struct ReservationState {
 pub struct ReservedEntry {
     pub owner: OwnerName,
     pub group: GroupId,
+    /// The limit group whose quota was exceeded, if the group is the balance that took over.
+    pub from: Option<GroupId>,
+    /// Of a balance, `b` and the number of the credit.
     pub window_seq: String,
     pub held: Amount,
     pub charged: Amount,
@@ -245,13 +247,16 @@ impl ReservationState {
     }
 }
 
-/// `<group>:<window_seq>:<amount>`
+/// `<group>:<window_seq>:<amount>`, or `<limit group>><balance>:b<number>:<amount>`
 fn add_entry(entries: &mut Vec<ReservedEntry>, owner: &OwnerName, text: &str, is_held: bool) -> Option<()> {
     let mut parts = text.split(':');
-    let (group, window_seq) = (entry_group(parts.next()?)?, parts.next()?);
+    let (id, window_seq) = (parts.next()?, parts.next()?);
+    let (from, group) = id.split_once('>').map_or((None, id), |(from, balance)| (Some(from), balance));
+    let (from, group) = (from.map(GroupId::parse).transpose().ok()?, GroupId::parse(group).ok()?);
     let amount = Amount::from_steps(parts.next()?.parse().ok()?).ok()?;
-    let same =
-        |known: &&mut ReservedEntry| known.owner == *owner && known.group == group && known.window_seq == window_seq;
+    let same = |known: &&mut ReservedEntry| {
+        known.owner == *owner && known.group == group && known.from == from && known.window_seq == window_seq
+    };
     let (held, charged) = if is_held { (amount, Amount::ZERO) } else { (Amount::ZERO, amount) };
     match entries.iter_mut().find(same) {
         Some(known) => {
@@ -262,6 +267,7 @@ fn add_entry(entries: &mut Vec<ReservedEntry>, owner: &OwnerName, text: &str, is
             entries.push(ReservedEntry {
                 owner: owner.clone(),
                 group,
+                from,
                 window_seq: window_seq.to_owned(),
                 held,
                 charged,

@@ -122,9 +122,9 @@ fn read_decimal(text: &str) -> Option<i128> {
     if sign < 0 { Some(sum) } else { sum.checked_neg() }
 }
 
-/// `<count>=<n> quantity=<n> cost=<n> g:<group>=<charged>,<calls>,<denials>[,<observed>] f:<figure>=<n> r:<reason>=<n>
-/// s:<figure>=<compared>,<exceeded>;<sketch>`, without zeros, separated by spaces. Quantity and figures are decimal numbers,
-/// cost and charges are steps of their units.
+/// `<count>=<n> quantity=<n> cost=<n> g:<group>=<charged>,<calls>,<denials>[,<observed>[,<credited>,<lapsed>,<voided>]]
+/// f:<figure>=<n> r:<reason>=<n> s:<figure>=<compared>,<exceeded>;<sketch>`, without zeros, separated by spaces. Quantity
+/// and figures are decimal numbers, cost, charges and credits are steps of their units.
 pub fn write_metrics(metrics: &Metrics) -> String {
     let mut text = String::with_capacity(METRICS_BYTES);
     for count in Count::ALL {
@@ -138,16 +138,20 @@ pub fn write_metrics(metrics: &Metrics) -> String {
     for (reason, count) in &metrics.reasons {
         push_sum(&["r:", reason.as_str()], *count, push_whole, &mut text);
     }
-    for (group, GroupSums { charged, calls, denials, observed }) in &metrics.groups {
+    for (group, GroupSums { charged, calls, denials, observed, credited, lapsed, voided }) in &metrics.groups {
         push_name(&["g:", group.as_str()], &mut text);
-        push_whole(*charged, &mut text);
-        text.push(',');
-        push_whole(*calls, &mut text);
-        text.push(',');
-        push_whole(*denials, &mut text);
-        if *observed != 0 {
-            text.push(',');
-            push_whole(*observed, &mut text);
+        let sums = [charged, calls, denials, observed, credited, lapsed, voided];
+        // Most groups have only the first three.
+        let count = match (credited, lapsed, voided, observed) {
+            (0, 0, 0, 0) => 3,
+            (0, 0, 0, _) => 4,
+            _ => sums.len(),
+        };
+        for (place, sum) in sums.into_iter().take(count).enumerate() {
+            if place > 0 {
+                text.push(',');
+            }
+            push_whole(*sum, &mut text);
         }
     }
     for (name, FigureSums { sketch, compared, exceeded }) in &metrics.learned {
@@ -182,11 +186,9 @@ pub fn read_metrics(text: &str) -> Option<Metrics> {
         if let Some(group) = name.strip_prefix("g:") {
             let mut sums = value.split(',').map(|sum| sum.parse().ok());
             let (charged, calls, denials) = (sums.next()??, sums.next()??, sums.next()??);
-            let observed = match sums.next() {
-                None => 0,
-                Some(sum) => sum?,
-            };
-            let sums = GroupSums { charged, calls, denials, observed };
+            let mut optional = || sums.next().unwrap_or(Some(0));
+            let (observed, credited, lapsed, voided) = (optional()?, optional()?, optional()?, optional()?);
+            let sums = GroupSums { charged, calls, denials, observed, credited, lapsed, voided };
             metrics.groups.insert(GroupId::parse(group).ok()?, sums);
             continue;
         }
@@ -240,6 +242,7 @@ mod tests {
         fn metrics_are_read_as_they_were_written(
             counts in prop::collection::vec(-9_i64..9, Count::ALL.len()), quantity: i128, cost: i64,
             figures in prop::collection::btree_map("\\PC{1,8}", 1_i128.., 0..3), sums: (i64, u32, u32, u8),
+            credits: [u8; 3],
             learned in prop::collection::btree_map("\\PC{1,8}", (1..9_000_000_u32, 0..9_u64, 0..9_u64), 0..3),
         ) {
             let mut metrics = Metrics { quantity, cost: i128::from(cost), figures, ..Metrics::default() };
@@ -248,7 +251,8 @@ mod tests {
             }
             metrics.reasons.insert(Reason::LimitReached, 3);
             let (charged, calls, denials, observed) = (sums.0.into(), sums.1.into(), sums.2.into(), sums.3.into());
-            let sums = GroupSums { charged, calls, denials, observed };
+            let [credited, lapsed, voided] = credits.map(i128::from);
+            let sums = GroupSums { charged, calls, denials, observed, credited, lapsed, voided };
             metrics.groups.insert(GroupId::parse("lg_a-1").unwrap(), sums);
             for (name, (figure, compared, exceeded)) in learned {
                 let mut sums = FigureSums { compared, exceeded, ..FigureSums::default() };

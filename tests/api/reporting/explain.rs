@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::accounts::credits::{add, buyer, image};
 use crate::support::{Api, World, new_key};
 
 fn plan() -> Value {
@@ -396,4 +397,58 @@ async fn the_rules_of_a_draft_are_tested_before_it_is_saved() {
         wrong[name] = value;
         assert_eq!(ask(wrong).await.bad_field(), field, "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_split_of_a_call_between_quota_and_credits_is_explained() {
+    let world = buyer(3).await;
+    add(&world.app, 4, json!({"expiresAt": "2027-06-01T00:00:00Z"})).await;
+    add(&world.app, 6, json!({})).await;
+    let allowed = explain(&world.app, "userId=u&event=image.render&quantity=5").await;
+    assert_eq!(
+        allowed["summary"],
+        "Allowed: the limit \"images\" counts this call. The balance \"Credits\" covers 2 beyond the limit \"images\"."
+    );
+    assert_eq!(allowed["overflow"], json!([{"groupId": "credits", "from": "images", "amount": 2}]));
+    let denied = explain(&world.app, "userId=u&event=image.render&quantity=20").await;
+    let images = group(&denied, "images");
+    assert_eq!((&images["overLimit"], &images["balance"]["remaining"]), (&json!(true), &json!(10)), "{denied}");
+    assert_eq!(
+        denied["summary"],
+        "Denied: the call needs 20, the limit \"images\" has 3 left (0 of 3 used), and the balance \"Credits\" has 10; \
+         the limit resets 2027-02-01T00:00:00Z."
+    );
+    let fits = explain(&world.app, "userId=u&event=image.render&quantity=3").await;
+    assert_eq!((&fits["overflow"], &group(&fits, "images")["balance"]), (&Value::Null, &Value::Null), "{fits}");
+    let without_quota = explain(&world.app, "userId=u&event=video.render&quantity=11").await;
+    assert_eq!(without_quota["summary"], "Denied: the call needs 11, and the balance \"Credits\" has 10 left.");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reservation_names_the_credits_that_covered_it_also_when_its_record_is_gone() {
+    let world = buyer(3).await;
+    let soon = add(&world.app, 4, json!({"expiresAt": "2027-06-01T00:00:00Z"})).await;
+    let later = add(&world.app, 6, json!({})).await;
+    // From which group a part is, and a figure of it; null stands for the quota.
+    let part = |list: &Value, credit: &Value, figure: &str| {
+        let found = list.as_array().unwrap().iter().find(|it| it["creditId"] == *credit).unwrap();
+        (found["groupId"].clone(), found["from"].clone(), found[figure].as_u64())
+    };
+    let of_credits = |amount: u64| (json!("credits"), json!("images"), Some(amount));
+    let id = world.app.reserved(image(8)).await;
+    let held = explain_reservation(&world.app, &id).await["counters"].clone();
+    assert_eq!(part(&held, &Value::Null, "held"), (json!("images"), Value::Null, Some(3)));
+    assert_eq!(part(&held, &soon["id"], "held"), of_credits(4));
+    assert_eq!(part(&held, &later["id"], "held"), of_credits(1));
+    assert_eq!(held.as_array().unwrap().len(), 3, "{held}");
+    world.app.post("commit", json!({"reservationId": id, "quantity": 6})).await.expect(200);
+    let charged = explain_reservation(&world.app, &id).await;
+    assert_eq!(part(&charged["counters"], &soon["id"], "charged"), of_credits(3));
+    let key = format!("qg:{{default:test/main}}:op:{}", &id[4..28]);
+    assert_eq!(world.redis.run::<i64>(&["DEL", &key]).await, 1);
+    let of_ledger = explain_reservation(&world.app, &id).await;
+    assert_eq!(of_ledger["counters"], json!([]));
+    let charges = &of_ledger["entries"][0]["charges"];
+    assert_eq!(part(charges, &Value::Null, "change"), (json!("images"), Value::Null, Some(3)));
+    assert_eq!(part(charges, &soon["id"], "change"), of_credits(3));
 }

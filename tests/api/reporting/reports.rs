@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Api, START, World};
+use crate::accounts::credits::{add, balance, buyer, image};
+use crate::support::{Api, START, World, proven};
 
 /// A plan that counts calls, tokens and money of `llm.*`, and images up to 3 a day.
 fn plan() -> Value {
@@ -379,4 +380,77 @@ async fn attempts_that_a_policy_counts_are_returned_with_their_unit() {
     let lines = lines(&admin, "by=group").await;
     let line = lines.iter().find(|line| line["by"]["group"] == "attempts_retries").unwrap();
     assert_eq!(line["charged"], json!([{"groupId": "attempts_retries", "unit": "count", "amount": 1}]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credits_are_reported_by_day_as_added_used_lapsed_and_voided() {
+    let world = buyer(0).await;
+    let admin = world.admin.with("x-mode", "test");
+    add(&world.app, 10, json!({"expiresAt": "2027-02-02T00:00:00Z"})).await;
+    let whole = add(&world.app, 5, json!({})).await;
+    let id = world.app.reserved(image(3)).await;
+    world.app.commit(&id).await;
+    let metadata = json!({"reservationId": id});
+    let refund = json!({"userId": "u", "event": "image.render.refund", "quantity": 1, "metadata": metadata});
+    world.app.post("track", refund).await.expect(200);
+    world.app.freeze("2027-02-01T09:00:00Z").await;
+    let path = format!("credits/{}/void", whole["id"].as_str().unwrap());
+    world.app.post(&path, json!({"amount": 2})).await.expect(200);
+    // What the first one has left expires the day after, and a later call finds that.
+    world.app.freeze("2027-02-03T09:00:00Z").await;
+    world.app.commit(&world.app.reserved(image(1)).await).await;
+    assert_eq!(balance(&world.app).await, [2, 0, 3]);
+
+    let figures = |line: &Value| {
+        let charged = &line["charged"][0];
+        assert_eq!(charged["groupId"], "credits", "{line}");
+        ["amount", "credited", "lapsed", "voided"].map(|name| charged[name].as_i64().unwrap_or(0))
+    };
+    let by_day = async || -> Vec<(String, i64, [i64; 4])> {
+        let days = lines(&admin, "by=group&groupId=credits&period=day").await;
+        let day =
+            |line: &Value| (line["start"].as_str().unwrap().to_owned(), line["calls"].as_i64().unwrap(), figures(line));
+        days.iter().map(day).collect()
+    };
+    let expected = [
+        ("2027-01-31", 1, [2, 15, 0, 0]),
+        ("2027-02-01", 0, [0, 0, 0, 2]),
+        ("2027-02-02", 0, [0, 0, 8, 0]),
+        ("2027-02-03", 1, [1, 0, 0, 0]),
+    ]
+    .map(|(day, calls, figures): (&str, i64, [i64; 4])| (day.to_owned(), calls, figures));
+    assert_eq!(by_day().await, expected);
+    let of_user = lines(&admin, "by=user&groupId=credits").await;
+    assert_eq!(
+        (&of_user[0]["by"]["user"], figures(&of_user[0])),
+        (&json!("u"), [3, 15, 8, 2]),
+        "15 = 2 left + 3 + 8 + 2"
+    );
+    assert_eq!(of_user[0]["charged"][0].get("lapsed"), Some(&json!(8)));
+    let total = &lines(&admin, "").await[0];
+    assert_eq!((&total["calls"], &total["refunds"], &total["quantity"]), (&json!(2), &json!(1), &json!(3)), "{total}");
+
+    let csv = admin.get("reports/usage?by=group&groupId=credits&period=day&format=csv").await.text;
+    let rows: Vec<&str> = csv.lines().take(2).collect();
+    let header = "start,end,group,calls,denials,observed,charged,unit,credited,lapsed,voided";
+    assert_eq!(rows, [header, "2027-01-31,2027-01-31,credits,1,0,0,2,count,15,0,0"]);
+    let csv = admin.get("reports/usage?format=csv").await.text;
+    let columns = ",charged.credits,charged.images,credited.credits,lapsed.credits,voided.credits,draws,";
+    assert!(csv.lines().next().unwrap().contains(columns), "{csv}");
+
+    let gateway = proven::gateway(&world.redis.url());
+    gateway.rebuild(&proven::tenant(&gateway, "test/main").await).await.unwrap();
+    assert_eq!(by_day().await, expected, "rebuilt");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forecast_begins_with_the_first_call_and_not_with_a_purchase() {
+    let world = buyer(100).await;
+    let admin = world.admin.with("x-mode", "test");
+    add(&world.app, 10, json!({})).await;
+    world.app.freeze("2027-02-05T12:00:00Z").await;
+    world.app.post("track", image(10)).await.expect(200);
+    world.app.freeze("2027-02-06T12:00:00Z").await;
+    let forecast = admin.get("reports/forecast?userId=u").await.expect(200);
+    assert_eq!(forecast["data"][0]["days"], 1, "{forecast}");
 }

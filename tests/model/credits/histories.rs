@@ -1,11 +1,9 @@
 //! Random histories of credits: every answer, and every amount of every credit after every call, under a clock that
 //! jumps over expiries and windows.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
-use super::{Credit, End, Expected, Model, QUOTA};
+use super::{Credit, Expected, Model, QUOTA};
 use crate::model::rules::{DAY_MS, MINUTE_MS, Ms, SECOND_MS, ms, text};
 use crate::support::{Answer, START, World};
 
@@ -144,9 +142,7 @@ impl Play<'_> {
             body["expiresAt"] = json!(text(ends_ms));
         }
         let answer = self.call("credits", body, Expected::of(201)).await?;
-        let id = answer.json["id"].as_str().unwrap().to_owned();
-        let (held, used, lapsed, voided, end) = (0, 0, 0, 0, End::Remains);
-        self.model.credits.push(Credit { id, ends_ms, end, amount, left: amount, held, used, lapsed, voided });
+        self.model.credits.push(Credit::new(answer.json["id"].as_str().unwrap(), amount, ends_ms));
         Ok(())
     }
 
@@ -157,16 +153,10 @@ impl Play<'_> {
             let counter = self.world.app.counter(&self.user, group).await;
             names.map(|name| counter[name].as_u64().unwrap())
         };
-        let today = model.today();
-        let used = model.used_on(today);
-        let images = [used, model.held_on(today), model.room_on(today), used.saturating_sub(QUOTA)];
-        let sum = |figure: fn(&Credit) -> u64| model.credits.iter().map(figure).sum::<u64>();
-        let of_credits = sum(|credit| credit.used) + model.uncovered;
-        let credits = [of_credits, sum(|credit| credit.held), model.left(), model.uncovered];
         let names = ["used", "held", "remaining", "overage"];
-        let told = (counter("images", names).await, counter("credits", names).await);
-        if told != (images, credits) {
-            return Err(format!("usage is {told:?}, expected {:?}", (images, credits)));
+        let told = [counter("images", names).await, counter("credits", names).await];
+        if told != model.usage() {
+            return Err(format!("usage is {told:?}, expected {:?}", model.usage()));
         }
         let path = format!("credits?groupId=credits&userId={}&limit=200", self.user);
         let list = self.world.app.get(&path).await.expect(200);
@@ -204,8 +194,7 @@ pub async fn play(world: &World, seed: u64, now_ms: Option<Ms>) -> Result<(usize
     let user = format!("u_{seed}");
     world.app.subscribe(&user, "pro").await;
     let now_ms = now_ms.unwrap_or_else(|| ms(START));
-    let (credits, reservations, used) = (Vec::new(), Vec::new(), BTreeMap::new());
-    let model = Model { now_ms, used, stored: Ms::MIN, credits, uncovered: 0, reservations };
+    let model = Model::new(now_ms);
     let random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let mut play = Play { world, user, model, random, log: Vec::new() };
     for _ in 0..STEPS {

@@ -288,11 +288,18 @@ class ChangeView(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargedView(Model):
-    """The charge of a group."""
+    """The charge of a group. Of a balance, `amount` is what was used of it."""
 
     amount: Amount
+    credited: Amount | None = None
+    """Of a balance: what was added as credits, such as what was sold. Absent if nothing was, as the next
+    two."""
     group_id: str
+    lapsed: Amount | None = None
+    """Of a balance: what credits had left when they expired, or got back later."""
     unit: Unit
+    voided: Amount | None = None
+    """Of a balance: what was removed from credits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -524,9 +531,13 @@ class EntryChargeView(Model):
     """The change of one counter."""
 
     balance: Amount
-    """`used` after the change."""
+    """`used` after the change; of a credit, what was used of it."""
     change: Amount
     """Negative for a refund."""
+    credit_id: str | None = None
+    """The credit, if the group is a balance; absent for what no credit covers."""
+    from_: str | None = None
+    """The group whose quota the call exceeds, if its balance took over."""
     group_id: str
     scope: dict[str, str]
     unit: Unit
@@ -690,6 +701,8 @@ class ExplainedCallView(Model):
     """Including the metadata of the key."""
     observed: tuple[ObservedView, ...] = ()
     """Groups with the enforcement `observe` that would have denied the call; absent if there are none."""
+    overflow: tuple[OverflowView, ...] = ()
+    """What balances would take over, because it does not fit into a group's quota; absent if nothing."""
     plan: ExplainedPlanView | None = None
     """Null without a subscription and a default plan; then only policies apply."""
     quantity: Amount
@@ -719,6 +732,8 @@ class ExplainedGroupView(Model):
 
     amount: Amount | None = None
     """The amount that the group counts for the call."""
+    balance: CounterView | None = None
+    """The balance that takes over what does not fit into the limit; absent if the call fits without it."""
     counter: CounterView | None = None
     """The counter that the call is charged to."""
     error: FieldError | None = None
@@ -728,7 +743,7 @@ class ExplainedGroupView(Model):
     group_id: str
     label: str
     lacks_room: bool
-    """The call would exceed the limit."""
+    """The call would exceed the limit, and what remains of its balance."""
     limit: Amount | None = None
     """Quota, grants and rolled quota, minus blocked amounts; absent without a quota."""
     matches: bool
@@ -789,8 +804,8 @@ class ExplainedReservationView(Model):
     """What happened to a reservation."""
 
     counters: tuple[ReservedView, ...]
-    """What the reservation holds and was charged, per counter and window; empty when its record no longer
-    exists."""
+    """What the reservation holds and was charged, per counter and window, and per credit of a balance;
+    empty when its record no longer exists."""
     created_at: str
     entries: tuple[ReservationEntryView, ...]
     """The reservation's ledger entries, oldest first."""
@@ -1667,10 +1682,14 @@ class ReservedView(Model):
     """The amounts of a reservation in one window of a counter."""
 
     charged: Amount
+    credit_id: str | None = None
+    """The credit, if the group is a balance; absent for what no credit covers."""
+    from_: str | None = None
+    """The group whose quota the call exceeds, if its balance took over."""
     group_id: str
     held: Amount
     period: PeriodView | None = None
-    """Null if that window is over."""
+    """Null if that window is over, and for a balance."""
     scope: dict[str, str]
     unit: Unit
 
@@ -2277,8 +2296,11 @@ ChangeView._fields = {
 }
 ChargedView._fields = {
     "amount": ("amount", _json.amount, True),
+    "credited": ("credited", _json.amount, False),
     "groupId": ("group_id", _json.text, True),
+    "lapsed": ("lapsed", _json.amount, False),
     "unit": ("unit", _json.text, True),
+    "voided": ("voided", _json.amount, False),
 }
 ClockView._fields = {
     "now": ("now", _json.text, False),
@@ -2401,6 +2423,8 @@ Difference._fields = {
 EntryChargeView._fields = {
     "balance": ("balance", _json.amount, True),
     "change": ("change", _json.amount, True),
+    "creditId": ("credit_id", _json.text, False),
+    "from": ("from_", _json.text, False),
     "groupId": ("group_id", _json.text, True),
     "scope": ("scope", _json.map_of(_json.text), True),
     "unit": ("unit", _json.text, True),
@@ -2488,6 +2512,7 @@ ExplainedCallView._fields = {
     "groups": ("groups", _json.list_of(ExplainedGroupView.from_json), True),
     "metadata": ("metadata", _json.map_of(_json.text), True),
     "observed": ("observed", _json.list_of(ObservedView.from_json), False),
+    "overflow": ("overflow", _json.list_of(OverflowView.from_json), False),
     "plan": ("plan", ExplainedPlanView.from_json, False),
     "quantity": ("quantity", _json.amount, True),
     "reasons": ("reasons", _json.list_of(_json.text), True),
@@ -2502,6 +2527,7 @@ ExplainedDraftView._fields = {
 }
 ExplainedGroupView._fields = {
     "amount": ("amount", _json.amount, False),
+    "balance": ("balance", CounterView.from_json, False),
     "counter": ("counter", CounterView.from_json, False),
     "error": ("error", FieldError.from_json, False),
     "grants": ("grants", _json.list_of(LiveGrantView.from_json), True),
@@ -3006,6 +3032,8 @@ ReservationEntryView._fields = {
 }
 ReservedView._fields = {
     "charged": ("charged", _json.amount, True),
+    "creditId": ("credit_id", _json.text, False),
+    "from": ("from_", _json.text, False),
     "groupId": ("group_id", _json.text, True),
     "held": ("held", _json.amount, True),
     "period": ("period", PeriodView.from_json, False),

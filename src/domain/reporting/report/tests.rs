@@ -33,7 +33,7 @@ fn metrics(calls: i128, tokens: i128) -> Metrics {
     metrics.figures.insert("prompt_tokens".to_owned(), 4 * tokens * STEPS);
     metrics.figures.insert("completion_tokens".to_owned(), tokens * STEPS);
     metrics.groups.insert(group("spend"), GroupSums { charged: 500_000 * calls, calls, ..GroupSums::default() });
-    metrics.groups.insert(group("calls"), GroupSums { charged: calls, calls, denials: 1, observed: 0 });
+    metrics.groups.insert(group("calls"), GroupSums { charged: calls, calls, denials: 1, ..GroupSums::default() });
     metrics
 }
 

@@ -60,11 +60,13 @@ pub fn cost(entry: &Entry, units: &HashMap<GroupId, Unit>) -> i64 {
 }
 
 /// The changes of an entry, row by row. A call of several items counts in the row of its first item, with all its
-/// charges; quantity and figures of each item are in the item's own row. Resets and rollovers count as nothing, nor do
-/// credits.
+/// charges; quantity and figures of each item are in the item's own row. Resets and rollovers count as nothing.
 pub fn fold(entry: &Entry, fields: &Fields) -> Vec<(RowName, Metrics)> {
-    if matches!(entry.kind, EntryKind::Reset | EntryKind::Rollover) || entry.kind.is_of_credits() {
+    if matches!(entry.kind, EntryKind::Reset | EntryKind::Rollover) {
         return Vec::new();
+    }
+    if entry.kind.is_of_credits() {
+        return vec![(fields.row(entry, None, &Metadata::default()), credits(entry))];
     }
     let entry_items = entry.entry_items();
     let Some((first, others)) = entry_items.split_first() else {
@@ -82,6 +84,21 @@ pub fn fold(entry: &Entry, fields: &Fields) -> Vec<(RowName, Metrics)> {
         }
     }
     rows
+}
+
+/// The change by an entry about credits.
+fn credits(entry: &Entry) -> Metrics {
+    let mut metrics = Metrics::default();
+    for charge in &entry.charges {
+        let sums = metrics.groups.entry(charge.group.clone()).or_default();
+        let sum = match entry.kind {
+            EntryKind::Credit => &mut sums.credited,
+            EntryKind::Lapse => &mut sums.lapsed,
+            _ => &mut sums.voided,
+        };
+        *sum = sum.saturating_add(i128::from(charge.change));
+    }
+    metrics
 }
 
 /// The change by the entry as a whole.

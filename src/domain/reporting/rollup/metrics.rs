@@ -88,6 +88,12 @@ pub struct GroupSums {
     pub denials: i128,
     /// Calls that the group would have denied if it did not only observe.
     pub observed: i128,
+    /// Of a balance: steps that were added as credits.
+    pub credited: i128,
+    /// Of a balance: steps that credits had left when they expired, or got back later.
+    pub lapsed: i128,
+    /// Of a balance: steps that were removed from credits.
+    pub voided: i128,
 }
 
 /// What is learned about one figure.
@@ -151,6 +157,9 @@ impl Metrics {
             add(&mut known.calls, sums.calls);
             add(&mut known.denials, sums.denials);
             add(&mut known.observed, sums.observed);
+            add(&mut known.credited, sums.credited);
+            add(&mut known.lapsed, sums.lapsed);
+            add(&mut known.voided, sums.voided);
         }
         for (name, sum) in &other.figures {
             add(self.figures.entry(name.clone()).or_default(), *sum);
@@ -160,7 +169,7 @@ impl Metrics {
         }
     }
 
-    /// Only the figures of one group: its calls, denials, observed denials and charges. None if the row has none.
+    /// Only the figures of one group: its calls, denials, observed denials, charges and credits. None if the row has none.
     pub fn of_group(&self, group: &GroupId) -> Option<Self> {
         let sums = *self.groups.get(group)?;
         let mut only = Self { groups: [(group.clone(), sums)].into(), ..Self::default() };

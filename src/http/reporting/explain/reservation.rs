@@ -50,7 +50,8 @@ pub struct ExplainedReservationView {
     fitted: Option<FittedFigureView>,
     /// The request, and how the groups of those versions treat it.
     items: Vec<ExplainedItemView>,
-    /// What the reservation holds and was charged, per counter and window; empty when its record no longer exists.
+    /// What the reservation holds and was charged, per counter and window, and per credit of a balance; empty when its
+    /// record no longer exists.
     counters: Vec<ReservedView>,
     /// The reservation's ledger entries, oldest first.
     entries: Vec<ReservationEntryView>,
@@ -106,9 +107,15 @@ pub struct ExplainedItemView {
 #[serde(rename_all = "camelCase")]
 pub struct ReservedView {
     group_id: String,
+    /// The group whose quota the call exceeds, if its balance took over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    /// The credit, if the group is a balance; absent for what no credit covers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credit_id: Option<String>,
     unit: Unit,
     scope: BTreeMap<String, String>,
-    /// Null if that window is over.
+    /// Null if that window is over, and for a balance.
     period: Option<PeriodView>,
     #[schema(value_type = f64)]
     held: Number,
@@ -146,12 +153,18 @@ pub struct ReservationEntryView {
 #[serde(rename_all = "camelCase")]
 pub struct EntryChargeView {
     group_id: String,
+    /// The group whose quota the call exceeds, if its balance took over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    /// The credit, if the group is a balance; absent for what no credit covers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credit_id: Option<String>,
     unit: Unit,
     scope: BTreeMap<String, String>,
     /// Negative for a refund.
     #[schema(value_type = f64)]
     change: Number,
-    /// `used` after the change.
+    /// `used` after the change; of a credit, what was used of it.
     #[schema(value_type = f64)]
     balance: Number,
 }
@@ -186,6 +199,8 @@ impl ExplainedReservationView {
             let unit = unit_of(config, &entry.group);
             ReservedView {
                 group_id: entry.group.to_string(),
+                from: entry.from.as_ref().map(ToString::to_string),
+                credit_id: explained.credit_id(&entry.owner, &entry.group, &entry.window_seq).map(str::to_owned),
                 unit,
                 scope: entry.owner.to_map(),
                 period: window.map(PeriodView::of),
@@ -208,7 +223,7 @@ impl ExplainedReservationView {
             fitted: snapshot.and_then(|snapshot| snapshot.fitted.as_ref()).map(FittedFigureView::of),
             items: explained.items.iter().map(|(item, traced)| item_view(item, traced)).collect(),
             counters: counters.collect(),
-            entries: explained.entries.iter().map(|entry| entry_view(config, explained.id.bucket, entry)).collect(),
+            entries: explained.entries.iter().map(|entry| entry_view(config, explained, entry)).collect(),
             entries_complete: !explained.search_cut,
         }
     }
@@ -230,12 +245,18 @@ fn unit_of(config: &AppConfig, group: &GroupId) -> Unit {
     config.groups.get(group).map_or(Unit::Count, |kind| kind.unit)
 }
 
-fn entry_view(config: &AppConfig, bucket: u8, StoredEntry { id, entry }: &StoredEntry) -> ReservationEntryView {
+fn entry_view(
+    config: &AppConfig,
+    explained: &ExplainedReservation,
+    StoredEntry { id, entry }: &StoredEntry,
+) -> ReservationEntryView {
     let charges = entry.charges.iter().map(|charge| {
         let unit = unit_of(config, &charge.group);
         let size = Amount::from_steps(charge.change.unsigned_abs()).unwrap_or(Amount::LARGEST).to_decimal(unit);
         EntryChargeView {
             group_id: charge.group.to_string(),
+            from: charge.from.as_ref().map(ToString::to_string),
+            credit_id: explained.credit_id(&charge.owner, &charge.group, &charge.window_seq).map(str::to_owned),
             unit,
             scope: charge.owner.to_map(),
             change: Number(if charge.change < 0 { -size } else { size }),
@@ -248,7 +269,7 @@ fn entry_view(config: &AppConfig, bucket: u8, StoredEntry { id, entry }: &Stored
     });
     let figures = |actual: &Actual| FiguresView { quantity: actual.quantity, metadata: metadata_map(&actual.metadata) };
     ReservationEntryView {
-        id: format!("led_{bucket:02x}_{}-{}", id.time_ms, id.number),
+        id: format!("led_{:02x}_{}-{}", explained.id.bucket, id.time_ms, id.number),
         kind: entry.kind,
         at: rfc3339(entry.at_ms),
         late: entry.late,

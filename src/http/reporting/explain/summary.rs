@@ -16,7 +16,7 @@ pub fn summary(question: &Question, explanation: &Explanation) -> String {
         Verdict::Decided(decision) => decision,
     };
     let mut sentence = match decision.reasons.first() {
-        None => allowed(explanation),
+        None => allowed(explanation) + &overflow(explanation, decision),
         Some(reason) => format!("Denied: {}.", cause(*reason, (question, explanation), decision)),
     };
     let observed: Vec<String> = decision.observed.iter().map(|observed| name(&observed.group)).collect();
@@ -44,6 +44,17 @@ fn allowed(explanation: &Explanation) -> String {
         [one] => format!("Allowed{plan}: the limit {one} counts this call."),
         _ => format!("Allowed{plan}: the limits {} count this call.", list(&names)),
     }
+}
+
+/// What balances take over of an allowed call.
+fn overflow(explanation: &Explanation, decision: &Decision) -> String {
+    let covered = decision.overflow.iter().filter_map(|overflow| {
+        let of = explanation.groups.iter().find(|group| group.traced.group.id == overflow.from)?;
+        let (limit, balance) = (name(&of.traced.group), name(&of.balance.as_ref()?.group));
+        let taken = amount(overflow.amount, overflow.unit);
+        Some(format!(" The balance {balance} covers {taken} beyond the limit {limit}."))
+    });
+    covered.collect()
 }
 
 fn cause(reason: Reason, (question, explanation): (&Question, &Explanation), decision: &Decision) -> String {
@@ -142,11 +153,16 @@ fn without_room(explanation: &Explanation, denied: &DeniedBy) -> String {
     if denied.scope_full {
         return format!("the limit {} has reached the maximum number of scope values", name(group));
     }
+    let wanted = amount(denied.requested, unit);
+    if group.is_balance() {
+        let remaining = amount(denied.remaining.unwrap_or_default(), unit);
+        return format!("the call needs {wanted}, and the balance {} has {remaining} left", name(group));
+    }
     let Some((counter, limit)) = known.and_then(|known| Some((known.counter.as_ref()?, known.limit?))) else {
         let opens = denied.resets_at_ms.map_or_else(String::new, |at| format!("; it begins {}", rfc3339(at)));
         return format!("the period of the limit {} is not running{opens}", name(group));
     };
-    let remaining = amount(denied.remaining.unwrap_or_default(), unit);
+    let remaining = amount(counter.remaining().unwrap_or_default(), unit);
     let figures = match group.is_concurrent() {
         true => format!("{} of {} in flight", plain(counter.held, unit), amount(limit, unit)),
         false if counter.held > Amount::ZERO => {
@@ -163,12 +179,21 @@ fn without_room(explanation: &Explanation, denied: &DeniedBy) -> String {
         Amount::ZERO => figures,
         rolled => format!("{figures}, with {} rolled over", plain(rolled, unit)),
     };
-    let wanted = amount(denied.requested, unit);
-    let resets = match (group.is_concurrent(), denied.resets_at_ms) {
-        (false, Some(at)) => format!("; it resets {}", rfc3339(at)),
+    let resets = |it: &str| match (group.is_concurrent(), denied.resets_at_ms) {
+        (false, Some(at)) => format!("; {it} resets {}", rfc3339(at)),
         _ => String::new(),
     };
-    format!("the call needs {wanted}, and the limit {} has {remaining} left ({figures}){resets}", name(group))
+    let limit = format!("the limit {} has {remaining} left ({figures})", name(group));
+    match known.and_then(|known| known.balance.as_ref()) {
+        None => format!("the call needs {wanted}, and {limit}{}", resets("it")),
+        Some(balance) => {
+            let (balance, remaining) = (name(&balance.group), amount(balance.remaining().unwrap_or_default(), unit));
+            format!(
+                "the call needs {wanted}, {limit}, and the balance {balance} has {remaining}{}",
+                resets("the limit")
+            )
+        }
+    }
 }
 
 fn name(group: &LimitGroup) -> String {

@@ -16,7 +16,7 @@ use crate::domain::values::amount::Unit;
 use crate::domain::values::field_error::FieldError;
 use crate::domain::values::metadata::Metadata;
 use crate::domain::values::number::Number;
-use crate::http::wire::views::{CounterView, DeniedByView, ObservedView, number};
+use crate::http::wire::views::{CounterView, DeniedByView, ObservedView, OverflowView, number};
 use crate::service::accounts::subscriptions::{SubscriptionView, view_of};
 use crate::service::reporting::explain::{Explained, Explanation, Question, Verdict};
 
@@ -45,6 +45,9 @@ pub struct ExplainedCallView {
     /// Groups with the enforcement `observe` that would have denied the call; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     observed: Vec<ObservedView>,
+    /// What balances would take over, because it does not fit into a group's quota; absent if nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    overflow: Vec<OverflowView>,
     /// If not empty, the call would be rejected as invalid because of these fields.
     errors: Vec<FieldError>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,7 +129,10 @@ pub struct ExplainedGroupView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
     limit: Option<Number>,
-    /// The call would exceed the limit.
+    /// The balance that takes over what does not fit into the limit; absent if the call fits without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    balance: Option<CounterView>,
+    /// The call would exceed the limit, and what remains of its balance.
     over_limit: bool,
     /// Active grants of the counter.
     grants: Vec<LiveGrantView>,
@@ -200,6 +206,7 @@ impl ExplainedCallView {
             reasons: decision.map(|decision| decision.reasons.clone()).unwrap_or_default(),
             denied_by: decision.into_iter().flat_map(|it| &it.denied_by).map(DeniedByView::new).collect(),
             observed: decision.map(|decision| ObservedView::all(&decision.observed)).unwrap_or_default(),
+            overflow: decision.map(|decision| OverflowView::all(&decision.overflow)).unwrap_or_default(),
             errors,
             retry_after_ms: decision.and_then(|decision| decision.retry_after_ms),
             blocked: explanation.blocked,
@@ -234,6 +241,7 @@ impl ExplainedGroupView {
         Self {
             counter: explained.counter.as_ref().map(CounterView::new),
             limit: explained.limit.map(|limit| number(limit, unit)),
+            balance: explained.balance.as_ref().map(CounterView::new),
             over_limit: explained.over_limit,
             refuses: explained.refuses(),
             observed: explained.observed,
@@ -275,6 +283,7 @@ impl ExplainedGroupView {
             opens_at: None,
             counter: None,
             limit: None,
+            balance: None,
             over_limit: false,
             grants: Vec::new(),
         };

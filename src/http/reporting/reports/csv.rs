@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::domain::reporting::report::{By, Line};
-use crate::domain::reporting::rollup::{COST_DECIMALS, Count, DECIMALS, number};
+use crate::domain::reporting::rollup::{COST_DECIMALS, Count, DECIMALS, GroupSums, number};
 use crate::domain::values::ids::GroupId;
 use crate::service::error::ServiceError;
 use crate::service::reporting::reports::Report;
@@ -24,6 +24,13 @@ const COUNTS: [Count; 9] = [
     Count::Rejected,
     Count::Retries,
 ];
+
+/// A sum of a group.
+type OfGroup = fn(&GroupSums) -> i128;
+
+/// What became of credits: columns of balances, if there is anything in them.
+const CREDITS: [(&str, OfGroup); 3] =
+    [("credited", |sums| sums.credited), ("lapsed", |sums| sums.lapsed), ("voided", |sums| sums.voided)];
 
 /// The whole report.
 ///
@@ -55,6 +62,8 @@ struct Columns {
     /// With `by=group`, one pair of columns holds the charge of the line's group; otherwise each group has a column.
     by_group: bool,
     groups: BTreeSet<GroupId>,
+    /// The balances with credits that were added, lapsed or were voided.
+    balances: BTreeSet<GroupId>,
     figures: BTreeSet<String>,
     of_groups: bool,
 }
@@ -64,10 +73,14 @@ impl Columns {
         let by_group = report.asked.by.contains(&By::Group);
         let of_groups = report.asked.is_of_groups();
         let metrics = || report.lines.iter().map(|(_, line)| &line.metrics);
-        let known = |group: &&GroupId| !by_group && report.fields.units.contains_key(*group);
+        let known = |group: &&GroupId| report.fields.units.contains_key(*group);
+        let groups = metrics().flat_map(|metrics| metrics.groups.keys()).filter(|_| !by_group).filter(known);
+        let has_credits = |(_, sums): &(&GroupId, &GroupSums)| CREDITS.iter().any(|(_, of)| of(sums) != 0);
+        let balances = metrics().flat_map(|metrics| &metrics.groups).filter(has_credits).map(|(group, _)| group);
         Self {
             by_group,
-            groups: metrics().flat_map(|metrics| metrics.groups.keys()).filter(known).cloned().collect(),
+            groups: groups.cloned().collect(),
+            balances: balances.filter(known).cloned().collect(),
             figures: metrics().flat_map(|metrics| metrics.figures.keys()).cloned().collect(),
             of_groups,
         }
@@ -81,6 +94,12 @@ impl Columns {
             header.extend(["charged", "unit"].map(str::to_owned));
         }
         header.extend(self.groups.iter().map(|group| format!("charged.{group}")));
+        for (name, _) in CREDITS {
+            match self.by_group {
+                true => header.extend((!self.balances.is_empty()).then(|| name.to_owned())),
+                false => header.extend(self.balances.iter().map(|group| format!("{name}.{group}"))),
+            }
+        }
         if !self.of_groups {
             header.extend(COUNTS.map(|count| count.as_str().to_owned()));
             header.extend(["quantity", "cost", "costPerAccepted", "retryShare"].map(str::to_owned));
@@ -94,16 +113,24 @@ impl Columns {
         let metrics = &line.metrics;
         let mut cells = COMMON.map(|count| metrics.get(count).to_string()).to_vec();
         let unit = |group: &GroupId| report.fields.units.get(group).copied();
-        let charged = |group: &GroupId| {
-            let sum = metrics.groups.get(group).map_or(0, |sums| sums.charged);
+        let cell = |group: &GroupId, of: OfGroup| {
+            let sum = metrics.groups.get(group).map_or(0, of);
             unit(group).map_or_else(String::new, |unit| number(sum, unit.decimals()).to_string())
         };
+        let charged: OfGroup = |sums| sums.charged;
+        let own = metrics.groups.keys().next();
         if self.by_group {
-            let group = metrics.groups.keys().next();
-            cells.push(group.map_or_else(String::new, charged));
-            cells.push(group.and_then(unit).map_or_else(String::new, |unit| unit.to_string()));
+            cells.push(own.map_or_else(String::new, |group| cell(group, charged)));
+            cells.push(own.and_then(unit).map_or_else(String::new, |unit| unit.to_string()));
         }
-        cells.extend(self.groups.iter().map(charged));
+        cells.extend(self.groups.iter().map(|group| cell(group, charged)));
+        for (_, of) in CREDITS {
+            match self.by_group {
+                true if self.balances.is_empty() => {}
+                true => cells.push(own.map_or_else(String::new, |group| cell(group, of))),
+                false => cells.extend(self.balances.iter().map(|group| cell(group, of))),
+            }
+        }
         let text = |value: Option<rust_decimal::Decimal>| value.map_or_else(String::new, |value| value.to_string());
         if !self.of_groups {
             cells.extend(COUNTS.map(|count| metrics.get(count).to_string()));

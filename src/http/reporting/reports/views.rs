@@ -115,7 +115,7 @@ pub struct ReportLineView {
     pub figures: Option<BTreeMap<String, Number>>,
 }
 
-/// The charge of a group.
+/// The charge of a group. Of a balance, `amount` is what was used of it.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChargedView {
@@ -123,6 +123,18 @@ pub struct ChargedView {
     pub unit: Unit,
     #[schema(value_type = f64)]
     pub amount: Number,
+    /// Of a balance: what was added as credits, such as what was sold. Absent if nothing was, as the next two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    pub credited: Option<Number>,
+    /// Of a balance: what credits had left when they expired, or got back later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    pub lapsed: Option<Number>,
+    /// Of a balance: what was removed from credits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    pub voided: Option<Number>,
 }
 
 fn whole(sum: i128) -> i64 {
@@ -138,7 +150,16 @@ fn named(by: &[By], values: &[Option<String>]) -> BTreeMap<String, Option<String
 fn charged(report: &Report, metrics: &Metrics) -> Vec<ChargedView> {
     let charged = metrics.groups.iter().filter_map(|(group, sums)| {
         let unit = *report.fields.units.get(group)?;
-        Some(ChargedView { group_id: group.to_string(), unit, amount: Number(number(sums.charged, unit.decimals())) })
+        let sum = |steps: i128| Number(number(steps, unit.decimals()));
+        let some = |steps: i128| (steps != 0).then(|| sum(steps));
+        Some(ChargedView {
+            group_id: group.to_string(),
+            unit,
+            amount: sum(sums.charged),
+            credited: some(sums.credited),
+            lapsed: some(sums.lapsed),
+            voided: some(sums.voided),
+        })
     });
     charged.collect()
 }

@@ -202,6 +202,19 @@ fn releases_and_expiries_are_recorded_separately_and_a_reset_is_not() {
 }
 
 #[test]
+fn credits_are_summed_by_what_became_of_them_and_are_no_calls() {
+    for (kind, expected) in
+        [(EntryKind::Credit, (50, 0, 0)), (EntryKind::Lapse, (0, 50, 0)), (EntryKind::Void, (0, 0, 50))]
+    {
+        let (name, metrics) = first(&entry(kind, Vec::new(), vec![charge("calls", 20), charge("calls", 30)]));
+        let sums = metrics.groups[&GroupId::parse("calls").unwrap()];
+        assert_eq!((sums.credited, sums.lapsed, sums.voided), expected, "{kind:?}");
+        assert_eq!((sums.charged, sums.calls, counts(&metrics)), (0, 0, Vec::new()), "{kind:?}");
+        assert_eq!((name.user.as_str(), name.event.as_str()), (Some("u"), None));
+    }
+}
+
+#[test]
 fn figures_that_nobody_sums_are_left_out() {
     for odd in [json!("-5"), json!("1e19"), json!(true), json!("0")] {
         let track = entry(EntryKind::Track, vec![item("a", 1, json!({"prompt_tokens": odd}))], Vec::new());
