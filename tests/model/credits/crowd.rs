@@ -223,7 +223,12 @@ impl State {
             }
             Call::Track { is_image, quantity, enforce } => reply(self.model.track(*is_image, *quantity, *enforce)),
             Call::GiveBack { is_image, quantity } => reply(self.model.give_back(*is_image, *quantity)),
-            Call::Add { ends_ms: Some(end), .. } if *end <= self.model.now_ms => reply(Expected::of(400)),
+            // A source that has added its credit gets it also after the credit has expired.
+            Call::Add { source, ends_ms: Some(end), .. }
+                if *end <= self.model.now_ms && !self.sources.contains_key(source) =>
+            {
+                reply(Expected::of(400))
+            }
             Call::Add { source, amount, ends_ms } => {
                 let (place, status) = self.add(*source, *amount, *ends_ms, id)?;
                 let (id, figures) = shown(&self.model.credits[place]);
