@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use redis::Value;
 
-use super::ledger_items::{known, read_charge, read_denying_counter, read_held, stated};
+use super::ledger_items::{decoded, known, read_charge, read_denying_counter, read_held, stated};
 use super::stream::Stream;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
@@ -17,8 +17,8 @@ use crate::domain::time::window::TimeMs;
 use crate::domain::values::ids::{EventName, KeyId, UserId};
 use crate::store::Store;
 use crate::store::error::StoreError;
-use crate::store::keys::{Bucket, decode};
-use crate::store::metering::request_snapshot::parse_snapshot;
+use crate::store::keys::Bucket;
+use crate::store::metering::request_snapshot::{parse_snapshot, snapshot_of};
 
 /// Entries in the requested order. Unreadable entries, which were changed manually or by a fault, are listed
 /// separately, so that they do not block readers.
@@ -308,7 +308,13 @@ fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {
         None => EntryParts::of_layout_6(&field)?,
     };
     let head = parts.head;
-    let [event, key, user] = head.label.map(|word| (word != "-").then(|| decode(word)));
+    let [event, key, user] = head.label.map(|word| (word != "-").then(|| decoded(word)));
+    let user = known(user.flatten().as_deref(), |user| UserId::parse(user).ok())?;
+    let event = known(event.flatten().as_deref(), |event| EventName::parse(event).ok())?;
+    let snapshot = |text| match (&event, &user) {
+        (Some(event), Some(user)) => snapshot_of(Some(event), user.clone(), text),
+        _ => parse_snapshot(head.label[0], head.label[2], text),
+    };
     let observed = head.kind == "observed";
     let marked =
         |of: &OwnerName, item: &str| Some(DenyingCounter { observed: true, ..read_denying_counter(of, item)? });
@@ -318,11 +324,11 @@ fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {
         late: head.late,
         operation: known(head.operation, OperationName::parse)?,
         created_at_ms: known(head.created, |created| created.parse().ok())?,
-        user: known(user.flatten().as_deref(), |user| UserId::parse(user).ok())?,
-        event: known(event.flatten().as_deref(), |event| EventName::parse(event).ok())?,
+        snapshot: known(parts.snapshot, snapshot)?,
+        user,
+        event,
         key: known(key.flatten().as_deref(), |key| KeyId::parse(key).ok())?,
         charges: lists(bucket, parts.charges, read_charge)?,
-        snapshot: known(parts.snapshot, |snapshot| parse_snapshot(head.label[0], head.label[2], snapshot))?,
         details: known(parts.details, |details| serde_json::from_str(details).ok())?.unwrap_or_default(),
         call: known(head.call, DeniedCall::parse)?,
         reason: known(head.reason, Reason::parse)?,
@@ -381,7 +387,8 @@ impl<'a> EntryHead<'a> {
     /// `<type> <at> <late> <operation> <created> <event> <key> <user>`, or
     /// `denial <at> <call> <event> <key> <user> <reason>`; with `observed` instead of `denial` if the call was allowed.
     fn parse(entry: &'a str) -> Option<Self> {
-        let words: Vec<&str> = entry.split(' ').collect();
+        let mut words = Vec::with_capacity(8);
+        words.extend(entry.split(' '));
         match *words.as_slice() {
             [kind @ ("denial" | "observed"), at, call, event, key, user, reason] => Some(Self {
                 kind,
