@@ -320,10 +320,10 @@ export interface Credit {
   /** RFC 3339; null if it does not expire. */
   expiresAt?: string | null;
   groupId: string;
-  /** By open reservations, which can still be committed after the credit has expired or was voided. */
+  /** Held by open reservations, which can still be committed after the credit has expired or was voided. */
   held: number;
   id: string;
-  /** What was neither used nor voided when the credit expired. */
+  /** What remained when the credit expired, and what was returned later. */
   lapsed: number;
   note?: string | null;
   remaining: number;
@@ -340,7 +340,7 @@ export interface Credit {
 export interface CreditBody {
   /** In the group's unit. */
   amount: NumberOrText;
-  /** RFC 3339: what remains then lapses. */
+  /** RFC 3339. What remains at this time lapses. */
   expiresAt?: string | null;
   /** A group of the kind `balance`. */
   groupId: string;
@@ -390,7 +390,7 @@ export interface DecisionView {
   matchedGroupIds: string[];
   /** Groups with the enforcement `observe` that would have denied the call; absent if there are none. */
   observed?: ObservedView[];
-  /** What balances take over, because it does not fit into a group's quota; absent if nothing. */
+  /** Amounts that balances take over because they do not fit into a group's quota; absent if there are none. */
   overflow?: OverflowView[];
   /** The first category of refusal; empty if allowed. */
   reasons: Reason[];
@@ -712,8 +712,6 @@ export interface ExplainedGroupView {
   grants: LiveGrantView[];
   groupId: string;
   label: string;
-  /** The call would exceed the limit, and what remains of its balance. */
-  lacksRoom: boolean;
   /** Quota, grants and rolled quota, minus blocked amounts; absent without a quota. */
   limit?: number | null;
   /** At least one rule matches. */
@@ -725,6 +723,8 @@ export interface ExplainedGroupView {
   opensAt?: string | null;
   /** A fixed period is not running: it begins at that time, or is over if the time is absent. */
   outsidePeriod?: boolean;
+  /** The call would exceed the limit, and what remains of its balance. */
+  overLimit: boolean;
   /** The plan or policy that contains the group. */
   planId?: string | null;
   policyId?: string | null;
@@ -861,7 +861,7 @@ export interface Filter {
   scope?: Record<string, string>;
 }
 
-/** The figure that may be reduced to what fits: the sent or estimated value is the wish. */
+/** The figure that the gateway may reduce to what fits. The sent or estimated value is the most that it holds. */
 export interface FitBody {
   /** `quantity`, or a metadata field by which a limit measures the event. */
   field: string;
@@ -906,8 +906,8 @@ export interface ForecastCounterView {
    */
   projected?: number | null;
   /**
-   * How sure that is: the slowest and the fastest of the complete days and of the window so far. Without complete
-   * days from no further use to twice the window's rate. Null before `forecastFrom`.
+   * The range of the forecast: the slowest and the fastest of the complete days and of the window so far. Without
+   * complete days from no further use to twice the window's rate. Null before `forecastFrom`.
    */
   range?: RangeView | null;
   /** When the limit is reached by the faster rate; null if not before the window ends. */
@@ -964,8 +964,8 @@ export interface GroupBody {
    */
   alerts?: number[];
   /**
-   * Of a balance: descending amounts, in the unit. When no more than one of them remains, an alert is emitted, once
-   * until new credits raise the balance above it.
+   * Of a balance: descending amounts, in the unit. When the remaining amount falls to one of them or below, an alert
+   * is emitted, once until new credits raise the balance above it.
    */
   alertsBelow?: NumberOrText[];
   /** Events with these names are denied if no rule of the group matches them. */
@@ -996,8 +996,8 @@ export interface GroupBody {
   /** In the unit; required unless the kind is `balance`. 0 denies every matching call; null counts without limit. */
   quota?: NumberOrText | null;
   /**
-   * When a window ends, its unused quota becomes extra quota of the next window. Needs a quota, and a period with
-   * one window after another.
+   * When a window ends, its unused quota becomes extra quota of the next window. Needs a quota, and a period
+   * whose windows follow each other.
    */
   rollover?: RolloverBody | null;
   /**
@@ -1296,10 +1296,10 @@ export interface ListViewCredit {
     /** RFC 3339; null if it does not expire. */
     expiresAt?: string | null;
     groupId: string;
-    /** By open reservations, which can still be committed after the credit has expired or was voided. */
+    /** Held by open reservations, which can still be committed after the credit has expired or was voided. */
     held: number;
     id: string;
-    /** What was neither used nor voided when the credit expired. */
+    /** What remained when the credit expired, and what was returned later. */
     lapsed: number;
     note?: string | null;
     remaining: number;
@@ -1749,7 +1749,7 @@ export interface OverLimit {
   users: number;
 }
 
-/** What a call took from a balance, because it did not fit into a group's quota. */
+/** An amount that a call took from a balance because it did not fit into a group's quota. */
 export interface OverflowView {
   amount: number;
   /** The group whose quota the call exceeds. */
@@ -2488,8 +2488,8 @@ export interface VersionView {
 /** What to remove of a credit. */
 export interface VoidBody {
   /**
-   * In the group's unit, at most what remains. Without it, all that remains is removed, and so is what comes back
-   * from open reservations.
+   * In the group's unit, at most what remains. Without it, all that remains is removed, and what open reservations
+   * return later is voided too.
    */
   amount?: NumberOrText | null;
   note?: string | null;

@@ -371,10 +371,10 @@ class Credit(Model):
     """RFC 3339; null if it does not expire."""
     group_id: str
     held: Amount
-    """By open reservations, which can still be committed after the credit has expired or was voided."""
+    """Held by open reservations, which can still be committed after the credit has expired or was voided."""
     id: str
     lapsed: Amount
-    """What was neither used nor voided when the credit expired."""
+    """What remained when the credit expired, and what was returned later."""
     note: str | None = None
     remaining: Amount
     scope: dict[str, str]
@@ -424,7 +424,8 @@ class DecisionView(Model):
     observed: tuple[ObservedView, ...] = ()
     """Groups with the enforcement `observe` that would have denied the call; absent if there are none."""
     overflow: tuple[OverflowView, ...] = ()
-    """What balances take over, because it does not fit into a group's quota; absent if nothing."""
+    """Amounts that balances take over because they do not fit into a group's quota; absent if there are
+    none."""
     reasons: tuple[Reason, ...]
     """The first category of refusal; empty if allowed."""
     reservation_id: str | None = None
@@ -742,8 +743,6 @@ class ExplainedGroupView(Model):
     """Active grants of the counter."""
     group_id: str
     label: str
-    lacks_room: bool
-    """The call would exceed the limit, and what remains of its balance."""
     limit: Amount | None = None
     """Quota, grants and rolled quota, minus blocked amounts; absent without a quota."""
     matches: bool
@@ -755,6 +754,8 @@ class ExplainedGroupView(Model):
     opens_at: str | None = None
     outside_period: bool = False
     """A fixed period is not running: it begins at that time, or is over if the time is absent."""
+    over_limit: bool
+    """The call would exceed the limit, and what remains of its balance."""
     plan_id: str | None = None
     """The plan or policy that contains the group."""
     policy_id: str | None = None
@@ -918,8 +919,9 @@ class ForecastCounterView(Model):
     """Forecast of `used` at the end of the window, by the faster rate; null if it never ends, and before
     `forecastFrom`."""
     range: RangeView | None = None
-    """How sure that is: the slowest and the fastest of the complete days and of the window so far.
-    Without complete days from no further use to twice the window's rate. Null before `forecastFrom`."""
+    """The range of the forecast: the slowest and the fastest of the complete days and of the window so
+    far. Without complete days from no further use to twice the window's rate. Null before
+    `forecastFrom`."""
     runs_out_at: str | None = None
     """When the limit is reached by the faster rate; null if not before the window ends."""
     unit: Unit
@@ -968,8 +970,8 @@ class GroupBody(Model):
     """Ascending percentages of the limit (quota, grants and rolled quota), 1 to 1000. When `used` reaches
     one, an alert is emitted, once per counter, window and limit."""
     alerts_below: tuple[Amount | str, ...] = ()
-    """Of a balance: descending amounts, in the unit. When no more than one of them remains, an alert is
-    emitted, once until new credits raise the balance above it."""
+    """Of a balance: descending amounts, in the unit. When the remaining amount falls to one of them or
+    below, an alert is emitted, once until new credits raise the balance above it."""
     covers: tuple[str, ...] = ()
     """Events with these names are denied if no rule of the group matches them."""
     end: str | None = None
@@ -996,7 +998,7 @@ class GroupBody(Model):
     without limit."""
     rollover: RolloverBody | None = None
     """When a window ends, its unused quota becomes extra quota of the next window. Needs a quota, and a
-    period with one window after another."""
+    period whose windows follow each other."""
     scope: tuple[str, ...] | None = None
     """Who owns the counter of an event: `user` (default), `app`, `key`, `metadata.<name>`, or several of
     them for one counter per combination."""
@@ -1304,7 +1306,7 @@ class OverLimit(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverflowView(Model):
-    """What a call took from a balance, because it did not fit into a group's quota."""
+    """An amount that a call took from a balance because it did not fit into a group's quota."""
 
     amount: Amount
     from_: str
@@ -2533,13 +2535,13 @@ ExplainedGroupView._fields = {
     "grants": ("grants", _json.list_of(LiveGrantView.from_json), True),
     "groupId": ("group_id", _json.text, True),
     "label": ("label", _json.text, True),
-    "lacksRoom": ("lacks_room", _json.flag, True),
     "limit": ("limit", _json.amount, False),
     "matches": ("matches", _json.flag, True),
     "missingScope": ("missing_scope", _json.list_of(_json.text), False),
     "observed": ("observed", _json.flag, False),
     "opensAt": ("opens_at", _json.text, False),
     "outsidePeriod": ("outside_period", _json.flag, False),
+    "overLimit": ("over_limit", _json.flag, True),
     "planId": ("plan_id", _json.text, False),
     "policyId": ("policy_id", _json.text, False),
     "refuses": ("refuses", _json.flag, True),
