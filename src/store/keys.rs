@@ -301,6 +301,11 @@ impl Bucket {
         self.key(&format!("rollup:{}", place_name(place)))
     }
 
+    /// Rows of a day while a step of folding changes them.
+    pub fn rollup_aside(&self, place: Place) -> String {
+        self.key(&format!("rollup:aside:{}", place_name(place)))
+    }
+
     /// Rows of a day during one rebuild.
     pub fn rebuilt(&self, rebuild: u64, place: Place) -> String {
         self.key(&format!("rollup:rebuilt:{rebuild:016x}:{}", place_name(place)))

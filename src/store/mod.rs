@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use metrics::Histogram;
 use quick_cache::sync::Cache;
-use redis::{Cmd, Value};
+use redis::{Cmd, Pipeline, Value};
 
 use crate::domain::values::digits::push_digits;
 use client::connection::Links;
@@ -135,6 +135,25 @@ impl Store {
     async fn page_at(&self, key: &str, command: &Cmd) -> Result<Value, StoreError> {
         self.check_identity()?;
         self.timed(&round_trips("command"), self.pages.run_at(key, command)).await
+    }
+
+    /// Runs commands on keys of one slot, from `MULTI` to `EXEC`. Returns the last command's answer. Loads the library
+    /// if Redis does not have it.
+    async fn transaction(&self, metric: &Histogram, key: &str, commands: &Pipeline) -> Result<Value, StoreError> {
+        self.check_identity()?;
+        let run = pin!(async {
+            for _ in 0..MOST_LOADS {
+                match self.pages.run_transaction(key, commands).await {
+                    Err(error) if error::is_missing_function(&error) => {
+                        metrics::counter!("quotagate_retries_total", "cause" => "library_missing").increment(1);
+                        Box::pin(self.load_library(key)).await?;
+                    }
+                    other => return Ok(other?),
+                }
+            }
+            Ok::<_, StoreError>(self.pages.run_transaction(key, commands).await?)
+        });
+        Ok(self.timed(metric, run).await?.pop().unwrap_or(Value::Nil))
     }
 
     async fn timed<T, E>(&self, metric: &Histogram, run: impl Future<Output = Result<T, E>>) -> Result<T, StoreError>

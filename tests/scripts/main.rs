@@ -16,6 +16,7 @@ mod near;
 mod own_quotas;
 mod owners;
 mod rollover;
+mod rollup;
 mod statuses;
 mod table;
 mod users;

@@ -44,6 +44,23 @@ fn named(pairs: &[(&str, u64)]) -> Vec<(String, u64)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_counter_with_room_is_dropped_from_a_short_and_from_a_long_list() {
+    for count in [3, 400] {
+        let table = Table::new().await;
+        let names: Vec<String> = (0..count).map(|number| format!("u{number}")).collect();
+        let (owners, g): (Vec<OwnerName>, GroupId) = (names.iter().map(|name| user(name)).collect(), group("g"));
+        let near = |owner| NearCounter { name: (owner, &g), share: 800, ends_at_ms: None };
+        let near: Vec<NearCounter<'_>> = owners.iter().map(near).collect();
+        table.store.record_near(&table.bucket, 1_000, &near).await.unwrap();
+        for name in [&names[1], &names[count - 1]] {
+            let left = drop_near(&table, &["other", name]).await;
+            assert!(!left.is_empty() && left.iter().all(|(left, _)| left != name), "{name} of {count}");
+        }
+        assert_eq!(known(&table).await.len(), count - 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn full_counters_and_the_fullest_near_ones_are_listed_until_their_windows_end() {
     let table = Table::new().await;
     let (soon, later) = (Some(ms(NOON) + 1_000), Some(ms(NOON) + 2_000));

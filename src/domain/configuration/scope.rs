@@ -112,7 +112,11 @@ impl Scope {
 
     /// The owner of the counter for a call; None if a name's value is missing.
     pub fn owner(&self, subject: Subject<'_>) -> Option<OwnerName> {
-        let values = self.0.iter().map(|name| subject.value(name).map(str::to_owned)).collect::<Option<Vec<_>>>()?;
+        let value = |name| subject.value(name).map(str::to_owned);
+        let values: Arc<[String]> = match &*self.0 {
+            [only] => [value(only)?].into(),
+            names => names.iter().map(value).collect::<Option<_>>()?,
+        };
         Some(OwnerName { scope: self.clone(), values })
     }
 
@@ -147,18 +151,18 @@ impl<'a> Subject<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OwnerName {
     scope: Scope,
-    /// In the order of the scope's names.
-    values: Vec<String>,
+    /// In the order of the scope's names. Shared, since each charge of a ledger entry has its owner.
+    values: Arc<[String]>,
 }
 
 impl OwnerName {
     pub fn of_user(user: &UserId) -> Self {
-        Self { scope: Scope::user(), values: vec![user.as_str().to_owned()] }
+        Self { scope: Scope::user(), values: [user.as_str().to_owned()].into() }
     }
 
     /// None unless there is one value per name.
     pub fn new(scope: Scope, values: Vec<String>) -> Option<Self> {
-        (scope.0.len() == values.len()).then_some(Self { scope, values })
+        (scope.0.len() == values.len()).then(|| Self { scope, values: values.into() })
     }
 
     pub fn scope(&self) -> &Scope {
@@ -212,7 +216,7 @@ impl OwnerName {
 /// `user u_42, metadata.team red`, for people.
 impl fmt::Display for OwnerName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, (name, value)) in self.scope.dimensions().iter().zip(&self.values).enumerate() {
+        for (place, (name, value)) in self.scope.dimensions().iter().zip(self.values()).enumerate() {
             let comma = if place == 0 { "" } else { ", " };
             write!(formatter, "{comma}{name} {value}")?;
         }
@@ -266,7 +270,7 @@ mod tests {
         ] {
             let owner = Scope::parse(&names).unwrap().owner(subject);
             assert_eq!(
-                owner.map(|owner| owner.values),
+                owner.map(|owner| owner.values.to_vec()),
                 expected.map(|it| it.iter().map(|v| (*v).to_owned()).collect())
             );
         }

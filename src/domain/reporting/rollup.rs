@@ -6,9 +6,11 @@ mod fold;
 mod learn;
 mod metrics;
 mod row;
+mod row_sums;
 
 pub use day_rows::DayRows;
 pub use fold::{Fields, cost, fold};
 pub use learn::{learn, series};
 pub use metrics::{COST_DECIMALS, Count, DECIMALS, FigureSums, GroupSums, Metrics, number};
 pub use row::{Labels, OTHER, RowName, RowSet, RowValue};
+pub use row_sums::RowSums;

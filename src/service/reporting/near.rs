@@ -10,7 +10,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::Caller;
 use crate::domain::metering::counter::Counter;
-use crate::domain::reporting::ledger::StoredEntry;
+use crate::domain::reporting::ledger::{DenyingCounter, StoredEntry};
 use crate::domain::time::day::DAY_MS;
 use crate::domain::time::window::{TimeMs, Window, WindowKind};
 use crate::domain::values::amount::Amount;
@@ -87,29 +87,47 @@ fn share(used: Amount, limit: Option<Amount>) -> Option<u64> {
     u64::try_from(u128::from(used.steps()) * u128::from(AT_LIMIT) / u128::from(limit.steps())).ok()
 }
 
-/// The used share of a counter's limit, and its window; None if the counter is not near its limit.
-type LimitShare<'a> = Option<(u64, &'a Window)>;
+/// What entries say of counters, according to the last entry of each.
+#[derive(Default)]
+struct Standings<'a> {
+    /// Used thousandths of the limit, and the end of the window.
+    near: HashMap<CounterName<'a>, (u64, Option<TimeMs>)>,
+    /// Counters that had room; they may occur twice, and may be near their limits since.
+    others: Vec<CounterName<'a>>,
+}
 
-/// The state of the counters in these entries, by owner, according to the last entry of each.
-fn standings(entries: &[StoredEntry]) -> HashMap<&OwnerName, HashMap<&GroupId, LimitShare<'_>>> {
-    let mut standings: HashMap<&OwnerName, HashMap<&GroupId, LimitShare<'_>>> = HashMap::new();
-    for StoredEntry { entry, .. } in entries {
-        for charge in entry.charges.iter().filter(|charge| !charge.closed) {
-            let near = charge.window.as_ref().and_then(|window| Some((share(charge.balance, charge.limit)?, window)));
-            standings.entry(&charge.owner).or_default().insert(&charge.group, near);
-        }
-        for denying_counter in &entry.denying {
-            let near = denying_counter
-                .used
-                .as_ref()
-                .and_then(|(used, window)| Some((share(*used, Some(denying_counter.limit))?, window)));
-            // Holds may deny a call although `used` is not near the limit.
-            if near.is_some() {
-                standings.entry(&denying_counter.owner).or_default().insert(&denying_counter.group, near);
+impl<'a> Standings<'a> {
+    fn of(entries: &'a [StoredEntry]) -> Self {
+        let mut standings = Self::default();
+        for StoredEntry { entry, .. } in entries {
+            for charge in entry.charges.iter().filter(|charge| !charge.closed) {
+                let near =
+                    charge.window.as_ref().and_then(|window| Some((share(charge.balance, charge.limit)?, window)));
+                standings.add((&charge.owner, &charge.group), near);
+            }
+            for DenyingCounter { owner, group, used, limit, .. } in &entry.denying {
+                let near = used.as_ref().and_then(|(used, window)| Some((share(*used, Some(*limit))?, window)));
+                // Holds may deny a call although `used` is not near the limit.
+                if near.is_some() {
+                    standings.add((owner, group), near);
+                }
             }
         }
+        standings
     }
-    standings
+
+    /// `near`: the used share of its limit, and its window.
+    fn add(&mut self, name: CounterName<'a>, near: Option<(u64, &Window)>) {
+        if let Some((share, window)) = near.filter(|(share, window)| *share >= NEAR && is_long(window)) {
+            self.near.insert(name, (share, window.end_ms));
+            return;
+        }
+        // Usually there are none, so nothing needs to be hashed.
+        if !self.near.is_empty() {
+            self.near.remove(&name);
+        }
+        self.others.push(name);
+    }
 }
 
 impl Gateway {
@@ -123,18 +141,11 @@ impl Gateway {
         bucket: &Bucket,
         entries: &[StoredEntry],
     ) -> Result<(), ServiceError> {
-        let (mut near, mut others): (Vec<NearCounter<'_>>, Vec<CounterName<'_>>) = Default::default();
-        for (owner, groups) in standings(entries) {
-            for (group, state) in groups {
-                match state {
-                    Some((share, window)) if share >= NEAR && is_long(window) => {
-                        near.push(NearCounter { name: (owner, group), share, ends_at_ms: window.end_ms });
-                    }
-                    _ => others.push((owner, group)),
-                }
-            }
-        }
+        let Standings { near, mut others } = Standings::of(entries);
         if !near.is_empty() {
+            others.retain(|name| !near.contains_key(name));
+            let counter = |(name, (share, ends_at_ms))| NearCounter { name, share, ends_at_ms };
+            let near: Vec<NearCounter<'_>> = near.into_iter().map(counter).collect();
             self.store.record_near(bucket, most_of(tenant), &near).await?;
         }
         Ok(self.store.drop_near(bucket, &others).await?)

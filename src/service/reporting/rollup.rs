@@ -1,15 +1,15 @@
 //! Folds the ledger and the denials into rows per day. Any node may fold; each entry is counted once, by the node that
 //! is first.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use futures::stream::{self, TryStreamExt};
 
 use super::events::id::EventId;
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::ledger::StoredEntry;
-use crate::domain::reporting::rollup::{DayRows, Fields, Metrics, RowName, RowSet, fold, learn};
+use crate::domain::reporting::rollup::{DayRows, Fields, Metrics, RowName, RowSet, RowSums, fold, learn};
 use crate::domain::time::day::Day;
 use crate::domain::time::window::TimeMs;
 use crate::service::error::ServiceError;
@@ -20,10 +20,10 @@ use crate::store::reporting::ledger::Page;
 use crate::store::reporting::rollup::{RollupCursor, WrittenDay};
 use crate::store::reporting::stream::{Place, Stream};
 
-/// Entries folded in one step. Its script usually writes at most 300 rows, so that other calls do not wait long.
-const BATCH: usize = 100;
+/// Entries folded in one step. It usually writes at most 600 rows, so that other calls do not wait long.
+const BATCH: usize = 200;
 /// Steps per stream before a report is returned: 50,000 entries.
-const STEPS_BEFORE_A_REPORT: usize = 500;
+const STEPS_BEFORE_A_REPORT: usize = 250;
 /// Buckets folded concurrently.
 const BUCKETS_AT_ONCE: usize = 2;
 
@@ -40,22 +40,26 @@ pub struct Folded {
     pub last: Option<EntryId>,
 }
 
-/// The changes by entries, by place, in order.
-pub(in crate::service) type Additions = BTreeMap<(Day, RowSet), Vec<(RowName, Arc<Metrics>)>>;
+/// What entries add to the rows of each day and row set; none is empty.
+pub(in crate::service) type Additions = BTreeMap<(Day, RowSet), Vec<(RowName, Metrics)>>;
 
 pub(in crate::service) fn additions(entries: &[StoredEntry], fields: &Fields) -> Additions {
+    let mut sums: BTreeMap<(Day, RowSet), RowSums> = BTreeMap::new();
+    for StoredEntry { entry, .. } in entries {
+        let day = Day::of(entry.at_ms);
+        for (name, metrics) in fold(entry, fields) {
+            sums.entry((day, RowSet::Users)).or_default().add(name, Cow::Owned(metrics));
+        }
+        for (name, metrics) in learn(entry, fields) {
+            sums.entry((day, RowSet::Estimates)).or_default().add(name, Cow::Owned(metrics));
+        }
+    }
     let mut additions = Additions::new();
-    for stored in entries {
-        let day = Day::of(stored.entry.at_ms);
-        for (name, metrics) in fold(&stored.entry, fields) {
-            let metrics = Arc::new(metrics);
-            for row_set in [RowSet::Calls, RowSet::Users] {
-                additions.entry((day, row_set)).or_default().push((name.within(row_set), Arc::clone(&metrics)));
-            }
+    for ((day, row_set), sums) in sums {
+        if row_set == RowSet::Users {
+            additions.insert((day, RowSet::Calls), sums.within(RowSet::Calls).into_rows());
         }
-        for (name, metrics) in learn(&stored.entry, fields) {
-            additions.entry((day, RowSet::Estimates)).or_default().push((name, Arc::new(metrics)));
-        }
+        additions.insert((day, row_set), sums.into_rows());
     }
     additions
 }
@@ -87,16 +91,21 @@ impl Gateway {
         steps: usize,
     ) -> Result<Folded, ServiceError> {
         let mut folded = Folded::default();
+        let mut cursor = None;
         for _ in 0..steps {
-            let before = self.store.rollup_cursor(bucket, stream).await?;
-            folded.last = before.map(|cursor| cursor.id);
-            let page = self.store.entries_after(bucket, stream, before.map(|it| it.id), None, BATCH).await?;
+            // After a step of its own, the node knows it.
+            if cursor.is_none() {
+                cursor = self.store.rollup_cursor(bucket, stream).await?;
+            }
+            folded.last = cursor.map(|cursor| cursor.id);
+            let page = self.store.entries_after(bucket, stream, folded.last, None, BATCH).await?;
             if page.count() == 0 {
                 folded.whole = true;
                 break;
             }
             // If another node was first, the next step begins where that node ended.
-            if self.fold_page(tenant, bucket, stream, before, &page).await? {
+            cursor = self.fold_page(tenant, bucket, stream, cursor, &page).await?;
+            if cursor.is_some() {
                 report_damaged(tenant, bucket, stream, &page);
                 folded.entries += page.count();
                 folded.bytes += page.bytes;
@@ -110,7 +119,7 @@ impl Gateway {
         Ok(folded)
     }
 
-    /// One step. False if another node was first.
+    /// One step. Returns the cursor after it; None if another node was first.
     async fn fold_page(
         &self,
         tenant: &Tenant,
@@ -118,8 +127,8 @@ impl Gateway {
         stream: Stream,
         before: Option<RollupCursor>,
         page: &Page,
-    ) -> Result<bool, ServiceError> {
-        let Some(last) = page.last else { return Ok(true) };
+    ) -> Result<Option<RollupCursor>, ServiceError> {
+        let Some(last) = page.last else { return Ok(before) };
         // Before the cursor moves; if two nodes do this, they record the same.
         self.record_near(tenant, bucket, &page.entries).await?;
         let fields = self.config(&tenant.app).await?.report_fields();
@@ -127,36 +136,37 @@ impl Gateway {
         for ((day, row_set), additions) in additions(&page.entries, &fields) {
             let place = Place { row_set, stream, day };
             let Some(ttl_s) = self.rollup.ttl_s(bucket, place, real_ms(last)) else { continue };
-            let mut day_rows = self.day_rows(bucket, place, &additions).await?;
-            for (name, metrics) in &additions {
-                day_rows.add(name, metrics);
-            }
-            days.push(WrittenDay { place, ttl_s, rows: day_rows.into_changed() });
+            days.push(WrittenDay { place, ttl_s, rows: self.new_rows(bucket, place, additions).await? });
         }
         let (folded, rebuilt) = before.map_or((0, 0), |before| (before.folded, before.rebuilt));
         let after = RollupCursor { id: last, folded: folded + page.count() as u64, rebuilt };
-        Ok(self.store.roll_up(bucket, stream, before, after, &days).await?)
+        let is_first = self.store.roll_up(bucket, stream, before, after, &days).await?;
+        Ok(is_first.then_some(after))
     }
 
-    /// The rows that may change.
-    async fn day_rows(
+    /// The rows that change, with these additions.
+    async fn new_rows(
         &self,
         bucket: &Bucket,
         place: Place,
-        additions: &[(RowName, Arc<Metrics>)],
-    ) -> Result<DayRows, ServiceError> {
+        mut additions: Vec<(RowName, Metrics)>,
+    ) -> Result<Vec<(RowName, Metrics)>, ServiceError> {
         let count = self.store.rollup_row_count(bucket, place).await?;
-        let crowded = count + additions.len() >= place.row_set.exact_rows();
-        if count == 0 {
-            return Ok(DayRows::new(place.row_set, count, HashMap::new()));
+        if count + additions.len() < place.row_set.exact_rows() {
+            if count > 0 {
+                self.store.add_stored_rows(bucket, place, &mut additions).await?;
+            }
+            return Ok(additions);
         }
         let mut names: Vec<RowName> = additions.iter().map(|(name, _)| name.clone()).collect();
-        if crowded {
-            names.extend(additions.iter().flat_map(|(name, _)| name.less_exact(place.row_set)));
-        }
+        names.extend(additions.iter().flat_map(|(name, _)| name.less_exact(place.row_set)));
         names.sort();
         names.dedup();
-        Ok(DayRows::new(place.row_set, count, self.store.rollup_rows(bucket, place, names).await?))
+        let mut day_rows = DayRows::new(place.row_set, count, self.store.rollup_rows(bucket, place, names).await?);
+        for (name, metrics) in &additions {
+            day_rows.add(name, metrics);
+        }
+        Ok(day_rows.into_changed())
     }
 
     /// Folds all new entries of a mode, so that a report includes them. False if there were too many.

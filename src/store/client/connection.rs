@@ -144,9 +144,10 @@ impl Link {
         }
     }
 
+    /// The same without a repetition.
     // The rarer kinds are boxed. Inlined, they would make every future that calls Redis a few kilobytes larger, and
     // futures are moved often.
-    async fn run_all_once(&self, key: &str, commands: &Pipeline) -> RedisResult<Vec<Value>> {
+    pub async fn run_all_once(&self, key: &str, commands: &Pipeline) -> RedisResult<Vec<Value>> {
         let count = commands.cmd_iter().count();
         match self {
             Self::Single(manager) => manager.clone().req_packed_commands(commands, 0, count).await,

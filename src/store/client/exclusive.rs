@@ -1,6 +1,7 @@
 //! Connections that serve one call at a time, for calls that would delay others on a shared connection: those that wait
-//! for replicas, and the pages of scans. They are a `deadpool` pool of [`Link`]s, because the managers of deadpool-redis
-//! take no time limits for Sentinel and Cluster, keep a master that became a replica, and send a PING before each call.
+//! for replicas, the pages of scans, and transactions. They are a `deadpool` pool of [`Link`]s, because the managers of
+//! deadpool-redis take no time limits for Sentinel and Cluster, keep a master that became a replica, and send a PING
+//! before each call.
 
 use std::time::Duration;
 
@@ -71,6 +72,19 @@ impl Exclusive {
         self.with(async |link| link.run_all(key, commands).await).await
     }
 
+    /// Runs commands from `MULTI` to `EXEC`; in a cluster, on the master of `key`. They are not repeated if the
+    /// connection breaks: another Redis may be in its place.
+    pub async fn run_transaction(&self, key: &str, commands: &Pipeline) -> RedisResult<Vec<Value>> {
+        let mut empty = Pipeline::new();
+        empty.cmd("MULTI").cmd("EXEC");
+        self.with(async |link| {
+            // For a user without this permission, Redis would run the commands one by one.
+            executed(link.run_all(key, &empty).await?)?;
+            executed(link.run_all_once(key, commands).await?)
+        })
+        .await
+    }
+
     async fn with<T>(&self, call: impl AsyncFnOnce(&Link) -> RedisResult<T>) -> RedisResult<T> {
         let mut connection = self.0.get().await.map_err(|error| match error {
             PoolError::Backend(error) => error,
@@ -80,6 +94,15 @@ impl Exclusive {
         let answer = call(&connection.link).await;
         connection.busy = false;
         answer
+    }
+}
+
+/// What the commands of a transaction answered, according to all its answers.
+fn executed(answers: Vec<Value>) -> RedisResult<Vec<Value>> {
+    let mut answers = answers.into_iter().map(Value::extract_error).collect::<RedisResult<Vec<Value>>>()?;
+    match answers.pop() {
+        Some(Value::Array(answers)) => Ok(answers),
+        other => Err((ErrorKind::UnexpectedReturnType, "EXEC", format!("{other:?}")).into()),
     }
 }
 

@@ -104,12 +104,17 @@ pub fn with_value(text: &str, value: u64) -> String {
 
 /// Parses a snapshot with the event and user of the preceding line.
 pub(in crate::store) fn parse_snapshot(event: &str, user: &str, text: &str) -> Option<RequestSnapshot> {
+    let first = EventName::parse(&decode(event)?).ok();
+    snapshot_of(first.as_ref(), UserId::parse(&decode(user)?).ok()?, text)
+}
+
+/// The same with the event and the user that were read before.
+pub(in crate::store) fn snapshot_of(first: Option<&EventName>, user: UserId, text: &str) -> Option<RequestSnapshot> {
     let (snapshot, rules) = text.split_once('\t').map_or((text, None), |(snapshot, rules)| (snapshot, Some(rules)));
     let stored: StoredSnapshot = serde_json::from_str(snapshot).ok()?;
-    let first = EventName::parse(&decode(event)?).ok();
     let item = |item: StoredSnapshotItem| {
         Some(Item {
-            event: item.event.map(Cow::into_owned).or_else(|| first.clone())?,
+            event: item.event.map(Cow::into_owned).or_else(|| first.cloned())?,
             quantity: item.quantity.unwrap_or(ONE),
             metadata: item.metadata.into_owned(),
             estimated: item.estimated.map(Cow::into_owned).unwrap_or_default(),
@@ -123,7 +128,7 @@ pub(in crate::store) fn parse_snapshot(event: &str, user: &str, text: &str) -> O
         fitted.apply(quantity, metadata);
     }
     Some(RequestSnapshot {
-        user: UserId::parse(&decode(user)?).ok()?,
+        user,
         key: stored.key.map(Cow::into_owned),
         plan: stored.plan.map(Cow::into_owned),
         version: stored.version,

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use redis::Value;
 
-use super::ledger_items::{known, read_charge, read_denying_counter, read_held, stated};
+use super::ledger_items::{decoded, known, read_charge, read_denying_counter, read_held, stated};
 use super::stream::Stream;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
-use crate::domain::metering::reservation::OperationName;
+use crate::domain::metering::reservation::{OperationName, RequestSnapshot};
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::ledger::{
     Charge, DeniedCall, DenyingCounter, Entry, EntryDetails, EntryKind, StoredEntry,
@@ -17,8 +17,8 @@ use crate::domain::time::window::TimeMs;
 use crate::domain::values::ids::{EventName, KeyId, UserId};
 use crate::store::Store;
 use crate::store::error::StoreError;
-use crate::store::keys::{Bucket, decode};
-use crate::store::metering::request_snapshot::parse_snapshot;
+use crate::store::keys::Bucket;
+use crate::store::metering::request_snapshot::{parse_snapshot, snapshot_of};
 
 /// Entries in the requested order. Unreadable entries, which were changed manually or by a fault, are listed
 /// separately, so that they do not block readers.
@@ -246,8 +246,9 @@ impl Store {
 pub(in crate::store) fn read_entries(bucket: &Bucket, value: Value) -> Result<Page, StoreError> {
     let Value::Array(entries) = value else { return Err(unexpected("no list of entries")) };
     let mut page = Page { entries: Vec::with_capacity(entries.len()), ..Page::default() };
+    let mut snapshots = Snapshots::default();
     for stored in &entries {
-        let (id, entry) = read_stored(bucket, stored)?;
+        let (id, entry) = read_stored(bucket, stored, &mut snapshots)?;
         page.bytes += bytes_of(stored);
         page.first = page.first.or(Some(id));
         page.last = Some(id);
@@ -278,8 +279,34 @@ fn bytes_of(stored: &Value) -> usize {
     }
 }
 
+/// The snapshot that was parsed last. Calls of one plan and event without metadata all have the same text.
+#[derive(Default)]
+struct Snapshots<'a> {
+    last: Option<(EventName, &'a str, RequestSnapshot)>,
+}
+
+impl<'a> Snapshots<'a> {
+    fn parse(&mut self, event: &EventName, user: &UserId, text: &'a str) -> Option<RequestSnapshot> {
+        let user = user.clone();
+        if let Some((of_event, of_text, known)) = &self.last
+            && (of_event, *of_text) == (event, text)
+        {
+            return Some(RequestSnapshot { user, ..known.clone() });
+        }
+        let snapshot = snapshot_of(Some(event), user, text)?;
+        if snapshot.items.iter().all(|item| item.metadata.is_empty()) {
+            self.last = Some((event.clone(), text, snapshot.clone()));
+        }
+        Some(snapshot)
+    }
+}
+
 /// `[id, [name, value, …]]`
-fn read_stored(bucket: &Bucket, stored: &Value) -> Result<(EntryId, Result<Entry, Damaged>), StoreError> {
+fn read_stored<'a>(
+    bucket: &Bucket,
+    stored: &'a Value,
+    snapshots: &mut Snapshots<'a>,
+) -> Result<(EntryId, Result<Entry, Damaged>), StoreError> {
     let Value::Array(parts) = stored else { return Err(unexpected("an entry without parts")) };
     let [id, Value::Array(fields)] = parts.as_slice() else { return Err(unexpected("an entry without fields")) };
     let name = text(id).unwrap_or_default();
@@ -287,7 +314,7 @@ fn read_stored(bucket: &Bucket, stored: &Value) -> Result<(EntryId, Result<Entry
     let pairs = fields.chunks_exact(2).filter_map(|pair| Some((text(&pair[0])?, text(&pair[1])?)));
     let known: Vec<(&str, &str)> = pairs.collect();
     // Texts that are not UTF-8 count as damage too.
-    let entry = (2 * known.len() == fields.len()).then(|| read_entry(bucket, &known)).flatten();
+    let entry = (2 * known.len() == fields.len()).then(|| read_entry(bucket, &known, snapshots)).flatten();
     Ok((id, entry.ok_or_else(|| charges_alone(bucket, &known))))
 }
 
@@ -301,14 +328,20 @@ fn charges_alone(bucket: &Bucket, fields: &[(&str, &str)]) -> Damaged {
     read_charges(bucket, charges?)
 }
 
-fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {
+fn read_entry<'a>(bucket: &Bucket, fields: &[(&'a str, &'a str)], snapshots: &mut Snapshots<'a>) -> Option<Entry> {
     let field = |name: &str| fields.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
     let parts = match field("entry") {
         Some(entry) => EntryParts::parse(entry)?,
         None => EntryParts::of_layout_6(&field)?,
     };
     let head = parts.head;
-    let [event, key, user] = head.label.map(|word| (word != "-").then(|| decode(word)));
+    let [event, key, user] = head.label.map(|word| (word != "-").then(|| decoded(word)));
+    let user = known(user.flatten().as_deref(), |user| UserId::parse(user).ok())?;
+    let event = known(event.flatten().as_deref(), |event| EventName::parse(event).ok())?;
+    let snapshot = |text| match (&event, &user) {
+        (Some(event), Some(user)) => snapshots.parse(event, user, text),
+        _ => parse_snapshot(head.label[0], head.label[2], text),
+    };
     let observed = head.kind == "observed";
     let marked =
         |of: &OwnerName, item: &str| Some(DenyingCounter { observed: true, ..read_denying_counter(of, item)? });
@@ -318,11 +351,11 @@ fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {
         late: head.late,
         operation: known(head.operation, OperationName::parse)?,
         created_at_ms: known(head.created, |created| created.parse().ok())?,
-        user: known(user.flatten().as_deref(), |user| UserId::parse(user).ok())?,
-        event: known(event.flatten().as_deref(), |event| EventName::parse(event).ok())?,
+        snapshot: known(parts.snapshot, snapshot)?,
+        user,
+        event,
         key: known(key.flatten().as_deref(), |key| KeyId::parse(key).ok())?,
         charges: lists(bucket, parts.charges, read_charge)?,
-        snapshot: known(parts.snapshot, |snapshot| parse_snapshot(head.label[0], head.label[2], snapshot))?,
         details: known(parts.details, |details| serde_json::from_str(details).ok())?.unwrap_or_default(),
         call: known(head.call, DeniedCall::parse)?,
         reason: known(head.reason, Reason::parse)?,
@@ -381,7 +414,8 @@ impl<'a> EntryHead<'a> {
     /// `<type> <at> <late> <operation> <created> <event> <key> <user>`, or
     /// `denial <at> <call> <event> <key> <user> <reason>`; with `observed` instead of `denial` if the call was allowed.
     fn parse(entry: &'a str) -> Option<Self> {
-        let words: Vec<&str> = entry.split(' ').collect();
+        let mut words = Vec::with_capacity(8);
+        words.extend(entry.split(' '));
         match *words.as_slice() {
             [kind @ ("denial" | "observed"), at, call, event, key, user, reason] => Some(Self {
                 kind,
@@ -440,4 +474,22 @@ fn lists<T>(bucket: &Bucket, text: Option<&str>, read: impl Fn(&OwnerName, &str)
         }
     }
     Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_that_was_parsed_before_is_that_of_its_own_user_and_event() {
+        let (plain, labelled) = (r#"{"plan":"p","items":[{}]}"#, r#"{"items":[{"metadata":{"model":"m"}}]}"#);
+        let mut snapshots = Snapshots::default();
+        for (event, user, text) in
+            [("a", "u", plain), ("a", "v", plain), ("b", "v", plain), ("b", "v", labelled), ("b", "u", plain)]
+        {
+            let (event_name, user_id) = (EventName::parse(event).unwrap(), UserId::parse(user).unwrap());
+            let snapshot = snapshots.parse(&event_name, &user_id, text).unwrap();
+            assert_eq!(Some(snapshot), parse_snapshot(event, user, text), "{event} {user} {text}");
+        }
+    }
 }

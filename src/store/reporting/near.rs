@@ -1,5 +1,7 @@
 //! `lua/near.lua`: counters near or at their limits.
 
+use std::collections::HashSet;
+
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::time::window::{LATEST_MS, TimeMs};
 use crate::domain::values::ids::GroupId;
@@ -29,6 +31,8 @@ pub struct StoredNearCounter {
     pub share: u64,
 }
 
+/// How many recorded counters are read to find out which of many counters are recorded.
+const READ: usize = 200;
 /// Larger shares are capped.
 const MOST_SHARE: u64 = 1_000_000_000;
 
@@ -37,10 +41,10 @@ fn members<'a>(names: impl Iterator<Item = CounterName<'a>>) -> Vec<String> {
     let mut last: Option<(&'a OwnerName, String)> = None;
     let member = |(owner, group): CounterName<'a>| {
         let (_, word) = match last.take() {
-            Some(known) if std::ptr::eq(known.0, owner) => last.insert(known),
+            Some(known) if known.0 == owner => last.insert(known),
             _ => last.insert((owner, Bucket::word_of(owner))),
         };
-        format!("{word} {group}")
+        [word.as_str(), " ", group.as_str()].concat()
     };
     names.map(member).collect()
 }
@@ -77,13 +81,25 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn drop_near(&self, bucket: &Bucket, names: &[CounterName<'_>]) -> Result<(), StoreError> {
-        let members = members(names.iter().copied());
+        if names.is_empty() {
+            return Ok(());
+        }
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(bucket.near()).arg(0).arg(READ);
+        let recorded: HashSet<String> = redis::from_redis_value(self.command(&command).await?).map_err(damaged)?;
+        if recorded.is_empty() {
+            return Ok(());
+        }
+        let mut members = members(names.iter().copied());
+        if recorded.len() <= READ {
+            members.retain(|member| recorded.contains(member));
+        }
         let drop_from = async |key: String| {
             let mut command = redis::cmd("ZREM");
             command.arg(key).arg(&members);
             redis::from_redis_value::<u64>(self.command(&command).await?).map_err(damaged)
         };
-        // Hardly any of them is recorded.
+        // Usually none of them is recorded.
         if !members.is_empty() && drop_from(bucket.near()).await? > 0 {
             drop_from(bucket.near_ends()).await?;
         }

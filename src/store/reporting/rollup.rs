@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 
-use super::rollup_text::{pattern_of_user, read_metrics, read_name, write_metrics, write_name};
+use redis::Pipeline;
+
+use super::rollup_text::{add_metrics, pattern_of_user, read_metrics, read_name, write_metrics, write_name};
 use super::stream::{Place, Stream};
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::rollup::{Metrics, RowName, RowSet};
 use crate::domain::values::ids::UserId;
 use crate::store::client::pace::Pace;
-use crate::store::error::StoreError;
+use crate::store::error::{StoreError, is_forbidden};
 use crate::store::keys::Bucket;
-use crate::store::reply::optional_text;
+use crate::store::reply::{Fields, optional_text};
 use crate::store::{Arguments, Store};
 
 /// Rows per read.
@@ -62,6 +64,21 @@ fn unexpected(error: impl std::fmt::Display) -> StoreError {
     damaged(&error.to_string())
 }
 
+/// The cursors before and after a step, and the last entry, as arguments of the script.
+fn cursor_texts(before: Option<RollupCursor>, after: RollupCursor) -> [String; 3] {
+    [RollupCursor::text(before), RollupCursor::text(Some(after)), after.id.text()]
+}
+
+/// False if another node was first.
+fn is_rolled(mut reply: Fields) -> Result<bool, StoreError> {
+    let status = reply.text()?;
+    match status.as_str() {
+        "rolled" => Ok(true),
+        "moved" => Ok(false),
+        other => Err(reply.unexpected(&format!("status {other}"))),
+    }
+}
+
 fn read_row(name: &str, metrics: &str) -> Result<(RowName, Metrics), StoreError> {
     let name = read_name(name).ok_or_else(|| damaged(&format!("row {name}")))?;
     Ok((name, read_metrics(metrics).ok_or_else(|| damaged("the sums of a row"))?))
@@ -99,29 +116,59 @@ impl Store {
         place: Place,
         names: Vec<RowName>,
     ) -> Result<HashMap<RowName, Metrics>, StoreError> {
+        let texts = self.row_texts(bucket, place, &names.iter().collect::<Vec<_>>()).await?;
         let mut rows = HashMap::with_capacity(names.len());
-        let mut names = names.into_iter();
-        loop {
-            let page: Vec<RowName> = names.by_ref().take(PAGE).collect();
-            if page.is_empty() {
-                return Ok(rows);
+        for (name, text) in names.into_iter().zip(texts) {
+            if let Some(text) = text {
+                rows.insert(name, read_metrics(&text).ok_or_else(|| damaged("the sums of a row"))?);
             }
+        }
+        Ok(rows)
+    }
+
+    /// Adds to each row what is stored of it.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn add_stored_rows(
+        &self,
+        bucket: &Bucket,
+        place: Place,
+        rows: &mut [(RowName, Metrics)],
+    ) -> Result<(), StoreError> {
+        let names: Vec<&RowName> = rows.iter().map(|(name, _)| name).collect();
+        let texts = self.row_texts(bucket, place, &names).await?;
+        for ((_, metrics), text) in rows.iter_mut().zip(texts) {
+            if let Some(text) = text {
+                add_metrics(&text, metrics).ok_or_else(|| damaged("the sums of a row"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The stored sums of the named rows.
+    async fn row_texts(
+        &self,
+        bucket: &Bucket,
+        place: Place,
+        names: &[&RowName],
+    ) -> Result<Vec<Option<String>>, StoreError> {
+        let mut texts = Vec::with_capacity(names.len());
+        for page in names.chunks(PAGE) {
             let mut command = redis::cmd("HMGET");
             command.arg(bucket.rollup(place));
-            for name in &page {
+            for name in page {
                 command.arg(write_name(name));
             }
             let values: Vec<Option<String>> =
                 redis::from_redis_value(self.command(&command).await?).map_err(unexpected)?;
-            for (name, value) in page.into_iter().zip(values) {
-                if let Some(value) = value {
-                    rows.insert(name, read_metrics(&value).ok_or_else(|| damaged("the sums of a row"))?);
-                }
-            }
+            texts.extend(values);
         }
+        Ok(texts)
     }
 
-    /// Writes rows and moves the cursor from `before`. False if another node was first; then nothing was written.
+    /// Writes rows and moves the cursor from `before`. False if another node was first; then nothing was written. Each
+    /// day must have rows.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -134,22 +181,62 @@ impl Store {
         days: &[WrittenDay],
     ) -> Result<bool, StoreError> {
         let mut keys = vec![bucket.rollup_cursor(stream), bucket.stream(stream)];
+        keys.extend(days.iter().flat_map(|day| [bucket.rollup(day.place), bucket.rollup_aside(day.place)]));
+        let cursors = cursor_texts(before, after);
+        match self.roll_up_in_transaction(&keys, &cursors, days).await {
+            // A full Redis rejects transactions, and its user may lack the permission for them.
+            Err(error) if matches!(error, StoreError::Full(_)) || is_forbidden(&error.to_string()) => {
+                self.roll_up_in_script(&keys, &cursors, days).await
+            }
+            other => other,
+        }
+    }
+
+    async fn roll_up_in_transaction(
+        &self,
+        keys: &[String],
+        cursors: &[String; 3],
+        days: &[WrittenDay],
+    ) -> Result<bool, StoreError> {
+        let function = &self.library.rollup;
+        let part = |part: &str| {
+            let mut command = redis::cmd("FCALL");
+            command.arg(&function.registered).arg(keys.len()).arg(keys).arg(part).arg(cursors);
+            command
+        };
+        let mut commands = Pipeline::new();
+        commands.cmd("MULTI").add_command(part("begin"));
+        for (day, names) in days.iter().zip(keys[2..].chunks_exact(2)) {
+            let aside = &names[1];
+            commands.cmd("HSET").arg(aside);
+            for (name, metrics) in &day.rows {
+                commands.arg(write_name(name)).arg(write_metrics(metrics));
+            }
+            commands.cmd("EXPIRE").arg(aside).arg(day.ttl_s);
+        }
+        commands.add_command(part("end")).cmd("EXEC");
+        let reply = self.transaction(function.round_trips(), &keys[0], &commands).await?;
+        is_rolled(Fields::new(function.name, reply)?)
+    }
+
+    async fn roll_up_in_script(
+        &self,
+        keys: &[String],
+        cursors: &[String; 3],
+        days: &[WrittenDay],
+    ) -> Result<bool, StoreError> {
         let mut arguments = Arguments::default();
-        arguments.text(RollupCursor::text(before)).text(RollupCursor::text(Some(after))).text(after.id.text());
+        arguments.text("whole");
+        for cursor in cursors {
+            arguments.text(cursor);
+        }
         for day in days {
-            keys.push(bucket.rollup(day.place));
             arguments.int(day.ttl_s).int(day.rows.len());
             for (name, metrics) in &day.rows {
                 arguments.text(write_name(name)).text(write_metrics(metrics));
             }
         }
-        let mut fields = self.call(&self.library.rollup, &keys, &arguments).await?;
-        let status = fields.text()?;
-        match status.as_str() {
-            "rolled" => Ok(true),
-            "moved" => Ok(false),
-            other => Err(fields.unexpected(&format!("status {other}"))),
-        }
+        is_rolled(self.call(&self.library.rollup, keys, &arguments).await?)
     }
 
     /// The rows of a place, optionally of one user only. A row that changes meanwhile is returned in its old or new

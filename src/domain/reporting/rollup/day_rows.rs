@@ -82,8 +82,12 @@ impl DayRows {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::domain::reporting::rollup::{Count, Labels, OTHER, RowValue};
+    use crate::domain::reporting::rollup::{Count, Labels, OTHER, RowSums, RowValue};
 
     fn row(event: &str, model: &str) -> RowName {
         let labels = [("model".to_owned(), model.to_owned())].into();
@@ -94,6 +98,25 @@ mod tests {
         let mut metrics = Metrics::default();
         metrics.count(Count::Calls, 1);
         metrics
+    }
+
+    proptest! {
+        #[test]
+        fn entries_that_are_added_up_first_change_the_same_rows(
+            entries in prop::collection::vec((0..9_u8, 0..9_u8), 1..80),
+        ) {
+            let limited = || DayRows { most: 20, ..DayRows::new(RowSet::Calls, 0, HashMap::new()) };
+            let (mut one_by_one, mut together, mut sums) = (limited(), limited(), RowSums::default());
+            for (event, model) in entries {
+                let name = row(&format!("e{event}"), &format!("m{model}"));
+                one_by_one.add(&name, &call());
+                sums.add(name, Cow::Owned(call()));
+            }
+            for (name, metrics) in sums.into_rows() {
+                together.add(&name, &metrics);
+            }
+            prop_assert_eq!(together.into_changed(), one_by_one.into_changed());
+        }
     }
 
     #[test]

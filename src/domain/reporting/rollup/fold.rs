@@ -9,7 +9,7 @@ use super::row::{Labels, RowName, RowValue};
 use crate::domain::configuration::estimate::LearnedFigure;
 use crate::domain::reporting::ledger::{Charge, Entry, EntryItem, EntryKind, Outcome};
 use crate::domain::values::amount::{Unit, parse_decimal};
-use crate::domain::values::ids::{EventName, GroupId};
+use crate::domain::values::ids::{EventName, GroupId, KeyId, UserId};
 use crate::domain::values::metadata::Metadata;
 
 /// Which metadata fields become labels and figures, and the units of groups.
@@ -38,9 +38,9 @@ impl Fields {
         let labels: BTreeMap<String, String> =
             labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         RowName {
-            user: RowValue::of(entry.user.as_ref().map(|user| user.as_str())),
-            event: RowValue::of(event.as_ref().map(EventName::as_str)),
-            key: RowValue::of(entry.key.as_ref().map(|key| key.as_str())),
+            user: RowValue::of(entry.user.as_ref().map(UserId::shared)),
+            event: RowValue::of(event.as_ref().map(EventName::shared)),
+            key: RowValue::of(entry.key.as_ref().map(KeyId::shared)),
             labels: Labels::Each(labels),
         }
     }
@@ -189,8 +189,8 @@ const MOST: i128 = 10_i128.pow(18 + DECIMALS);
 
 /// In steps of 10^-12; None if it is finer or above [`MOST`].
 fn scaled(value: Decimal) -> Option<i128> {
-    let factor = 10_i128.checked_pow(DECIMALS.checked_sub(value.scale())?)?;
-    value.mantissa().checked_mul(factor).filter(|value| value.abs() <= MOST)
+    let factor = 10_i64.pow(DECIMALS.checked_sub(value.scale())?);
+    value.mantissa().checked_mul(factor.into()).filter(|value| value.abs() <= MOST)
 }
 
 fn is_retry(metadata: &Metadata) -> bool {

@@ -96,6 +96,18 @@ pub struct GroupSums {
     pub voided: i128,
 }
 
+impl GroupSums {
+    pub fn add(&mut self, other: &Self) {
+        add(&mut self.charged, other.charged);
+        add(&mut self.calls, other.calls);
+        add(&mut self.denials, other.denials);
+        add(&mut self.observed, other.observed);
+        add(&mut self.credited, other.credited);
+        add(&mut self.lapsed, other.lapsed);
+        add(&mut self.voided, other.voided);
+    }
+}
+
 /// What is learned about one figure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FigureSums {
@@ -107,7 +119,7 @@ pub struct FigureSums {
 }
 
 impl FigureSums {
-    fn add(&mut self, other: &Self) {
+    pub fn add(&mut self, other: &Self) {
         self.sketch.merge(&other.sketch);
         self.compared = self.compared.saturating_add(other.compared);
         self.exceeded = self.exceeded.saturating_add(other.exceeded);
@@ -152,14 +164,7 @@ impl Metrics {
             add(self.reasons.entry(*reason).or_default(), *count);
         }
         for (group, sums) in &other.groups {
-            let known = self.groups.entry(group.clone()).or_default();
-            add(&mut known.charged, sums.charged);
-            add(&mut known.calls, sums.calls);
-            add(&mut known.denials, sums.denials);
-            add(&mut known.observed, sums.observed);
-            add(&mut known.credited, sums.credited);
-            add(&mut known.lapsed, sums.lapsed);
-            add(&mut known.voided, sums.voided);
+            self.groups.entry(group.clone()).or_default().add(sums);
         }
         for (name, sum) in &other.figures {
             add(self.figures.entry(name.clone()).or_default(), *sum);

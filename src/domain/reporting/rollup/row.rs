@@ -1,6 +1,7 @@
 //! The names of rows: the values that separate a day's sums.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The name of all values without a row of their own in reports.
 pub const OTHER: &str = "(other)";
@@ -48,14 +49,14 @@ pub enum RowValue {
     /// The entries had no value, or the row set does not separate rows by it.
     #[default]
     Absent,
-    Is(String),
+    Is(Arc<str>),
     /// One of the values that did not fit into the limit on rows.
     Other,
 }
 
 impl RowValue {
-    pub fn of(value: Option<&str>) -> Self {
-        value.map_or(Self::Absent, |value| Self::Is(value.to_owned()))
+    pub fn of(value: Option<impl Into<Arc<str>>>) -> Self {
+        value.map_or(Self::Absent, |value| Self::Is(value.into()))
     }
 
     pub fn as_str(&self) -> Option<&str> {

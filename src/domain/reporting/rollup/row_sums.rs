@@ -1,0 +1,69 @@
+//! What entries add to the rows of a day and row set.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use super::metrics::Metrics;
+use super::row::{RowName, RowSet};
+
+/// Sums to add, one per row, in the order in which entries first change the rows. So the limit on rows drops the same
+/// rows as if the entries were added one by one.
+#[derive(Clone, Debug, Default)]
+pub struct RowSums {
+    rows: Vec<(RowName, Metrics)>,
+    places: BTreeMap<RowName, usize>,
+}
+
+impl RowSums {
+    pub fn add(&mut self, name: RowName, metrics: Cow<'_, Metrics>) {
+        match self.places.entry(name) {
+            Entry::Occupied(place) => self.rows[*place.get()].1.add(&metrics),
+            Entry::Vacant(place) => {
+                self.rows.push((place.key().clone(), metrics.into_owned()));
+                place.insert(self.rows.len() - 1);
+            }
+        }
+    }
+
+    /// The same sums in the rows of another row set.
+    pub fn within(&self, row_set: RowSet) -> Self {
+        let mut sums = Self::default();
+        for (name, metrics) in &self.rows {
+            sums.add(name.within(row_set), Cow::Borrowed(metrics));
+        }
+        sums
+    }
+
+    pub fn into_rows(self) -> Vec<(RowName, Metrics)> {
+        self.rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::reporting::rollup::{Count, RowValue};
+
+    #[test]
+    fn each_row_occurs_once_in_the_order_of_the_entries() {
+        let name = |user, event| RowName {
+            user: RowValue::of(Some(user)),
+            event: RowValue::of(Some(event)),
+            ..RowName::default()
+        };
+        let mut call = Metrics::default();
+        call.count(Count::Calls, 1);
+        let mut sums = RowSums::default();
+        for (user, event) in [("v", "b"), ("u", "a"), ("v", "b"), ("v", "a")] {
+            sums.add(name(user, event), Cow::Borrowed(&call));
+        }
+        let calls = |sums: RowSums| -> Vec<_> {
+            let rows = sums.into_rows().into_iter();
+            rows.map(|(name, metrics)| (name, metrics.get(Count::Calls))).collect()
+        };
+        let of_event = |event| RowName { user: RowValue::Absent, ..name("", event) };
+        assert_eq!(calls(sums.within(RowSet::Calls)), [(of_event("b"), 2), (of_event("a"), 2)]);
+        assert_eq!(calls(sums), [(name("v", "b"), 2), (name("u", "a"), 1), (name("v", "a"), 1)]);
+    }
+}
