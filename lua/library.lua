@@ -44,6 +44,7 @@ local KEYS, ARGV
 --- @include "lib/settle"
 --- @include "lib/overflow"
 --- @include "lib/straight"
+--- @include "lib/straight_overflow"
 --- @include "lib/straight_reserve"
 --- @include "lib/straight_settle"
 --- @include "lib/audit"

@@ -23,7 +23,11 @@ local function keep_balance(owner, id, below)
       return
     end
   end
-  owner.kept_balances[#owner.kept_balances + 1] = { id = id, below = below, at = 0 }
+  local kept = { id = id, list = id .. '.credits', below = below, thresholds = {}, at = 0 }
+  for threshold in string.gmatch(below, '%d+') do
+    kept.thresholds[#kept.thresholds + 1] = threshold + 0
+  end
+  owner.kept_balances[#owner.kept_balances + 1] = kept
 end
 
 -- The fields of the account, with those of the balances.
@@ -34,7 +38,7 @@ local function general_fields(owner)
   local fields = { unpack(owner.fields) }
   for _, kept in ipairs(owner.kept_balances) do
     kept.at = #fields + 1
-    fields[kept.at], fields[kept.at + 1] = kept.id, kept.id .. '.credits'
+    fields[kept.at], fields[kept.at + 1] = kept.id, kept.list
   end
   return fields
 end
@@ -87,7 +91,7 @@ local function read_owner(kind, text)
     end
     -- The general path decides calls beyond an observed quota, a quota with rolled amounts, or one that overflows, and denials
     -- that are reported.
-    owner.limits[place], owner.prefixes[place] = group.observes or group.limit, (place > 1 and ',' or '') .. id .. ':'
+    owner.limits[place], owner.prefixes[place] = (onto and group.quota) or group.observes or group.limit, (place > 1 and ',' or '') .. id .. ':'
     owner.changes[2 * place - 1], owner.changes[2 * place], owner.tails[place] = id, false, false
     owner.general_denials = owner.general_denials or group.approval or group.reports_limit or group.observes ~= false or group.rollover
       or group.onto ~= false

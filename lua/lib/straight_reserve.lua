@@ -138,8 +138,15 @@ function straight_reserve.decide(defined)
   if ARGV[place] and (ARGV[place] ~= '' or ARGV[place + 1] ~= '-' or ARGV[place + 5]) then
     return nil
   end
+  local over_place, over_amounts, over_state, balance_text, credits_text
   if is_over then
-    return deny(defined, now, created, frame, first_owner)
+    if #owners == 1 and owners[1].kept_balances then
+      local first_amount = first_owner + (owners[1].is_user and 0 or 1)
+      over_place, over_amounts, over_state, balance_text, credits_text = straight_overflow.take(owners[1], frame, now, first_amount)
+    end
+    if not over_place then
+      return deny(defined, now, created, frame, first_owner)
+    end
   end
   local expires_ms = now + ttl_text
   local expires_at = args.digits(expires_ms)
@@ -154,9 +161,17 @@ function straight_reserve.decide(defined)
       local amounts = used[index] .. '+' .. (text[sum] or args.digits(sum))
       count = count + 2
       changes[count] = amounts .. tails[window_at]
-      counters = counters .. amounts .. ends[window_at]
-      list = list .. prefixes[index] .. seqs[window_at] .. ':' .. ARGV[place]
+      if place == over_place then
+        counters, list = counters .. amounts .. over_state, list .. prefixes[index] .. seqs[window_at] .. ':' .. over_amounts
+      else
+        counters, list = counters .. amounts .. ends[window_at], list .. prefixes[index] .. seqs[window_at] .. ':' .. ARGV[place]
+      end
       place, window_at = place + 1, window_at + 1
+    end
+    if over_place then
+      local balance = owner.kept_balances[1]
+      changes[count + 1], changes[count + 2], changes[count + 3], changes[count + 4] = balance.id, balance_text, balance.list, credits_text
+      count = count + 4
     end
     if count > 0 then
       lines = lines .. '\n' .. owner.word .. ' ' .. list .. ' -'

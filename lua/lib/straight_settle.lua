@@ -73,9 +73,11 @@ local function settle_owner(owner, defined, parts, now, charges)
         return nil
       end
       used = text[sum] or args.digits(sum)
-      in_ledger = in_ledger .. prefixes[index] .. seq .. ':' .. charge .. ':' .. used .. ':' .. quotas[index]
       if figures then
-        kept[index] = prefixes[index] .. seq .. ':' .. charge
+        local charged = prefixes[index] .. seq .. ':' .. charge
+        kept[index], in_ledger = charged, in_ledger .. charged .. ':' .. used .. ':' .. quotas[index]
+      else
+        in_ledger = in_ledger .. prefixes[index] .. seq .. ':' .. charge .. ':' .. used .. ':' .. quotas[index]
       end
       if ledger.is_near(sum, limits[index]) then
         in_ledger = in_ledger .. ':' .. owner.windows[index]

@@ -1,0 +1,75 @@
+-- The straight path of a reserve that exceeds one limit and takes the excess from a balance (lib/credits), in the common
+-- case: the call has one owner, the owner has one balance, its first credit covers the excess, and no threshold is reached.
+local straight_overflow = {}
+
+-- What remains in all, uncovered, thresholds, the lowest reported one; then the first credit, and the rest of the list.
+local list_pattern = '^(%d+) (%d+) (%S+) ([^;]+);(b%d+:%d+:)(%d+):(%d+)(:%d+:%d+:%d+:)([^,]+)(.*)$'
+local expiry_pattern = '^,b%d+:%d+:%d+:%d+:%d+:%d+:%d+:([^,]+)'
+
+-- The place of the only group over its limit, or nil.
+local function group_over(owner)
+  local limits, used, sums, found = owner.limits, owner.used, owner.sums, nil
+  for index = 1, #limits do
+    if used[index] + sums[index] > limits[index] then
+      if found then
+        return nil
+      end
+      found = index
+    end
+  end
+  return found
+end
+
+-- Whether this balance has to report a threshold.
+local function is_low(balance, left, low)
+  for at = 1, #balance.thresholds do
+    local threshold = balance.thresholds[at]
+    if left <= threshold and (low == '-' or threshold < low + 0) then
+      return true
+    end
+  end
+  return false
+end
+
+-- What expires next, as in credits.next_expiry; nil if that depends on more than the first credit.
+local function next_expiry(remaining, ends_at, rest)
+  if ends_at == '*' then
+    return ''
+  end
+  if rest ~= '' and (remaining == 0 or match(rest, expiry_pattern) == ends_at) then
+    return nil
+  end
+  return remaining > 0 and ':' .. args.digits(remaining) .. ':' .. ends_at or ''
+end
+
+-- Splits the amount of the group over its limit, and holds the excess: reduces the owner's sum of that group. `place`: of
+-- the first amount in ARGV. Returns the place of the group's amount, the amounts of the reservation's entries, the end of
+-- the group's state, and values of the balance's two fields; nil if the general path must decide.
+function straight_overflow.take(owner, frame, now, place)
+  local over_at, balance = group_over(owner), owner.kept_balances[1]
+  local group = over_at and owner.groups[over_at]
+  if not group or not group.onto or owner.kept_balances[2] or frame.ends[over_at] ~= ' ' then
+    return nil
+  end
+  place = place + over_at - 1
+  local sum, amount = owner.sums[over_at], ARGV[place] + 0
+  local over = math.min(amount, owner.used[over_at] + sum - owner.limits[over_at])
+  local values = redis_call('HMGET', KEYS[2], balance.id, balance.list)
+  local used, held, tail = match(values[1] or '', straight.counter_pattern)
+  local left, uncovered, below, low, credit, open, of_credit, charged, ends_at, rest = match(values[2] or '', list_pattern)
+  if over <= 0 or not tail or below ~= balance.below or open + 0 < over or (ends_at ~= '*' and ends_at + 0 <= now) then
+    return nil
+  end
+  local remaining, over_text = open - over, args.digits(over)
+  left = left - over
+  local expiry = not is_low(balance, left, low) and next_expiry(remaining, ends_at, rest)
+  if not expiry then
+    return nil
+  end
+  owner.sums[over_at] = sum - over
+  local counted, left_text = used .. '+' .. args.digits(held + over), args.digits(left)
+  return place, args.digits(amount - over) .. ',' .. group.id .. '>' .. balance.id .. ':' .. sub(credit, 1, find(credit, ':', 1, true)) .. over_text,
+    '>' .. over_text .. '@' .. counted .. '*' .. left_text .. ':' .. uncovered .. expiry .. ' ', counted .. tail,
+    left_text .. ' ' .. uncovered .. ' ' .. below .. ' ' .. low .. ';' .. credit .. args.digits(remaining) .. ':'
+      .. args.digits(of_credit + over) .. charged .. ends_at .. rest
+end
