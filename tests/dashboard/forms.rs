@@ -128,13 +128,13 @@ async fn the_form_changes_one_field_and_leaves_everything_else_as_it_is() {
     }
     assert_eq!(as_json(&browser).await, wanted);
     // A field that only the JSON view can edit is kept, and the form names it.
-    wanted["groups"][0]["kind"] = json!("limit");
     wanted["groups"][0]["later"] = json!({"max": 5});
+    wanted["groups"][0]["sooner"] = json!("limit");
     wanted["groups"][0]["enforcement"] = json!("observe");
     browser.click("JSON").await;
     browser.fill("document", &wanted.to_string()).await;
     browser.click("Form").await;
-    browser.sees("Only in the JSON, and kept: kind, later.").await;
+    browser.sees("Only in the JSON, and kept: later, sooner.").await;
     browser.fill("groups[0].label", "Pictures").await;
     wanted["groups"][0]["label"] = json!("Pictures");
     assert_eq!(as_json(&browser).await, wanted);

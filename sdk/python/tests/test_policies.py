@@ -23,21 +23,20 @@ def sandbox(gateway: Gateway) -> Iterator[Sandbox]:
 
 
 def test_credits(sandbox: Sandbox, subscribed: Subscribed) -> None:
-    balance = {"id": unique("b_"), "kind": "balance", "unit": "count", "matches": []}
-    images = group(2, event="image.*", overflow=balance["id"])
+    packs = unique("b_")
+    balance = {"id": packs, "kind": "balance", "unit": "count", "matches": []}
+    images = group(2, event="image.*", overflow=packs)
     user, event = subscribed(images, balance), "image.render"
     with sandbox.client() as client, sandbox.operator() as operator:
-        credit = client.credits.create(balance["id"], user, 5, source_id="pay_1", note="pack of 5")
+        credit = client.credits.create(packs, user, 5, source_id="pay_1", note="pack of 5")
         assert (credit.amount, credit.remaining, credit.status, credit.source_id) == (5, 5, "live", "pay_1")
-        assert client.credits.create(balance["id"], user, 5, source_id="pay_1").id == credit.id
+        assert client.credits.create(packs, user, 5, source_id="pay_1").id == credit.id
         decision = client.reserve(user, event, 4)
-        assert [(each.group_id, each.from_, each.amount) for each in decision.overflow] == [
-            (balance["id"], images["id"], 2)
-        ]
+        assert [(each.group_id, each.from_, each.amount) for each in decision.overflow] == [(packs, images["id"], 2)]
         client.commit(decision)
         assert client.credits.void(credit.id, 1).remaining == 2
-        second = operator.credits.create(balance["id"], {"user": user}, "4", expires_at="2099-01-01T00:00:00Z")
-        listed = list(client.credits.list(balance["id"], user))
+        second = operator.credits.create(packs, {"user": user}, "4", expires_at="2099-01-01T00:00:00Z")
+        listed = list(client.credits.list(packs, user))
         assert [(each.id, each.used) for each in listed] == [(second.id, 0), (credit.id, 2)]
         voided = operator.credits.void(second.id, note="chargeback")
         assert (voided.voided, voided.status) == (4, "voided")
