@@ -19,6 +19,22 @@ pub const SHIFT: &str = "\u{e008}";
 const NO_KEY: &str = "\u{e000}";
 const DELETE: &str = "\u{e017}";
 
+/// Calls `look` until it returns null, or for two seconds: after each change of the page, and ten times a second, since not
+/// everything changes the page. Returns what it returned last.
+const WATCH: &str = "return new Promise((done) => { \
+    const end = Date.now() + 2000; \
+    let waits = false; \
+    const seen = () => { try { return look(); } catch (error) { return String(error); } }; \
+    const again = () => { \
+        waits = false; \
+        const found = seen(); \
+        if (found !== null && Date.now() < end) return; \
+        watcher.disconnect(); clearInterval(clock); done(found); }; \
+    const watcher = new MutationObserver(() => { if (!waits) { waits = true; requestAnimationFrame(again); } }); \
+    const clock = setInterval(again, 100); \
+    watcher.observe(document, { subtree: true, childList: true, characterData: true, attributes: true }); \
+    again(); })";
+
 /// Browsers that no test is using at the moment. They end with the process.
 static FREE: Mutex<Vec<Driven>> = Mutex::new(Vec::new());
 
@@ -211,15 +227,10 @@ impl Browser {
         self.visit_any(place).await;
         // A page may normalize the filter in its address.
         let path = place.split('?').next().unwrap_or(place);
-        let here = format!(
-            "const at = [...document.querySelectorAll('[role=status]')].some((it) => /^Loading/.test(it.textContent)); \
-            const shown = document.querySelector('main h1'); return location.hash.split('?')[0] === '{path}' && shown !== null && !at"
-        );
-        self.patiently(place, || async {
-            let there = self.run(&here, json!([])).await;
-            if there == true { Ok(()) } else { Err("it is still loading".to_owned()) }
-        })
-        .await;
+        let here = "const at = [...document.querySelectorAll('[role=status]')].some((it) => /^Loading/.test(it.textContent)); \
+            const is_here = location.hash.split('?')[0] === arguments[0] && document.querySelector('main h1') !== null; \
+            return is_here && !at ? null : 'it is still loading'";
+        self.wait_for(place, here, json!([path])).await;
     }
 
     /// Opens a page without waiting for its data. Returns once the page has noticed the new address and is drawn.
@@ -233,9 +244,18 @@ impl Browser {
 
     /// Waits until the expression is true in the page.
     pub async fn until(&self, expression: &str) {
-        self.patiently(expression, || async {
-            let value = self.run(&format!("return {expression}"), json!([])).await;
-            if value == true { Ok(()) } else { Err(value.to_string()) }
+        let script = format!("const value = {expression}; return value === true ? null : String(value)");
+        self.wait_for(expression, &script, json!([])).await;
+    }
+
+    /// Waits until the script returns null in the page; otherwise it says what is there instead. The page watches itself,
+    /// which takes less of the processor than asking it again and again.
+    async fn wait_for(&self, what: &str, script: &str, arguments: Value) {
+        let watched = format!("const look = () => {{ {script} }}; {WATCH}");
+        self.patiently(what, || async {
+            let body = json!({"script": watched, "args": arguments});
+            let found = self.call("POST", "execute/sync", Some(body)).await?;
+            if found.is_null() { Ok(()) } else { Err(found.to_string()) }
         })
         .await;
     }
@@ -267,11 +287,12 @@ impl Browser {
     /// not receive is repeated.
     async fn click_at(&self, xpath: &str) {
         self.patiently(xpath, || async {
-            let element = self.element(xpath).await?;
-            let watch = "window.clicked = false; \
-                arguments[0].addEventListener('click', () => { window.clicked = true; }, { capture: true, once: true })";
-            let watched = json!({"script": watch, "args": [{ELEMENT: element}]});
-            self.call("POST", "execute/sync", Some(watched)).await?;
+            let find = "const it = document.evaluate(arguments[0], document, null, 9, null).singleNodeValue; \
+                window.clicked = false; \
+                it?.addEventListener('click', () => { window.clicked = true; }, { capture: true, once: true }); \
+                return it";
+            let found = self.call("POST", "execute/sync", Some(json!({"script": find, "args": [xpath]}))).await?;
+            let element = found[ELEMENT].as_str().ok_or("it is not there")?;
             self.call("POST", &format!("element/{element}/click"), Some(json!({}))).await?;
             // A page that the click opened does not know of it.
             let clicked = self.run("return window.clicked", json!([])).await;
@@ -368,27 +389,19 @@ impl Browser {
 
     /// Waits until the page shows this text.
     pub async fn sees(&self, text: &str) {
-        self.patiently(&format!("sees {text:?}"), || async {
-            if self.text().await.contains(text) { Ok(()) } else { Err("it is not there".to_owned()) }
-        })
-        .await;
+        let script = "return document.body.innerText.includes(arguments[0]) ? null : 'it is not there'";
+        self.wait_for(&format!("sees {text:?}"), script, json!([text])).await;
     }
 
     pub async fn sees_title(&self, text: &str) {
-        self.patiently(&format!("the title {text:?}"), || async {
-            let title = self.run("return document.querySelector('h1')?.textContent", json!([])).await;
-            if title.as_str().is_some_and(|title| title.trim() == text) { Ok(()) } else { Err(title.to_string()) }
-        })
-        .await;
+        let script = "const title = document.querySelector('h1')?.textContent.trim(); \
+            return title === arguments[0] ? null : String(title)";
+        self.wait_for(&format!("the title {text:?}"), script, json!([text])).await;
     }
 
     /// Waits until no dialog is open.
     pub async fn sees_no_dialog(&self) {
-        self.patiently("no dialog", || async {
-            let open = self.run("return document.querySelector('dialog')?.innerText", json!([])).await;
-            if open.is_null() { Ok(()) } else { Err(open.to_string()) }
-        })
-        .await;
+        self.wait_for("no dialog", "return document.querySelector('dialog')?.innerText ?? null", json!([])).await;
     }
 
     /// Errors in the page's log, except for responses that tests ask for.
