@@ -9,7 +9,8 @@ A row costs Redis half as much if a plain command writes it. So a node makes two
   rollup 'end'      moves the days back, and the cursor
 
 If another node was first, the days stay in place, and the end deletes what was written aside. Where transactions are
-rejected, one call writes the whole.
+rejected, one call writes the whole. A transaction goes on if its first call fails, for example since the Redis user lacks
+a permission. Then what is aside is not the whole day, and the end fails too.
 
 KEYS
   1  cursor of the stream
@@ -38,6 +39,15 @@ local function set_aside(day, aside)
   end
 end
 
+local function is_one_in_place()
+  for place = 3, #KEYS, 2 do
+    if redis.call('EXISTS', KEYS[place]) == 1 then
+      return true
+    end
+  end
+  return false
+end
+
 local function put_back(day, aside)
   if is_first then
     redis.call('RENAME', aside, day)
@@ -58,6 +68,9 @@ local function write(day)
   redis.call('EXPIRE', day, ttl)
 end
 
+if part == 'end' and is_first and is_one_in_place() then
+  return redis.error_reply('ERR the beginning of this step has failed')
+end
 for place = 3, #KEYS, 2 do
   if part == 'begin' then
     set_aside(KEYS[place], KEYS[place + 1])

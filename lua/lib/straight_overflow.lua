@@ -3,7 +3,7 @@
 local straight_overflow = {}
 
 -- What remains in all, uncovered, thresholds, the lowest reported one; then the first credit, and the rest of the list.
-local list_pattern = '^(%d+) (%d+) (%S+) ([^;]+);(b%d+:%d+:)(%d+):(%d+)(:%d+:%d+:%d+:)([^,]+)(.*)$'
+local list_pattern = '^(%d+) (%d+) (%S+) ([^;]+);(b%d+:%d+:)(%d+):(%d+)(:%d+:%d+:%d+:)([%d*]+)(.*)$'
 local expiry_pattern = '^,b%d+:%d+:%d+:%d+:%d+:%d+:%d+:([^,]+)'
 
 -- The place of the only group over its limit, or nil.
@@ -48,16 +48,21 @@ end
 function straight_overflow.take(owner, frame, now, place)
   local over_at, balance = group_over(owner), owner.kept_balances[1]
   local group = over_at and owner.groups[over_at]
-  if not group or not group.onto or owner.kept_balances[2] or frame.ends[over_at] ~= ' ' then
+  if not group or not group.onto or not group.quota or owner.kept_balances[2] or frame.ends[over_at] ~= ' ' then
     return nil
   end
   place = place + over_at - 1
   local sum, amount = owner.sums[over_at], ARGV[place] + 0
-  local over = math.min(amount, owner.used[over_at] + sum - owner.limits[over_at])
+  local total = owner.used[over_at] + sum
+  local over = math.min(amount, total - owner.limits[over_at])
   local values = redis_call('HMGET', KEYS[2], balance.id, balance.list)
   local used, held, tail = match(values[1] or '', straight.counter_pattern)
   local left, uncovered, below, low, credit, open, of_credit, charged, ends_at, rest = match(values[2] or '', list_pattern)
-  if over <= 0 or not tail or below ~= balance.below or open + 0 < over or (ends_at ~= '*' and ends_at + 0 <= now) then
+  if not tail or below ~= balance.below or (ends_at ~= '*' and ends_at + 0 <= now) then
+    return nil
+  end
+  -- Sums beyond `most` are not exact.
+  if total > args.most or over <= 0 or open + 0 < over or left + 0 < over then
     return nil
   end
   local remaining, over_text = open - over, args.digits(over)

@@ -1,5 +1,7 @@
 //! Credits: every status of adding, voiding and listing them, in order of precedence, and what a refused call leaves.
 
+use std::collections::BTreeMap;
+
 use quotagate::domain::access::audit::AuditEntry;
 use quotagate::domain::configuration::scope::OwnerName;
 use quotagate::domain::metering::counter::{BalanceState, CounterState, OverflowState};
@@ -303,4 +305,120 @@ async fn credits_do_not_pay_while_expired_holds_occupy_the_quota() {
     assert!(matches!(&first, ReserveReply::Again(ran) if ran.reclaimed == 64), "{first:?}");
     let state = held(second);
     assert_eq!((state.held, state.overflow), (amount(172), None), "72 expired ones are still there, and all fits");
+}
+
+/// Calls in a limit group `g`, the last of which exceeds the quota, and in a group `h` with room.
+struct Case {
+    what: &'static str,
+    credits: &'static [(u64, Option<&'static str>)],
+    quota: Option<u64>,
+    limit: u64,
+    is_hard: bool,
+    calls: [u64; 2],
+    /// The credits as stored before the last call, if they are others.
+    list: Option<&'static str>,
+    /// The straight path decides the last call.
+    is_straight: bool,
+}
+
+const PLAIN: Case = Case {
+    what: "the first credit covers the excess",
+    credits: &[(9, None)],
+    quota: Some(2),
+    limit: 2,
+    is_hard: true,
+    calls: [1, 4],
+    list: None,
+    is_straight: true,
+};
+
+fn cases() -> Vec<Case> {
+    let general = Case { is_straight: false, ..PLAIN };
+    let listed = |what, list, is_straight| Case { what, list: Some(list), is_straight, ..PLAIN };
+    vec![
+        PLAIN,
+        Case { what: "soft", limit: MOST, is_hard: false, ..PLAIN },
+        Case { what: "one that expires", credits: &[(9, Some(LATER)), (9, None)], ..PLAIN },
+        Case { what: "all of one that expires", credits: &[(3, Some(LATER)), (9, None)], ..general },
+        Case { what: "two that expire together", credits: &[(9, Some(LATER)), (9, Some(LATER))], ..general },
+        Case { what: "two credits", credits: &[(2, None), (9, None)], ..general },
+        Case { what: "a threshold", credits: &[(5, None)], ..general },
+        Case { what: "too little", credits: &[(2, None)], ..general },
+        Case { what: "without a quota, beyond what a counter holds", quota: None, limit: 5, calls: [1, 7], ..general },
+        Case {
+            what: "a sum that is not exact",
+            credits: &[(MOST, None)],
+            quota: Some(12),
+            limit: 12,
+            calls: [12, MOST - 10],
+            ..general
+        },
+        listed("some was used without a credit", "9 4 2 -;b1:9:9:0:0:0:0:*", true),
+        listed("all of the only one, which expires", "3 0 2 2;b1:3:3:0:0:0:0:1801400400000", true),
+        listed("it expires now", "9 0 2 -;b1:9:9:0:0:0:0:1801396800000", false),
+        listed("other thresholds", "9 0 - -;b1:9:9:0:0:0:0:*", false),
+        listed("damaged: less in all than in the first", "2 0 2 2;b1:9:9:0:0:0:0:*", false),
+        listed("damaged: some remains of an ended one", "9 0 2 -;b1:9:9:0:0:0:0:lapsed", false),
+    ]
+}
+
+impl Case {
+    fn owner(&self, table: &Table, steps: u64, is_first: bool) -> Owner {
+        let mut owner = table.owner("u", &[("g", DAY_1, steps, self.limit), ("h", DAY_1, 1, 100)]);
+        let g = &mut owner.groups[0];
+        (g.quota, g.is_hard, g.balance) = (self.quota.map(amount), self.is_hard, Some(balance()));
+        if !is_first {
+            owner.groups.swap(0, 1);
+        }
+        owner
+    }
+
+    /// What the calls of a new user answer and leave, and whether the straight path decided the last one.
+    async fn play(&self, table: &Table, is_first: bool) -> (Vec<String>, bool) {
+        let keys = table.owner("u", &[]).keys;
+        let hash = table.bucket.credits(&OwnerName::of_user(&user()));
+        table.redis.run::<i64>(&["DEL", &keys.account, &keys.holds, &hash]).await;
+        for (number, (steps, expires_at)) in self.credits.iter().enumerate() {
+            add(table, &format!("crd_{number}"), *steps, *expires_at).await;
+        }
+        let (mut told, mut is_straight) = (Vec::new(), false);
+        for (number, steps) in self.calls.into_iter().enumerate() {
+            if let (1, Some(list)) = (number, self.list) {
+                table.redis.run::<i64>(&["HSET", &keys.account, "c.credits", list]).await;
+            }
+            let (version, operation) = (version(table).await, keyed(&number.to_string(), "x"));
+            let record = table.bucket.operation(&operation.name);
+            table.redis.run::<i64>(&["DEL", &record]).await;
+            let belief = Belief { version: &version, ..BELIEF };
+            let reply = table.reserve_as(&operation, belief, 60_000, &[self.owner(table, steps, is_first)]).await;
+            let stored: String = table.redis.run(&["GET", &record]).await;
+            let (head, rest) = stored.split_once('\n').unwrap();
+            let words: Vec<&str> = head.split(' ').collect();
+            // Only the straight path writes the name of the program.
+            is_straight = words.len() == 6;
+            told.push(format!("{reply:?} {:?} {rest}", &words[..words.len().min(5)]));
+        }
+        let mut account = table.counters().await;
+        // It contains the time.
+        account.remove("version");
+        let holds: Vec<String> = table.redis.run(&["ZRANGE", &keys.holds, "0", "-1"]).await;
+        let ended: BTreeMap<String, String> = table.redis.run(&["HGETALL", &hash]).await;
+        let alerts: u64 = table.redis.run(&["XLEN", &table.bucket.outbox()]).await;
+        told.push(format!("{account:?} {holds:?} {ended:?} {alerts}"));
+        (told, is_straight)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reserve_that_exceeds_its_quota_is_decided_alike_on_both_paths() {
+    let (straight, mut general) = (Table::new().await, Table::new().await);
+    general.store.straight_path = false;
+    for case in cases() {
+        for is_first in [true, false] {
+            let (expected, never) = case.play(&general, is_first).await;
+            let (told, is_straight) = case.play(&straight, is_first).await;
+            assert_eq!(told, expected, "{}", case.what);
+            assert_eq!((is_straight, never), (case.is_straight, false), "{}", case.what);
+        }
+    }
 }

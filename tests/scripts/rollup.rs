@@ -117,13 +117,31 @@ async fn a_full_redis_folds_each_entry_once() {
     node.folds_each_entry_once().await;
 }
 
+/// A store whose Redis user lacks a permission, such as `-del`.
+async fn store_without(table: &Table, permission: &str) -> Store {
+    let user = ["ACL", "SETUSER", "plain", "on", ">secret", "~*", "+@all", permission];
+    table.redis.run::<()>(&user).await;
+    let url = format!("redis+unix://{}?user=plain&pass=secret", table.redis.socket().display());
+    Store::open(&url, PATIENCE).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_user_without_transactions_folds_each_entry_once() {
     let table = Table::new().await;
-    let user = ["ACL", "SETUSER", "plain", "on", ">secret", "~*", "+@all", "-@transaction"];
-    table.redis.run::<()>(&user).await;
-    let url = format!("redis+unix://{}?user=plain&pass=secret", table.redis.socket().display());
-    let node = Node { store: Store::open(&url, PATIENCE).unwrap(), table, forgets: false };
+    let node = Node { store: store_without(&table, "-@transaction").await, table, forgets: false };
     node.folds_each_entry_once().await;
     assert!(!node.has_executed().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_stay_where_redis_permits_only_the_end_of_a_step() {
+    let table = Table::new().await;
+    let narrow = store_without(&table, "-unlink").await;
+    let node = Node { store: table.store.clone(), table, forgets: false };
+    let first = node.next(1).await;
+    assert!(node.step(None, first, &days("u", 1)).await);
+    let second = node.next(2).await;
+    let bucket = &node.table.bucket;
+    assert!(narrow.roll_up(bucket, Stream::Ledger, Some(first), second, &days("v", 2)).await.unwrap());
+    assert_eq!(node.rows().await, [("u".to_owned(), 1), ("v".to_owned(), 2)]);
 }

@@ -171,6 +171,10 @@ def test_min_tokens_fit_limits_that_measure_completion_tokens(
     assert provider.calls[-1]["max_tokens"] == 1000 - prompt_tokens(MESSAGES)
     gated.chat.completions.create(model="small", messages=MESSAGES, max_tokens=50)
     assert provider.calls[-1]["max_tokens"] == 50
+    # Without a minimum, as in TypeScript, all of the maximum is reserved.
+    gated = metered(llm, client, user_id=user, min_tokens=0)
+    gated.chat.completions.create(model="small", messages=MESSAGES, max_tokens=50)
+    assert provider.calls[-1]["max_tokens"] == 50
 
 
 def test_a_failed_call_is_released(client: Client, llm: OpenAI, user: str) -> None:
