@@ -201,6 +201,19 @@ async fn track_fills_the_plan_then_the_balance_and_then_exceeds_the_plan() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_fits_with_credits_in_the_next_window_may_be_retried_then() {
+    let world = buyer(3).await;
+    add(&world.app, 4, json!({})).await;
+    world.app.post("track", image(2)).await.expect(200);
+    let denied = world.app.reserve(image(6)).await;
+    assert_eq!(denied["deniedBy"][0]["remaining"], 5, "{denied}");
+    assert!(denied["retryAfterMs"].is_u64(), "{denied}");
+    assert_eq!(world.app.reserve(image(8)).await["retryAfterMs"], Value::Null, "never as many as 3 and 4");
+    world.app.freeze(denied["deniedBy"][0]["resetsAt"].as_str().unwrap()).await;
+    assert_eq!(world.app.reserve(image(6)).await["overflow"], over(3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_balance_can_be_all_that_an_event_has() {
     let world = buyer(3).await;
     let denied = world.app.reserve(video(1)).await;
