@@ -123,6 +123,11 @@ impl GroupOutcome {
         self.state.overflow.map_or(Amount::ZERO, |overflow| overflow.balance.remaining)
     }
 
+    /// Whether the group overflows onto this balance, and the call needed it.
+    pub(super) fn needs(&self, balance: &GroupId) -> bool {
+        self.state.overflow.is_some() && self.group.overflow.as_ref().is_some_and(|group| group.id == *balance)
+    }
+
     /// The balance onto which the group overflows, if the call needed it.
     pub fn balance(&self) -> Option<Counter> {
         let OverflowState { used, held, balance, .. } = self.state.overflow?;

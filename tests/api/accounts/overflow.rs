@@ -214,6 +214,20 @@ async fn a_call_that_fits_with_credits_in_the_next_window_may_be_retried_then() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeated_denial_has_the_counters_of_the_first_one() {
+    let world = buyer(3).await;
+    add(&world.app, 4, json!({})).await;
+    let app = world.app.once("k");
+    let (first, second) = (app.reserve(image(8)).await, app.reserve(image(8)).await);
+    let groups = |answer: &Value| -> Vec<String> {
+        let counters = answer["counters"].as_array().unwrap().iter();
+        counters.map(|counter| counter["groupId"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!((groups(&first), &first["allowed"]), (vec!["images".to_owned(), "credits".to_owned()], &json!(false)));
+    assert_eq!((groups(&second), &second["deniedBy"]), (groups(&first), &first["deniedBy"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_balance_can_be_all_that_an_event_has() {
     let world = buyer(3).await;
     let denied = world.app.reserve(video(1)).await;
