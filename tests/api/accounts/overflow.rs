@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::credits::{add, balance, buyer, image, listed, video, with_credits};
 use crate::support::proven::drifts;
-use crate::support::{Api, World};
+use crate::support::{Api, World, new_key};
 
 fn over(amount: u64) -> Value {
     json!([{"groupId": "credits", "from": "images", "amount": amount}])
@@ -225,6 +225,22 @@ async fn a_repeated_denial_has_the_counters_of_the_first_one() {
     };
     assert_eq!((groups(&first), &first["allowed"]), (vec!["images".to_owned(), "credits".to_owned()], &json!(false)));
     assert_eq!((groups(&second), &second["deniedBy"]), (groups(&first), &first["deniedBy"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn usage_of_an_event_includes_the_balance_that_covers_it() {
+    let world = buyer(3).await;
+    let publishable = new_key(&world.admin, json!({"kind": "publishable", "mode": "test"})).await;
+    for api in [world.app.clone(), world.node.client(&publishable)] {
+        for (event, expected) in
+            [("image.render", vec!["images", "credits"]), ("video.*", vec!["credits"]), ("audio.mix", vec![])]
+        {
+            let usage = api.get(&format!("usage?userId=u&event={event}")).await.expect(200);
+            let counters = usage["counters"].as_array().unwrap().iter();
+            let groups: Vec<&str> = counters.map(|counter| counter["groupId"].as_str().unwrap()).collect();
+            assert_eq!(groups, expected, "{event}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
