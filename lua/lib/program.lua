@@ -150,16 +150,16 @@ end
 -- group ';<window>'. A node sends the whole text, and it is read once.
 local frames, frame_count = {}, 0
 
--- { from, upto, tails, seqs and ends (see lib/straight) by group, window of the first group, … }
+-- { from, upto, bounds, and tails, seqs and ends (see lib/straight) by group, window of the first group, … }
 function program.frame(text)
   local frame = frames[text]
   if frame then
     return frame
   end
   local from, upto = string.match(text, '^(%-?%d+) (%-?%d+)')
-  frame = { from = from + 0, upto = upto + 0, tails = {}, seqs = {}, ends = {} }
+  frame = { from = from + 0, upto = upto + 0, bounds = {}, tails = {}, seqs = {}, ends = {} }
   for found in string.gmatch(text, ';([^;]+)') do
-    frame[#frame + 1] = found
+    frame[#frame + 1], frame.bounds[#frame + 1] = found, window.bounds(found)
     frame.tails[#frame], frame.seqs[#frame], frame.ends[#frame] = false, false, ' '
   end
   frame_count = frame_count + #frame + 1

@@ -47,7 +47,7 @@ local function deny(defined, now, created, frame, place)
         mark = '! '
         list = (list == '' and '' or list .. ',') .. group.id .. ':' .. amount .. ':' .. args.digits(used + held) .. ':' .. group.limit_text
         if ledger.is_near(used, limit) then
-          list = list .. ':' .. used_text .. ':' .. window.bounds(frame[window_at])
+          list = list .. ':' .. used_text .. ':' .. frame.bounds[window_at]
         end
       end
       counters = counters .. used_text .. '+' .. args.digits(held) .. mark

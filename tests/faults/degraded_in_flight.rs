@@ -1,11 +1,12 @@
 //! What a reserve that was allowed without Redis counts: nothing in groups that limit reservations in flight, since it
-//! is never settled, and the least value of a figure that may be reduced.
+//! is never settled, the least value of a figure that may be reduced, and credits beyond the quota.
 
 use serde_json::json;
 
 use crate::degraded::{Node, configured, images, known};
 use crate::gateway::ADMIN_KEY;
 use crate::support::Redis;
+use crate::support::proven::verified;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reserves_allowed_without_redis_are_not_in_flight() {
@@ -64,4 +65,35 @@ async fn without_redis_a_fitted_figure_is_the_least_one() {
     call["fit"] = json!({"field": "quantity", "min": 4});
     let again = api.once("k").post("reserve", call).await.expect(200);
     assert_eq!((&again["degraded"], &again["fitted"]), (&json!(true), &json!({"quantity": 4})), "{again}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reserves_allowed_without_redis_are_covered_by_the_quota_then_by_credits_and_the_rest_is_overage() {
+    let mut redis = Redis::with(&["--appendfsync", "always"]).await;
+    let node = Node::start(&redis.url(), 5).await;
+    let key = configured(&node, "allow", "live").await;
+    let plan = json!({"periodType": "monthly", "groups": [
+        {"id": "images", "unit": "count", "quota": 3, "overflow": "packs", "matches": [{"event": "image.*"}]},
+        {"id": "packs", "kind": "balance", "unit": "count"}]});
+    node.api(ADMIN_KEY).plan("packed", plan).await;
+    let api = node.api(&key);
+    api.subscribe("u", "packed").await;
+    api.post("credits", json!({"groupId": "packs", "scope": {"user": "u"}, "amount": 4})).await.expect(201);
+    api.post("can-use", images("u", 1)).await.expect(200);
+    node.is_ready(&[&key]).await;
+    redis.kill();
+    // What credits cover is not known now, so more than the quota passes too.
+    for quantity in [2, 4, 3] {
+        let decision = api.reserve(images("u", quantity)).await;
+        assert_eq!((&decision["allowed"], &decision["degraded"]), (&json!(true), &json!(true)), "{decision}");
+        assert_eq!(decision.get("overflow"), None, "{decision}");
+    }
+    redis.start_again().await;
+    node.is_caught_up().await;
+    let counter = api.counter("u", "images").await;
+    assert_eq!((&counter["used"], &counter["overage"]), (&json!(5), &json!(2)), "{counter}");
+    let balance = api.counter("u", "packs").await;
+    assert_eq!((&balance["used"], &balance["remaining"]), (&json!(4), &json!(0)), "{balance}");
+    let found = verified(&redis.url(), "live").await;
+    assert!(found.drifts.is_empty(), "{found:?}");
 }

@@ -338,7 +338,7 @@ async fn a_file_has_the_events_of_one_app_and_mode_and_says_which() {
         let text = std::fs::read_to_string(&file).unwrap();
         match name.ends_with("csv") {
             true => {
-                assert!(text.lines().next().unwrap().ends_with(",window,app,mode"), "{text}");
+                assert!(text.lines().next().unwrap().ends_with(",app,mode"), "{text}");
                 assert!(text.lines().nth(1).unwrap().ends_with(",default,test/main"), "{text}");
             }
             false => {
