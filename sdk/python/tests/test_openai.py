@@ -13,7 +13,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from quotagate import AsyncClient, Client, LimitReached
-from quotagate._completions import prompt_tokens
+from quotagate._completions import Completion, prompt_tokens
 from quotagate.openai import metered
 from tests.gateway import Sandbox, group
 from tests.provider import WORDS, Provider
@@ -175,6 +175,14 @@ def test_min_tokens_fit_limits_that_measure_completion_tokens(
     gated = metered(llm, client, user_id=user, min_tokens=0)
     gated.chat.completions.create(model="small", messages=MESSAGES, max_tokens=50)
     assert provider.calls[-1]["max_tokens"] == 50
+
+
+@pytest.mark.parametrize("least", [None, 0])
+def test_without_min_tokens_a_call_keeps_its_maximum(least: int | None) -> None:
+    params = {"model": "small", "messages": MESSAGES, "max_tokens": 50}
+    completion = Completion(params, "openai", 4096, least, "completion_tokens", {})
+    assert completion.fit() is None
+    assert completion.limited(params, {}, chat=True) == params
 
 
 def test_a_failed_call_is_released(client: Client, llm: OpenAI, user: str) -> None:

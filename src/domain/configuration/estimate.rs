@@ -15,7 +15,7 @@ pub enum Estimate {
 }
 
 /// A quantile of the figures that were committed in the last seven days.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LearnedEstimate {
     /// Between 0 and 1.
     pub quantile: Decimal,
@@ -28,7 +28,7 @@ pub struct LearnedEstimate {
 }
 
 /// A figure that is learned, and the events that have it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LearnedFigure {
     /// The event pattern of the match rule.
     pub event: String,

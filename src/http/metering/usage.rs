@@ -30,7 +30,7 @@ use crate::service::metering::usage::Usage;
 #[serde(rename_all = "camelCase")]
 pub struct UsageQuery {
     user_id: String,
-    /// A name or a glob: only groups that can count such events.
+    /// A name or a glob: only groups that can count such events, and the balances that they overflow onto.
     event: Option<String>,
     /// `key` and `metadata.<name>`: counters with these names in their scope.
     #[serde(flatten)]
@@ -106,8 +106,19 @@ async fn read(principal: &Principal, asked: &UsageRequest) -> Result<UsageView, 
     let tenant = &principal.tenant;
     let caller = Caller { user: &asked.user, app: &tenant.app, key: asked.key.as_ref() };
     let context = CounterContext { caller, metadata: &asked.metadata };
-    let usage = principal.gateway.usage(tenant, context, |group| shows(principal, asked, group)).await?;
-    Ok(view(&asked.user, &usage, &usage.counters))
+    let wanted = |group: &LimitGroup| group.is_balance() || shows(principal, asked, group);
+    let usage = principal.gateway.usage(tenant, context, wanted).await?;
+    Ok(view(&asked.user, &usage, &shown(principal, asked, &usage)))
+}
+
+/// The counters to show, with the balances onto which their groups overflow.
+fn shown(principal: &Principal, asked: &UsageRequest, usage: &Usage) -> Vec<Counter> {
+    let shows = |counter: &Counter| shows(principal, asked, &counter.group);
+    let takes_over = |balance: &Counter| {
+        let is_onto = |group: &LimitGroup| group.overflow.as_ref().is_some_and(|onto| onto.id == balance.group.id);
+        usage.counters.iter().any(|counter| is_onto(&counter.group) && counter.owner == balance.owner && shows(counter))
+    };
+    usage.counters.iter().filter(|counter| shows(counter) || takes_over(counter)).cloned().collect()
 }
 
 /// An end user may not see counters that others share.
@@ -219,9 +230,7 @@ impl Follow {
     }
 
     fn line(&self, usage: &Usage) -> Result<String, ApiError> {
-        let shown = |counter: &&Counter| shows(&self.principal, &self.asked, &counter.group);
-        let counters: Vec<Counter> = usage.counters.iter().filter(shown).cloned().collect();
-        line(&view(&self.asked.user, usage, &counters))
+        line(&view(&self.asked.user, usage, &shown(&self.principal, &self.asked, usage)))
     }
 }
 

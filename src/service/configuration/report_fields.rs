@@ -1,6 +1,8 @@
 //! The metadata fields that reports know: fields that an app's configuration uses, the documented ones, and
 //! `reportLabels`.
 
+use std::collections::HashSet;
+
 use super::app_config::AppConfig;
 use crate::domain::configuration::estimate::{Estimate, LearnedFigure};
 use crate::domain::configuration::limit_group::LimitGroup;
@@ -39,7 +41,7 @@ impl AppConfig {
     /// The figures from which estimates of plans and policies are learned. Those of users with a custom plan are not
     /// among them, since no call should have to look for them.
     pub(super) fn learned_figures(&self) -> Vec<LearnedFigure> {
-        let mut figures: Vec<LearnedFigure> = Vec::new();
+        let (mut figures, mut known) = (Vec::new(), HashSet::new());
         let plans = self.sorted_plans().into_iter().flat_map(|plan| &plan.groups);
         for group in plans.chain(self.policies.iter().flat_map(|policy| &policy.groups)) {
             for (place, rule) in group.matches.iter().enumerate() {
@@ -48,7 +50,7 @@ impl AppConfig {
                     let Estimate::Learned(estimate) = estimate else { continue };
                     let (event, field, estimate) = (rule.event.clone(), field.clone(), estimate.clone());
                     let figure = LearnedFigure { event, field, estimate };
-                    if !figures.contains(&figure) {
+                    if known.insert(figure.clone()) {
                         figures.push(figure);
                     }
                 }

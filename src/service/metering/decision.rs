@@ -115,8 +115,17 @@ impl GroupOutcome {
 
     /// What the group takes, with the balance onto which it overflows.
     fn remaining(&self) -> Option<Amount> {
-        let of_balance = self.state.overflow.map_or(Amount::ZERO, |overflow| overflow.balance.remaining);
-        self.counter().remaining().map(|remaining| remaining.saturating_add(of_balance))
+        self.counter().remaining().map(|remaining| remaining.saturating_add(self.balance_left()))
+    }
+
+    /// What remains of the balance onto which the group overflows.
+    fn balance_left(&self) -> Amount {
+        self.state.overflow.map_or(Amount::ZERO, |overflow| overflow.balance.remaining)
+    }
+
+    /// Whether the group overflows onto this balance, and the call needed it.
+    pub(super) fn needs(&self, balance: &GroupId) -> bool {
+        self.state.overflow.is_some() && self.group.overflow.as_ref().is_some_and(|group| group.id == *balance)
     }
 
     /// The balance onto which the group overflows, if the call needed it.
@@ -162,7 +171,9 @@ impl GroupOutcome {
     /// When the limit has room again; None if never.
     fn lifts_at(&self, free_at_ms: Option<TimeMs>) -> Option<TimeMs> {
         let fresh = self.limit.saturating_add(self.state.granted).saturating_add(self.leaves());
-        if fresh == Amount::ZERO || self.amount > fresh || self.is_scope_full() {
+        // Credits stay when the window ends.
+        let room = fresh.saturating_add(self.balance_left());
+        if fresh == Amount::ZERO || self.amount > room || self.is_scope_full() {
             return None;
         }
         if self.group.is_concurrent() { free_at_ms } else { self.window.end_ms }

@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 use tokio::sync::Notify;
 
 use crate::domain::configuration::estimate::{LearnedEstimate, LearnedFigure};
-use crate::domain::reporting::rollup::{FigureSums, Labels, Metrics, RowName, RowSet};
+use crate::domain::reporting::rollup::{FigureSums, Labels, Metrics, RowName, RowSet, RowValue};
 use crate::domain::values::glob;
 use crate::domain::values::ids::{AppId, Mode};
 use crate::service::configuration::app_config::AppConfig;
@@ -33,9 +33,12 @@ pub(in crate::service) fn learned_quantile(sums: &FigureSums, share: Decimal) ->
 pub(in crate::service) fn is_of(row: &RowName, figure: &LearnedFigure) -> bool {
     let by = match &row.labels {
         Labels::Each(labels) => labels.keys().eq(&figure.estimate.by),
-        Labels::Other => true,
+        // Without `by`, an event has one row only.
+        Labels::Other => !figure.estimate.by.is_empty(),
     };
-    by && row.event.as_str().is_some_and(|event| glob::matches(&figure.event, event))
+    // No call uses the row of all events that came after the limit on rows was reached.
+    let RowValue::Is(event) = &row.event else { return false };
+    by && glob::matches(&figure.event, event)
 }
 
 /// One estimate of a row.
@@ -73,12 +76,12 @@ impl KnownEstimates {
 
     /// The quantile for an event. A combination of values beyond the limit on rows has that of all such combinations.
     pub(super) fn quantile(&self, estimate: &LearnedEstimate, field: &str, row: RowName) -> Option<Decimal> {
-        let [rest, _] = row.less_exact(RowSet::Estimates);
-        let name = |row: RowName| QuantileName { row, field: field.to_owned(), quantile: estimate.quantile };
-        match self.quantiles.get(&name(row)) {
-            Some(known) => *known,
-            None => self.quantiles.get(&name(rest)).copied().flatten(),
+        let name = QuantileName { row, field: field.to_owned(), quantile: estimate.quantile };
+        if let Some(known) = self.quantiles.get(&name) {
+            return *known;
         }
+        let [row, _] = name.row.less_exact(RowSet::Estimates);
+        self.quantiles.get(&QuantileName { row, ..name }).copied().flatten()
     }
 }
 
@@ -195,6 +198,11 @@ mod tests {
         let others = known.quantile(&figure(&[]).estimate, "tokens", series("image.render", &[], &Metadata::default()));
         assert_eq!(others, None, "no rule has this event");
 
+        let [_, all_events] = rest.less_exact(RowSet::Estimates);
+        let mut every_event = figure(&["model"]);
+        every_event.event = "*".to_owned();
+        assert!(is_of(&rest, &of_model) && is_of(&rest, &every_event));
+        assert!(!is_of(&rest, &figure(&[])) && !is_of(&all_events, &every_event), "no call uses them");
         rows.insert(rest, metrics(100, 30));
         let known = KnownEstimates::new(Instant::now(), &config, &rows);
         assert_eq!(of(&known, json!({"model": "small"})).as_deref(), Some("30"));

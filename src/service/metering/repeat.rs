@@ -54,9 +54,11 @@ impl Gateway {
         denied: Denied,
     ) -> Result<Decision, ServiceError> {
         let Repetition { facts, contexts, .. } = repetition;
-        let wanted = |group: &LimitGroup| denied.groups.iter().any(|owned| owned.id == group.id);
-        let Present { mut counters, now_ms } = self.present(repetition, wanted).await?;
         let outcomes = outcomes_again(facts, contexts, &denied.groups, &denied.states);
+        // The first answer has the balances that the call needed, too.
+        let is_needed = |balance: &LimitGroup| outcomes.iter().any(|outcome| outcome.needs(&balance.id));
+        let wanted = |group: &LimitGroup| is_needed(group) || denied.groups.iter().any(|owned| owned.id == group.id);
+        let Present { mut counters, now_ms } = self.present(repetition, wanted).await?;
         let verdict = Reason::parse(&denied.verdict);
         let refusal = verdict.map(|reason| Refusal { reason, groups: Vec::new() });
         // The reason is that of the first answer, even if groups are gone or have another enforcement now. Approval

@@ -99,8 +99,7 @@ impl Gateway {
             for owner in owners.into_iter().take(wanted) {
                 // The owners of a scope share one list; this one may never have used the group.
                 let counter = self.counter_of(tenant, &owner, &known).await?;
-                counters
-                    .extend(counter.filter(|counter| counter.count() > Amount::ZERO || counter.granted > Amount::ZERO));
+                counters.extend(counter.filter(has_anything));
             }
             if more {
                 return Ok((counters, Some(BucketCursor { bucket: place, offset: offset + wanted })));
@@ -149,6 +148,12 @@ impl Gateway {
         }
         Ok(Attempt::Again(ScriptRun { now_ms, reclaimed }))
     }
+}
+
+/// Whether anything was counted, granted or prepaid.
+fn has_anything(counter: &Counter) -> bool {
+    let credits = counter.balance.map_or(Amount::ZERO, |balance| balance.remaining);
+    [counter.count(), counter.granted, credits].into_iter().any(|amount| amount > Amount::ZERO)
 }
 
 fn answer(facts: &CallFacts, admission: &Admission, states: &[CounterState], now_ms: TimeMs) -> Usage {

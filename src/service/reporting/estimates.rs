@@ -14,8 +14,11 @@ use crate::service::metering::known_estimates::{is_of, learned_quantile};
 use crate::service::tenant::Tenant;
 use crate::store::reporting::stream::{Place, Stream};
 
-/// The maximum number of rows of a mode; figures of further ones are added to the rows of their events.
+/// The maximum number of rows of a mode with values of `by`; figures of further ones are added to the rows of their
+/// events.
 const MOST_ROWS: usize = 5_000;
+/// The maximum number of all rows; nothing is learned from figures of further events.
+const MOST_WITH_EVENTS: usize = MOST_ROWS + 1_000;
 
 /// A learned estimate for one event and one combination of metadata values.
 #[derive(Clone, Debug)]
@@ -85,12 +88,49 @@ impl Gateway {
                 pulse.beat().await;
                 let place = Place { row_set: RowSet::Estimates, stream: Stream::Ledger, day: today.plus(-age) };
                 for (name, metrics) in self.store.read_rollup(&bucket, place, None).await? {
-                    let has_place = rows.len() < MOST_ROWS || rows.contains_key(&name);
-                    let [rest, _] = name.less_exact(RowSet::Estimates);
-                    rows.entry(if has_place { name } else { rest }).or_default().add(&metrics);
+                    add_row(&mut rows, name, &metrics);
                 }
             }
         }
         Ok(rows)
+    }
+}
+
+/// Adds to a row, or to that of its event if there are too many.
+fn add_row(rows: &mut HashMap<RowName, Metrics>, name: RowName, metrics: &Metrics) {
+    let has_place = rows.len() < MOST_ROWS || rows.contains_key(&name);
+    let [of_event, _] = name.less_exact(RowSet::Estimates);
+    let name = if has_place { name } else { of_event };
+    if rows.len() < MOST_WITH_EVENTS || rows.contains_key(&name) {
+        rows.entry(name).or_default().add(metrics);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::reporting::rollup::{Count, series};
+    use crate::domain::values::metadata::Metadata;
+
+    #[test]
+    fn rows_beyond_the_limit_are_added_to_those_of_their_events_and_these_are_limited_too() {
+        let mut call = Metrics::default();
+        call.count(Count::Calls, 1);
+        let row = |event: &str, model: usize| {
+            let metadata: Metadata = serde_json::from_value(serde_json::json!({"model": model})).unwrap();
+            series(event, &["model".to_owned()], &metadata)
+        };
+        let mut rows = HashMap::new();
+        for model in 0..MOST_ROWS + 20 {
+            add_row(&mut rows, row("llm.chat", model), &call);
+        }
+        let [of_event, _] = row("llm.chat", 0).less_exact(RowSet::Estimates);
+        assert_eq!((rows.len(), rows[&of_event].get(Count::Calls)), (MOST_ROWS + 1, 20));
+        for event in 0..2 * MOST_ROWS {
+            add_row(&mut rows, row(&format!("llm.{event}"), 0), &call);
+        }
+        assert_eq!(rows.len(), MOST_WITH_EVENTS);
+        add_row(&mut rows, row("llm.chat", 0), &call);
+        assert_eq!(rows[&row("llm.chat", 0)].get(Count::Calls), 2, "a known row still grows");
     }
 }

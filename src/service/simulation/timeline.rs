@@ -7,6 +7,7 @@ use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::{Actual, Item, RequestSnapshot};
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::ledger::{Charge, DeniedCall, Entry, EntryKind, StoredEntry};
+use crate::domain::reporting::rollup;
 use crate::domain::simulation::in_memory_counters::Opening;
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::{Amount, Unit};
@@ -140,7 +141,9 @@ impl TimelineBuilder {
         }
         if entry.at_ms >= self.since_ms {
             for charge in &entry.charges {
-                *self.timeline.used.entry(charge.group.clone()).or_default() += charge.change;
+                // A replay has no credits, so the group counts what its balance took over.
+                let group = charge.from.as_ref().unwrap_or(&charge.group);
+                *self.timeline.used.entry(group.clone()).or_default() += charge.change;
             }
         }
         for charge in &entry.charges {
@@ -149,7 +152,7 @@ impl TimelineBuilder {
                 self.timeline.rolled.push((charge.owner.clone(), charge.group.clone(), opening));
             }
         }
-        let (at_ms, cost) = (entry.at_ms, cost(&self.units, entry.charges.iter().map(|it| (&it.group, it.change))));
+        let (at_ms, cost) = (entry.at_ms, rollup::cost(&entry, &self.units));
         let Some((call, action)) = self.read(entry, order) else { return };
         self.timeline.moments.push(Moment { at_ms, order: order + 1, call, action, cost });
     }

@@ -327,6 +327,8 @@ async fn a_team_with_credits_stays_when_its_limit_is_removed() {
     let red = json!({"metadata.team": "red"});
     let call = json!({"userId": "u", "event": "llm.chat", "metadata": {"team": "red"}});
     world.app.post("credits", json!({"groupId": "budget", "scope": red, "amount": 2})).await.expect(201);
+    let bought = world.admin.with("x-mode", "test").get("counters?groupId=budget").await.expect(200);
+    assert_eq!((&bought["data"][0]["remaining"], &bought["data"][0]["scope"]), (&json!(2), &red), "{bought}");
     world.app.put("limits/calls", json!({"scope": red, "quota": 0})).await.expect(200);
     let answer = world.app.reserve(call.clone()).await;
     assert_eq!(answer["overflow"], json!([{"groupId": "budget", "from": "calls", "amount": 1}]), "{answer}");

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::credits::{add, balance, buyer, image, listed, video, with_credits};
 use crate::support::proven::drifts;
-use crate::support::{Api, World};
+use crate::support::{Api, World, new_key};
 
 fn over(amount: u64) -> Value {
     json!([{"groupId": "credits", "from": "images", "amount": amount}])
@@ -198,6 +198,49 @@ async fn track_fills_the_plan_then_the_balance_and_then_exceeds_the_plan() {
     world.app.post("track", body).await.expect(200);
     assert_eq!(state(&world.app).await, (2, 0, [0, 0, 4]));
     assert_eq!(drifts(&world.redis.url(), "test/main").await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_fits_with_credits_in_the_next_window_may_be_retried_then() {
+    let world = buyer(3).await;
+    add(&world.app, 4, json!({})).await;
+    world.app.post("track", image(2)).await.expect(200);
+    let denied = world.app.reserve(image(6)).await;
+    assert_eq!(denied["deniedBy"][0]["remaining"], 5, "{denied}");
+    assert!(denied["retryAfterMs"].is_u64(), "{denied}");
+    assert_eq!(world.app.reserve(image(8)).await["retryAfterMs"], Value::Null, "never as many as 3 and 4");
+    world.app.freeze(denied["deniedBy"][0]["resetsAt"].as_str().unwrap()).await;
+    assert_eq!(world.app.reserve(image(6)).await["overflow"], over(3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeated_denial_has_the_counters_of_the_first_one() {
+    let world = buyer(3).await;
+    add(&world.app, 4, json!({})).await;
+    let app = world.app.once("k");
+    let (first, second) = (app.reserve(image(8)).await, app.reserve(image(8)).await);
+    let groups = |answer: &Value| -> Vec<String> {
+        let counters = answer["counters"].as_array().unwrap().iter();
+        counters.map(|counter| counter["groupId"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!((groups(&first), &first["allowed"]), (vec!["images".to_owned(), "credits".to_owned()], &json!(false)));
+    assert_eq!((groups(&second), &second["deniedBy"]), (groups(&first), &first["deniedBy"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn usage_of_an_event_includes_the_balance_that_covers_it() {
+    let world = buyer(3).await;
+    let publishable = new_key(&world.admin, json!({"kind": "publishable", "mode": "test"})).await;
+    for api in [world.app.clone(), world.node.client(&publishable)] {
+        for (event, expected) in
+            [("image.render", vec!["images", "credits"]), ("video.*", vec!["credits"]), ("audio.mix", vec![])]
+        {
+            let usage = api.get(&format!("usage?userId=u&event={event}")).await.expect(200);
+            let counters = usage["counters"].as_array().unwrap().iter();
+            let groups: Vec<&str> = counters.map(|counter| counter["groupId"].as_str().unwrap()).collect();
+            assert_eq!(groups, expected, "{event}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -58,6 +58,28 @@ async fn a_draft_reports_newly_denied_and_newly_allowed_users_and_writes_nothing
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_balance_took_over_is_part_of_what_its_group_has_cost() {
+    let world = World::frozen().await;
+    let plan = json!({"periodType": "monthly", "groups": [
+        {"id": "spend", "unit": "cents", "quota": 3, "measure": "quantity", "overflow": "credits",
+            "matches": [{"event": "image.*"}]},
+        {"id": "credits", "kind": "balance", "unit": "cents"}]});
+    world.admin.plan("basic", plan.clone()).await;
+    world.app.subscribe("ada", "basic").await;
+    for amount in [1, 4] {
+        let credit = json!({"groupId": "credits", "scope": {"user": "ada"}, "amount": amount});
+        world.app.post("credits", credit).await.expect(201);
+    }
+    let track = json!({"userId": "ada", "event": "image.a", "quantity": 6});
+    world.app.post("track", track).await.expect(200);
+    let admin = world.admin.with("x-mode", "test");
+    let same = admin.post("whatif", json!({"plan": with_id("basic", plan)})).await.expect(200);
+    assert_eq!(same["groups"].as_array().unwrap().len(), 1, "{same}");
+    assert_eq!((&same["groups"][0]["recorded"], &same["groups"][0]["present"]), (&json!(6), &json!(6)), "{same}");
+    assert_eq!((&same["recorded"], &same["present"]), (&same["underDraft"], &same["underDraft"]), "{same}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_draft_is_compared_with_the_present_rules_and_not_with_rules_of_the_past() {
     let (world, admin) = world().await;
     // The call that was denied at 3 would pass today.

@@ -10,7 +10,8 @@ async fn no_cursor_makes_a_list_fail() {
     let admin = &world.admin;
     admin.plan("p", crate::support::monthly(20)).await;
     let app = json!({"periodType": "monthly", "periodAnchor": "calendar", "groups": [
-        {"id": "whole", "unit": "count", "quota": 5, "scope": ["app"], "matches": [{"event": "image.*"}]}]});
+        {"id": "whole", "unit": "count", "quota": 5, "scope": ["app"], "matches": [{"event": "image.*"}]},
+        {"id": "packs", "kind": "balance", "unit": "count", "scope": ["app"]}]});
     admin.put("policies/whole", app).await.expect(200);
     let webhook = json!({"url": "https://example.com/hook", "events": ["limit.reached"]});
     admin.put("webhooks/ops", webhook).await.expect(200);
@@ -19,6 +20,7 @@ async fn no_cursor_makes_a_list_fail() {
         "approvals".to_owned(),
         "audit".to_owned(),
         "counters?groupId=whole".to_owned(),
+        "credits?groupId=packs".to_owned(),
         "estimates".to_owned(),
         "events".to_owned(),
         "events?order=asc".to_owned(),
@@ -45,6 +47,7 @@ async fn no_cursor_makes_a_list_fail() {
         "den_00_0-1".to_owned(),
         format!("{most}"),
         format!("{}", i64::MAX),
+        format!("{}", u32::MAX),
         "00".to_owned(),
         "ff".to_owned(),
         String::new(),

@@ -79,9 +79,9 @@ class Completion:
 
     def fit(self) -> FitBody | None:
         """The figure that may be reduced to what fits; None if the call needs all of it."""
-        if not self.least or self.completion() < 1:
+        least = min((self.least or 0) * self.choices(), self.completion())
+        if least < 1:
             return None
-        least = min(self.least * self.choices(), self.completion())
         return {"field": self.fit_field, "min": self._base() + least}
 
     def _base(self) -> int:

@@ -7,7 +7,8 @@ use rust_decimal::Decimal;
 use super::metrics::{Count, DECIMALS, Metrics};
 use super::row::{Labels, RowName, RowValue};
 use crate::domain::configuration::estimate::LearnedFigure;
-use crate::domain::reporting::ledger::{Charge, Entry, EntryItem, EntryKind, Outcome};
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::reporting::ledger::{Entry, EntryItem, EntryKind, Outcome};
 use crate::domain::values::amount::{Unit, parse_decimal};
 use crate::domain::values::ids::{EventName, GroupId, KeyId, UserId};
 use crate::domain::values::metadata::Metadata;
@@ -46,17 +47,19 @@ impl Fields {
     }
 }
 
-/// The cost of an entry in steps of cents (10^-6): the largest charge among its groups with the unit cents, since
-/// several groups may count the same money.
+/// The cost of an entry in steps of cents (10^-6): the largest sum of a counter with the unit cents, since several
+/// groups may count the same money. A counter has a charge for each window and credit.
 pub fn cost(entry: &Entry, units: &HashMap<GroupId, Unit>) -> i64 {
-    let cents = || entry.charges.iter().filter(|charge| units.get(&charge.group) == Some(&Unit::Cents));
-    // What a balance took over belongs to the group that it was requested from.
-    let with_overflow = |charge: &Charge| {
-        let over = cents().filter(|other| other.from.as_ref() == Some(&charge.group) && other.owner == charge.owner);
-        charge.change + over.map(|other| other.change).sum::<i64>()
-    };
-    let groups = cents().filter(|charge| charge.from.is_none());
-    groups.map(with_overflow).max_by_key(|change| change.unsigned_abs()).unwrap_or(0)
+    let mut sums: Vec<((&OwnerName, &GroupId), i64)> = Vec::new();
+    for charge in entry.charges.iter().filter(|charge| units.get(&charge.group) == Some(&Unit::Cents)) {
+        // What a balance took over belongs to the group whose quota was exceeded.
+        let counter = (&charge.owner, charge.from.as_ref().unwrap_or(&charge.group));
+        match sums.iter_mut().find(|(known, _)| *known == counter) {
+            Some((_, sum)) => *sum = sum.saturating_add(charge.change),
+            None => sums.push((counter, charge.change)),
+        }
+    }
+    sums.into_iter().map(|(_, sum)| sum).max_by_key(|sum| sum.unsigned_abs()).unwrap_or(0)
 }
 
 /// The changes of an entry, row by row. A call of several items counts in the row of its first item, with all its

@@ -123,6 +123,27 @@ fn a_commit_is_a_call_with_its_labels_figures_charges_and_the_larger_cost() {
 }
 
 #[test]
+fn the_cost_of_a_counter_is_the_sum_over_its_windows_and_credits() {
+    let of = |group: &str, window_seq: &str, change: i64| Charge {
+        window_seq: window_seq.to_owned(),
+        ..charge(group, change)
+    };
+    let beyond = |charge: Charge| Charge { from: Some(GroupId::parse("spend").unwrap()), ..charge };
+    let cost = |charges: Vec<Charge>| first(&entry(EntryKind::Commit, Vec::new(), charges)).1.cost;
+    // A balance that matches the event itself, with two credits and what no credit covers.
+    assert_eq!(cost(vec![of("team", "b1", 5), of("team", "b2", 3), of("team", "b0", 2)]), 10);
+    // Two windows of a quota, and two credits beyond it.
+    let spend =
+        vec![of("spend", "6", 4), of("spend", "7", 20), beyond(of("team", "b1", 2)), beyond(of("team", "b2", 1))];
+    assert_eq!(cost(spend.clone()), 27);
+    // The same money in another group, and for another owner.
+    let shared = Charge { owner: OwnerName::of_user(&UserId::parse("v").unwrap()), ..of("spend", "1", 9) };
+    assert_eq!(cost(spend.into_iter().chain([of("team", "1", 21), shared]).collect()), 27);
+    let refund = first(&entry(EntryKind::Refund, Vec::new(), vec![of("spend", "7", 0), beyond(of("team", "b1", -2))]));
+    assert_eq!(refund.1.cost, -2);
+}
+
+#[test]
 fn a_call_of_several_items_counts_once_and_each_quantity_in_its_own_row() {
     let items = vec![item("a", 2, json!({})), item("b", 3, json!({"model": "m"}))];
     let rows = fold(&entry(EntryKind::Track, items, vec![charge("calls", 5)]), &fields());
