@@ -89,15 +89,18 @@ local function read_owner(kind, text)
     if onto then
       keep_balance(owner, onto, below)
     end
-    -- The general path decides calls beyond an observed quota, a quota with rolled amounts, or one that overflows, and denials
-    -- that are reported.
-    owner.limits[place], owner.prefixes[place] = (onto and group.quota) or group.observes or group.limit, (place > 1 and ',' or '') .. id .. ':'
+    -- The general path decides calls beyond an observed quota or a quota with rolled amounts, and denials that are reported or
+    -- may overflow.
+    local most = (onto and group.quota) or group.observes or group.limit
+    -- A quota of 0 that overflows is exceeded by every call, also by one with an amount of 0.
+    owner.limits[place] = onto and most == 0 and -1 or most
+    owner.prefixes[place] = (place > 1 and ',' or '') .. id .. ':'
     owner.changes[2 * place - 1], owner.changes[2 * place], owner.tails[place] = id, false, false
     owner.general_denials = owner.general_denials or group.approval or group.reports_limit or group.observes ~= false or group.rollover
       or group.onto ~= false
     owner.has_alerts = owner.has_alerts or group.percents
     -- A limit of 0 and a group in flight are decided by other rules.
-    if group.concurrent or is_balance or owner.limits[place] <= 0 then
+    if group.concurrent or is_balance or owner.limits[place] == 0 then
       owner.straight = false
     end
   end

@@ -341,6 +341,8 @@ fn cases() -> Vec<Case> {
         Case { what: "one that expires", credits: &[(9, Some(LATER)), (9, None)], ..PLAIN },
         Case { what: "all of one that expires", credits: &[(3, Some(LATER)), (9, None)], ..general },
         Case { what: "two that expire together", credits: &[(9, Some(LATER)), (9, Some(LATER))], ..general },
+        Case { what: "credits only", quota: Some(0), limit: 0, ..PLAIN },
+        Case { what: "credits only, and an amount of 0", quota: Some(0), limit: 0, calls: [1, 0], ..general },
         Case { what: "two credits", credits: &[(2, None), (9, None)], ..general },
         Case { what: "a threshold", credits: &[(5, None)], ..general },
         Case { what: "too little", credits: &[(2, None)], ..general },
