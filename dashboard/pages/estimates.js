@@ -19,7 +19,8 @@ export function Estimates({ query }) {
   const [typed, setTyped] = useState({ event: query.event ?? '' });
   const filter = useSettled(typed, 250);
   useEffect(() => keepFilter(filter), [filter]);
-  const pages = usePages('estimates', filter);
+  // Also a name of which only the beginning is typed finds its events.
+  const pages = usePages('estimates', { event: filter.event && `${filter.event}*` });
   const empty = html`<${Empty} title=${filter.event ? 'No estimate for this event' : `Nothing learned in ${api.placeWords()} yet`}>
     <p>A <a href=${link(['plans'])}>plan</a> or <a href=${link(['policies'])}>policy</a> can learn what a figure such as <code>completion_tokens</code> usually is, and hold calls with it: give its measure an estimate with a <code>quantile</code>.</p>
     <p>Committed and tracked figures of the last seven days count.</p><${Elsewhere} /><//>`;

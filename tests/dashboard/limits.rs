@@ -69,7 +69,7 @@ async fn estimates_are_listed_with_their_samples_and_how_often_they_were_exceede
         let figures = json!({"reservationId": id, "metadata": {"completion_tokens": tokens}});
         app.post("commit", figures).await.expect(200);
     }
-    browser.open(&format!("{}/#/estimates?event=llm.chat", world.node.url)).await;
+    browser.open(&format!("{}/#/estimates?event=llm.ch", world.node.url)).await;
     browser.sees("<large>").await;
     browser.sees("4,000").await;
     browser.sees("start value").await;

@@ -1,12 +1,13 @@
 //! What a reserve that was allowed without Redis counts: nothing in groups that limit reservations in flight, since it
-//! is never settled, the least value of a figure that may be reduced, and credits beyond the quota.
+//! is never settled, the least value of a figure that may be reduced, credits beyond the quota, and the learned estimate
+//! with which it was allowed.
 
 use serde_json::json;
 
-use crate::degraded::{Node, configured, images, known};
+use crate::degraded::{Node, configured, images, is_degraded, known};
 use crate::gateway::ADMIN_KEY;
-use crate::support::Redis;
 use crate::support::proven::verified;
+use crate::support::{Redis, eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reserves_allowed_without_redis_are_not_in_flight() {
@@ -96,4 +97,43 @@ async fn reserves_allowed_without_redis_are_covered_by_the_quota_then_by_credits
     assert_eq!((&balance["used"], &balance["remaining"]), (&json!(4), &json!(0)), "{balance}");
     let found = verified(&redis.url(), "live").await;
     assert!(found.drifts.is_empty(), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reserve_allowed_without_redis_is_counted_with_the_learned_estimate_of_its_answer() {
+    let mut redis = Redis::with(&["--appendfsync", "always"]).await;
+    let (mut node, other) = (Node::start(&redis.url(), 5).await, Node::start(&redis.url(), 5).await);
+    let key = configured(&other, "allow", "live").await;
+    let plan = json!({"periodType": "monthly", "periodAnchor": "calendar", "groups": [
+        {"id": "tokens", "unit": "tokens", "quota": 1_000_000, "matches": [{"event": "llm.*"}],
+            "measure": {"per": {"completion_tokens": 1},
+                "estimate": {"completion_tokens": {"quantile": 0.95, "start": 4000}}}}]});
+    other.api(ADMIN_KEY).plan("learning", plan).await;
+    let api = other.api(&key);
+    api.subscribe("u", "learning").await;
+    let call = json!({"userId": "u", "event": "llm.chat"});
+    let track = json!({"op": "track", "userId": "u", "event": "llm.chat", "metadata": {"completion_tokens": 700}});
+    api.post("batch", json!({"operations": vec![track; 100]})).await.expect(200);
+    let list = api.get("estimates").await.expect(200);
+    assert_eq!((&list["data"][0]["value"], &list["data"][0]["samples"]), (&json!(704), &json!(100)), "{list}");
+
+    // A node reads the estimates soon after its first call.
+    node.is_ready(&[&key]).await;
+    let api = node.api(&key);
+    eventually("the node knows it", async || {
+        let explained = api.get("explain?userId=u&event=llm.chat").await.expect(200);
+        explained["call"]["estimated"] == json!({"completion_tokens": 704})
+    })
+    .await;
+    api.post("can-use", call.clone()).await.expect(200);
+    redis.kill();
+    is_degraded(&api.reserve(call).await, &["tokens"]);
+
+    // Now it does not know them any more.
+    node.kill().await;
+    redis.start_again().await;
+    node.start_again(&redis.url()).await;
+    node.is_caught_up().await;
+    assert_eq!(node.api(&key).stands("u", "tokens").await, (70_704.0, 0.0));
+    assert!(verified(&redis.url(), "live").await.drifts.is_empty());
 }

@@ -4,7 +4,7 @@ import type { LearnedEstimateView } from "./models.js";
 
 /** The filter of learned estimates. */
 export interface EstimateOptions extends ListOptions {
-  /** Only estimates of this event. */
+  /** Only estimates of this event; `*` stands for any characters. */
   event?: string;
 }
 

@@ -1118,7 +1118,7 @@ export interface LastAttempt {
 
 /** The estimate is a quantile of the figures that were committed in the last seven days, for events of the same name. */
 export interface LearnedEstimateBody {
-  /** Metadata fields whose values are learned separately, such as `model`. */
+  /** Metadata fields whose values are learned separately, such as `model`; none that has a weight in `per`. */
   by?: string[];
   /** The largest estimate. */
   max?: NumberOrText | null;
@@ -1149,7 +1149,7 @@ export interface LearnedEstimateView {
   /** The figures of the last seven days. */
   samples: number;
   start: number;
-  /** The estimate that calls use now. */
+  /** The estimate of this line. If several groups learn the figure of a call, the call uses the largest. */
   value: number;
 }
 
@@ -1467,7 +1467,7 @@ export interface ListViewLearnedEstimateView {
     /** The figures of the last seven days. */
     samples: number;
     start: number;
-    /** The estimate that calls use now. */
+    /** The estimate of this line. If several groups learn the figure of a call, the call uses the largest. */
     value: number;
   })[];
   /** Null on the last page. */

@@ -20,7 +20,7 @@ const COLUMNS: [Column; 8] = [
 /// larger than the estimate. With fewer than 100 samples, the value is the `start` of the configuration.
 #[derive(Clone, Debug, clap::Args)]
 pub struct EstimatesArgs {
-    /// Only estimates of this event
+    /// Only estimates of this event; `*` stands for any characters
     #[arg(long, value_name = "EVENT")]
     event: Option<String>,
     /// How many estimates

@@ -10,7 +10,7 @@ use super::estimate::{Estimate, LearnedEstimate};
 use super::limit_group::{LimitGroup, LimitKind, OnPlanChange};
 use super::match_rule::MatchRule;
 use super::measure::{Measure, Weighted};
-use super::plan_body::{EstimateBody, GroupBody, MeasureBody, MeasureWord, PeriodBody, RuleBody};
+use super::plan_body::{EstimateBody, GroupBody, MeasureBody, MeasureWord, PeriodBody, RuleBody, WeightedBody};
 use super::scope::Scope;
 use crate::domain::time::period::{Period, PeriodSpec, PeriodType};
 use crate::domain::time::window::{TimeMs, WindowKind, parse_rfc3339};
@@ -301,13 +301,19 @@ fn validate_measure(body: &MeasureBody, path: &str, faults: &mut Faults) -> Opti
         if !weighted.per.contains_key(name) {
             faults.add(&path, "must also have a weight in `per`");
         }
-        estimate.insert(name.clone(), validate_estimate(body, name, &path, faults));
+        estimate.insert(name.clone(), validate_estimate(body, (name.as_str(), weighted), &path, faults));
     }
     let per = weighted.per.iter().map(|(name, number)| (name.clone(), number.0)).collect();
     Some(Measure::Weighted(Weighted { per, estimate }))
 }
 
-fn validate_estimate(body: &EstimateBody, field: &str, path: &str, faults: &mut Faults) -> Estimate {
+/// The estimate for a field of this measure.
+fn validate_estimate(
+    body: &EstimateBody,
+    (field, measure): (&str, &WeightedBody),
+    path: &str,
+    faults: &mut Faults,
+) -> Estimate {
     let learned = match body {
         EstimateBody::Fixed(number) => return Estimate::Fixed(number.0),
         EstimateBody::Learned(learned) => learned,
@@ -322,11 +328,11 @@ fn validate_estimate(body: &EstimateBody, field: &str, path: &str, faults: &mut 
     let mut by = learned.by.clone();
     by.sort();
     by.dedup();
-    let is_label = |name: &String| is_key(name) && name != field;
+    let is_label = |name: &String| is_key(name) && !measure.per.contains_key(name);
     if by.len() != learned.by.len() || by.len() > MOST_LEARNED_BY || !by.iter().all(is_label) {
         faults.add(
             &format!("{path}.by"),
-            format!("must have at most {MOST_LEARNED_BY} different metadata fields, and not `{field}` itself"),
+            format!("must have at most {MOST_LEARNED_BY} different metadata fields that have no weight in `per`"),
         );
     }
     let (start, max) = (learned.start.0, learned.max.map(|max| max.0));

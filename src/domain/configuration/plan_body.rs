@@ -236,7 +236,7 @@ pub struct LearnedEstimateBody {
     /// More than 0 and less than 1: of the figures, this share does not exceed the estimate.
     #[schema(value_type = NumberOrText)]
     pub quantile: Number,
-    /// Metadata fields whose values are learned separately, such as `model`.
+    /// Metadata fields whose values are learned separately, such as `model`; none that has a weight in `per`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 4)]
     pub by: Vec<String>,

@@ -70,6 +70,12 @@ fn single_faults_are_refused() {
         (learned("a", json!({"quantile": 0})), "measure.estimate.a.quantile"),
         (learned("a", json!({"quantile": 1})), "measure.estimate.a.quantile"),
         (learned("a", json!({"by": ["a"]})), "measure.estimate.a.by"),
+        (learned("a", json!({"by": ["event"]})), "measure.estimate.a.by"),
+        (
+            json!({"measure": {"per": {"a": 1, "c": 1}, "estimate": {
+                "a": {"quantile": 0.5, "by": ["b", "c"], "start": 1}}}}),
+            "measure.estimate.a.by",
+        ),
         (learned("a", json!({"by": ["b", "b"]})), "measure.estimate.a.by"),
         (learned("a", json!({"by": [""]})), "measure.estimate.a.by"),
         (learned("a", json!({"by": ["b", "c", "d", "e", "f"]})), "measure.estimate.a.by"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::scope::OwnerName;
+use crate::domain::metering::rollover::EndingWindow;
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::ids::GroupId;
@@ -180,6 +181,13 @@ impl CounterState {
     /// What the counter may use in addition to its quota.
     pub fn extra(&self) -> Amount {
         self.granted.saturating_add(self.rolled)
+    }
+
+    /// What the counter's window leaves for the next one if nothing more is counted in it. `quota`: at the last call.
+    pub fn leaves(&self, group: &LimitGroup, quota: Option<Amount>) -> Amount {
+        let Self { used, held, blocked, rolled, .. } = *self;
+        let ending = EndingWindow { quota, rolled, used, held, blocked };
+        group.rollover.map_or(Amount::ZERO, |max| ending.leaves(max))
     }
 
     /// The group as it applies to the counter's owner.

@@ -152,7 +152,7 @@ pub(super) fn call(principal: &Principal, body: ReserveBody) -> Result<Call, Api
             return Err(ApiError::invalid("items", message));
         }
     };
-    Ok(Call { user, items, key: principal.key.id.clone(), fit })
+    Ok(Call { user, items, key: principal.key.id.clone(), fit, allowed_with: Vec::new() })
 }
 
 /// Several events, of which one may have `fit`.

@@ -96,7 +96,8 @@ pub(in crate::http) async fn count_event(
     idempotency: Option<&Idempotency>,
 ) -> Result<Tracked, ApiError> {
     let item = item(principal, body.event, body.quantity, body.metadata)?;
-    let call = Call { user: body.user_id, items: vec![item], key: principal.key.id.clone(), fit: None };
+    let (items, key) = (vec![item], principal.key.id.clone());
+    let call = Call { user: body.user_id, items, key, fit: None, allowed_with: Vec::new() };
     let tracked = match principal.gateway.track(&principal.tenant, &call, body.enforce, idempotency).await {
         Ok(tracked) => tracked,
         Err(ServiceError::Denied(decision)) => {

@@ -29,7 +29,7 @@ pub struct LearnedEstimateView {
     by: Option<BTreeMap<String, String>>,
     #[schema(value_type = f64)]
     quantile: Number,
-    /// The estimate that calls use now.
+    /// The estimate of this line. If several groups learn the figure of a call, the call uses the largest.
     #[schema(value_type = f64)]
     value: Number,
     /// False: there are fewer than 100 samples, so the value is `start`.
@@ -72,7 +72,7 @@ impl LearnedEstimateView {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct EstimatesQuery {
-    /// Only estimates of this event.
+    /// Only estimates of this event; `*` stands for any characters, also none.
     event: Option<String>,
     /// `nextCursor` of the page before.
     cursor: Option<String>,
@@ -82,8 +82,8 @@ pub struct EstimatesQuery {
 
 /// List the learned estimates
 ///
-/// Estimates that plans and policies learn, by event, field and metadata values. The list is as of now; calls use
-/// values that are at most a minute old.
+/// Estimates that plans and policies learn, by event, field and metadata values. The list is as of now, unless very
+/// many new calls are not counted in it yet; calls use values that are at most a minute old.
 #[utoipa::path(get, path = "/api/v1/estimates", tag = "Reports", params(EstimatesQuery),
     responses((status = 200, body = ListView<LearnedEstimateView>), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]

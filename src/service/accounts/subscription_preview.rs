@@ -8,7 +8,6 @@ use crate::domain::accounts::subscription::{Move, Upsert};
 use crate::domain::configuration::limit_group::{LimitGroup, Limits, OnPlanChange};
 use crate::domain::metering::admission::{Admission, Caller, EffectiveLimits, Matched, overview};
 use crate::domain::metering::counter::{Counter, CounterState};
-use crate::domain::metering::rollover::EndingWindow;
 use crate::domain::time::window::{TimeMs, WindowKind};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{GroupId, UserId};
@@ -112,14 +111,6 @@ fn ended(facts: &CallFacts, has: impl Fn(&GroupId) -> bool) -> Vec<GroupId> {
     groups.filter(|group| group.scope.is_user() && !has(&group.id)).map(|group| group.id.clone()).collect()
 }
 
-/// What a counter whose window is over leaves for the next one.
-fn leaves(group: &LimitGroup, state: &CounterState, known: Option<&StoredCounter>) -> Amount {
-    let quota = known.and_then(|known| known.quota);
-    let CounterState { used, held, rolled, blocked, .. } = *state;
-    let ending = EndingWindow { quota, rolled, used, held, blocked };
-    group.rollover.map_or(Amount::ZERO, |max| ending.leaves(max))
-}
-
 fn counters(
     admission: &Admission,
     states: &[CounterState],
@@ -165,7 +156,7 @@ impl Before<'_> {
         let lasting =
             || self.stored.map_or(Amount::ZERO, |stored| stored.granted_in_any_window(&group.id, self.now_ms));
         let anew = over || (carried && action == OnPlanChange::Reset);
-        let rolled = if over { leaves(group, state, known) } else { state.rolled };
+        let rolled = if over { state.leaves(group, known.and_then(|known| known.quota)) } else { state.rolled };
         let mut after = if anew { from_0(lasting(), rolled) } else { *state };
         let effect = match (action, group.quota) {
             (OnPlanChange::Block, Some(quota)) if !wanted.reset => {

@@ -144,7 +144,7 @@ pub struct AppConfig {
     pub sandboxes: BTreeSet<Sandbox>,
     pub settings: Settings,
     /// The figures from which estimates are learned.
-    pub learned: Vec<LearnedFigure>,
+    pub learned: Arc<[LearnedFigure]>,
 }
 
 #[derive(Clone, Debug)]
@@ -222,7 +222,7 @@ impl AppConfig {
         }
         config.policies.sort_by(|one, other| one.id.cmp(&other.id));
         config.sandboxes.insert(Sandbox::parse("main").map_err(|_| damaged("main"))?);
-        config.learned = config.learned_figures();
+        config.learned = config.learned_figures().into();
         Ok(config)
     }
 

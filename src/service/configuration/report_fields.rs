@@ -2,6 +2,7 @@
 //! `reportLabels`.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::app_config::AppConfig;
 use crate::domain::configuration::estimate::{Estimate, LearnedFigure};
@@ -21,7 +22,7 @@ impl AppConfig {
             labels: Fields::LABELS.map(str::to_owned).into(),
             figures: Fields::FIGURES.map(str::to_owned).into(),
             units: self.groups.iter().map(|(group, kind)| (group.clone(), kind.unit)).collect(),
-            learned: self.learned.clone(),
+            learned: Arc::clone(&self.learned),
         };
         fields.labels.extend(self.settings.report_labels.iter().cloned());
         for dimension in self.groups.values().flat_map(|kind| kind.scope.dimensions()) {

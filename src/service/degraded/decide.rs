@@ -62,7 +62,8 @@ impl Gateway {
             }
             let known = |group: &GroupId| cached.is_known || config.policy_of(group).is_some();
             let groups = admission.matched.iter().map(|matched| matched.group.id.clone()).filter(known).collect();
-            let answer = Answer { at_ms: facts.now_ms, matched: !admission.matched.is_empty(), groups };
+            let matched = !admission.matched.is_empty();
+            let answer = Answer { at_ms: facts.now_ms, matched, groups, learned: admission.learned };
             return Some(OfflineDecision::Allowed(Entry::new(tenant, call, operation, answer)));
         }
         refused.map(|decision| OfflineDecision::Denied(Box::new(decision)))

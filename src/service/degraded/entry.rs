@@ -33,6 +33,8 @@ pub(super) struct Answer {
     pub at_ms: TimeMs,
     pub matched: bool,
     pub groups: Vec<GroupId>,
+    /// The learned estimates with which it was allowed, by item; empty if the app learns none.
+    pub learned: Vec<LearnedValues>,
 }
 
 fn damaged(what: &str) -> ServiceError {
@@ -41,11 +43,12 @@ fn damaged(what: &str) -> ServiceError {
 
 impl Entry {
     pub fn new(tenant: &Tenant, call: &Call, operation: &Operation, answer: Answer) -> Self {
+        let mut learned = answer.learned.into_iter();
         let item = |item: &CallItem| Item {
             event: item.event.clone(),
             quantity: item.quantity,
             metadata: item.metadata.clone(),
-            estimated: LearnedValues::default(),
+            estimated: learned.next().unwrap_or_default(),
             drawn: None,
         };
         Self {
@@ -89,7 +92,43 @@ impl Entry {
     }
 
     pub fn call(self) -> Call {
+        let estimated = self.items.iter().map(|item| item.estimated.clone()).collect::<Vec<_>>();
+        // An older release did not write them.
+        let is_known = estimated.iter().any(|values| !values.is_empty());
         let item = |item: Item| CallItem { event: item.event, quantity: item.quantity, metadata: item.metadata };
-        Call { user: self.user, items: self.items.into_iter().map(item).collect(), key: self.key, fit: None }
+        Call {
+            user: self.user,
+            items: self.items.into_iter().map(item).collect(),
+            key: self.key,
+            fit: None,
+            allowed_with: if is_known { estimated } else { Vec::new() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rust_decimal::Decimal;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn entry(items: &Value) -> Entry {
+        let entry = json!({"app": "acme", "mode": "test", "user": "u", "key": "k", "operation": "o", "atMs": 1,
+            "matched": true, "groups": [], "items": items});
+        serde_json::from_value(entry).unwrap()
+    }
+
+    #[test]
+    fn a_call_is_counted_with_the_estimates_of_its_answer_and_without_them_in_older_journals() {
+        let item = json!({"event": "llm.chat", "quantity": 1});
+        assert!(entry(&json!([item])).call().allowed_with.is_empty());
+        let estimated = json!({"event": "llm.chat", "quantity": 1, "estimated": {"tokens": 704}});
+        let known = entry(&json!([item, estimated]));
+        assert_eq!(serde_json::to_value(&known).unwrap()["items"][1]["estimated"], json!({"tokens": 704}));
+        let allowed_with = known.call().allowed_with;
+        assert_eq!(allowed_with.len(), 2);
+        assert!(allowed_with[0].is_empty());
+        assert_eq!(allowed_with[1].get("tokens"), Some(Decimal::from(704)));
     }
 }

@@ -23,6 +23,8 @@ pub struct Call {
     pub key: KeyId,
     /// The figure that may be reduced; the event has its least value.
     pub fit: Option<Fit>,
+    /// The learned estimates by item, if it was allowed with them already; otherwise empty.
+    pub allowed_with: Vec<LearnedValues>,
 }
 
 /// One event of a call.

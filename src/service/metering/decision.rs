@@ -10,7 +10,6 @@ use crate::domain::metering::counter::{Counter, CounterState, Overflow, Overflow
 use crate::domain::metering::fit::Fitted;
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::ReservationId;
-use crate::domain::metering::rollover::EndingWindow;
 use crate::domain::time::window::{OF_BALANCES, TimeMs, Window};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::GroupId;
@@ -161,16 +160,10 @@ impl GroupOutcome {
         Some(allowance.saturating_sub(self.state.blocked.saturating_add(taken)))
     }
 
-    /// What rolls over into the next window if nothing more is counted in this one.
-    fn leaves(&self) -> Amount {
-        let CounterState { used, held, blocked, rolled, .. } = self.state;
-        let ending = EndingWindow { quota: self.group.quota, rolled, used, held, blocked };
-        self.group.rollover.map_or(Amount::ZERO, |max| ending.leaves(max))
-    }
-
     /// When the limit has room again; None if never.
     fn lifts_at(&self, free_at_ms: Option<TimeMs>) -> Option<TimeMs> {
-        let fresh = self.limit.saturating_add(self.state.granted).saturating_add(self.leaves());
+        let rolled = self.state.leaves(&self.group, self.group.quota);
+        let fresh = self.limit.saturating_add(self.state.granted).saturating_add(rolled);
         // Credits stay when the window ends.
         let room = fresh.saturating_add(self.balance_left());
         if fresh == Amount::ZERO || self.amount > room || self.is_scope_full() {

@@ -8,7 +8,7 @@ use super::facts::CallFacts;
 use super::known_estimates::KnownEstimates;
 use crate::domain::configuration::estimate::{Estimate, LearnedValues};
 use crate::domain::configuration::measure::Measure;
-use crate::domain::reporting::rollup::series;
+use crate::domain::reporting::rollup::learned_row;
 use crate::infra::supervise::Pulse;
 use crate::service::configuration::app_config::AppConfig;
 use crate::service::error::ServiceError;
@@ -54,6 +54,9 @@ impl Gateway {
 impl CallFacts {
     /// The learned estimates that the call needs, by item; empty if the app learns none.
     pub(in crate::service) fn learned(&self, call: &Call) -> Vec<LearnedValues> {
+        if !call.allowed_with.is_empty() {
+            return call.allowed_with.clone();
+        }
         if self.config.learned.is_empty() {
             return Vec::new();
         }
@@ -78,7 +81,7 @@ impl CallFacts {
             for (field, estimate) in &weighted.estimate {
                 let Estimate::Learned(estimate) = estimate else { continue };
                 if item.metadata.get(field).is_none() || fitted == Some(field.as_str()) {
-                    let row = series(event, &estimate.by, &item.metadata);
+                    let row = learned_row(event, &estimate.by, &item.metadata);
                     let quantile = self.estimates.as_ref().and_then(|known| known.quantile(estimate, field, row));
                     values.raise(field, estimate.value(quantile));
                 }

@@ -242,7 +242,8 @@ impl Gateway {
         });
         // Only for a group that requires approval since the reserve.
         let Some(key) = snapshot.key.clone().or_else(|| KeyId::parse("unknown").ok()) else { return Ok(None) };
-        let call = Call { user: snapshot.user.clone(), items: items.collect(), key, fit: None };
+        let (user, items) = (snapshot.user.clone(), items.collect());
+        let call = Call { user, items, key, fit: None, allowed_with: Vec::new() };
         asked(facts, &call, admission, operation)
     }
 

@@ -149,7 +149,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::domain::reporting::rollup::series;
+    use crate::domain::reporting::rollup::learned_row;
     use crate::domain::values::metadata::Metadata;
 
     fn figure(by: &[&str]) -> LearnedFigure {
@@ -175,15 +175,15 @@ mod tests {
         let of_model = figure(&["model"]);
         let row = |metadata: Value| {
             let metadata: Metadata = serde_json::from_value(metadata).unwrap();
-            series("llm.chat", &of_model.estimate.by, &metadata)
+            learned_row("llm.chat", &of_model.estimate.by, &metadata)
         };
-        let config = AppConfig { learned: vec![of_model.clone(), figure(&[])], ..AppConfig::default() };
+        let config = AppConfig { learned: [of_model.clone(), figure(&[])].into(), ..AppConfig::default() };
         let [rest, _] = row(json!({"model": "x"})).less_exact(RowSet::Estimates);
         let mut rows = HashMap::from([
             (row(json!({"model": "large"})), metrics(100, 70)),
             (row(json!({"model": "new"})), metrics(99, 60)),
-            (series("llm.chat", &[], &Metadata::default()), metrics(100, 50)),
-            (series("image.render", &[], &Metadata::default()), metrics(100, 40)),
+            (learned_row("llm.chat", &[], &Metadata::default()), metrics(100, 50)),
+            (learned_row("image.render", &[], &Metadata::default()), metrics(100, 40)),
         ]);
         let of = |known: &KnownEstimates, metadata: Value| {
             known.quantile(&of_model.estimate, "tokens", row(metadata)).map(|value| value.to_string())
@@ -193,9 +193,10 @@ mod tests {
         assert_eq!(of(&known, json!({"model": "new"})), None, "too few figures");
         assert_eq!(of(&known, json!({"model": "small"})), None);
         assert_eq!(of(&known, json!({})), None);
-        let all = known.quantile(&figure(&[]).estimate, "tokens", series("llm.chat", &[], &Metadata::default()));
+        let all = known.quantile(&figure(&[]).estimate, "tokens", learned_row("llm.chat", &[], &Metadata::default()));
         assert_eq!(all, Some(Decimal::from(50)));
-        let others = known.quantile(&figure(&[]).estimate, "tokens", series("image.render", &[], &Metadata::default()));
+        let others =
+            known.quantile(&figure(&[]).estimate, "tokens", learned_row("image.render", &[], &Metadata::default()));
         assert_eq!(others, None, "no rule has this event");
 
         let [_, all_events] = rest.less_exact(RowSet::Estimates);

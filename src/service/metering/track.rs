@@ -5,9 +5,7 @@ use utoipa::ToSchema;
 
 use super::admit::{Prepared, asked, observed_reason, verdict};
 use super::call::{Call, CallContext, CallItem, contexts};
-use super::decision::{
-    Counted, Decision, GroupOutcome, Observed, by_tightness, group_outcomes, observed, overflow as taken_over,
-};
+use super::decision::{Counted, Decision, GroupOutcome, Observed, by_tightness, group_outcomes, observed, overflow};
 use super::facts::Attempt;
 use super::repeat::{Repetition, outcomes_again};
 use crate::domain::configuration::limit_group::{Enforcement, LimitGroup, Limits};
@@ -151,7 +149,7 @@ impl Gateway {
                     ran.now_ms,
                 ))));
             }
-            TrackReply::Denied(..) => return Err(overflow()),
+            TrackReply::Denied(..) => return Err(too_much()),
             TrackReply::Tracked { ran, crossed, full_scopes, states, .. } => {
                 self.observe_run(&facts.bucket, ran);
                 if full_scopes > 0 {
@@ -177,7 +175,7 @@ impl Gateway {
     ) -> Result<Tracked, ServiceError> {
         let CallContext { tenant, facts, call, operation } = context;
         match first {
-            TrackReply::Denied(..) if purpose != Purpose::Ask => Err(overflow()),
+            TrackReply::Denied(..) if purpose != Purpose::Ask => Err(too_much()),
             TrackReply::Denied(ran, denied) => {
                 let repetition = Repetition { tenant, facts, contexts: &contexts(facts, call) };
                 let decision = self.repeat_denied(repetition, ran.now_ms, denied).await?;
@@ -229,13 +227,13 @@ fn tracked(operation: &Operation, outcomes: &[GroupOutcome], match_status: Match
         counters: by_tightness(outcomes),
         crossed: Vec::new(),
         observed: Vec::new(),
-        overflow: taken_over(outcomes),
+        overflow: overflow(outcomes),
         now_ms,
         replayed: false,
     }
 }
 
-fn overflow() -> ServiceError {
+fn too_much() -> ServiceError {
     ServiceError::invalid("quantity", "would exceed what a counter can hold")
 }
 

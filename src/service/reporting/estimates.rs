@@ -1,12 +1,13 @@
 //! `GET estimates`: what was learned from the figures of the last seven days.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rust_decimal::Decimal;
 
 use super::retention::LEARNED_DAYS;
 use crate::domain::configuration::estimate::LearnedEstimate;
 use crate::domain::reporting::rollup::{Metrics, RowName, RowSet};
+use crate::domain::values::glob;
 use crate::infra::supervise::Pulse;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
@@ -38,7 +39,8 @@ pub struct LearnedLine {
 }
 
 impl Gateway {
-    /// All learned estimates, optionally of one event only, sorted by event, field and metadata values.
+    /// All learned estimates, optionally only of events that match this pattern, sorted by event, field and metadata
+    /// values.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -50,7 +52,8 @@ impl Gateway {
         self.fold_all(tenant, tenant.buckets()).await?;
         let mut lines: Vec<LearnedLine> = Vec::new();
         for (row, metrics) in self.estimate_rows(tenant, &Pulse::unobserved()).await? {
-            let is_wanted = event.is_none_or(|event| row.event.as_str() == Some(event));
+            let matches = |event| row.event.as_str().is_some_and(|name| glob::matches(event, name));
+            let is_wanted = event.is_none_or(matches);
             let mut seen = Vec::new();
             for figure in config.learned.iter().filter(|figure| is_wanted && is_of(&row, figure)) {
                 let name = (&figure.field, &figure.estimate);
@@ -87,12 +90,18 @@ impl Gateway {
             for age in 0..i64::from(LEARNED_DAYS) {
                 pulse.beat().await;
                 let place = Place { row_set: RowSet::Estimates, stream: Stream::Ledger, day: today.plus(-age) };
-                for (name, metrics) in self.store.read_rollup(&bucket, place, None).await? {
-                    add_row(&mut rows, name, &metrics);
-                }
+                add_rows(&mut rows, self.store.read_rollup(&bucket, place, None).await?);
             }
         }
         Ok(rows)
+    }
+}
+
+/// Adds rows in the order of their names, so that all nodes learn the same combinations separately.
+fn add_rows(rows: &mut HashMap<RowName, Metrics>, more: HashMap<RowName, Metrics>) {
+    let sorted: BTreeMap<RowName, Metrics> = more.into_iter().collect();
+    for (name, metrics) in sorted {
+        add_row(rows, name, &metrics);
     }
 }
 
@@ -108,18 +117,36 @@ fn add_row(rows: &mut HashMap<RowName, Metrics>, name: RowName, metrics: &Metric
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
-    use crate::domain::reporting::rollup::{Count, series};
+    use crate::domain::reporting::rollup::{Count, learned_row};
     use crate::domain::values::metadata::Metadata;
+
+    fn row(event: &str, model: usize) -> RowName {
+        let metadata: Metadata = serde_json::from_value(serde_json::json!({"model": model})).unwrap();
+        learned_row(event, &["model".to_owned()], &metadata)
+    }
+
+    #[test]
+    fn the_same_rows_keep_a_place_whatever_the_order_in_which_they_were_read() {
+        let read =
+            || (0..MOST_ROWS + 20).map(|model| (row("llm.chat", model), Metrics::default())).collect::<HashMap<_, _>>();
+        let kept = || {
+            let mut rows = HashMap::new();
+            // Each map has another order.
+            add_rows(&mut rows, read());
+            rows.into_keys().collect::<BTreeSet<_>>()
+        };
+        let first = kept();
+        assert_eq!(first.len(), MOST_ROWS + 1);
+        assert_eq!(kept(), first);
+    }
 
     #[test]
     fn rows_beyond_the_limit_are_added_to_those_of_their_events_and_these_are_limited_too() {
         let mut call = Metrics::default();
         call.count(Count::Calls, 1);
-        let row = |event: &str, model: usize| {
-            let metadata: Metadata = serde_json::from_value(serde_json::json!({"model": model})).unwrap();
-            series(event, &["model".to_owned()], &metadata)
-        };
         let mut rows = HashMap::new();
         for model in 0..MOST_ROWS + 20 {
             add_row(&mut rows, row("llm.chat", model), &call);

@@ -89,31 +89,31 @@ fn share(used: Amount, limit: Option<Amount>) -> Option<u64> {
 
 /// What entries say of counters, according to the last entry of each.
 #[derive(Default)]
-struct Standings<'a> {
+struct LastStates<'a> {
     /// Used thousandths of the limit, and the end of the window.
     near: HashMap<CounterName<'a>, (u64, Option<TimeMs>)>,
     /// Counters that had room; they may occur twice, and may be near their limits since.
     others: Vec<CounterName<'a>>,
 }
 
-impl<'a> Standings<'a> {
+impl<'a> LastStates<'a> {
     fn of(entries: &'a [StoredEntry]) -> Self {
-        let mut standings = Self::default();
+        let mut states = Self::default();
         for StoredEntry { entry, .. } in entries {
             for charge in entry.charges.iter().filter(|charge| !charge.closed) {
                 let near =
                     charge.window.as_ref().and_then(|window| Some((share(charge.balance, charge.limit)?, window)));
-                standings.add((&charge.owner, &charge.group), near);
+                states.add((&charge.owner, &charge.group), near);
             }
             for DenyingCounter { owner, group, used, limit, .. } in &entry.denying {
                 let near = used.as_ref().and_then(|(used, window)| Some((share(*used, Some(*limit))?, window)));
                 // Holds may deny a call although `used` is not near the limit.
                 if near.is_some() {
-                    standings.add((owner, group), near);
+                    states.add((owner, group), near);
                 }
             }
         }
-        standings
+        states
     }
 
     /// `near`: the used share of its limit, and its window.
@@ -141,7 +141,7 @@ impl Gateway {
         bucket: &Bucket,
         entries: &[StoredEntry],
     ) -> Result<(), ServiceError> {
-        let Standings { near, mut others } = Standings::of(entries);
+        let LastStates { near, mut others } = LastStates::of(entries);
         if !near.is_empty() {
             others.retain(|name| !near.contains_key(name));
             let counter = |(name, (share, ends_at_ms))| NearCounter { name, share, ends_at_ms };

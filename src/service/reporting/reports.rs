@@ -157,10 +157,10 @@ impl Gateway {
         let oldest = if tenant.mode.is_sandbox() { None } else { Some(today.plus(1 - kept)) };
         let usual = to.plus(1 - USUAL_DAYS);
         let from = from.unwrap_or_else(|| oldest.map_or(usual, |oldest| usual.max(oldest)));
-        let setting = match row_set {
-            RowSet::Calls => "QUOTAGATE_ROLLUP_DAYS",
-            RowSet::Users => "QUOTAGATE_ROLLUP_USER_DAYS, which applies to reports by user",
-            RowSet::Estimates => "estimates are learned from no earlier figures",
+        let setting = if row_set == RowSet::Users {
+            "QUOTAGATE_ROLLUP_USER_DAYS, which applies to reports by user"
+        } else {
+            "QUOTAGATE_ROLLUP_DAYS"
         };
         if let Some(oldest) = oldest.filter(|oldest| from < *oldest) {
             let message =

@@ -173,7 +173,7 @@ impl CounterState {
         let (text, over_limit) = text.strip_suffix('!').map_or((text, false), |text| (text, true));
         let (text, overflow) = match text.split_once('>') {
             None => (text, None),
-            Some((text, overflow)) => (text, Some(read_overflow(overflow)?)),
+            Some((text, overflow)) => (text, Some(read_overflow_state(overflow)?)),
         };
         let (text, quota) = match text.split_once('=') {
             None => (text, None),
@@ -214,7 +214,7 @@ fn read_balance(text: &str) -> Option<BalanceState> {
 }
 
 /// `<amount>@<state of the balance>`
-fn read_overflow(text: &str) -> Option<OverflowState> {
+fn read_overflow_state(text: &str) -> Option<OverflowState> {
     let (amount, state) = text.split_once('@')?;
     let CounterState { used, held, balance, .. } = CounterState::parse(state)?;
     Some(OverflowState { amount: steps(amount)?, used, held, balance: balance? })

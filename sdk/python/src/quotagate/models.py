@@ -1094,7 +1094,7 @@ class LearnedEstimateBody(Model):
     the same name."""
 
     by: tuple[str, ...] = ()
-    """Metadata fields whose values are learned separately, such as `model`."""
+    """Metadata fields whose values are learned separately, such as `model`; none that has a weight in `per`."""
     max: Amount | str | None = None
     """The largest estimate."""
     quantile: Amount | str
@@ -1125,7 +1125,7 @@ class LearnedEstimateView(Model):
     """The figures of the last seven days."""
     start: Amount
     value: Amount
-    """The estimate that calls use now."""
+    """The estimate of this line. If several groups learn the figure of a call, the call uses the largest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

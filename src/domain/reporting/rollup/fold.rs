@@ -1,6 +1,7 @@
 //! Which rows an entry changes, and by how much.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use rust_decimal::Decimal;
 
@@ -22,7 +23,7 @@ pub struct Fields {
     pub figures: BTreeSet<String>,
     pub units: HashMap<GroupId, Unit>,
     /// The figures from which estimates are learned.
-    pub learned: Vec<LearnedFigure>,
+    pub learned: Arc<[LearnedFigure]>,
 }
 
 impl Fields {

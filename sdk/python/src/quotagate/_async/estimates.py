@@ -17,7 +17,7 @@ class AsyncEstimates:
         self._core = core
 
     def list(self, event: str | None = None) -> AsyncGenerator[LearnedEstimateView, None]:
-        """The learned estimates, by event, field and metadata values.
+        """The learned estimates, by event, field and metadata values. In ``event``, ``*`` stands for any characters.
 
         Example::
 

@@ -18,7 +18,7 @@ class Estimates:
         self._core = core
 
     def list(self, event: str | None = None) -> Generator[LearnedEstimateView, None]:
-        """The learned estimates, by event, field and metadata values.
+        """The learned estimates, by event, field and metadata values. In ``event``, ``*`` stands for any characters.
 
         Example::
 

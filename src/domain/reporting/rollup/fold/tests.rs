@@ -18,7 +18,7 @@ fn fields() -> Fields {
         labels: Fields::LABELS.map(str::to_owned).into(),
         figures: Fields::FIGURES.map(str::to_owned).into(),
         units: [unit("calls", Unit::Count), unit("spend", Unit::Cents), unit("team", Unit::Cents)].into(),
-        learned: Vec::new(),
+        learned: Arc::default(),
     }
 }
 

@@ -64,7 +64,7 @@ fn entry(kind: EntryKind, item: Item, actual: Option<Value>) -> Entry {
 
 /// Labels, the median, the number of figures, and the comparisons of each row.
 fn learned(entry: &Entry, figures: &[LearnedFigure]) -> Vec<(Labels, Option<Decimal>, [u64; 3])> {
-    let fields = Fields { learned: figures.to_vec(), ..Fields::default() };
+    let fields = Fields { learned: figures.into(), ..Fields::default() };
     let rows = learn(entry, &fields).into_iter().map(|(name, metrics)| {
         assert_eq!((name.event.as_str(), metrics.learned.len()), (Some("llm.chat"), 1));
         let sums = &metrics.learned["tokens"];
@@ -118,6 +118,38 @@ fn only_figures_that_came_with_a_final_commit_or_a_tracked_event_are_learned() {
     let mut degraded = entry(EntryKind::Track, sent(), None);
     degraded.details.degraded = true;
     assert!(learned(&degraded, &all).is_empty());
+}
+
+#[test]
+fn a_figure_that_reaches_its_fitted_value_is_counted_as_one_eighth_larger() {
+    let all = [figure("llm.chat", &[])];
+    let committed = |tokens: &str, fitted: Fitted| {
+        let mut entry = entry(EntryKind::Commit, item(json!({}), &[800]), Some(json!({"tokens": tokens})));
+        entry.snapshot.as_mut().unwrap().fitted = Some(fitted);
+        let found = learned(&entry, &all);
+        assert_eq!(found.len(), 1);
+        (found[0].1.unwrap(), found[0].2)
+    };
+    let fitted = Fitted { item: 0, field: "tokens".to_owned(), min: 1, wish: 800, value: 800 };
+    // A quantile is at most 2 % too large.
+    let is_near = |value: Decimal, expected: u32| {
+        let expected = Decimal::from(expected);
+        (expected..=expected * Decimal::new(102, 2)).contains(&value)
+    };
+    for (tokens, value, exceeded) in [("799", 799, 0), ("800", 900, 1), ("1600", 1800, 1)] {
+        let (found, counts) = committed(tokens, fitted.clone());
+        assert!(is_near(found, value), "{tokens}: {found}");
+        assert_eq!(counts, [1, 1, exceeded], "{tokens}");
+    }
+    // Less than the estimate had room, and one eighth more does not exceed it either.
+    let (found, counts) = committed("80", Fitted { value: 80, ..fitted.clone() });
+    assert!(is_near(found, 90), "{found}");
+    assert_eq!(counts, [1, 1, 0]);
+    for other in [Fitted { field: "quantity".to_owned(), ..fitted.clone() }, Fitted { item: 1, ..fitted }] {
+        let (found, counts) = committed("800", other);
+        assert!(is_near(found, 800), "{found}");
+        assert_eq!(counts, [1, 1, 0]);
+    }
 }
 
 #[test]
