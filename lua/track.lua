@@ -14,7 +14,7 @@ Replies, in order of precedence
   stale_configuration | stale_stamp | stale_user | stale_time | again | denied    as in reserve
   tracked, now, reclaimed, crossed, full_scopes, counters; then match_facts; with an idempotency key also the groups as proposed
   crossed: alerts, '<group>:<percent>,…'; full_scopes: how many owners were left out because
-    their scope has its maximum number of names
+    their scope has its maximum number of names; counters: with '!' a balance that did not cover the whole call
 ]]
 
 return tracking.count(false)

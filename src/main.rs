@@ -193,6 +193,8 @@ async fn run_node(options: Options, mut stop: impl Future<Output = ()> + Unpin) 
     let root_key = options.root_key.clone();
     let metrics = install_metrics()?;
     let node = tokio::select! {
+        // If a signal arrives at the same time, the new root key is printed all the same.
+        biased;
         node = Node::prepare(options, metrics) => node?,
         () = &mut stop => return Ok(()),
     };

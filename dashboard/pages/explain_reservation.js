@@ -29,10 +29,17 @@ const Facts = ({ reservation }) => html`<dl class="facts">
 /** The credit that covered a part, and the limit that it exceeds. */
 const Credit = ({ part }) => (part.creditId ? html`<div class="quiet"><bdi>${part.creditId}</bdi>${part.from && html`, beyond <code>${part.from}</code>`}</div>` : null);
 
+/** The window of a quota; nothing beside the credit that covered a part. */
+function windowOf({ period, kind, creditId }) {
+  if (period) return windowWords(period);
+  if (kind === 'balance') return creditId ? '' : 'no credit';
+  return 'over';
+}
+
 const Counters = ({ counters }) => html`<h2>Held and charged</h2>${counters.length === 0
   ? html`<p class="quiet">Nothing, or the record has expired.</p>`
   : html`<${Table} label="Held and charged"><thead><tr><th>Group</th><th>Window</th><th class="figure">Held</th><th class="figure">Charged</th></tr></thead>
-    <tbody>${counters.map((counter) => html`<tr><td><code>${counter.groupId}</code><${Credit} part=${counter} /></td><td>${counter.period ? windowWords(counter.period) : counter.creditId ? '' : 'over'}</td>
+    <tbody>${counters.map((counter) => html`<tr><td><code>${counter.groupId}</code><${Credit} part=${counter} /></td><td>${windowOf(counter)}</td>
       <td class="figure">${amount(counter.held, counter.unit)}</td><td class="figure">${amount(counter.charged, counter.unit)}</td></tr>`)}</tbody><//>`}`;
 
 const Entries = ({ entries, complete }) => html`<h2>Ledger entries</h2>${entries.length === 0

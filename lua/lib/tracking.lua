@@ -10,6 +10,8 @@ local function charge_balance(group, charges)
   else
     parts = credits.take(balance, group.over, 'used')
     if group.is_balance and group.amount > group.over then
+      -- In the reply: this call is not covered.
+      group.over_limit = true
       credits.exceed(balance, group.amount - group.over)
       parts[#parts + 1] = { name = credits.none, amount = group.amount - group.over }
     end
@@ -87,6 +89,6 @@ function tracking.count(enforce, in_ledger, keep_ms)
   if counter.count(p.owners) > 0 then
     ledger.append(refund and 'refund' or 'track', now, false, source, in_ledger or '')
   end
-  local answer = { 'tracked', now, reclaimed, table.concat(call.crossed, ','), full_scopes, counter.states(p.owners), match_facts }
+  local answer = { 'tracked', now, reclaimed, table.concat(call.crossed, ','), full_scopes, counter.states(p.owners, true), match_facts }
   return operation.keep(KEYS[1], p.fingerprint, answer, p.owners, keep_ms)
 end

@@ -86,3 +86,20 @@ async fn a_reservation_is_explained_from_its_hold_to_its_end() {
     browser.until("document.querySelector('main .error, main .fault') !== null").await;
     without_faults(browser).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_credit_covers_is_shown_as_such() {
+    let (world, browser) = signed_in().await;
+    let plan = json!({"periodType": "monthly", "groups": [
+        {"id": "packs", "kind": "balance", "unit": "count", "matches": [{"event": "image.*"}]}]});
+    world.admin.plan("one", plan).await;
+    let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
+    app.subscribe("u", "one").await;
+    app.post("credits", json!({"groupId": "packs", "scope": {"user": "u"}, "amount": 4})).await.expect(201);
+    let id = app.reserved(json!({"userId": "u", "event": "image.a", "quantity": 4})).await;
+    app.post("commit", json!({"reservationId": id, "quantity": 6})).await.expect(200);
+    browser.visit(&format!("#/explain?reservationId={id}")).await;
+    let windows = "[...document.querySelectorAll('[aria-label=\"Held and charged\"] tbody td:nth-child(2)')]";
+    browser.until(&format!("{windows}.map((cell) => cell.innerText).sort().join() === ',no credit'")).await;
+    without_faults(browser).await;
+}

@@ -134,6 +134,16 @@ async fn a_redis_user_without_transactions_folds_each_entry_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_whose_transaction_cannot_end_serves_no_other_call() {
+    let table = Table::new().await;
+    let node = Node { store: store_without(&table, "-exec").await, table, forgets: false };
+    node.folds_each_entry_once().await;
+    assert!(!node.has_executed().await);
+    let rows = node.store.read_rollup(&node.table.bucket, place(RowSet::Users), None).await.unwrap();
+    assert_eq!(rows.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_stay_where_redis_permits_only_the_end_of_a_step() {
     let table = Table::new().await;
     let narrow = store_without(&table, "-unlink").await;

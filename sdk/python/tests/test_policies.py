@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from quotagate import QuotagateError
+from quotagate import QuotagateError, rate_limit_headers
 from tests.gateway import Gateway, Sandbox, group, unique
 from tests.waiting import eventually
 
@@ -33,6 +33,8 @@ def test_credits(sandbox: Sandbox, subscribed: Subscribed) -> None:
         assert client.credits.create(packs, user, 5, source_id="pay_1").id == credit.id
         decision = client.reserve(user, event, 4)
         assert [(each.group_id, each.from_, each.amount) for each in decision.overflow] == [(packs, images["id"], 2)]
+        assert [each.overflow for each in decision.counters] == [packs, None]
+        assert rate_limit_headers(decision)["X-RateLimit-Remaining"] == "3"
         client.commit(decision)
         assert client.credits.void(credit.id, 1).remaining == 2
         second = operator.credits.create(packs, {"user": user}, "4", expires_at="2099-01-01T00:00:00Z")

@@ -294,6 +294,8 @@ export interface CounterView {
   label: string;
   /** Of a balance, what was used without a credit. */
   overage: number;
+  /** ID of the balance that takes what does not fit into the quota; absent if there is none. */
+  overflow?: string | null;
   /** `used` in whole percent of quota, grants and rolled quota; null if the quota is null or 0. */
   percentUsed?: number | null;
   /** Null while a fixed period is not running, and for a balance. */
@@ -2135,6 +2137,8 @@ export interface ReservedView {
   from?: string | null;
   groupId: string;
   held: number;
+  /** `balance`; absent for a group with a quota. */
+  kind?: LimitKind;
   /** Null if that window is over, and for a balance. */
   period?: PeriodView | null;
   scope: Record<string, string>;
@@ -2314,7 +2318,7 @@ export interface SubscribeBody {
 export interface SubscriptionPreviewView {
   /** Counters of the plan's groups that count per user. */
   counters: MovedCounterView[];
-  /** Groups of the present plan that the new plan does not have. They end, unless a policy has the same group. */
+  /** Groups, without balances, that only the present plan has. They end, unless a policy has the same group. */
   endedGroupIds: string[];
   subscription: SubscriptionView;
 }

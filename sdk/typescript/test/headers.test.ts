@@ -40,6 +40,36 @@ test("rateLimitHeaders equals the gateway's headers", async () => {
   assert.equal(denied["Retry-After"], "53");
 });
 
+test("rateLimitHeaders includes what balances have, like the gateway's headers", async () => {
+  const { admin, connect, url } = await world([
+    group("images", 3, "image.*", { measure: "quantity", overflow: "packs" }),
+    group("minute", 20, "image.*", { measure: "quantity", periodType: "minute" }),
+    { id: "packs", kind: "balance", unit: "count", matches: [] },
+  ]);
+  const now = "2026-12-10T10:00:07.250Z";
+  await admin.admin.testClock.set(now);
+  await admin.upsertSubscription({ userId: "u_1", planId: "plan" });
+  await admin.credits.create({ groupId: "packs", scope: { user: "u_1" }, amount: 9 });
+  let gateway: Headers | undefined;
+  const client = connect({
+    baseUrl: url,
+    fetch: async (input, init) => {
+      const response = await fetch(input, init);
+      gateway = response.headers;
+      return response;
+    },
+  });
+  for (const [quantity, state] of [
+    [3, '"minute";r=17;t=53'],
+    [4, '"minute";r=13;t=53, "images";r=5;t=1864793'],
+    [6, '"images";r=5;t=1864793, "minute";r=13;t=53'],
+  ] as const) {
+    const ours = rateLimitHeaders(await client.reserve("u_1", "image.render", quantity), Date.parse(now));
+    for (const name of NAMES) assert.equal(ours[name] ?? null, gateway!.get(name), `${name} of ${quantity}`);
+    assert.equal(ours.RateLimit, state);
+  }
+});
+
 test("a counter without limit has no headers", () => {
   const decision: Decision = { allowed: false, matched: false, matchedGroupIds: [], reasons: ["unmatched_event"], deniedBy: [], counters: [] };
   assert.deepEqual(rateLimitHeaders(decision), {});

@@ -62,13 +62,6 @@ pub struct Overflow {
     pub unit: Unit,
 }
 
-impl BalanceState {
-    /// More was used than the credits covered, and nothing remains.
-    pub fn is_exceeded(&self) -> bool {
-        self.remaining == Amount::ZERO && self.uncovered > Amount::ZERO
-    }
-}
-
 /// When the counter's period starts (ms); None if it is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClosedUntil(pub Option<TimeMs>);
@@ -142,12 +135,15 @@ impl Counter {
             (None, None) => Ordering::Equal,
             (None, Some(_)) => Ordering::Greater,
             (Some(_), None) => Ordering::Less,
-            (Some((left, quota)), Some((other_left, other_quota))) => {
-                let share = |left: Amount, quota: Amount| u128::from(left.steps()) * u128::from(quota.steps().max(1));
-                share(left, other_quota).cmp(&share(other_left, quota))
-            }
+            (Some(one), Some(other)) => by_share(one, other),
         }
     }
+}
+
+/// The lowest share first; each is what remains, and of how much.
+pub fn by_share((left, quota): (Amount, Amount), (other_left, other_quota): (Amount, Amount)) -> Ordering {
+    let share = |left: Amount, quota: Amount| u128::from(left.steps()) * u128::from(quota.steps().max(1));
+    share(left, other_quota).cmp(&share(other_left, quota))
 }
 
 /// An alert threshold that a call reached.
@@ -165,7 +161,7 @@ pub struct CounterState {
     pub granted: Amount,
     pub rolled: Amount,
     pub blocked: Amount,
-    /// The call's amount does not fit.
+    /// The call's amount does not fit; of a balance after a `track`: no credit covered a part of it.
     pub over_limit: bool,
     /// The group would have denied the call if it did not only observe.
     pub observed: bool,

@@ -75,7 +75,7 @@ pub struct SubscriptionPreviewView {
     subscription: SubscriptionView,
     /// Counters of the plan's groups that count per user.
     counters: Vec<MovedCounterView>,
-    /// Groups of the present plan that the new plan does not have. They end, unless a policy has the same group.
+    /// Groups, without balances, that only the present plan has. They end, unless a policy has the same group.
     ended_group_ids: Vec<String>,
 }
 

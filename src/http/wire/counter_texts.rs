@@ -55,6 +55,11 @@ impl CounterTexts {
         head.push_str(",\"unit\":\"");
         head.push_str(group.unit.as_str());
         push_amount("\",\"quota\":", group.quota, group.unit, &mut head);
+        if let Some(balance) = &group.overflow {
+            head.push_str(",\"overflow\":\"");
+            head.push_str(balance.id.as_str());
+            head.push('"');
+        }
         head.push_str(",\"granted\":");
 
         let end_ms = counter.window.and_then(|window| window.end_ms);

@@ -175,7 +175,12 @@ mod tests {
                 if !quota.is_null() && amounts[0] % 2 == 0 {
                     group["rollover"] = json!({"max": 7});
                 }
-                let body = json!({"periodType": "monthly", "groups": [group]});
+                let mut groups = vec![group];
+                if amounts[1] % 2 == 0 {
+                    groups[0]["overflow"] = json!("credits");
+                    groups.push(json!({"id": "credits", "kind": "balance", "unit": unit}));
+                }
+                let body = json!({"periodType": "monthly", "groups": groups});
                 let plan =
                     Plan::validate(&PlanId::parse("p").unwrap(), 1, serde_json::from_value(body).unwrap()).unwrap();
                 let team = team.map(|team| ("metadata.team".to_owned(), team));

@@ -4,8 +4,9 @@
 use actix_web::HttpResponseBuilder;
 use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 
-use crate::domain::metering::counter::Counter;
+use crate::domain::metering::counter::{Counter, by_share};
 use crate::domain::time::window::{TimeMs, WindowKind};
+use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::digits::{push_digits, push_signed};
 use crate::service::metering::decision::Decision;
 
@@ -19,7 +20,12 @@ const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 const SOON_MS: TimeMs = 60_000;
 
 pub fn insert(response: &mut HttpResponseBuilder, decision: &Decision) {
-    insert_counters(response, &decision.counters, decision.counters_at_ms);
+    let mut limited = limited(&decision.counters, decision.counters_at_ms);
+    // The groups that denied the call are first.
+    if decision.allowed {
+        sort(&mut limited);
+    }
+    insert_limited(response, &limited);
     if let Some(wait_ms) = decision.retry_after_ms.filter(|_| !decision.allowed) {
         response.insert_header((RETRY_AFTER, seconds_up(wait_ms)));
     }
@@ -27,14 +33,28 @@ pub fn insert(response: &mut HttpResponseBuilder, decision: &Decision) {
 
 /// For answers that contain counters without a decision.
 pub fn insert_counters(response: &mut HttpResponseBuilder, counters: &[Counter], now_ms: TimeMs) {
-    let limited: Vec<Limited> = counters.iter().filter_map(|counter| Limited::of(counter, now_ms)).collect();
+    let mut limited = limited(counters, now_ms);
+    sort(&mut limited);
+    insert_limited(response, &limited);
+}
+
+fn limited(counters: &[Counter], now_ms: TimeMs) -> Vec<Limited<'_>> {
+    counters.iter().filter_map(|counter| Limited::of(counter, counters, now_ms)).collect()
+}
+
+/// Tightest first. Counters are in this order already, but for what balances add.
+fn sort(limited: &mut [Limited<'_>]) {
+    limited.sort_by(|one, other| by_share((one.remaining, one.quota), (other.remaining, other.quota)));
+}
+
+fn insert_limited(response: &mut HttpResponseBuilder, limited: &[Limited<'_>]) {
     let Some(tightest) = limited.first() else {
         return;
     };
-    insert_text(response, POLICY, list(&limited, Limited::write_policy));
-    insert_text(response, STATE, list(&limited, Limited::write_state));
-    response.insert_header((LIMIT, tightest.quota));
-    response.insert_header((REMAINING, tightest.remaining));
+    insert_text(response, POLICY, list(limited, Limited::write_policy));
+    insert_text(response, STATE, list(limited, Limited::write_state));
+    response.insert_header((LIMIT, whole(tightest.quota, tightest.unit)));
+    response.insert_header((REMAINING, whole(tightest.remaining, tightest.unit)));
     if let Some(reset_ms) = tightest.resets_at_ms {
         response.insert_header((RESET, seconds_up(reset_ms)));
     }
@@ -67,27 +87,44 @@ fn seconds_up(ms: TimeMs) -> TimeMs {
     ms.max(0).div_euclid(1000) + TimeMs::from(ms.max(0) % 1000 > 0)
 }
 
-/// A counter with a quota, rounded down to whole units, since the headers take integers.
+/// Rounded down to whole units, since the headers take integers.
+fn whole(amount: Amount, unit: Unit) -> u64 {
+    amount.steps() / 10_u64.pow(unit.decimals())
+}
+
+/// A counter with a quota.
 struct Limited<'a> {
     id: &'a str,
-    quota: u64,
-    remaining: u64,
+    unit: Unit,
+    /// Including grants: what can be used in this window.
+    quota: Amount,
+    /// Including the balance onto which the group overflows.
+    remaining: Amount,
     resets_at_ms: Option<TimeMs>,
     window_s: Option<TimeMs>,
     resets_in_s: Option<TimeMs>,
 }
 
 impl<'a> Limited<'a> {
-    fn of(counter: &'a Counter, now_ms: TimeMs) -> Option<Self> {
-        let unit = counter.group.unit;
-        let whole = |amount: crate::domain::values::amount::Amount| amount.steps() / 10_u64.pow(unit.decimals());
+    /// None without a quota, and if nothing is left of it, but the call did not need the balance: what that has is not
+    /// known here.
+    fn of(counter: &'a Counter, counters: &[Counter], now_ms: TimeMs) -> Option<Self> {
+        let group = &counter.group;
+        let (quota, mut remaining) = (counter.allowance()?, counter.remaining()?);
+        if let Some(onto) = &group.overflow {
+            let balance = counters.iter().find(|other| other.group.id == onto.id && other.owner == counter.owner);
+            remaining = remaining.saturating_add(balance.and_then(Counter::remaining).unwrap_or(Amount::ZERO));
+            if balance.is_none() && whole(remaining, group.unit) == 0 {
+                return None;
+            }
+        }
         let window = counter.window.filter(|window| window.kind != WindowKind::Concurrent);
         let end = window.and_then(|window| window.end_ms);
         Some(Self {
-            id: counter.group.id.as_str(),
-            // Including grants: what can be used in this window.
-            quota: whole(counter.allowance()?),
-            remaining: whole(counter.remaining()?),
+            id: group.id.as_str(),
+            unit: group.unit,
+            quota,
+            remaining,
             resets_at_ms: end,
             window_s: window.zip(end).map(|(window, end)| seconds_up(end - window.start_ms)),
             resets_in_s: end.map(|end| seconds_up(end - now_ms)),
@@ -97,7 +134,7 @@ impl<'a> Limited<'a> {
     /// `"lg_pro_a";q=20;w=2592000`
     fn write_policy(&self, text: &mut String) {
         text.extend(["\"", self.id, "\";q="]);
-        push_digits(self.quota, text);
+        push_digits(whole(self.quota, self.unit), text);
         if let Some(seconds) = self.window_s {
             text.push_str(";w=");
             push_signed(seconds, text);
@@ -107,7 +144,7 @@ impl<'a> Limited<'a> {
     /// `"lg_pro_a";r=8;t=3600`
     fn write_state(&self, text: &mut String) {
         text.extend(["\"", self.id, "\";r="]);
-        push_digits(self.remaining, text);
+        push_digits(whole(self.remaining, self.unit), text);
         if let Some(seconds) = self.resets_in_s {
             text.push_str(";t=");
             push_signed(seconds, text);

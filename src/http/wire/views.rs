@@ -86,6 +86,10 @@ pub struct CounterView {
     /// Null counts without limit.
     #[schema(value_type = Option<f64>)]
     pub quota: Option<AmountView>,
+    /// ID of the balance that takes what does not fit into the quota; absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub overflow: Option<GroupId>,
     #[schema(value_type = f64)]
     pub granted: AmountView,
     /// Quota that was unused in the window before, and is extra quota in this one; absent without `rollover`.
@@ -171,6 +175,7 @@ impl CounterView {
             label: Arc::clone(&group.label),
             unit: group.unit,
             quota: group.quota.map(amount_view),
+            overflow: group.overflow.as_ref().map(|balance| balance.id.clone()),
             granted: amount_view(counter.granted),
             rolled: counter.rolled().map(amount_view),
             count: amount_view(counter.count()),

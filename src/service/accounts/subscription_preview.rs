@@ -40,7 +40,7 @@ pub enum Effect {
 pub struct SubscriptionPreview {
     pub subscription: SubscriptionView,
     pub counters: Vec<(Effect, Counter)>,
-    /// Groups of the present plan that the new one does not have.
+    /// Groups of the present plan that the new one does not have, without balances.
     pub ended: Vec<GroupId>,
 }
 
@@ -106,9 +106,11 @@ struct Before<'a> {
     now_ms: TimeMs,
 }
 
+/// Credits of a balance outlast the plan.
 fn ended(facts: &CallFacts, has: impl Fn(&GroupId) -> bool) -> Vec<GroupId> {
     let groups = facts.effective_limits().plan.into_iter().flat_map(|plan| plan.groups.iter());
-    groups.filter(|group| group.scope.is_user() && !has(&group.id)).map(|group| group.id.clone()).collect()
+    let ends = |group: &LimitGroup| group.scope.is_user() && !group.is_balance() && !has(&group.id);
+    groups.filter(|group| ends(group)).map(|group| group.id.clone()).collect()
 }
 
 fn counters(

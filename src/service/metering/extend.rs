@@ -2,9 +2,9 @@
 
 use super::admit::{asked, observed_reason, verdict};
 use super::call::{Call, CallItem, CounterContext};
-use super::decision::{Counted, Decision, group_outcomes};
+use super::decision::{Counted, Decision, GroupOutcome, group_outcomes, overflow};
 use super::facts::{Attempt, CallFacts};
-use super::repeat::{Present, Repetition};
+use super::repeat::{Present, Repetition, outcomes_again};
 use super::settle::{ROUNDS, busy, locate};
 use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::configuration::scope::OwnerName;
@@ -157,7 +157,7 @@ impl Gateway {
                     decision.matched_groups = known.groups.clone();
                     decision.matched = true;
                     Present { counters: decision.counters, now_ms: decision.counters_at_ms } =
-                        self.counters_of(context).await?;
+                        self.counters_of(context, &[]).await?;
                 }
                 Attempt::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
             }
@@ -174,9 +174,11 @@ impl Gateway {
                 let expires_at_ms = self.expiry(&facts.bucket, target.id).await?;
                 (self.repeat_denied(repetition, ran.now_ms, denied).await?, expires_at_ms)
             }
-            ExtendReply::Extended { expires_at_ms, .. } => {
-                let Present { counters, now_ms } = self.counters_of(context).await?;
-                let decision = Decision { counters, matched: true, ..Decision::allowed(&[], now_ms) };
+            ExtendReply::Extended { expires_at_ms, states, groups, .. } => {
+                let outcomes = outcomes_again(facts, repetition.contexts, &groups, &states);
+                let Present { counters, now_ms } = self.counters_of(context, &outcomes).await?;
+                let first = Decision { overflow: overflow(&outcomes), ..Decision::allowed(&[], now_ms) };
+                let decision = Decision { counters, matched: true, ..first };
                 (Decision { matched_groups: known.groups.clone(), replayed: true, ..decision }, expires_at_ms)
             }
             _ => return Err(ServiceError::IdempotencyKeyReused),
@@ -184,11 +186,18 @@ impl Gateway {
         Ok(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision })
     }
 
-    /// The present counters of the reservation's groups, tightest first.
-    async fn counters_of(&self, context: ExtendContext<'_>) -> Result<Present, ServiceError> {
+    /// The present counters of the reservation's groups and of their balances, tightest first. `outcomes`: those of an
+    /// earlier call.
+    async fn counters_of(
+        &self,
+        context: ExtendContext<'_>,
+        outcomes: &[GroupOutcome],
+    ) -> Result<Present, ServiceError> {
         let ExtendContext { tenant, facts, known, .. } = context;
         let repetition = Repetition { tenant, facts, contexts: &contexts_of(&tenant.app, &known.snapshot) };
-        let mut present = self.present(repetition, |group| known.groups.contains(&group.id)).await?;
+        let wanted =
+            |group: &LimitGroup| known.has(&group.id) || outcomes.iter().any(|outcome| outcome.needs(&group.id));
+        let mut present = self.present(repetition, wanted).await?;
         present.counters.sort_by(|one, other| one.by_tightness(other));
         Ok(present)
     }

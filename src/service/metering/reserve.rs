@@ -155,7 +155,9 @@ impl Gateway {
                 if let Some(RequestTexts { call_label, snapshot }) = request {
                     let snapshot = value.map_or(Cow::Borrowed(snapshot), |value| with_value(snapshot, value).into());
                     let groups = &decision.matched_groups;
-                    let known = PackedReservation::fresh(ran.now_ms, expires_at_ms, call_label, &snapshot, groups);
+                    let overflow = decision.overflow.iter().map(|overflow| (&overflow.from, &overflow.balance));
+                    let known = PackedReservation::fresh(ran.now_ms, expires_at_ms, call_label, &snapshot, groups)
+                        .with_overflow(overflow);
                     self.reservations.insert(facts.bucket.operation(&id.name), Arc::new(known));
                 }
                 Attempt::Done(Decision {

@@ -31,7 +31,7 @@ pub enum MatchStatus {
     Matched,
     Unmatched,
     NoSubscription,
-    /// It was counted, and a hard group is now above its quota.
+    /// It was counted, and a hard group is now above its quota, or a balance did not cover all of it.
     OverLimit,
 }
 
@@ -250,7 +250,7 @@ pub(in crate::service) fn tracked_id(name: &OperationName, at_ms: TimeMs) -> Str
 fn match_status(admission: &Admission, outcomes: &[GroupOutcome]) -> MatchStatus {
     let over = |outcome: &GroupOutcome| {
         let is_over = match outcome.state.balance {
-            Some(balance) => balance.is_exceeded(),
+            Some(_) => outcome.state.over_limit,
             None => outcome.counter().overage() > Amount::ZERO,
         };
         outcome.group.enforcement == Enforcement::Hard && is_over
@@ -280,7 +280,7 @@ fn first_status(match_facts: &str, groups: &[OwnedGroup], states: &[CounterState
     let over = |(group, state): (&OwnedGroup, &CounterState)| {
         let is_hard = hard.split(',').any(|id| id == group.id.as_str());
         let exceeds = group.quota.is_some_and(|quota| state.used > quota.saturating_add(state.extra()));
-        is_hard && (exceeds || state.balance.is_some_and(|balance| balance.is_exceeded()))
+        is_hard && (exceeds || state.over_limit)
     };
     Some(if subscribed != "1" {
         MatchStatus::NoSubscription

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use deadpool::managed::{Manager, Metrics, Pool, PoolError, RecycleError, RecycleResult};
+use deadpool::managed::{Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult};
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
 
 use super::connection::Link;
@@ -21,7 +21,8 @@ struct Connector {
 /// A connection of the pool.
 struct Connection {
     link: Link,
-    /// A call has begun and not ended. If it was dropped, the connection still waits for its answer.
+    /// A call has begun and not ended. If it was dropped, the connection still waits for its answer; if its transaction
+    /// failed, it may still be open.
     busy: bool,
 }
 
@@ -35,7 +36,7 @@ impl Manager for Connector {
 
     async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<RedisError> {
         if connection.busy {
-            return Err(RecycleError::message("its last call was dropped"));
+            return Err(RecycleError::message("its last call did not end"));
         }
         Ok(())
     }
@@ -77,23 +78,32 @@ impl Exclusive {
     pub async fn run_transaction(&self, key: &str, commands: &Pipeline) -> RedisResult<Vec<Value>> {
         let mut empty = Pipeline::new();
         empty.cmd("MULTI").cmd("EXEC");
-        self.with(async |link| {
-            // For a user without this permission, Redis would run the commands one by one.
-            executed(link.run_all(key, &empty).await?)?;
-            executed(link.run_all_once(key, commands).await?)
-        })
-        .await
+        let mut connection = self.connection().await?;
+        // For a user without this permission, Redis would run the commands one by one.
+        let answers = connection.link.run_all(key, &empty).await?;
+        // Without the permission for EXEC, the transaction is still open.
+        connection.busy = !matches!(answers.first(), Some(Value::ServerError(_)));
+        executed(answers)?;
+        let answers = connection.link.run_all_once(key, commands).await;
+        connection.busy = false;
+        executed(answers?)
     }
 
     async fn with<T>(&self, call: impl AsyncFnOnce(&Link) -> RedisResult<T>) -> RedisResult<T> {
+        let mut connection = self.connection().await?;
+        let answer = call(&connection.link).await;
+        connection.busy = false;
+        answer
+    }
+
+    /// A connection that is not used again until `busy` is reset.
+    async fn connection(&self) -> RedisResult<Object<Connector>> {
         let mut connection = self.0.get().await.map_err(|error| match error {
             PoolError::Backend(error) => error,
             other => (ErrorKind::Client, "connection pool", other.to_string()).into(),
         })?;
         connection.busy = true;
-        let answer = call(&connection.link).await;
-        connection.busy = false;
-        answer
+        Ok(connection)
     }
 }
 

@@ -1,7 +1,8 @@
 //! `lua/extend.lua`
 
 use super::admission::{
-    ApprovalRequest, Denied, Facts, Owner, ScriptRun, Stale, read_denied, read_ran, read_stale, read_states,
+    ApprovalRequest, Denied, Facts, OwnedGroup, Owner, ScriptRun, Stale, read_denied, read_groups, read_ran,
+    read_stale, read_states,
 };
 use super::operation::Operation;
 use super::proposal::Proposal;
@@ -49,11 +50,13 @@ pub enum ExtendReply {
     Denied(ScriptRun, Denied),
     /// The reservation would hold in more windows than allowed.
     Full,
+    /// Includes the proposed groups if the answer is stored.
     Extended {
         now_ms: TimeMs,
         expires_at_ms: TimeMs,
         snapshot: Box<RequestSnapshot>,
         states: Vec<CounterState>,
+        groups: Vec<OwnedGroup>,
     },
     /// The first answer of the same operation.
     Before(Box<ExtendReply>),
@@ -117,7 +120,7 @@ pub(in crate::store) fn read(mut fields: Fields) -> Result<ExtendReply, StoreErr
             let (now_ms, expires_at_ms) = (fields.time()?, fields.time()?);
             let snapshot = Box::new(read_snapshot(&mut fields)?);
             let states = read_states(&mut fields)?;
-            ExtendReply::Extended { now_ms, expires_at_ms, snapshot, states }
+            ExtendReply::Extended { now_ms, expires_at_ms, snapshot, states, groups: read_groups(&mut fields)? }
         }
         stale => read_stale(stale, &mut fields).map(|(stale, now)| ExtendReply::Stale(stale, now))?,
     })

@@ -23,7 +23,8 @@ pub struct StoredReservation {
     pub snapshot: RequestSnapshot,
     /// The groups in which it holds or was charged.
     pub groups: Vec<GroupId>,
-    /// What it holds in balances because it did not fit into a limit group, or was charged there. Unknown in a cache.
+    /// What it holds in balances because it did not fit into a limit group, or was charged there. From a cache, without
+    /// amounts.
     pub overflow: Vec<StoredOverflow>,
 }
 
@@ -59,6 +60,8 @@ pub struct PackedReservation {
     request: Box<str>,
     /// IDs, separated by spaces.
     groups: Box<str>,
+    /// `<limit group>><balance>`, separated by spaces.
+    overflow: Box<str>,
 }
 
 impl PackedReservation {
@@ -71,20 +74,29 @@ impl PackedReservation {
         groups: &[GroupId],
     ) -> Self {
         let request = [call_label, "\n", snapshot].concat().into();
-        Self { created_at_ms, expires_at_ms, changes: 0, request, groups: joined(groups) }
+        Self { created_at_ms, expires_at_ms, changes: 0, request, groups: joined(groups), overflow: Box::default() }
+    }
+
+    /// With the groups that overflow, and their balances.
+    #[must_use]
+    pub fn with_overflow<'a>(self, overflow: impl Iterator<Item = (&'a GroupId, &'a GroupId)>) -> Self {
+        let ids: Vec<String> = overflow.map(|(from, balance)| format!("{from}>{balance}")).collect();
+        Self { overflow: ids.join(" ").into(), ..self }
     }
 
     /// # Errors
     /// [`StoreError::Unexpected`] if the snapshot cannot be serialized; never in practice.
     pub fn of(reservation: &StoredReservation) -> Result<Self, StoreError> {
-        let StoredReservation { created_at_ms, expires_at_ms, changes, snapshot, groups, overflow: _ } = reservation;
-        Ok(Self {
+        let StoredReservation { created_at_ms, expires_at_ms, changes, snapshot, groups, overflow } = reservation;
+        let packed = Self {
             created_at_ms: *created_at_ms,
             expires_at_ms: *expires_at_ms,
             changes: *changes,
             request: request_text(snapshot)?.into(),
             groups: joined(groups),
-        })
+            overflow: Box::default(),
+        };
+        Ok(packed.with_overflow(overflow.iter().map(|overflow| (&overflow.from, &overflow.balance))))
     }
 
     /// The user, without parsing the rest.
@@ -95,6 +107,10 @@ impl PackedReservation {
     /// None if it is damaged, which cannot happen within one process.
     pub fn unpack(&self) -> Option<StoredReservation> {
         let groups = self.groups.split_whitespace().map(GroupId::parse).collect::<Result<_, _>>().ok()?;
+        let mut overflow = Vec::new();
+        for id in self.overflow.split_whitespace() {
+            StoredOverflow::add(&mut overflow, id, "0")?;
+        }
         let Self { created_at_ms, expires_at_ms, changes, request, .. } = self;
         let (call_label, snapshot) = request.split_once('\n')?;
         Some(StoredReservation {
@@ -103,7 +119,7 @@ impl PackedReservation {
             changes: *changes,
             snapshot: parse_request(call_label, snapshot)?.1,
             groups,
-            overflow: Vec::new(),
+            overflow,
         })
     }
 }

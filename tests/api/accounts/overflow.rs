@@ -228,6 +228,52 @@ async fn a_repeated_denial_has_the_counters_of_the_first_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_extend_has_the_balance_also_when_it_is_repeated_or_adds_only_time() {
+    let world = buyer(3).await;
+    add(&world.app, 10, json!({})).await;
+    let id = world.app.reserved(image(2)).await;
+    let groups = |answer: &Value| -> Vec<String> {
+        let counters = answer["counters"].as_array().unwrap().iter();
+        counters.map(|counter| counter["groupId"].as_str().unwrap().to_owned()).collect()
+    };
+    let both = vec!["images".to_owned(), "credits".to_owned()];
+    let extend = async |app: &Api, more: Value| {
+        let mut body = json!({"reservationId": id});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        app.post("extend", body).await.expect(200)
+    };
+    assert_eq!(groups(&extend(&world.app, json!({"ttlSeconds": 600})).await), ["images"]);
+    let keyed = world.app.once("k");
+    for _ in 0..2 {
+        let answer = extend(&keyed, json!({"quantity": 4})).await;
+        assert_eq!((&answer["overflow"], groups(&answer)), (&over(3), both.clone()), "{answer}");
+        assert_eq!(balance(&world.app).await, [7, 3, 0]);
+    }
+    assert_eq!(groups(&extend(&world.app, json!({"ttlSeconds": 700})).await), both);
+    // A reservation that the node has not read back.
+    let fresh = world.app.reserved(image(1)).await;
+    let answer = world.app.post("extend", json!({"reservationId": fresh, "ttlSeconds": 600})).await.expect(200);
+    assert_eq!((groups(&answer), &answer["overflow"]), (both, &Value::Null), "{answer}");
+    assert_eq!(drifts(&world.redis.url(), "test/main").await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_track_that_credits_cover_matches_also_after_one_that_they_did_not() {
+    let world = buyer(3).await;
+    let track = async |app: &Api, quantity: u64| {
+        let tracked = app.post("track", video(quantity)).await.expect(200);
+        (tracked["matchStatus"].as_str().unwrap().to_owned(), tracked["counters"][0]["overage"].as_u64().unwrap())
+    };
+    let status = |word: &str| (word.to_owned(), 2);
+    assert_eq!(track(&world.app.once("k"), 2).await, status("over_limit"));
+    add(&world.app, 3, json!({})).await;
+    assert_eq!(track(&world.app, 2).await, status("matched"));
+    assert_eq!(track(&world.app, 1).await, status("matched"), "the last one");
+    let repeated = world.app.once("k").post("track", video(2)).await.expect(200);
+    assert_eq!(repeated["matchStatus"], "over_limit");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn usage_of_an_event_includes_the_balance_that_covers_it() {
     let world = buyer(3).await;
     let publishable = new_key(&world.admin, json!({"kind": "publishable", "mode": "test"})).await;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::credits::buyer;
 use crate::support::{Api, World};
 
 /// Groups for mails, open jobs and everything else. `rule`: onPlanChange.
@@ -107,6 +108,14 @@ async fn the_preview_of_a_move_matches_the_move() {
             assert_eq!(again["subscription"]["changed"], false, "{body}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_balance_does_not_end_with_the_plan() {
+    let world = buyer(3).await;
+    world.admin.plan("other", plan("carry", json!(10), "monthly", "calendar")).await;
+    let reported = foretold(&world.app, &json!({"userId": "u", "planId": "other"})).await;
+    assert_eq!(reported["endedGroupIds"], json!(["images"]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

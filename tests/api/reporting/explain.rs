@@ -441,6 +441,7 @@ async fn a_reservation_names_the_credits_that_covered_it_also_when_its_record_is
     assert_eq!(part(&held, &soon["id"], "held"), of_credits(4));
     assert_eq!(part(&held, &later["id"], "held"), of_credits(1));
     assert_eq!(held.as_array().unwrap().len(), 3, "{held}");
+    assert_eq!(held.as_array().unwrap().iter().filter(|it| it["kind"] == "balance").count(), 2, "{held}");
     world.app.post("commit", json!({"reservationId": id, "quantity": 6})).await.expect(200);
     let charged = explain_reservation(&world.app, &id).await;
     assert_eq!(part(&charged["counters"], &soon["id"], "charged"), of_credits(3));

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::accounts::credits::{add, image, with_credits};
 use crate::support::{Answer, Api, World, in_time, monthly};
 
 /// RateLimit-Policy, RateLimit, X-RateLimit-Limit, -Remaining, -Reset, Retry-After.
@@ -140,6 +141,38 @@ async fn rate_limit_headers_list_the_matched_groups_tightest_first() {
     ] {
         let answer = app.post(path, body).await;
         assert_eq!(limits(&answer), expected, "{step}: {}", answer.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rate_limit_headers_include_what_remains_of_a_balance() {
+    let world = World::frozen().await;
+    let mut plan = with_credits(3);
+    plan["groups"].as_array_mut().unwrap().push(
+        json!({"id": "minute", "unit": "count", "quota": 20, "periodType": "minute", "matches": [{"event": "image.*"}]}),
+    );
+    world.admin.plan("p", plan).await;
+    world.app.subscribe("u", "p").await;
+    add(&world.app, 9, json!({})).await;
+    let headers = |answer: &Answer| {
+        let rest = |part: &str| part.split(";t=").next().unwrap().to_owned();
+        let [_, state, limit, remaining, ..] = limits(answer).map(|header| header.unwrap_or_default().to_owned());
+        (state.split(", ").map(rest).collect::<Vec<_>>().join(" "), limit, remaining)
+    };
+    let expected =
+        |state: &str, limit: &str, remaining: &str| (state.to_owned(), limit.to_owned(), remaining.to_owned());
+    for (path, quantity, expected) in [
+        ("reserve", 2, expected(r#""images";r=1 "minute";r=18"#, "3", "1")),
+        // The balance was not read, and 0 would be wrong.
+        ("reserve", 1, expected(r#""minute";r=17"#, "20", "17")),
+        ("reserve", 4, expected(r#""minute";r=13 "images";r=5"#, "20", "13")),
+        ("track", 3, expected(r#""minute";r=10 "images";r=2"#, "20", "10")),
+        ("reserve", 3, expected(r#""images";r=2 "minute";r=10"#, "3", "2")),
+        ("can-use", 2, expected(r#""minute";r=10 "images";r=2"#, "20", "10")),
+        ("reserve", 2, expected(r#""images";r=0 "minute";r=8"#, "3", "0")),
+    ] {
+        let answer = world.app.post(path, image(quantity)).await;
+        assert_eq!(headers(&answer), expected, "{path} {quantity}: {}", answer.text);
     }
 }
 

@@ -341,6 +341,8 @@ class CounterView(Model):
     label: str
     overage: Amount
     """Of a balance, what was used without a credit."""
+    overflow: str | None = None
+    """ID of the balance that takes what does not fit into the quota; absent if there is none."""
     percent_used: int | None = None
     """`used` in whole percent of quota, grants and rolled quota; null if the quota is null or 0."""
     period: PeriodView | None = None
@@ -1187,6 +1189,8 @@ class MovedCounterView(Model):
     label: str
     overage: Amount
     """Of a balance, what was used without a credit."""
+    overflow: str | None = None
+    """ID of the balance that takes what does not fit into the quota; absent if there is none."""
     percent_used: int | None = None
     """`used` in whole percent of quota, grants and rolled quota; null if the quota is null or 0."""
     period: PeriodView | None = None
@@ -1690,6 +1694,8 @@ class ReservedView(Model):
     """The group whose quota the call exceeds, if its balance took over."""
     group_id: str
     held: Amount
+    kind: LimitKind | None = None
+    """`balance`; absent for a group with a quota."""
     period: PeriodView | None = None
     """Null if that window is over, and for a balance."""
     scope: dict[str, str]
@@ -1835,7 +1841,7 @@ class SubscriptionPreviewView(Model):
     counters: tuple[MovedCounterView, ...]
     """Counters of the plan's groups that count per user."""
     ended_group_ids: tuple[str, ...]
-    """Groups of the present plan that the new plan does not have. They end, unless a policy has the same
+    """Groups, without balances, that only the present plan has. They end, unless a policy has the same
     group."""
     subscription: SubscriptionView
 
@@ -2323,6 +2329,7 @@ CounterView._fields = {
     "kind": ("kind", _json.text, False),
     "label": ("label", _json.text, True),
     "overage": ("overage", _json.amount, True),
+    "overflow": ("overflow", _json.text, False),
     "percentUsed": ("percent_used", _json.whole, False),
     "period": ("period", PeriodView.from_json, False),
     "quota": ("quota", _json.amount, False),
@@ -2766,6 +2773,7 @@ MovedCounterView._fields = {
     "kind": ("kind", _json.text, False),
     "label": ("label", _json.text, True),
     "overage": ("overage", _json.amount, True),
+    "overflow": ("overflow", _json.text, False),
     "percentUsed": ("percent_used", _json.whole, False),
     "period": ("period", PeriodView.from_json, False),
     "quota": ("quota", _json.amount, False),
@@ -3038,6 +3046,7 @@ ReservedView._fields = {
     "from": ("from_", _json.text, False),
     "groupId": ("group_id", _json.text, True),
     "held": ("held", _json.amount, True),
+    "kind": ("kind", _json.text, False),
     "period": ("period", PeriodView.from_json, False),
     "scope": ("scope", _json.map_of(_json.text), True),
     "unit": ("unit", _json.text, True),

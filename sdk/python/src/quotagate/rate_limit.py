@@ -8,8 +8,9 @@ from quotagate.results import Decision
 
 def rate_limit_headers(source: Decision | Denied) -> dict[str, str]:
     """The rate limit headers for an answer to an end user: ``RateLimit-Policy``, ``RateLimit``, ``X-RateLimit-Limit``,
-    ``-Remaining``, ``-Reset`` (epoch seconds), and ``Retry-After`` (seconds) on a denial that ends by itself. Empty if
-    nothing was metered.
+    ``-Remaining``, ``-Reset`` (epoch seconds), and ``Retry-After`` (seconds) on a denial that ends by itself. What
+    remains includes the balance onto which a group overflows. A group without quota left is not in them if the call
+    did not need its balance. Empty if nothing was metered.
 
     Example::
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::views::{ExplainedGroupView, estimated_map, metadata_map};
+use crate::domain::configuration::limit_group::LimitKind;
 use crate::domain::metering::explain::ExplainedGroup;
 use crate::domain::metering::fit::Fitted;
 use crate::domain::metering::reservation::Actual;
@@ -107,6 +108,9 @@ pub struct ExplainedItemView {
 #[serde(rename_all = "camelCase")]
 pub struct ReservedView {
     group_id: String,
+    /// `balance`; absent for a group with a quota.
+    #[serde(skip_serializing_if = "LimitKind::is_default")]
+    kind: LimitKind,
     /// The group whose quota the call exceeds, if its balance took over.
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<String>,
@@ -199,6 +203,7 @@ impl ExplainedReservationView {
             let unit = unit_of(config, &entry.group);
             ReservedView {
                 group_id: entry.group.to_string(),
+                kind: config.groups.get(&entry.group).map_or(LimitKind::Quota, |kind| kind.limit),
                 from: entry.from.as_ref().map(ToString::to_string),
                 credit_id: explained.credit_id(&entry.owner, &entry.group, &entry.window_seq).map(str::to_owned),
                 unit,
