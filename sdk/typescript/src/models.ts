@@ -1268,6 +1268,8 @@ export interface ListViewCounterView {
     label: string;
     /** Of a balance, what was used without a credit. */
     overage: number;
+    /** ID of the balance that takes what does not fit into the quota; absent if there is none. */
+    overflow?: string | null;
     /** `used` in whole percent of quota, grants and rolled quota; null if the quota is null or 0. */
     percentUsed?: number | null;
     /** Null while a fixed period is not running, and for a balance. */

@@ -450,7 +450,8 @@ class LearnedEstimateBody(_LearnedEstimateBodyRequired, total=False):
     the same name."""
 
     by: Sequence[str]
-    """Metadata fields whose values are learned separately, such as `model`; none that has a weight in `per`."""
+    """Metadata fields whose values are learned separately, such as `model`; none that has a weight in
+    `per`."""
     max: Number | None
     """The largest estimate."""
 

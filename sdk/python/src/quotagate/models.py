@@ -1096,7 +1096,8 @@ class LearnedEstimateBody(Model):
     the same name."""
 
     by: tuple[str, ...] = ()
-    """Metadata fields whose values are learned separately, such as `model`; none that has a weight in `per`."""
+    """Metadata fields whose values are learned separately, such as `model`; none that has a weight in
+    `per`."""
     max: Amount | str | None = None
     """The largest estimate."""
     quantile: Amount | str

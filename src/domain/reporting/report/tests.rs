@@ -15,7 +15,7 @@ fn fields() -> Fields {
     Fields {
         labels: Fields::LABELS.map(str::to_owned).into(),
         figures: Fields::FIGURES.map(str::to_owned).into(),
-        learned: Vec::new(),
+        learned: std::sync::Arc::default(),
         units: [(group("spend"), Unit::Cents), (group("calls"), Unit::Count)].into(),
     }
 }
