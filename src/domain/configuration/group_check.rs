@@ -301,7 +301,7 @@ fn validate_measure(body: &MeasureBody, path: &str, faults: &mut Faults) -> Opti
         if !weighted.per.contains_key(name) {
             faults.add(&path, "must also have a weight in `per`");
         }
-        estimate.insert(name.clone(), validate_estimate(body, (name.as_str(), weighted), &path, faults));
+        estimate.insert(name.clone(), validate_estimate(body, name, weighted, &path, faults));
     }
     let per = weighted.per.iter().map(|(name, number)| (name.clone(), number.0)).collect();
     Some(Measure::Weighted(Weighted { per, estimate }))
@@ -310,7 +310,8 @@ fn validate_measure(body: &MeasureBody, path: &str, faults: &mut Faults) -> Opti
 /// The estimate for a field of this measure.
 fn validate_estimate(
     body: &EstimateBody,
-    (field, measure): (&str, &WeightedBody),
+    field: &str,
+    measure: &WeightedBody,
     path: &str,
     faults: &mut Faults,
 ) -> Estimate {

@@ -130,20 +130,29 @@ impl Counter {
 
     /// Tightest first: the lowest remaining share of the quota. Counters without a quota come last.
     pub fn by_tightness(&self, other: &Self) -> Ordering {
-        let left = |counter: &Self| counter.remaining().zip(counter.allowance());
+        let left = |counter: &Self| Some(Share { remaining: counter.remaining()?, of: counter.allowance()? });
         match (left(self), left(other)) {
             (None, None) => Ordering::Equal,
             (None, Some(_)) => Ordering::Greater,
             (Some(_), None) => Ordering::Less,
-            (Some(one), Some(other)) => by_share(one, other),
+            (Some(one), Some(other)) => one.compare(other),
         }
     }
 }
 
-/// The lowest share first; each is what remains, and of how much.
-pub fn by_share((left, quota): (Amount, Amount), (other_left, other_quota): (Amount, Amount)) -> Ordering {
-    let share = |left: Amount, quota: Amount| u128::from(left.steps()) * u128::from(quota.steps().max(1));
-    share(left, other_quota).cmp(&share(other_left, quota))
+/// What remains, and of how much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    pub remaining: Amount,
+    pub of: Amount,
+}
+
+impl Share {
+    /// The lowest share first.
+    pub fn compare(self, other: Self) -> Ordering {
+        let part = |share: Self, of: Amount| u128::from(share.remaining.steps()) * u128::from(of.steps().max(1));
+        part(self, other.of).cmp(&part(other, self.of))
+    }
 }
 
 /// An alert threshold that a call reached.

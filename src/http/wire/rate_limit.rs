@@ -4,7 +4,7 @@
 use actix_web::HttpResponseBuilder;
 use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 
-use crate::domain::metering::counter::{Counter, by_share};
+use crate::domain::metering::counter::{Counter, Share};
 use crate::domain::time::window::{TimeMs, WindowKind};
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::digits::{push_digits, push_signed};
@@ -44,7 +44,8 @@ fn limited(counters: &[Counter], now_ms: TimeMs) -> Vec<Limited<'_>> {
 
 /// Tightest first. Counters are in this order already, but for what balances add.
 fn sort(limited: &mut [Limited<'_>]) {
-    limited.sort_by(|one, other| by_share((one.remaining, one.quota), (other.remaining, other.quota)));
+    let share = |it: &Limited<'_>| Share { remaining: it.remaining, of: it.quota };
+    limited.sort_by(|one, other| share(one).compare(share(other)));
 }
 
 fn insert_limited(response: &mut HttpResponseBuilder, limited: &[Limited<'_>]) {
