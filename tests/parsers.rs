@@ -315,7 +315,7 @@ const REPLIES: [&str; 12] = [
     "grant\ngranted\n1795228329143\n{}",
     "change_user\nchanged\n1795228329143\n1795228329143000",
     "usage\nusage\n1795228329143\n0\n5+1!",
-    "survey\nsurveyed\n0\n1\n1795228329143-0\nuser:u g:1:3:3:5\n4\n.account\nversion=0 expiry=0 ttl=0\ng\n3+0/5 daily/20270131/20270201#2\n0\ng:2:4",
+    "survey\nsurveyed\n0\n1\n1795228329143-0\nuser:u g:1:3:3:5\n4\n.account\nversion=0 expiry=0 ttl=0\ng\n3+0/5 daily/20270131/20270201#2\n0\n0\ng:2:4",
     "row\nu image.a key_1 model=x\ncalls=1",
 ];
 const ENTRIES: &str = "type\ntrack\nat\n1795228329143\nlate\n0\nop\n0123456789abcdef01234567 -\nabout\nimage.a key_1 u\n\

@@ -31,9 +31,8 @@ const Credit = ({ part }) => (part.creditId ? html`<div class="quiet"><bdi>${par
 
 /** The window of a quota; nothing beside the credit that covered a part. */
 function windowOf({ period, kind, creditId }) {
-  if (period) return windowWords(period);
   if (kind === 'balance') return creditId ? '' : 'no credit';
-  return 'over';
+  return period ? windowWords(period) : 'over';
 }
 
 const Counters = ({ counters }) => html`<h2>Held and charged</h2>${counters.length === 0

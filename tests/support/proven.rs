@@ -1,6 +1,7 @@
 //! Verifies counters with the ledger, as `quotagate verify` does.
 
 use quotagate::domain::values::ids::{AppId, Mode};
+use quotagate::service::error::ServiceError;
 use quotagate::service::gateway::Gateway;
 use quotagate::service::reporting::verify::{LocatedDrift, Verified};
 use quotagate::service::tenant::Tenant;
@@ -15,7 +16,7 @@ pub async fn drifts(redis_url: &str, mode: &str) -> Vec<LocatedDrift> {
 pub async fn verified(redis_url: &str, mode: &str) -> Verified {
     let gateway = gateway(redis_url);
     let tenant = tenant(&gateway, mode).await;
-    gateway.verify(&tenant, None, |_, _| ()).await.unwrap()
+    reached(async || gateway.verify(&tenant, None, |_, _| ()).await).await
 }
 
 /// A gateway without a server.
@@ -26,6 +27,19 @@ pub fn gateway(redis_url: &str) -> Gateway {
 /// The default app.
 pub async fn tenant(gateway: &Gateway, mode: &str) -> Tenant {
     let app = AppId::parse("default").unwrap();
-    let placement = gateway.placement(&app).await.unwrap();
+    let placement = reached(async || gateway.placement(&app).await).await;
     Tenant { app, mode: Mode::parse(mode).unwrap(), placement }
+}
+
+/// Repeats a read while the store is unavailable: a failover may be under way.
+async fn reached<T>(read: impl AsyncFn() -> Result<T, ServiceError>) -> T {
+    let mut found = None;
+    super::eventually("the store is available", async || {
+        let answer = read().await;
+        let is_there = !matches!(answer, Err(ServiceError::StoreUnavailable(_)));
+        found = Some(answer);
+        is_there
+    })
+    .await;
+    found.unwrap().unwrap()
 }
