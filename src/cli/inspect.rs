@@ -69,6 +69,10 @@ pub async fn explain(gateway: &Gateway, tenant: &Tenant, user: &UserId) -> Resul
         let rolled = some(counter.rolled, format!(" + {} rolled over", number(counter.rolled)));
         let blocked = some(counter.blocked, format!(" − {} blocked", number(counter.blocked)));
         let id = &counter.group.id;
+        if counter.group.is_balance() {
+            text.push_str(&format!("  {id}: {used} used + {held} held {unit} of its credits{left}\n"));
+            continue;
+        }
         text.push_str(&format!(
             "  {id}: {used} used + {held} held of {quota}{granted}{rolled}{blocked} {unit}{left}{end}\n"
         ));
@@ -198,6 +202,9 @@ fn of_counter(value: &str, unit: Option<Unit>) -> Option<String> {
         Some(unit) => format!("{} {unit}", amount.to_decimal(unit)),
         None => format!("{} steps", amount.steps()),
     };
+    if seq.starts_with('b') {
+        return Some(format!("{} used, {} held of credits, the newest is {seq}", number(used), number(held)));
+    }
     let quota = quota.map_or("without a quota".to_owned(), |quota| format!("of {}", number(quota)));
     let rolled = match rolled {
         Amount::ZERO => String::new(),

@@ -221,6 +221,10 @@ async fn inspect_explains_a_user_while_the_gateway_runs() {
     let grant = json!({"groupId": "images", "scope": {"user": "u"}, "amount": 5});
     gateway.call("POST", "grants", ADMIN_KEY, &grant).await;
     gateway.call("POST", "users/u/block", ADMIN_KEY, &json!({})).await;
+    let packs = json!({"periodType": "monthly", "groups": [{"id": "packs", "kind": "balance", "unit": "count"}]});
+    gateway.call("PUT", "policies/packs", ADMIN_KEY, &packs).await;
+    let credit = json!({"groupId": "packs", "scope": {"user": "u"}, "amount": 8});
+    gateway.call("POST", "credits", ADMIN_KEY, &credit).await;
     let data_dir = [("QUOTAGATE_DATA_DIR", dir.path().to_str().unwrap())];
     let output = run(&["inspect", "u"], &data_dir);
     let printed = String::from_utf8(output.stdout).unwrap();
@@ -231,6 +235,8 @@ async fn inspect_explains_a_user_while_the_gateway_runs() {
         "plan pro, blocked",
         "images: 2 used + 1 held of 20 + 5 granted count, 22 left",
         "images.grants",
+        "0 count used, 0 count held of credits, the newest is b1",
+        "packs: 0 used + 0 held count of its credits, 8 left",
     ] {
         assert!(printed.contains(part), "no {part} in {printed}");
     }

@@ -132,7 +132,12 @@ fn result(group: &Value) -> String {
     if group["matches"] != true {
         let rules = list(group, "rules").iter();
         let why: Vec<String> = rules.flat_map(|rule| list(rule, "mismatches")).map(|it| text(it, "/message")).collect();
-        return format!("does not match: {}", why.join("; "));
+        // A balance may be there only for what exceeds other groups.
+        return if why.is_empty() {
+            "matches no event".to_owned()
+        } else {
+            format!("does not match: {}", why.join("; "))
+        };
     }
     if !missing.is_empty() {
         return format!("{} is missing", missing.join(" and "));
