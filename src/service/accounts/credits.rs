@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::grants::audit_entry_for;
+use super::grants::{audit_entry_for, positive_amount};
+use super::limits::check_owner;
 use crate::domain::access::audit::AuditEntry;
 use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::configuration::scope::OwnerName;
@@ -368,25 +369,6 @@ fn balance_group(config: &AppConfig, id: &GroupId) -> Result<Arc<LimitGroup>, Se
             Err(ServiceError::invalid("groupId", format!("must be a group of the kind `balance`; `{id}` has a quota")))
         }
         None => Err(ServiceError::invalid("groupId", format!("must be an existing group; there is no group `{id}`"))),
-    }
-}
-
-fn check_owner(group: &LimitGroup, tenant: &Tenant, owner: &OwnerName) -> Result<(), ServiceError> {
-    if group.scope != *owner.scope() {
-        let names = group.scope.names().join(", ");
-        return Err(ServiceError::invalid("scope", format!("must have a value for each of: {names}")));
-    }
-    match owner.value("app").is_some_and(|app| app != tenant.app.as_str()) {
-        true => Err(ServiceError::invalid("scope.app", format!("must be `{}`", tenant.app))),
-        false => Ok(()),
-    }
-}
-
-fn positive_amount(amount: Number, unit: Unit) -> Result<Amount, ServiceError> {
-    match Amount::exactly(amount.0, unit) {
-        Ok(Amount::ZERO) => Err(ServiceError::invalid("amount", "must be greater than 0")),
-        Ok(amount) => Ok(amount),
-        Err(error) => Err(ServiceError::invalid("amount", error.to_string())),
     }
 }
 

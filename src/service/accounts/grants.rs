@@ -290,12 +290,7 @@ fn drafted(
     operation: &Operation,
 ) -> Result<(Grant, Admission, Amount), ServiceError> {
     let group = group_for(facts, new)?;
-    let amount = Amount::exactly(new.amount.0, group.unit).map_err(|error| error.to_string());
-    let amount = amount.and_then(|amount| match amount {
-        Amount::ZERO => Err("must be greater than 0".to_owned()),
-        amount => Ok(amount),
-    });
-    let amount = amount.map_err(|message| ServiceError::invalid("amount", message))?;
+    let amount = positive_amount(new.amount, group.unit)?;
     if new.expires_at_ms.is_some_and(|end| end <= facts.now_ms) {
         return Err(ServiceError::invalid("expiresAt", "must be in the future"));
     }
@@ -351,6 +346,15 @@ fn group_for(facts: &CallFacts, new: &NewGrant) -> Result<Arc<LimitGroup>, Servi
         return Err(ServiceError::invalid("scope", format!("must have a value for each of: {names}")));
     }
     Ok(group)
+}
+
+/// The amount of a grant or credit, in steps of the group's unit.
+pub(super) fn positive_amount(amount: Number, unit: Unit) -> Result<Amount, ServiceError> {
+    match Amount::exactly(amount.0, unit) {
+        Ok(Amount::ZERO) => Err(ServiceError::invalid("amount", "must be greater than 0")),
+        Ok(amount) => Ok(amount),
+        Err(error) => Err(ServiceError::invalid("amount", error.to_string())),
+    }
 }
 
 pub(crate) fn audit_entry_for(owner: &OwnerName, note: Option<&str>, by: &KeyId) -> AuditEntry {

@@ -377,20 +377,26 @@ fn known_group<'a>(config: &'a AppConfig, group: &GroupId) -> Result<&'a Arc<Lim
     config.group(group).ok_or_else(|| ServiceError::NotFound(format!("Limit group `{group}` not found.")))
 }
 
-/// The group, if the owner has a value for each name in its scope.
+/// The group, if it has a quota and the owner fits its scope.
 fn limited_group(config: &AppConfig, tenant: &Tenant, name: LimitName<'_>) -> Result<Arc<LimitGroup>, ServiceError> {
     let group = known_group(config, name.group)?;
     if group.is_balance() {
         return Err(ServiceError::invalid("groupId", "must be a group with a quota; add credits to a balance instead"));
     }
-    if group.scope != *name.owner.scope() {
+    check_owner(group, tenant, name.owner)?;
+    Ok(Arc::clone(group))
+}
+
+/// Whether the owner has a value for each name in the group's scope, and belongs to the tenant.
+pub(super) fn check_owner(group: &LimitGroup, tenant: &Tenant, owner: &OwnerName) -> Result<(), ServiceError> {
+    if group.scope != *owner.scope() {
         let names = group.scope.names().join(", ");
         return Err(ServiceError::invalid("scope", format!("must have a value for each of: {names}")));
     }
-    if name.owner.value("app").is_some_and(|app| app != tenant.app.as_str()) {
-        return Err(ServiceError::invalid("scope.app", format!("must be `{}`", tenant.app)));
+    match owner.value("app").is_some_and(|app| app != tenant.app.as_str()) {
+        true => Err(ServiceError::invalid("scope.app", format!("must be `{}`", tenant.app))),
+        false => Ok(()),
     }
-    Ok(Arc::clone(group))
 }
 
 /// The user whose `customLimits` have the quota: the owner, for a group of plans that counts per user.
