@@ -1,6 +1,6 @@
 //! Plays random histories of all kinds of calls on two nodes, and compares each answer with a pure model of the whole
-//! behavior. Also plays histories of concurrent clients, which some sequential order must explain. Credits have a model
-//! of their own, which is played in both ways.
+//! behavior. Also plays histories of concurrent clients, which some sequential order must explain. Credits have a
+//! separate model, for histories of both kinds.
 //!
 //! By default a fixed number of histories with fixed seeds is played; with `MODEL_SECONDS` as many as that time
 //! allows, and with `NEW_SEEDS` different ones each time. A failing history of the first kind is shrunk and its

@@ -18,8 +18,8 @@ local function requests(owner)
   return list
 end
 
--- What a limit group's entry can be charged: what is held there and the room of its window. If the hold has expired, the
--- room. In a closed window, what was held there.
+-- How much can be charged to a limit group's entry: what it holds, and the room of its window. An expired hold adds nothing.
+-- A closed window has no room, so there it is what was held.
 local function room(owner, entry)
   local holds = entry.holds or 0
   if entry.closed then

@@ -93,7 +93,7 @@ impl Gateway {
         let mut folded = Folded::default();
         let mut cursor = None;
         for _ in 0..steps {
-            // After a step of its own, the node knows it.
+            // The node knows the cursor after a step that it has made itself.
             if cursor.is_none() {
                 cursor = self.store.rollup_cursor(bucket, stream).await?;
             }

@@ -102,7 +102,7 @@ fn only_figures_that_came_with_a_final_commit_or_a_tracked_event_are_learned() {
     let tokens = || Some(json!({"tokens": 90}));
     for (kind, item, actual, expected) in [
         (EntryKind::Track, sent(), None, Some(70)),
-        // Held and charged, but nobody said that it was used.
+        // The commit charges what was held, and does not say what was used.
         (EntryKind::Commit, sent(), None, None),
         (EntryKind::Commit, sent(), Some(json!({"other": 1})), None),
         (EntryKind::Commit, sent(), Some(json!({"tokens": "many"})), None),
