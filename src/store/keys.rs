@@ -206,8 +206,8 @@ impl Bucket {
     /// The owner with that name in the ledger, which is the end of its keys: `user:u_42`.
     pub fn owner_word(&self, word: &str) -> Option<OwnerName> {
         let (names, values) = word.split_once(':')?;
-        if names == "user" {
-            return OwnerName::new(Scope::user(), values.split(':').map(decode).collect::<Option<_>>()?);
+        if names == "user" && values.bytes().all(|byte| byte != b':') {
+            return Some(OwnerName::of_user_named(decode(values)?));
         }
         let names = names.split('+').map(decode).collect::<Option<Vec<_>>>()?;
         self.owner_named(&Scope::parse(&names).ok()?, values)

@@ -23,7 +23,7 @@ fn days(user: &str, calls: i128) -> Vec<WrittenDay> {
     metrics.count(Count::Calls, calls);
     let name = RowName { user: RowValue::of(Some(user)), ..RowName::default() };
     let day = |row_set| {
-        let rows = vec![(name.within(row_set), metrics.clone())];
+        let rows = vec![(name.within(row_set), metrics.clone()).into()];
         WrittenDay { place: place(row_set), ttl_s: TTL_S, rows }
     };
     ROW_SETS.map(day).into()

@@ -157,7 +157,12 @@ pub struct OwnerName {
 
 impl OwnerName {
     pub fn of_user(user: &UserId) -> Self {
-        Self { scope: Scope::user(), values: [user.as_str().to_owned()].into() }
+        Self::of_user_named(user.as_str().to_owned())
+    }
+
+    /// The same for a stored name.
+    pub fn of_user_named(user: String) -> Self {
+        Self { scope: Scope::user(), values: [user].into() }
     }
 
     /// None unless there is one value per name.

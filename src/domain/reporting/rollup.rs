@@ -9,7 +9,7 @@ mod row;
 mod row_sums;
 
 pub use day_rows::DayRows;
-pub use fold::{Fields, cost, fold};
+pub use fold::{Fields, Folding, cost};
 pub use learn::{learn, learned_row};
 pub use metrics::{COST_DECIMALS, Count, DECIMALS, FigureSums, GroupSums, Metrics, number};
 pub use row::{Labels, OTHER, RowName, RowSet, RowValue};

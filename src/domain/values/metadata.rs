@@ -1,56 +1,92 @@
 //! Flat metadata of an event. Values are stored and compared as text: `1` = `"1"`, `true` = `"true"`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::ids::has_control;
 
-/// At most 32 keys of 1 to 64 bytes with scalar values of at most 256 bytes, without control characters.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// At most 32 keys of 1 to 64 bytes with scalar values of at most 256 bytes, without control characters. Copies share
+/// their values until one changes, since many entries of the ledger have the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "BTreeMap<String, Value>")]
-pub struct Metadata(BTreeMap<String, String>);
+pub struct Metadata(
+    /// None without keys.
+    Option<Arc<BTreeMap<String, String>>>,
+);
+
+static NO_KEYS: BTreeMap<String, String> = BTreeMap::new();
 
 const MOST_KEYS: usize = 32;
 const MOST_KEY_BYTES: usize = 64;
 const MOST_VALUE_BYTES: usize = 256;
 
 impl Metadata {
+    fn of(map: BTreeMap<String, String>) -> Self {
+        Self((!map.is_empty()).then(|| Arc::new(map)))
+    }
+
+    fn map(&self) -> &BTreeMap<String, String> {
+        self.0.as_deref().unwrap_or(&NO_KEYS)
+    }
+
+    /// To insert; others that share the values keep theirs.
+    fn own_map(&mut self) -> &mut BTreeMap<String, String> {
+        Arc::make_mut(self.0.get_or_insert_default())
+    }
+
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.map().get(name).map(String::as_str)
     }
 
     pub fn set(&mut self, name: &str, value: String) {
-        self.0.insert(name.to_owned(), value);
+        self.own_map().insert(name.to_owned(), value);
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.map().len()
     }
 
     /// Whether it is within the limit on keys.
     pub fn fits(&self) -> bool {
-        self.0.len() <= MOST_KEYS
+        self.len() <= MOST_KEYS
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.map().iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// Removes all other keys.
     pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
-        self.0.retain(|name, _| wanted(name));
+        if self.iter().all(|(name, _)| wanted(name)) {
+            return;
+        }
+        let rest = self.iter().filter(|(name, _)| wanted(name));
+        *self = Self::of(rest.map(|(name, value)| (name.to_owned(), value.to_owned())).collect());
     }
 
     /// These values, overridden by `over`.
     pub fn merged(mut self, over: &Self) -> Self {
-        self.0.extend(over.0.iter().map(|(name, value)| (name.clone(), value.clone())));
+        match (self.is_empty(), over.is_empty()) {
+            (_, true) => {}
+            (true, false) => self = over.clone(),
+            (false, false) => {
+                self.own_map().extend(over.map().iter().map(|(name, value)| (name.clone(), value.clone())));
+            }
+        }
         self
+    }
+}
+
+impl Serialize for Metadata {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.map().serialize(serializer)
     }
 }
 
@@ -71,7 +107,7 @@ impl TryFrom<BTreeMap<String, Value>> for Metadata {
             })?;
             metadata.insert(name, text);
         }
-        Ok(Self(metadata))
+        Ok(Self::of(metadata))
     }
 }
 
@@ -81,7 +117,7 @@ impl TryFrom<BTreeMap<String, Value>> for Metadata {
 /// # Errors
 /// Anything but a map of texts.
 pub fn stored<'de, D: Deserializer<'de>>(from: D) -> Result<Metadata, D::Error> {
-    BTreeMap::deserialize(from).map(Metadata)
+    BTreeMap::deserialize(from).map(Metadata::of)
 }
 
 /// Whether it is a valid metadata key.
@@ -134,6 +170,30 @@ mod tests {
         ] {
             assert!(parse(bad.clone()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_copy_changes_alone() {
+        let whole = parse(json!({"a": 1, "b": 2})).unwrap();
+        let (mut set, mut cut, mut rest) = (whole.clone(), whole.clone(), whole.clone());
+        set.set("a", "3".to_owned());
+        cut.retain(|name| name == "a");
+        rest.retain(|_| true);
+        let merged = whole.clone().merged(&parse(json!({"b": 4, "c": 5})).unwrap());
+        for (metadata, expected) in [
+            (&whole, json!({"a": "1", "b": "2"})),
+            (&set, json!({"a": "3", "b": "2"})),
+            (&cut, json!({"a": "1"})),
+            (&rest, json!({"a": "1", "b": "2"})),
+            (&merged, json!({"a": "1", "b": "4", "c": "5"})),
+            (&whole.clone().merged(&Metadata::default()), json!({"a": "1", "b": "2"})),
+            (&Metadata::default().merged(&whole), json!({"a": "1", "b": "2"})),
+        ] {
+            assert_eq!(serde_json::to_value(metadata).unwrap(), expected);
+        }
+        cut.retain(|_| false);
+        assert_eq!((cut.is_empty(), &cut), (true, &Metadata::default()));
+        assert_eq!(parse(json!({})).unwrap(), Metadata::default());
     }
 
     #[test]

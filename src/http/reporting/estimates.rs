@@ -1,6 +1,7 @@
 //! `GET estimates`: the estimates that the gateway has learned.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
@@ -49,7 +50,7 @@ pub struct LearnedEstimateView {
 impl LearnedEstimateView {
     fn new(line: LearnedLine) -> Self {
         let by = match line.row.labels {
-            Labels::Each(labels) => Some(labels),
+            Labels::Each(labels) => Some(Arc::unwrap_or_clone(labels)),
             Labels::Other => None,
         };
         Self {

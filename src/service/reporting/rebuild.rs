@@ -12,7 +12,7 @@ use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
-use crate::store::reporting::rollup::WrittenDay;
+use crate::store::reporting::rollup::{WrittenDay, WrittenRow};
 use crate::store::reporting::stream::{Place, Stream};
 
 /// How often a rebuild continues after other nodes have folded further; each time less is left to do.
@@ -142,7 +142,7 @@ impl Gateway {
         let mut days = Vec::new();
         for ((day, row_set), day_rows) in &mut work.day_rows {
             let place = Place { row_set: *row_set, stream: work.stream, day: *day };
-            let rows = day_rows.take_changed();
+            let rows: Vec<WrittenRow> = day_rows.take_changed().into_iter().map(WrittenRow::from).collect();
             let ttl_s = self.rollup.ttl_s(work.bucket, place, work.now_ms).filter(|_| !rows.is_empty());
             days.extend(ttl_s.map(|ttl_s| WrittenDay { place, ttl_s, rows }));
         }

@@ -9,7 +9,7 @@ use futures::stream::{self, TryStreamExt};
 use super::events::id::EventId;
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::ledger::StoredEntry;
-use crate::domain::reporting::rollup::{DayRows, Fields, Metrics, RowName, RowSet, RowSums, fold, learn};
+use crate::domain::reporting::rollup::{DayRows, Fields, Folding, Metrics, RowName, RowSet, RowSums, learn};
 use crate::domain::time::day::Day;
 use crate::domain::time::window::TimeMs;
 use crate::service::error::ServiceError;
@@ -17,7 +17,7 @@ use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
 use crate::store::reporting::ledger::Page;
-use crate::store::reporting::rollup::{RollupCursor, WrittenDay};
+use crate::store::reporting::rollup::{RollupCursor, WrittenDay, WrittenRow};
 use crate::store::reporting::stream::{Place, Stream};
 
 /// Entries folded in one step. It usually writes at most 600 rows, so that other calls do not wait long.
@@ -45,9 +45,10 @@ pub(in crate::service) type Additions = BTreeMap<(Day, RowSet), Vec<(RowName, Me
 
 pub(in crate::service) fn additions(entries: &[StoredEntry], fields: &Fields) -> Additions {
     let mut sums: BTreeMap<(Day, RowSet), RowSums> = BTreeMap::new();
+    let mut folding = Folding::new(fields);
     for StoredEntry { entry, .. } in entries {
         let day = Day::of(entry.at_ms);
-        for (name, metrics) in fold(entry, fields) {
+        for (name, metrics) in folding.rows(entry) {
             sums.entry((day, RowSet::Users)).or_default().add(name, Cow::Owned(metrics));
         }
         for (name, metrics) in learn(entry, fields) {
@@ -149,14 +150,15 @@ impl Gateway {
         &self,
         bucket: &Bucket,
         place: Place,
-        mut additions: Vec<(RowName, Metrics)>,
-    ) -> Result<Vec<(RowName, Metrics)>, ServiceError> {
+        additions: Vec<(RowName, Metrics)>,
+    ) -> Result<Vec<WrittenRow>, ServiceError> {
         let count = self.store.rollup_row_count(bucket, place).await?;
         if count + additions.len() < place.row_set.exact_rows() {
+            let mut rows: Vec<WrittenRow> = additions.into_iter().map(WrittenRow::from).collect();
             if count > 0 {
-                self.store.add_stored_rows(bucket, place, &mut additions).await?;
+                self.store.add_stored_rows(bucket, place, &mut rows).await?;
             }
-            return Ok(additions);
+            return Ok(rows);
         }
         let mut names: Vec<RowName> = additions.iter().map(|(name, _)| name.clone()).collect();
         names.extend(additions.iter().flat_map(|(name, _)| name.less_exact(place.row_set)));
@@ -166,7 +168,7 @@ impl Gateway {
         for (name, metrics) in &additions {
             day_rows.add(name, metrics);
         }
-        Ok(day_rows.into_changed())
+        Ok(day_rows.into_changed().into_iter().map(WrittenRow::from).collect())
     }
 
     /// Folds all new entries of a mode, so that a report includes them. False if there were too many.

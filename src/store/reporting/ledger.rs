@@ -4,21 +4,14 @@ use std::collections::HashMap;
 
 use redis::Value;
 
-use super::ledger_items::{decoded, known, read_charge, read_denying_counter, read_held, stated};
+use super::ledger_entry::{Damaged, EntryReader, charges_alone};
 use super::stream::Stream;
-use crate::domain::configuration::scope::OwnerName;
-use crate::domain::metering::reason::Reason;
-use crate::domain::metering::reservation::{OperationName, RequestSnapshot};
 use crate::domain::reporting::entry_id::EntryId;
-use crate::domain::reporting::ledger::{
-    Charge, DeniedCall, DenyingCounter, Entry, EntryDetails, EntryKind, StoredEntry,
-};
+use crate::domain::reporting::ledger::{Charge, Entry, EntryDetails, StoredEntry};
 use crate::domain::time::window::TimeMs;
-use crate::domain::values::ids::{EventName, KeyId, UserId};
 use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
-use crate::store::metering::request_snapshot::{parse_snapshot, snapshot_of};
 
 /// Entries in the requested order. Unreadable entries, which were changed manually or by a fault, are listed
 /// separately, so that they do not block readers.
@@ -246,9 +239,9 @@ impl Store {
 pub(in crate::store) fn read_entries(bucket: &Bucket, value: Value) -> Result<Page, StoreError> {
     let Value::Array(entries) = value else { return Err(unexpected("no list of entries")) };
     let mut page = Page { entries: Vec::with_capacity(entries.len()), ..Page::default() };
-    let mut snapshots = Snapshots::default();
+    let mut reader = EntryReader::default();
     for stored in &entries {
-        let (id, entry) = read_stored(bucket, stored, &mut snapshots)?;
+        let (id, entry) = read_stored(bucket, stored, &mut reader)?;
         page.bytes += bytes_of(stored);
         page.first = page.first.or(Some(id));
         page.last = Some(id);
@@ -268,9 +261,6 @@ fn text(value: &Value) -> Option<&str> {
     }
 }
 
-/// The readable part of an unreadable entry: its charges, if any.
-type Damaged = Option<Vec<Charge>>;
-
 fn bytes_of(stored: &Value) -> usize {
     match stored {
         Value::BulkString(bytes) => bytes.len(),
@@ -279,33 +269,11 @@ fn bytes_of(stored: &Value) -> usize {
     }
 }
 
-/// The snapshot that was parsed last. Calls of one plan and event without metadata all have the same text.
-#[derive(Default)]
-struct Snapshots<'a> {
-    last: Option<(EventName, &'a str, RequestSnapshot)>,
-}
-
-impl<'a> Snapshots<'a> {
-    fn parse(&mut self, event: &EventName, user: &UserId, text: &'a str) -> Option<RequestSnapshot> {
-        let user = user.clone();
-        if let Some((of_event, of_text, known)) = &self.last
-            && (of_event, *of_text) == (event, text)
-        {
-            return Some(RequestSnapshot { user, ..known.clone() });
-        }
-        let snapshot = snapshot_of(Some(event), user, text)?;
-        if snapshot.items.iter().all(|item| item.metadata.is_empty()) {
-            self.last = Some((event.clone(), text, snapshot.clone()));
-        }
-        Some(snapshot)
-    }
-}
-
 /// `[id, [name, value, …]]`
 fn read_stored<'a>(
     bucket: &Bucket,
     stored: &'a Value,
-    snapshots: &mut Snapshots<'a>,
+    reader: &mut EntryReader<'a>,
 ) -> Result<(EntryId, Result<Entry, Damaged>), StoreError> {
     let Value::Array(parts) = stored else { return Err(unexpected("an entry without parts")) };
     let [id, Value::Array(fields)] = parts.as_slice() else { return Err(unexpected("an entry without fields")) };
@@ -314,182 +282,140 @@ fn read_stored<'a>(
     let pairs = fields.chunks_exact(2).filter_map(|pair| Some((text(&pair[0])?, text(&pair[1])?)));
     let known: Vec<(&str, &str)> = pairs.collect();
     // Texts that are not UTF-8 count as damage too.
-    let entry = (2 * known.len() == fields.len()).then(|| read_entry(bucket, &known, snapshots)).flatten();
+    let entry = (2 * known.len() == fields.len()).then(|| reader.read(bucket, &known)).flatten();
     Ok((id, entry.ok_or_else(|| charges_alone(bucket, &known))))
-}
-
-fn charges_alone(bucket: &Bucket, fields: &[(&str, &str)]) -> Damaged {
-    let field = |name: &str| fields.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
-    let charges = match field("entry") {
-        Some(entry) if ["expire", "denial", "observed"].contains(&entry.split(' ').next()?) => None,
-        Some(entry) => entry.split('\n').nth(1),
-        None => field("charges"),
-    };
-    read_charges(bucket, charges?)
-}
-
-fn read_entry<'a>(bucket: &Bucket, fields: &[(&'a str, &'a str)], snapshots: &mut Snapshots<'a>) -> Option<Entry> {
-    let field = |name: &str| fields.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
-    let parts = match field("entry") {
-        Some(entry) => EntryParts::parse(entry)?,
-        None => EntryParts::of_layout_6(&field)?,
-    };
-    let head = parts.head;
-    let [event, key, user] = head.label.map(|word| (word != "-").then(|| decoded(word)));
-    let user = known(user.flatten().as_deref(), |user| UserId::parse(user).ok())?;
-    let event = known(event.flatten().as_deref(), |event| EventName::parse(event).ok())?;
-    let snapshot = |text| match (&event, &user) {
-        (Some(event), Some(user)) => snapshots.parse(event, user, text),
-        _ => parse_snapshot(head.label[0], head.label[2], text),
-    };
-    let observed = head.kind == "observed";
-    let marked =
-        |of: &OwnerName, item: &str| Some(DenyingCounter { observed: true, ..read_denying_counter(of, item)? });
-    Some(Entry {
-        kind: EntryKind::parse(if observed { "denial" } else { head.kind })?,
-        at_ms: head.at.parse().ok()?,
-        late: head.late,
-        operation: known(head.operation, OperationName::parse)?,
-        created_at_ms: known(head.created, |created| created.parse().ok())?,
-        snapshot: known(parts.snapshot, snapshot)?,
-        user,
-        event,
-        key: known(key.flatten().as_deref(), |key| KeyId::parse(key).ok())?,
-        charges: lists(bucket, parts.charges, read_charge)?,
-        details: known(parts.details, |details| serde_json::from_str(details).ok())?.unwrap_or_default(),
-        call: known(head.call, DeniedCall::parse)?,
-        reason: known(head.reason, Reason::parse)?,
-        observed,
-        denying: [lists(bucket, parts.denying, read_denying_counter)?, lists(bucket, parts.observed, marked)?].concat(),
-        held: known(parts.held, |held| held.split(',').map(read_held).collect::<Option<Vec<_>>>())?.unwrap_or_default(),
-    })
-}
-
-/// The lines of an entry.
-struct EntryParts<'a> {
-    head: EntryHead<'a>,
-    charges: Option<&'a str>,
-    held: Option<&'a str>,
-    denying: Option<&'a str>,
-    observed: Option<&'a str>,
-    snapshot: Option<&'a str>,
-    details: Option<&'a str>,
-}
-
-impl<'a> EntryParts<'a> {
-    fn parse(entry: &'a str) -> Option<Self> {
-        let mut lines = entry.splitn(4, '\n').map(|line| stated(Some(line)));
-        let head = EntryHead::parse(lines.next()??)?;
-        let (list, snapshot, details) = (lines.next().flatten(), lines.next().flatten(), lines.next().flatten());
-        let none = Self { head, charges: None, held: None, denying: None, observed: None, snapshot, details };
-        Some(match none.head.kind {
-            "denial" | "observed" => Self { denying: list, observed: details, details: None, ..none },
-            "expire" => Self { held: list, ..none },
-            _ => Self { charges: list, ..none },
-        })
-    }
-
-    /// Layout 6 has a separate field for each part.
-    fn of_layout_6(field: &impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
-        let [charges, held, denying, snapshot, details] =
-            ["charges", "held", "lacks", "memo", "told"].map(|name| stated(field(name)));
-        Some(Self { head: EntryHead::of_layout_6(field)?, charges, held, denying, observed: None, snapshot, details })
-    }
-}
-
-/// The head of an entry; `-` where a value is unknown.
-struct EntryHead<'a> {
-    kind: &'a str,
-    at: &'a str,
-    late: bool,
-    operation: Option<&'a str>,
-    created: Option<&'a str>,
-    /// Event, key and user.
-    label: [&'a str; 3],
-    call: Option<&'a str>,
-    reason: Option<&'a str>,
-}
-
-impl<'a> EntryHead<'a> {
-    /// `<type> <at> <late> <operation> <created> <event> <key> <user>`, or
-    /// `denial <at> <call> <event> <key> <user> <reason>`; with `observed` instead of `denial` if the call was allowed.
-    fn parse(entry: &'a str) -> Option<Self> {
-        let mut words = Vec::with_capacity(8);
-        words.extend(entry.split(' '));
-        match *words.as_slice() {
-            [kind @ ("denial" | "observed"), at, call, event, key, user, reason] => Some(Self {
-                kind,
-                at,
-                late: false,
-                operation: None,
-                created: None,
-                label: [event, key, user],
-                call: Some(call),
-                reason: Some(reason),
-            }),
-            [kind, at, late, operation, created, event, key, user] => Some(Self {
-                kind,
-                at,
-                late: late == "1",
-                operation: stated(Some(operation)),
-                created: stated(Some(created)),
-                label: [event, key, user],
-                call: None,
-                reason: None,
-            }),
-            _ => None,
-        }
-    }
-
-    /// From the fields of layout 6.
-    fn of_layout_6(field: &impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
-        let (operation, created) = field("op").and_then(|op| op.split_once(' ')).unzip();
-        let mut label = stated(field("about")).unwrap_or("- - -").split(' ');
-        Some(Self {
-            kind: field("type")?,
-            at: field("at")?,
-            late: field("late") == Some("1"),
-            operation: stated(operation),
-            created: stated(created),
-            label: [label.next()?, label.next()?, label.next()?],
-            call: stated(field("call")),
-            reason: stated(field("reason")),
-        })
-    }
-}
-
-/// Parses the field with an entry's charges.
-pub(in crate::store) fn read_charges(bucket: &Bucket, text: &str) -> Option<Vec<Charge>> {
-    lists(bucket, Some(text).filter(|text| *text != "-"), read_charge)
-}
-
-/// `<owner> <item>,<item>… <owner> …`
-fn lists<T>(bucket: &Bucket, text: Option<&str>, read: impl Fn(&OwnerName, &str) -> Option<T>) -> Option<Vec<T>> {
-    let mut found = Vec::new();
-    let mut words = text.unwrap_or("").split(' ').filter(|word| !word.is_empty());
-    while let Some(owner) = words.next() {
-        let owner = bucket.owner_word(owner)?;
-        for item in words.next()?.split(',') {
-            found.push(read(&owner, item)?);
-        }
-    }
-    Some(found)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::domain::values::ids::{AppId, Mode};
+
+    const HEADS: [&str; 6] = [
+        "commit 1795228389143 1 0123456789abcdef01234567 1795228329143",
+        "track 1795228389144 0 0123456789abcdef01234567 -",
+        "reset 1795228389145 0 - -",
+        "expire 1795228389146 0 0123456789abcdef01234567 1795228329143",
+        "commit 1795228389143 1 0123456789ABCDEF01234567 1795228329143",
+        "denial 1795228389143 reserve",
+    ];
+    const EVENTS: [&str; 6] = ["a", "b", "a%20b", "%FF", "-", ""];
+    const LISTS: [&str; 10] = [
+        "user:u g:1:3:3:5,h:2:0:1:-:closed app:default g:1:3:9",
+        "-",
+        "user:v g:1:3:3:5:daily/20270131/20270201",
+        "user:u%3Aw h>b:b1:3:3:-,g:1:-3:0:5",
+        "user:u h>:b1:3:3:-",
+        "user:u:w g:1:3:3:5",
+        "user:%FF g:1:3:3:5",
+        "user:u g:3:3:5:4:daily/20270131/20270201",
+        "user:u g!:1:3:3:5",
+        "g:1:3,h:2:1",
+    ];
+    const SNAPSHOTS: [&str; 6] = [
+        "{\"items\":[{}]}",
+        "{\"plan\":\"p\",\"items\":[{\"metadata\":{\"model\":\"m\"}}]}",
+        "{\"items\":[{\"event\":\"b\"},{\"metadata\":{\"model\":\"n\"},\"quantity\":2.5}]}",
+        "{\"items\":[]}",
+        "-",
+        "{",
+    ];
+    const DETAILS: [&str; 4] = ["", "{\"actual\":[{\"quantity\":3}]}", "user:u g:1:3:3", "{"];
+
+    /// Often the first, so that many entries are readable.
+    fn select(texts: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
+        prop_oneof![Just(texts[0]), prop::sample::select(texts)]
+    }
+
+    /// The names and values of a stored entry's fields: of this layout or the one before, some of them damaged.
+    fn fields() -> impl Strategy<Value = Vec<String>> {
+        let label = (select(&EVENTS), select(&["key_1", "-", "k!"]), select(&["u", "v", "u%3Aw", "-", ""]));
+        let head = (select(&HEADS), label, prop_oneof![4 => Just(""), 1 => Just(" limit_reached")]);
+        let parts = (select(&LISTS), select(&SNAPSHOTS), select(&DETAILS));
+        (head, parts, any::<bool>()).prop_map(|((head, label, reason), (list, snapshot, details), is_old)| {
+            let label = [label.0, label.1, label.2].join(" ");
+            let words: Vec<&str> = head.split(' ').collect();
+            let fields: Vec<(&str, String)> = match (is_old, words.as_slice()) {
+                (true, &[kind, at, late, operation, created]) => vec![
+                    ("type", kind.to_owned()),
+                    ("at", at.to_owned()),
+                    ("late", late.to_owned()),
+                    ("op", format!("{operation} {created}")),
+                    ("about", label),
+                    ("charges", list.to_owned()),
+                    ("memo", snapshot.to_owned()),
+                    ("told", details.to_owned()),
+                ],
+                _ => vec![("entry", format!("{head} {label}{reason}\n{list}\n{snapshot}\n{details}"))],
+            };
+            fields.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
+        })
+    }
+
+    /// The page with one entry after another.
+    fn page(entries: &[(usize, Vec<String>)]) -> Page {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let stored = entries.iter().map(|(number, fields)| {
+            let fields = fields.iter().map(|field| text(field)).collect();
+            Value::Array(vec![text(&format!("1795228389143-{number}")), Value::Array(fields)])
+        });
+        let bucket = Bucket::whole(&AppId::parse("acme").unwrap(), &Mode::Live);
+        read_entries(&bucket, Value::Array(stored.collect())).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn an_entry_is_read_as_if_it_were_the_only_one_of_its_page(
+            entries in prop::collection::vec(fields(), 1..12),
+        ) {
+            let entries: Vec<_> = entries.into_iter().enumerate().collect();
+            let together = page(&entries);
+            let alone: Vec<Page> = entries.chunks(1).map(page).collect();
+            let read = alone.iter().flat_map(|page| &page.entries).map(|stored| (stored.id, &stored.entry));
+            prop_assert_eq!(
+                together.entries.iter().map(|stored| (stored.id, &stored.entry)).collect::<Vec<_>>(),
+                read.collect::<Vec<_>>()
+            );
+            let damaged = alone.iter().flat_map(|page| &page.damaged).map(|damaged| (damaged.id, &damaged.charges));
+            prop_assert_eq!(
+                together.damaged.iter().map(|damaged| (damaged.id, &damaged.charges)).collect::<Vec<_>>(),
+                damaged.collect::<Vec<_>>()
+            );
+        }
+    }
 
     #[test]
-    fn a_snapshot_that_was_parsed_before_is_that_of_its_own_user_and_event() {
-        let (plain, labelled) = (r#"{"plan":"p","items":[{}]}"#, r#"{"items":[{"metadata":{"model":"m"}}]}"#);
-        let mut snapshots = Snapshots::default();
-        for (event, user, text) in
-            [("a", "u", plain), ("a", "v", plain), ("b", "v", plain), ("b", "v", labelled), ("b", "u", plain)]
-        {
-            let (event_name, user_id) = (EventName::parse(event).unwrap(), UserId::parse(user).unwrap());
-            let snapshot = snapshots.parse(&event_name, &user_id, text).unwrap();
-            assert_eq!(Some(snapshot), parse_snapshot(event, user, text), "{event} {user} {text}");
-        }
+    fn what_entries_have_in_common_is_read_with_their_own_users_and_events() {
+        let entry = |head: &str, list: &str, snapshot: &str| {
+            let head = format!("commit 1795228389143 0 0123456789abcdef01234567 1795228329143 {head}");
+            vec!["entry".to_owned(), format!("{head}\n{list}\n{snapshot}")]
+        };
+        let labelled = r#"{"plan":"p","items":[{"metadata":{"model":"m"}}]}"#;
+        let entries = [
+            entry("a key_1 u", "user:u g:1:3:3:5,h>b:b1:1:1:-", labelled),
+            entry("a key_1 u%20v", "user:u%20v g:2:4:4:5", labelled),
+            entry("b - u", "user:u b:1:5:5:5", labelled),
+            entry("a key_1 u", "user:u:v g:1:3:3:5", labelled),
+        ];
+        let page = page(&entries.into_iter().enumerate().collect::<Vec<_>>());
+        let said = page.entries.iter().map(|StoredEntry { entry, .. }| {
+            let snapshot = entry.snapshot.as_ref().unwrap();
+            let item = &snapshot.items[0];
+            assert_eq!((Some(&item.event), Some(&snapshot.user)), (entry.event.as_ref(), entry.user.as_ref()));
+            assert_eq!((snapshot.plan.is_some(), item.metadata.get("model")), (true, Some("m")));
+            let charges = entry.charges.iter().map(|charge| {
+                let from = charge.from.as_ref().map_or("", |from| from.as_str());
+                format!("{} {from}>{} {}", charge.owner, charge.group, charge.change)
+            });
+            let key = entry.key.as_ref().map_or("-", |key| key.as_str());
+            format!("{} {key} {}: {}", item.event, snapshot.user, charges.collect::<Vec<_>>().join(", "))
+        });
+        assert_eq!(
+            said.collect::<Vec<_>>(),
+            ["a key_1 u: user u >g 3, user u h>b 1", "a key_1 u v: user u v >g 4", "b - u: user u >b 5"]
+        );
+        assert_eq!(page.damaged.len(), 1, "a user has no second value");
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use super::parts::{Parsed, Parts};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::rollover::EndingWindow;
 use crate::domain::reporting::ledger::{Charge, DenyingCounter, Held, Rolled, RolledFrom};
@@ -12,9 +13,12 @@ use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::GroupId;
 use crate::store::metering::account::entry_group;
 
-/// A name as [`decode`](crate::store::keys::decode) reads it, without a copy if nothing is encoded.
+/// A name as [`decode`](crate::store::keys::decode) reads it, without a copy if nothing is encoded, as in most names.
 pub(super) fn decoded(text: &str) -> Option<Cow<'_, str>> {
-    percent_decode_str(text).decode_utf8().ok()
+    match text.contains('%') {
+        true => percent_decode_str(text).decode_utf8().ok(),
+        false => Some(Cow::Borrowed(text)),
+    }
 }
 
 /// None for a part without a value.
@@ -30,17 +34,29 @@ pub(super) fn known<'a, T>(text: Option<&'a str>, read: impl FnOnce(&'a str) -> 
     }
 }
 
+/// The groups of the items that were read before.
+pub(super) type Groups<'a> = Parsed<&'a str, GroupId>;
+
+fn read_group<'a>(name: &'a str, groups: &mut Groups<'a>) -> Option<GroupId> {
+    groups.get(name, |name| GroupId::parse(name).ok())
+}
+
 fn steps(text: &str) -> Option<Amount> {
     Amount::from_steps(text.parse().ok()?).ok()
 }
 
 /// `[<limit group>>]<group>:<sequence number>:<change>:<used after it>[:<limit|->[:<window>|:closed|:rolled/…]]`; entries of
 /// earlier layouts have no limit.
-pub(super) fn read_charge(owner: &OwnerName, item: &str) -> Option<Charge> {
-    let mut parts = item.split(':');
+pub(super) fn read_charge<'a>(owner: &OwnerName, item: &'a str, groups: &mut Groups<'a>) -> Option<Charge> {
+    let mut parts = Parts::of(item, b':');
     let name = parts.next()?;
-    let from = known(name.split_once('>').map(|(from, _)| from), |from| GroupId::parse(from).ok())?;
-    let (group, window_seq) = (entry_group(name)?, parts.next()?.to_owned());
+    let (from, group) = if let Some(group) = read_group(name, groups) {
+        (None, group)
+    } else {
+        let (from, balance) = name.split_once('>')?;
+        (Some(read_group(from, groups)?), read_group(balance, groups)?)
+    };
+    let window_seq = parts.next()?.to_owned();
     let (change, balance) = (parts.next()?.parse().ok()?, steps(parts.next()?)?);
     let limit = match parts.next() {
         None | Some("-") => None,
@@ -70,11 +86,15 @@ fn read_rolled_from(text: &str) -> Option<RolledFrom> {
 }
 
 /// `<group>:<requested>:<counted>:<limit>[:<used>:<window>]`
-pub(super) fn read_denying_counter(owner: &OwnerName, item: &str) -> Option<DenyingCounter> {
-    let mut parts = item.split(':');
+pub(super) fn read_denying_counter<'a>(
+    owner: &OwnerName,
+    item: &'a str,
+    groups: &mut Groups<'a>,
+) -> Option<DenyingCounter> {
+    let mut parts = Parts::of(item, b':');
     Some(DenyingCounter {
         owner: owner.clone(),
-        group: GroupId::parse(parts.next()?).ok()?,
+        group: read_group(parts.next()?, groups)?,
         requested: steps(parts.next()?)?,
         count: steps(parts.next()?)?,
         limit: steps(parts.next()?)?,

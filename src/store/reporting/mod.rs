@@ -1,8 +1,10 @@
 //! The ledger, rows of rollups, counters near their limits, and surveys for `verify`.
 
 pub mod ledger;
+mod ledger_entry;
 mod ledger_items;
 pub mod near;
+mod parts;
 pub mod repair;
 pub mod rollup;
 pub(crate) mod rollup_text;

@@ -47,13 +47,28 @@ impl RollupCursor {
     }
 }
 
+/// A row to write.
+#[derive(Clone, Debug)]
+pub struct WrittenRow {
+    /// As text, since a step of folding first reads the row.
+    name: String,
+    metrics: Metrics,
+}
+
+impl From<(RowName, Metrics)> for WrittenRow {
+    fn from(row: (RowName, Metrics)) -> Self {
+        let (name, metrics) = row;
+        Self { name: write_name(&name), metrics }
+    }
+}
+
 /// New rows of one place.
 #[derive(Clone, Debug)]
 pub struct WrittenDay {
     pub place: Place,
     /// The TTL from now on; at least 1.
     pub ttl_s: i64,
-    pub rows: Vec<(RowName, Metrics)>,
+    pub rows: Vec<WrittenRow>,
 }
 
 fn damaged(what: &str) -> StoreError {
@@ -116,7 +131,8 @@ impl Store {
         place: Place,
         names: Vec<RowName>,
     ) -> Result<HashMap<RowName, Metrics>, StoreError> {
-        let texts = self.row_texts(bucket, place, &names.iter().collect::<Vec<_>>()).await?;
+        let written: Vec<String> = names.iter().map(write_name).collect();
+        let texts = self.row_texts(bucket, place, &written.iter().map(String::as_str).collect::<Vec<_>>()).await?;
         let mut rows = HashMap::with_capacity(names.len());
         for (name, text) in names.into_iter().zip(texts) {
             if let Some(text) = text {
@@ -134,13 +150,13 @@ impl Store {
         &self,
         bucket: &Bucket,
         place: Place,
-        rows: &mut [(RowName, Metrics)],
+        rows: &mut [WrittenRow],
     ) -> Result<(), StoreError> {
-        let names: Vec<&RowName> = rows.iter().map(|(name, _)| name).collect();
+        let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
         let texts = self.row_texts(bucket, place, &names).await?;
-        for ((_, metrics), text) in rows.iter_mut().zip(texts) {
+        for (row, text) in rows.iter_mut().zip(texts) {
             if let Some(text) = text {
-                add_metrics(&text, metrics).ok_or_else(|| damaged("the sums of a row"))?;
+                add_metrics(&text, &mut row.metrics).ok_or_else(|| damaged("the sums of a row"))?;
             }
         }
         Ok(())
@@ -151,15 +167,12 @@ impl Store {
         &self,
         bucket: &Bucket,
         place: Place,
-        names: &[&RowName],
+        names: &[&str],
     ) -> Result<Vec<Option<String>>, StoreError> {
         let mut texts = Vec::with_capacity(names.len());
         for page in names.chunks(PAGE) {
             let mut command = redis::cmd("HMGET");
-            command.arg(bucket.rollup(place));
-            for name in page {
-                command.arg(write_name(name));
-            }
+            command.arg(bucket.rollup(place)).arg(page);
             let values: Vec<Option<String>> =
                 redis::from_redis_value(self.command(&command).await?).map_err(unexpected)?;
             texts.extend(values);
@@ -209,8 +222,8 @@ impl Store {
         for (day, names) in days.iter().zip(keys[2..].chunks_exact(2)) {
             let aside = &names[1];
             commands.cmd("HSET").arg(aside);
-            for (name, metrics) in &day.rows {
-                commands.arg(write_name(name)).arg(write_metrics(metrics));
+            for WrittenRow { name, metrics } in &day.rows {
+                commands.arg(name).arg(write_metrics(metrics));
             }
             commands.cmd("EXPIRE").arg(aside).arg(day.ttl_s);
         }
@@ -232,8 +245,8 @@ impl Store {
         }
         for day in days {
             arguments.int(day.ttl_s).int(day.rows.len());
-            for (name, metrics) in &day.rows {
-                arguments.text(write_name(name)).text(write_metrics(metrics));
+            for WrittenRow { name, metrics } in &day.rows {
+                arguments.text(name).text(write_metrics(metrics));
             }
         }
         is_rolled(self.call(&self.library.rollup, keys, &arguments).await?)
@@ -286,8 +299,8 @@ impl Store {
         for rows in day.rows.chunks(CHUNK) {
             let mut command = redis::cmd("HSET");
             command.arg(&key);
-            for (name, metrics) in rows {
-                command.arg(write_name(name)).arg(write_metrics(metrics));
+            for WrittenRow { name, metrics } in rows {
+                command.arg(name).arg(write_metrics(metrics));
             }
             self.command(&command).await?;
         }

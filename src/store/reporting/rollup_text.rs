@@ -1,9 +1,11 @@
 //! The text form of rollup rows in Redis: a field's name and its value.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 
+use super::parts::Parts;
 use crate::domain::metering::reason::Reason;
 use crate::domain::reporting::rollup::{Count, DECIMALS, FigureSums, GroupSums, Labels, Metrics, RowName, RowValue};
 use crate::domain::reporting::sketch::Sketch;
@@ -59,7 +61,7 @@ pub fn write_name(name: &RowName) -> String {
             text.push_str(OTHER);
         }
         Labels::Each(labels) => {
-            for (name, value) in labels {
+            for (name, value) in labels.iter() {
                 text.extend([" ", &encode(name), "=", &encode(value)]);
             }
         }
@@ -71,17 +73,17 @@ pub fn write_name(name: &RowName) -> String {
 pub fn read_name(text: &str) -> Option<RowName> {
     let mut words = text.split(' ');
     let (user, event, key) = (read_value(words.next()?)?, read_value(words.next()?)?, read_value(words.next()?)?);
-    let mut labels = Labels::default();
+    let mut labels = Some(BTreeMap::new());
     for word in words {
         match (&mut labels, word.split_once('=')) {
-            (Labels::Each(labels), Some((name, value))) => {
+            (Some(labels), Some((name, value))) => {
                 labels.insert(decode(name)?, decode(value)?);
             }
-            (labels, None) if word == OTHER => *labels = Labels::Other,
-            (Labels::Other, _) | (_, None) => return None,
+            (labels, None) if word == OTHER => *labels = None,
+            (None, _) | (_, None) => return None,
         }
     }
-    Some(RowName { user, event, key, labels })
+    Some(RowName { user, event, key, labels: labels.map_or(Labels::Other, Labels::of) })
 }
 
 /// A pattern that matches the names of one user's rows.
@@ -194,10 +196,11 @@ pub fn read_metrics(text: &str) -> Option<Metrics> {
 
 /// Adds the sums of a text; None for one that [`write_metrics`] did not write.
 pub fn add_metrics(text: &str, metrics: &mut Metrics) -> Option<()> {
-    for part in text.split(' ').filter(|part| !part.is_empty()) {
-        let (name, value) = part.split_once('=')?;
+    for part in Parts::of(text, b' ').filter(|part| !part.is_empty()) {
+        let end = part.bytes().position(|byte| byte == b'=')?;
+        let (name, value) = (&part[..end], &part[end + 1..]);
         if let Some(group) = name.strip_prefix("g:") {
-            let mut sums = value.split(',').map(read_whole);
+            let mut sums = Parts::of(value, b',').map(read_whole);
             let (charged, calls, denials) = (sums.next()??, sums.next()??, sums.next()??);
             let mut optional = || sums.next().unwrap_or(Some(0));
             let (observed, credited, lapsed, voided) = (optional()?, optional()?, optional()?, optional()?);
@@ -249,7 +252,7 @@ mod tests {
     fn labels() -> impl Strategy<Value = Labels> {
         prop_oneof![
             Just(Labels::Other),
-            prop::collection::btree_map("\\PC{1,8}", "\\PC{1,8}", 0..4).prop_map(Labels::Each)
+            prop::collection::btree_map("\\PC{1,8}", "\\PC{1,8}", 0..4).prop_map(Labels::of)
         ]
     }
 
@@ -304,7 +307,7 @@ mod tests {
             user: RowValue::of(Some("u *")),
             event: RowValue::of(Some("llm.chat")),
             key: RowValue::Absent,
-            labels: Labels::Each(labels),
+            labels: Labels::of(labels),
         };
         assert_eq!(write_name(&name), "u%20%2A llm.chat  model=large%20one");
         let figures = [("prompt_tokens".to_owned(), 3)].into();

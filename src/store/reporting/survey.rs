@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::ledger::read_charges;
+use super::ledger_entry::read_charges;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::ledger::Charge;

@@ -22,7 +22,7 @@ fn fields() -> Fields {
 
 fn row(event: &str, labels: &[(&str, &str)]) -> RowName {
     let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    RowName { event: RowValue::Is(event.into()), labels: Labels::Each(labels), ..RowName::default() }
+    RowName { event: RowValue::Is(event.into()), labels: Labels::of(labels), ..RowName::default() }
 }
 
 const STEPS: i128 = 1_000_000_000_000;

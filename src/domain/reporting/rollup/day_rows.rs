@@ -91,7 +91,7 @@ mod tests {
 
     fn row(event: &str, model: &str) -> RowName {
         let labels = [("model".to_owned(), model.to_owned())].into();
-        RowName { event: RowValue::of(Some(event)), labels: Labels::Each(labels), ..RowName::default() }
+        RowName { event: RowValue::of(Some(event)), labels: Labels::of(labels), ..RowName::default() }
     }
 
     fn call() -> Metrics {

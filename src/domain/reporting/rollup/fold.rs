@@ -1,11 +1,11 @@
 //! Which rows an entry changes, and by how much.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
 
-use super::metrics::{Count, DECIMALS, Metrics};
+use super::metrics::{Count, DECIMALS, GroupSums, Metrics};
 use super::row::{Labels, RowName, RowValue};
 use crate::domain::configuration::estimate::LearnedFigure;
 use crate::domain::configuration::scope::OwnerName;
@@ -33,18 +33,9 @@ impl Fields {
     /// Figures that every app has.
     pub const FIGURES: [&str; 4] = ["prompt_tokens", "completion_tokens", "cached_tokens", "latency_ms"];
 
-    fn row(&self, entry: &Entry, event: Option<&EventName>, metadata: &Metadata) -> RowName {
-        // Refunds are counted in the row of the refunded event.
-        let event = event.map(|event| event.refunds().unwrap_or_else(|| event.clone()));
+    fn labels_of(&self, metadata: &Metadata) -> Labels {
         let labels = metadata.iter().filter(|(name, value)| !value.is_empty() && self.labels.contains(*name));
-        let labels: BTreeMap<String, String> =
-            labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        RowName {
-            user: RowValue::of(entry.user.as_ref().map(UserId::shared)),
-            event: RowValue::of(event.as_ref().map(EventName::shared)),
-            key: RowValue::of(entry.key.as_ref().map(KeyId::shared)),
-            labels: Labels::Each(labels),
-        }
+        Labels::of(labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
 }
 
@@ -63,31 +54,65 @@ pub fn cost(entry: &Entry, units: &HashMap<GroupId, Unit>) -> i64 {
     sums.into_iter().map(|(_, sum)| sum).max_by_key(|sum| sum.unsigned_abs()).unwrap_or(0)
 }
 
-/// The changes of an entry, row by row. A call of several items counts in the row of its first item, with all its
-/// charges; quantity and figures of each item are in the item's own row. Resets and rollovers count as nothing.
-pub fn fold(entry: &Entry, fields: &Fields) -> Vec<(RowName, Metrics)> {
-    if matches!(entry.kind, EntryKind::Reset | EntryKind::Rollover) {
-        return Vec::new();
+/// Folds one entry after another.
+#[derive(Clone, Debug)]
+pub struct Folding<'a> {
+    fields: &'a Fields,
+    /// The metadata of the row that was named last, and its labels: often the next entry has the same.
+    last: Option<(Metadata, Labels)>,
+}
+
+impl<'a> Folding<'a> {
+    /// Of entries with these fields.
+    pub const fn new(fields: &'a Fields) -> Self {
+        Self { fields, last: None }
     }
-    if entry.kind.is_of_credits() {
-        return vec![(fields.row(entry, None, &Metadata::default()), credits(entry))];
+
+    /// The changes of an entry, row by row. A call of several items counts in the row of its first item, with all its
+    /// charges; quantity and figures of each item are in the item's own row. Resets and rollovers count as nothing.
+    pub fn rows(&mut self, entry: &Entry) -> Vec<(RowName, Metrics)> {
+        if matches!(entry.kind, EntryKind::Reset | EntryKind::Rollover) {
+            return Vec::new();
+        }
+        if entry.kind.is_of_credits() {
+            return vec![(self.row(entry, None, &Metadata::default()), credits(entry))];
+        }
+        let entry_items = entry.entry_items();
+        let Some((first, others)) = entry_items.split_first() else {
+            let name = self.row(entry, entry.event.as_ref(), &Metadata::default());
+            return vec![(name, whole(entry, None, self.fields))];
+        };
+        let mut metrics = whole(entry, Some(&first.metadata), self.fields);
+        item(entry, first, self.fields, &mut metrics);
+        let mut rows = vec![(self.row(entry, Some(&first.event), &first.metadata), metrics)];
+        for other in others {
+            let mut metrics = Metrics::default();
+            item(entry, other, self.fields, &mut metrics);
+            if metrics != Metrics::default() {
+                rows.push((self.row(entry, Some(&other.event), &other.metadata), metrics));
+            }
+        }
+        rows
     }
-    let entry_items = entry.entry_items();
-    let Some((first, others)) = entry_items.split_first() else {
-        let name = fields.row(entry, entry.event.as_ref(), &Metadata::default());
-        return vec![(name, whole(entry, None, fields))];
-    };
-    let mut metrics = whole(entry, Some(&first.metadata), fields);
-    item(entry, first, fields, &mut metrics);
-    let mut rows = vec![(fields.row(entry, Some(&first.event), &first.metadata), metrics)];
-    for other in others {
-        let mut metrics = Metrics::default();
-        item(entry, other, fields, &mut metrics);
-        if metrics != Metrics::default() {
-            rows.push((fields.row(entry, Some(&other.event), &other.metadata), metrics));
+
+    fn row(&mut self, entry: &Entry, event: Option<&EventName>, metadata: &Metadata) -> RowName {
+        // Refunds are counted in the row of the refunded event.
+        let event = event.map(|event| event.refunds().unwrap_or_else(|| event.clone()));
+        let labels = match &self.last {
+            Some((known, labels)) if known == metadata => labels.clone(),
+            _ => {
+                let labels = self.fields.labels_of(metadata);
+                self.last = Some((metadata.clone(), labels.clone()));
+                labels
+            }
+        };
+        RowName {
+            user: RowValue::of(entry.user.as_ref().map(UserId::shared)),
+            event: RowValue::of(event.as_ref().map(EventName::shared)),
+            key: RowValue::of(entry.key.as_ref().map(KeyId::shared)),
+            labels,
         }
     }
-    rows
 }
 
 /// The change by an entry about credits.
@@ -160,7 +185,11 @@ fn whole(entry: &Entry, metadata: Option<&Metadata>, fields: &Fields) -> Metrics
             false => group.denials = 1,
         }
     }
-    metrics.groups.retain(|_, group| *group != super::GroupSums::default());
+    // Nearly always all of them stay, and a look at them costs less than `retain`.
+    let nothing = GroupSums::default();
+    if metrics.groups.values().any(|group| *group == nothing) {
+        metrics.groups.retain(|_, group| *group != nothing);
+    }
     metrics
 }
 

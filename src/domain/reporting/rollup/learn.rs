@@ -19,7 +19,7 @@ use crate::domain::values::metadata::Metadata;
 pub fn learned_row(event: &str, by: &[String], metadata: &Metadata) -> RowName {
     let value = |name: &String| metadata.get(name).unwrap_or_default().to_owned();
     let labels = by.iter().map(|name| (name.clone(), value(name))).collect();
-    RowName { event: RowValue::of(Some(event)), labels: Labels::Each(labels), ..RowName::default() }
+    RowName { event: RowValue::of(Some(event)), labels: Labels::of(labels), ..RowName::default() }
 }
 
 /// The figures of a final commit or of a tracked event, row by row. Each call counts once per field and `by`, whatever

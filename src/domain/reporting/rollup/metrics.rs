@@ -164,7 +164,12 @@ impl Metrics {
             add(self.reasons.entry(*reason).or_default(), *count);
         }
         for (group, sums) in &other.groups {
-            self.groups.entry(group.clone()).or_default().add(sums);
+            match self.groups.get_mut(group) {
+                Some(known) => known.add(sums),
+                None => {
+                    self.groups.insert(group.clone(), *sums);
+                }
+            }
         }
         for (name, sum) in &other.figures {
             add(self.figures.entry(name.clone()).or_default(), *sum);

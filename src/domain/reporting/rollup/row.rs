@@ -71,12 +71,18 @@ impl RowValue {
 /// The labels of a row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Labels {
-    Each(BTreeMap<String, String>),
+    /// Shared, since many rows of a day have the same.
+    Each(Arc<BTreeMap<String, String>>),
     /// The labels of rows that did not fit into the limit.
     Other,
 }
 
 impl Labels {
+    /// The labels of a row of its own.
+    pub fn of(labels: BTreeMap<String, String>) -> Self {
+        Self::Each(Arc::new(labels))
+    }
+
     pub fn get(&self, name: &str) -> Option<&str> {
         match self {
             Self::Each(labels) => labels.get(name).map(String::as_str),
@@ -87,7 +93,7 @@ impl Labels {
 
 impl Default for Labels {
     fn default() -> Self {
-        Self::Each(BTreeMap::new())
+        Self::of(BTreeMap::new())
     }
 }
 

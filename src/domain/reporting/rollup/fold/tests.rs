@@ -7,7 +7,6 @@ use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::Actual;
 use crate::domain::metering::reservation::{Item, RequestSnapshot};
 use crate::domain::reporting::ledger::{Charge, DenyingCounter, EntryDetails};
-use crate::domain::reporting::rollup::GroupSums;
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::{KeyId, UserId};
 use crate::domain::values::number::Number;
@@ -83,9 +82,13 @@ fn entry(kind: EntryKind, items: Vec<Item>, charges: Vec<Charge>) -> Entry {
     }
 }
 
+fn rows(entry: &Entry) -> Vec<(RowName, Metrics)> {
+    Folding::new(&fields()).rows(entry)
+}
+
 /// The entry's first row.
 fn first(entry: &Entry) -> (RowName, Metrics) {
-    fold(entry, &fields()).swap_remove(0)
+    rows(entry).swap_remove(0)
 }
 
 fn counts(metrics: &Metrics) -> Vec<(&'static str, i128)> {
@@ -109,7 +112,7 @@ fn a_commit_is_a_call_with_its_labels_figures_charges_and_the_larger_cost() {
     commit.late = true;
     let (name, metrics) = first(&commit);
     let labels = [("model", "large"), ("attempt", "2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
-    assert_eq!(name.labels, Labels::Each(labels.into()));
+    assert_eq!(name.labels, Labels::of(labels.into()));
     assert_eq!((name.event.as_str(), name.user.as_str()), (Some("llm.chat"), Some("u")));
     assert_eq!(counts(&metrics), [("calls", 1), ("late", 1), ("accepted", 1), ("retries", 1)]);
     assert_eq!((metrics.quantity, metrics.cost), (STEPS, 250_000));
@@ -146,7 +149,7 @@ fn the_cost_of_a_counter_is_the_sum_over_its_windows_and_credits() {
 #[test]
 fn a_call_of_several_items_counts_once_and_each_quantity_in_its_own_row() {
     let items = vec![item("a", 2, json!({})), item("b", 3, json!({"model": "m"}))];
-    let rows = fold(&entry(EntryKind::Track, items, vec![charge("calls", 5)]), &fields());
+    let rows = rows(&entry(EntryKind::Track, items, vec![charge("calls", 5)]));
     let charges: Vec<_> =
         rows.iter().map(|(name, row)| (name.event.as_str(), row.get(Count::Calls), row.quantity)).collect();
     assert_eq!(charges, [(Some("a"), 1, 2 * STEPS), (Some("b"), 0, 3 * STEPS)]);
@@ -218,7 +221,7 @@ fn releases_and_expiries_are_recorded_separately_and_a_reset_is_not() {
         assert_eq!(name.labels, Labels::default());
     }
     for kind in [EntryKind::Reset, EntryKind::Rollover] {
-        assert!(fold(&entry(kind, Vec::new(), vec![charge("calls", 0)]), &fields()).is_empty(), "{kind:?}");
+        assert!(rows(&entry(kind, Vec::new(), vec![charge("calls", 0)])).is_empty(), "{kind:?}");
     }
 }
 
@@ -240,5 +243,27 @@ fn figures_that_nobody_sums_are_left_out() {
     for odd in [json!("-5"), json!("1e19"), json!(true), json!("0")] {
         let track = entry(EntryKind::Track, vec![item("a", 1, json!({"prompt_tokens": odd}))], Vec::new());
         assert!(first(&track).1.figures.is_empty(), "{odd}");
+    }
+}
+
+#[test]
+fn each_entry_has_the_labels_of_its_own_metadata() {
+    let fields = fields();
+    let mut folding = Folding::new(&fields);
+    let one = metadata(json!({"model": "m", "secret": "x"}));
+    for (labels, expected) in [
+        (one.clone(), Some("m")),
+        (one.clone(), Some("m")),
+        (metadata(json!({"model": "n", "secret": "x"})), Some("n")),
+        (metadata(json!({"secret": "x"})), None),
+        (Metadata::default(), None),
+        (one, Some("m")),
+    ] {
+        let mut item = item("a", 1, json!({}));
+        item.metadata = labels;
+        let entry = entry(EntryKind::Track, vec![item], Vec::new());
+        let (name, _) = folding.rows(&entry).swap_remove(0);
+        assert_eq!((name.labels.get("model"), name.labels.get("secret")), (expected, None));
+        assert_eq!(name, first(&entry).0);
     }
 }

@@ -75,7 +75,7 @@ fn learned(entry: &Entry, figures: &[LearnedFigure]) -> Vec<(Labels, Option<Deci
 }
 
 fn labels(labels: &[(&str, &str)]) -> Labels {
-    Labels::Each(labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    Labels::of(labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
 }
 
 #[test]
