@@ -77,6 +77,7 @@ function Notes({ report }) {
   if (report.cut) notes.push(`${causes[report.cut] ?? 'There are more events'}, so only the newest ${plural(report.entries, 'event')} are replayed. Counters begin with their known amounts, those of new groups at 0.`);
   else if (!report.whole) notes.push('Older events are deleted. Counters begin with what was used before the oldest event.');
   if (report.unmeasured > 0) notes.push(`${plural(report.unmeasured, 'call')} without a field that this draft measures: the held amount counts.`);
+  if (report.unreadOwners > 0) notes.push(`The own limits of ${plural(report.unreadOwners, 'owner')} were not read, since there are too many: the quotas of the limit groups apply to them.`);
   return html`<ul class="quiet notes">${notes.map((note) => html`<li>${note}</li>`)}</ul>`;
 }
 

@@ -19,6 +19,7 @@ use crate::domain::values::ids::PlanId;
 use crate::service::error::ServiceError;
 pub use crate::service::simulation::comparison::SimulationResult;
 use crate::service::simulation::comparison::{Comparison, RuleSet, SimulationInput, Source};
+use crate::service::simulation::own_quotas::OwnerReads;
 use crate::service::simulation::relevant::Relevant;
 pub use crate::service::simulation::report::{Agreement, GroupSum, Report, Side, UserSum};
 pub use crate::service::simulation::report::{Changed, Example, ExampleDeniedBy};
@@ -126,7 +127,7 @@ async fn recorded(args: &WhatifArgs, draft: &Draft) -> Result<SimulationResult, 
     let units = units(&drafted.config);
     let mut relevant = Relevant::new([&present, &drafted.config]);
     let bar = bar(extent.entries, "entries read");
-    let mut whole = Comparison::default();
+    let (mut whole, mut reads) = (Comparison::default(), OwnerReads::default());
     for bucket in tenant.buckets() {
         let builder = TimelineBuilder::new(units.clone(), since_ms, until_ms, extent.whole);
         let timeline = read::timeline(&gateway, &bucket, builder, &mut relevant, &bar).await?;
@@ -141,6 +142,10 @@ async fn recorded(args: &WhatifArgs, draft: &Draft) -> Result<SimulationResult, 
             refuses: true,
         };
         let instead = drafted.instead.as_ref().map(|(of, instead)| (of, instead));
+        let rules = RuleSet { config: &drafted.config, instead };
+        let both = [RuleSet { config: &present, instead: None }, rules];
+        let own = gateway.own_quotas_of_timeline(&bucket, &work, both, &mut reads).await?;
+        let counters = || counters_with(&moved, &own);
         let bar = replay_bar(&work);
         // The draft follows the present rules call by call.
         let (verdicts, before) = sync_channel(VERDICTS_AHEAD);
@@ -148,15 +153,10 @@ async fn recorded(args: &WhatifArgs, draft: &Draft) -> Result<SimulationResult, 
             let under_present = scope.spawn(|| {
                 // The receiver is gone if the other replay has failed.
                 let verdict = move |verdict| drop(verdicts.send(verdict));
-                work.present(&present, counters_with(&moved), |_| {}, verdict)
+                work.present(&present, counters(), |_| {}, verdict)
             });
             let progress = |place| bar.set_position(place as u64);
-            let under_draft = work.draft(
-                RuleSet { config: &drafted.config, instead },
-                counters_with(&moved),
-                progress,
-                before.into_iter(),
-            );
+            let under_draft = work.draft(rules, counters(), progress, before.into_iter());
             (under_draft, under_present.join())
         });
         bar.finish_and_clear();
@@ -167,7 +167,7 @@ async fn recorded(args: &WhatifArgs, draft: &Draft) -> Result<SimulationResult, 
     let source = format!("the ledger of {}, {}", tenant.app, tenant.mode);
     Ok(whole.into_result(
         draft.title(),
-        Source { name: source, entries: extent.entries, whole: extent.whole },
+        Source { name: source, entries: extent.entries, whole: extent.whole, unread_owners: reads.unread },
         &units,
         began,
     ))

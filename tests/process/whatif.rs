@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use quotagate::cli::direct::CommandError;
 use quotagate::cli::whatif::{self, SimulationResult, WhatifArgs};
+use quotagate::domain::time::window::parse_rfc3339;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::gateway::run;
-use crate::support::{Redis, World, folder, monthly};
+use crate::support::{Redis, START, World, folder, monthly};
 
 #[derive(Parser)]
 struct Cli {
@@ -140,6 +141,42 @@ async fn nothing_is_written() {
     let before = world.redis.contents("qg:*").await;
     of_sandbox(&world.redis, &["--plan", &draft]).await.map(|it| it.report).unwrap();
     assert_eq!(world.redis.contents("qg:*").await, before);
+}
+
+/// Writes commits of reservations that were made a millisecond apart, each by another team: `t1`, `t2`, …
+const COMMITS: &str = r#"
+for i = 1, tonumber(ARGV[2]) do
+  local at = string.format('%d', ARGV[1] + i)
+  local item = string.format('{"event":"llm.a","quantity":1,"metadata":{"team":"t%d"}}', i)
+  local call = '{"user":"u","plan":"open","version":1,"items":[' .. item .. ']}'
+  redis.call('XADD', KEYS[1], '*', 'type', 'commit', 'at', at, 'late', '0', 'op', string.format('%024x ', i) .. at,
+    'about', 'llm.a - u', 'charges', '-', 'memo', call, 'told', '')
+end"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn owners_beyond_the_bound_have_the_quota_of_the_group_and_are_counted() {
+    let (world, files) = (World::frozen().await, Files::new());
+    let all = json!({"id": "all", "unit": "count", "quota": null, "measure": "event", "matches": [{"event": "*"}]});
+    let open = json!({"id": "open", "periodType": "monthly", "groups": [all]});
+    world.admin.plan("open", open.clone()).await;
+    world.app.subscribe("u", "open").await;
+    let team = json!({"id": "team", "unit": "count", "quota": 0, "measure": "event", "scope": ["metadata.team"],
+        "matches": [{"event": "*"}]});
+    let teams = json!({"periodType": "daily", "groups": [team]});
+    world.admin.put("policies/teams", teams).await.expect(200);
+    for team in ["t1", "t20000", "t20001"] {
+        let body = json!({"scope": {"metadata.team": team}, "quota": 1});
+        world.app.put("limits/team", body).await.expect(200);
+    }
+    let start_ms = parse_rfc3339(START).unwrap().to_string();
+    let ledger = "qg:{default:test/main}:ledger";
+    world.redis.run::<()>(&["EVAL", COMMITS, "1", ledger, &start_ms, "20001"]).await;
+    let same = files.write("open.json", &open);
+    let report = of_sandbox(&world.redis, &["--plan", &same]).await.unwrap().report;
+    assert_eq!((report.calls, report.unread_owners), (20_001, 1));
+    // Only an own quota allows a call.
+    assert_eq!((report.under_draft.allowed, report.present.as_ref().unwrap().allowed), (2, 2), "{report}");
+    assert!(report.to_string().contains("own limits were not read, since there are too many: 1."), "{report}");
 }
 
 fn demo(name: &str) -> String {

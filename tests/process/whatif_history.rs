@@ -185,6 +185,8 @@ async fn the_unchanged_plan_decides_and_counts_as_it_did() {
     let world = World::frozen().await;
     world.admin.plan("pro", plan()).await;
     world.admin.put("policies/teams", policy()).await.expect(200);
+    let limit = json!({"scope": {"metadata.team": "red"}, "quota": 12});
+    world.app.put("limits/team_images", limit).await.expect(200);
     for user in USERS {
         world.app.subscribe(user, "pro").await;
     }

@@ -2645,6 +2645,8 @@ export interface WhatifReport {
   underDraft: WhatifSide;
   /** Commits whose figures the draft cannot measure; the held amounts were charged. */
   unmeasured: number;
+  /** Owners beyond the first 20000, whose own limits were not read: the quota of the limit group applies to them. */
+  unreadOwners: number;
   until?: string | null;
   /** False if older entries are missing, so counters begin with the amounts before the first stored entry. */
   whole: boolean;

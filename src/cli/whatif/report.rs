@@ -114,6 +114,13 @@ impl Report {
                 "{unmeasured} commits have no value for a field that the draft measures; the held amounts were charged."
             ));
         }
+        if self.unread_owners > 0 {
+            let unread = self.unread_owners;
+            notes.push(format!(
+                "Owners whose own limits were not read, since there are too many: {unread}. The quotas of the limit \
+                 groups apply to them."
+            ));
+        }
         notes.push(format!("Replayed in {:.1} s.", self.seconds));
         notes
     }

@@ -6,12 +6,13 @@ use std::time::Instant;
 use rust_decimal::Decimal;
 
 use super::draft::Draft;
-use super::{Comparison, SimulationInput, SimulationResult, WhatifArgs, counters_with, replay_bar, units};
+use super::{Comparison, SimulationInput, SimulationResult, WhatifArgs, replay_bar, units};
 use crate::cli::direct::CommandError;
 use crate::cli::trace::{self, EVENT, Row};
 use crate::domain::accounts::subscription::{Subscribed, Subscription};
 use crate::domain::configuration::estimate::LearnedValues;
 use crate::domain::metering::reservation::{Actual, Item};
+use crate::domain::simulation::in_memory_counters::InMemoryCounters;
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::ids::{AppId, EventName, PlanId, UserId};
 use crate::domain::values::metadata::Metadata;
@@ -61,18 +62,18 @@ pub fn simulate(args: &WhatifArgs, draft: &Draft, path: &Path) -> Result<Simulat
     // Nothing of a trace was denied.
     let under_draft = work.draft(
         RuleSet { config: &drafted.config, instead: None },
-        counters_with(&[]),
+        InMemoryCounters::default(),
         |place| bar.set_position(place as u64),
         std::iter::empty(),
     );
     bar.finish_and_clear();
     work.refuses = false;
     let mut whole = Comparison::default();
-    whole.add_trace(&timeline, under_draft, work.sums(&drafted.config, counters_with(&[])));
+    whole.add_trace(&timeline, under_draft, work.sums(&drafted.config, InMemoryCounters::default()));
     let source = format!("{} as {} users", path.display(), timeline.users.len());
     Ok(whole.into_result(
         draft.title(),
-        Source { name: source, entries: rows.len() as u64, whole: true },
+        Source { name: source, entries: rows.len() as u64, whole: true, unread_owners: 0 },
         &units,
         began,
     ))

@@ -134,7 +134,12 @@ impl LimitGroup {
     /// The amount beyond which calls are denied: the quota, or the maximum of a counter for a soft group and for one
     /// that observes.
     pub fn refuses_beyond(&self) -> Amount {
-        match (self.enforcement, self.quota) {
+        self.refuses_beyond_with(self.quota)
+    }
+
+    /// The same for an owner with another quota.
+    pub fn refuses_beyond_with(&self, quota: Option<Amount>) -> Amount {
+        match (self.enforcement, quota) {
             (Enforcement::Hard | Enforcement::Approval, Some(quota)) => quota,
             (Enforcement::Hard | Enforcement::Approval, None) | (Enforcement::Soft | Enforcement::Observe, _) => {
                 self.unit.most()

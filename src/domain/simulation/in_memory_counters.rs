@@ -38,6 +38,21 @@ impl LimitChange {
     }
 }
 
+/// The quota that a counter's owner has instead of the group's, as `lua/lib/own_quota.lua` applies it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnQuota {
+    /// None counts without limit.
+    pub quota: Option<Amount>,
+    /// From this time on the group's quota applies; None if it has no end.
+    pub until_ms: Option<TimeMs>,
+}
+
+impl OwnQuota {
+    fn is_live(&self, now: TimeMs) -> bool {
+        self.until_ms.is_none_or(|until_ms| now < until_ms)
+    }
+}
+
 /// One counter in its present window.
 #[derive(Clone, Debug)]
 pub struct Account {
@@ -55,6 +70,7 @@ pub struct Account {
     /// `used` of the last closed windows by sequence number, since their holds may still settle.
     past: VecDeque<(u64, Amount)>,
     limit_changes: Vec<LimitChange>,
+    own_quota: Option<OwnQuota>,
 }
 
 /// How many closed windows of a counter are remembered.
@@ -81,6 +97,7 @@ pub struct InMemoryCounters {
     /// What was rolled over into the window of a counter's first recorded event.
     rolled: Openings,
     limit_changes: HashMap<GroupId, HashMap<OwnerName, Vec<LimitChange>>>,
+    own_quotas: HashMap<GroupId, HashMap<OwnerName, OwnQuota>>,
 }
 
 impl InMemoryCounters {
@@ -100,6 +117,11 @@ impl InMemoryCounters {
         self.limit_changes.entry(group.clone()).or_default().entry(owner.clone()).or_default().push(limit_change);
     }
 
+    /// Sets the quota that the owner has instead of the group's. Must be called before the counter is first used.
+    pub fn own_quota(&mut self, owner: &OwnerName, group: &GroupId, own_quota: OwnQuota) {
+        self.own_quotas.entry(group.clone()).or_default().insert(owner.clone(), own_quota);
+    }
+
     pub fn into_accounts(self) -> Vec<Account> {
         self.accounts
     }
@@ -113,7 +135,7 @@ impl InMemoryCounters {
     pub fn ask(&mut self, admission: &Admission, now: TimeMs) -> (Vec<usize>, Vec<DenyingCounter>) {
         let mut denying = Vec::new();
         let places = admission.matched.iter().map(|matched| {
-            let place = self.turn(&admission.owners[matched.owner], matched);
+            let place = self.turn(&admission.owners[matched.owner], matched, now);
             let account = self.accounts.get(place).into_iter();
             denying.extend(account.flat_map(|account| account.denying_counters(matched, now)));
             place
@@ -196,15 +218,16 @@ impl InMemoryCounters {
 
     /// The index of a matched counter, moved to its window as in `lua/lib/window.lua`: a window that is over is
     /// closed, one that overlaps the proposed bounds takes them and keeps its amounts, and a future one stays.
-    fn turn(&mut self, owner: &Arc<OwnerName>, matched: &Matched) -> usize {
+    fn turn(&mut self, owner: &Arc<OwnerName>, matched: &Matched, now: TimeMs) -> usize {
         let (group, window) = (&matched.group, matched.window);
         let known = self.places.get(&group.id).and_then(|owners| owners.get(owner.as_ref())).copied();
         let Some(place) = known else {
-            return self.create(owner, group, window);
+            return self.create(owner, matched, now);
         };
         let stored = self.accounts[place].window;
+        let quota = self.accounts[place].quota_at(group, now);
         if stored == window {
-            self.accounts[place].quota = group.quota;
+            self.accounts[place].quota = quota;
             return place;
         }
         let of_other_kind = (stored.kind == WindowKind::Concurrent) != (window.kind == WindowKind::Concurrent);
@@ -215,29 +238,33 @@ impl InMemoryCounters {
             let account = &mut self.accounts[place];
             account.rolled = if of_other_kind { Amount::ZERO } else { account.leaves(group, window) };
             account.start_anew();
-            (account.window, account.used, account.quota) = (window, used, group.quota);
+            (account.window, account.used, account.quota) = (window, used, quota);
         } else if !is_to_come {
-            (self.accounts[place].window, self.accounts[place].quota) = (window, group.quota);
+            (self.accounts[place].window, self.accounts[place].quota) = (window, quota);
         }
         place
     }
 
-    fn create(&mut self, owner: &Arc<OwnerName>, group: &LimitGroup, window: Window) -> usize {
+    fn create(&mut self, owner: &Arc<OwnerName>, matched: &Matched, now: TimeMs) -> usize {
+        let (group, window) = (&matched.group, matched.window);
         let limit_changes = self.limit_changes.get_mut(&group.id).and_then(|owners| owners.remove(owner.as_ref()));
+        let own_quota = self.own_quotas.get_mut(&group.id).and_then(|owners| owners.remove(owner.as_ref()));
         let used = opening(&mut self.openings, owner, &group.id, window);
         let rolled = opening(&mut self.rolled, owner, &group.id, window).min(group.rollover.unwrap_or_default());
-        let account = Account {
+        let mut account = Account {
             owner: Arc::clone(owner),
             group: group.id.clone(),
             window,
             used,
             held: Amount::ZERO,
-            quota: group.quota,
+            quota: None,
             rolled,
             window_seq: 0,
             past: VecDeque::new(),
             limit_changes: limit_changes.unwrap_or_default(),
+            own_quota,
         };
+        account.quota = account.quota_at(group, now);
         self.accounts.push(account);
         let place = self.accounts.len() - 1;
         self.places.entry(group.id.clone()).or_default().insert(owner.as_ref().clone(), place);
@@ -260,6 +287,14 @@ fn opening(openings: &mut Openings, owner: &OwnerName, group: &GroupId, window: 
 }
 
 impl Account {
+    /// The quota that applies to a call: the owner's own quota until it ends, then the group's.
+    fn quota_at(&self, group: &LimitGroup, now: TimeMs) -> Option<Amount> {
+        match self.own_quota.filter(|own_quota| own_quota.is_live(now)) {
+            Some(own_quota) => own_quota.quota,
+            None => group.quota,
+        }
+    }
+
     /// What the window leaves for the next one, `window`.
     fn leaves(&self, group: &LimitGroup, window: Window) -> Amount {
         let Some(max) = group.rollover else { return Amount::ZERO };
@@ -301,18 +336,20 @@ impl Account {
     /// What denies the call, and what would if the group did not only observe.
     fn denying_counters(&self, matched: &Matched, now: TimeMs) -> impl Iterator<Item = DenyingCounter> {
         let group = &matched.group;
-        let quota = group.quota.filter(|_| group.observes());
-        let observed = quota.and_then(|quota| self.denying_counter(matched, quota, now));
+        let quota = self.quota_at(group, now);
+        let observed = quota.filter(|_| group.observes());
+        let observed = observed.and_then(|quota| self.denying_counter(matched, quota, now));
         let observed = observed.map(|counter| DenyingCounter { observed: true, ..counter });
         // Credits are not recorded, so they are taken to cover what exceeds the quota.
-        let limit = if group.overflow.is_some() { group.unit.most() } else { group.refuses_beyond() };
+        let limit = if group.overflow.is_some() { group.unit.most() } else { group.refuses_beyond_with(quota) };
         self.denying_counter(matched, limit, now).into_iter().chain(observed)
     }
 
     /// The decision of `lua/lib/counter.lua`: a limit of 0 denies every matching call, even with an amount of 0.
     fn denying_counter(&self, matched: &Matched, most: Amount, now: TimeMs) -> Option<DenyingCounter> {
         let group = &matched.group;
-        let rolled = if group.quota == Some(Amount::ZERO) { Amount::ZERO } else { self.rolled };
+        let is_stopped = self.quota_at(group, now) == Some(Amount::ZERO);
+        let rolled = if is_stopped { Amount::ZERO } else { self.rolled };
         let limit = most.saturating_add(self.sum(now, false)).saturating_add(rolled);
         let limit = limit.saturating_sub(self.sum(now, true));
         let count = self.counted();

@@ -151,6 +151,8 @@ pub struct Source {
     pub entries: u64,
     /// Whether no entry was ever dropped there.
     pub whole: bool,
+    /// Owners whose own quotas were not read.
+    pub unread_owners: u64,
 }
 
 impl Comparison {
@@ -224,7 +226,7 @@ impl Comparison {
 
     /// `draft`: the name of the draft.
     pub fn into_result(self, draft: String, source: Source, units: &Units, began: Instant) -> SimulationResult {
-        let Source { name: source, entries, whole } = source;
+        let Source { name: source, entries, whole, unread_owners } = source;
         let OutcomeSums { calls, were_denied, denied, newly_denied, newly_allowed, observed, denied_otherwise, .. } =
             self.tally;
         let is_ledger = self.present.is_some();
@@ -256,6 +258,7 @@ impl Comparison {
             observed,
             denied_otherwise,
             unmeasured: self.unmeasured,
+            unread_owners,
             groups: self.used.iter().filter_map(group).collect(),
             most_affected: self.affected,
             present_rules: self.present.map(|(agreement, _)| agreement),

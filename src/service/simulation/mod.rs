@@ -1,6 +1,7 @@
 //! Replays recorded calls with another configuration.
 
 pub mod comparison;
+pub mod own_quotas;
 pub mod recent;
 pub mod relevant;
 pub mod report;

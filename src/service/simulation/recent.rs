@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::comparison::{Comparison, RuleSet, SimulationInput, Source};
+use super::own_quotas::OwnerReads;
 use super::relevant::Relevant;
 use super::report::Report;
 use super::timeline::{Timeline, TimelineBuilder, Units};
@@ -188,6 +189,7 @@ impl Gateway {
         let configs = [&present, &drafted];
         let (mut relevant, mut weight) = (Relevant::new(configs), Weight::new(configs));
         let grants = self.limit_changes_by_grants(tenant).await?;
+        let mut reads = OwnerReads::default();
         let buckets = tenant.buckets();
         let share = most.div_ceil(buckets.len().max(1));
         let (mut whole, mut entries, mut complete, mut cut) = (Comparison::default(), 0, true, None);
@@ -214,19 +216,18 @@ impl Gateway {
                 since_ms,
                 refuses: true,
             };
+            let rules = RuleSet { config: &drafted, instead: draft.instead() };
+            let both = [RuleSet { config: &present, instead: None }, rules];
+            let own = self.own_quotas_of_timeline(bucket, &work, both, &mut reads).await?;
             // The counters of the first replay are freed before the second allocates its own.
             let mut verdicts = Vec::new();
-            let under_present = work.present(&present, counters_with(&moved), |_| {}, |verdict| verdicts.push(verdict));
-            let under_draft = work.draft(
-                RuleSet { config: &drafted, instead: draft.instead() },
-                counters_with(&moved),
-                |_| {},
-                verdicts.into_iter(),
-            );
+            let counters = || counters_with(&moved, &own);
+            let under_present = work.present(&present, counters(), |_| {}, |verdict| verdicts.push(verdict));
+            let under_draft = work.draft(rules, counters(), |_| {}, verdicts.into_iter());
             whole.add(&timeline, under_draft.without_accounts(), under_present, since_ms);
         }
         let source = format!("the ledger of {}, {}", tenant.app, tenant.mode);
-        let source = Source { name: source, entries: entries as u64, whole: complete };
+        let source = Source { name: source, entries: entries as u64, whole: complete, unread_owners: reads.unread };
         let into_result = whole.into_result(draft.title(), source, &units, began);
         Ok(RecentReport { report: into_result.report, cut, most_entries: most as u64 })
     }

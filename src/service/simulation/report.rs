@@ -141,6 +141,8 @@ pub struct Report {
     pub denied_otherwise: u64,
     /// Commits whose figures the draft cannot measure; the held amounts were charged.
     pub unmeasured: u64,
+    /// Owners beyond the first 20000, whose own limits were not read: the quota of the limit group applies to them.
+    pub unread_owners: u64,
     pub groups: Vec<GroupSum>,
     pub most_affected: Vec<UserSum>,
     /// Null for a trace.

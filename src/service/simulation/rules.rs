@@ -20,8 +20,8 @@ pub struct Rules<'a> {
     instead: Option<(&'a PlanId, &'a PlanId)>,
     /// In the order of the timeline's users.
     subscribed: &'a [Subscribed],
-    /// Custom plans, by the user's index.
-    own_plans: HashMap<usize, Arc<Plan>>,
+    /// Custom plans and until when they are as they are, by the user's index.
+    own_plans: HashMap<usize, (Arc<Plan>, TimeMs)>,
 }
 
 /// A user's plan at a time, and the anchor of its windows.
@@ -43,9 +43,11 @@ impl<'a> Rules<'a> {
         Self { app, config, instead, subscribed, own_plans: HashMap::new() }
     }
 
-    /// The plan of the present subscription, otherwise the default plan, otherwise the `recorded` plan of the call.
+    /// The plan of the present subscription, otherwise the default plan, otherwise the `recorded` plan of the call. The
+    /// times of a user must not decrease.
     pub fn position(&mut self, user: usize, at_ms: TimeMs, recorded: Option<&PlanId>) -> Position {
-        let subscription = self.subscribed.get(user).and_then(|subscribed| subscribed.at(at_ms).0);
+        let subscribed = self.subscribed.get(user);
+        let (subscription, until_ms) = subscribed.map_or((None, TimeMs::MAX), |subscribed| subscribed.at(at_ms));
         let anchor = subscription.map_or(NO_ANCHOR, Subscription::anchor);
         let named = subscription.map(|subscription| &subscription.plan);
         let Some(id) = named.or(self.config.settings.default_plan_id.as_ref()).or(recorded) else {
@@ -57,9 +59,14 @@ impl<'a> Rules<'a> {
         };
         let plan = match subscription.and_then(|subscription| subscription.custom_limits.as_ref()) {
             None => Arc::clone(plan),
-            Some(limits) => {
-                Arc::clone(self.own_plans.entry(user).or_insert_with(|| counted_plan(self.config, limits, plan)))
-            }
+            Some(limits) => match self.own_plans.get(&user).filter(|(_, until_ms)| at_ms < *until_ms) {
+                Some((own, _)) => Arc::clone(own),
+                None => {
+                    let own = counted_plan(self.config, &limits.at(at_ms), plan);
+                    self.own_plans.insert(user, (Arc::clone(&own), until_ms));
+                    own
+                }
+            },
         };
         Position { plan: Some(plan), anchor }
     }

@@ -1,5 +1,6 @@
 //! The present state of the users in a timeline, and what changes their limits.
 
+use super::own_quotas::OwnerQuota;
 use super::timeline::Timeline;
 use crate::domain::accounts::subscription::Subscribed;
 use crate::domain::configuration::scope::OwnerName;
@@ -65,11 +66,14 @@ impl Gateway {
     }
 }
 
-/// Empty counters with these changes of limits.
-pub fn counters_with(moved: &[OwnerLimitChange]) -> InMemoryCounters {
+/// Empty counters with these changes of limits and these quotas of owners.
+pub fn counters_with(moved: &[OwnerLimitChange], own: &[OwnerQuota]) -> InMemoryCounters {
     let mut counters = InMemoryCounters::default();
     for (owner, group, limit_change) in moved {
         counters.limit_change(owner, group, *limit_change);
+    }
+    for (owner, group, own_quota) in own {
+        counters.own_quota(owner, group, *own_quota);
     }
     counters
 }

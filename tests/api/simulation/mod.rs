@@ -1,3 +1,4 @@
 //! What-if.
 
+mod own_quotas;
 mod whatif;

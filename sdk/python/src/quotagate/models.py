@@ -1588,6 +1588,9 @@ class RecentWhatif(Model):
     under_draft: WhatifSide
     unmeasured: int
     """Commits whose figures the draft cannot measure; the held amounts were charged."""
+    unread_owners: int
+    """Owners beyond the first 20000, whose own limits were not read: the quota of the limit group applies
+    to them."""
     until: str | None = None
     whole: bool
     """False if older entries are missing, so counters begin with the amounts before the first stored
@@ -2164,6 +2167,9 @@ class WhatifReport(Model):
     under_draft: WhatifSide
     unmeasured: int
     """Commits whose figures the draft cannot measure; the held amounts were charged."""
+    unread_owners: int
+    """Owners beyond the first 20000, whose own limits were not read: the quota of the limit group applies
+    to them."""
     until: str | None = None
     whole: bool
     """False if older entries are missing, so counters begin with the amounts before the first stored
@@ -2991,6 +2997,7 @@ RecentWhatif._fields = {
     "source": ("source", _json.text, True),
     "underDraft": ("under_draft", WhatifSide.from_json, True),
     "unmeasured": ("unmeasured", _json.whole, True),
+    "unreadOwners": ("unread_owners", _json.whole, True),
     "until": ("until", _json.text, False),
     "whole": ("whole", _json.flag, True),
     "cut": ("cut", _json.text, False),
@@ -3289,6 +3296,7 @@ WhatifReport._fields = {
     "source": ("source", _json.text, True),
     "underDraft": ("under_draft", WhatifSide.from_json, True),
     "unmeasured": ("unmeasured", _json.whole, True),
+    "unreadOwners": ("unread_owners", _json.whole, True),
     "until": ("until", _json.text, False),
     "whole": ("whole", _json.flag, True),
 }

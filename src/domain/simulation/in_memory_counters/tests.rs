@@ -135,3 +135,46 @@ fn groups_without_a_limit_refuse_nothing_and_a_quota_of_0_everything() {
     counters.free(&hold, hold.amount);
     assert!(reserve(&mut counters, &plan, "5", NOW + 9 * DAY).is_some());
 }
+
+#[test]
+fn an_owners_quota_decides_instead_of_the_groups_until_it_ends() {
+    let owner = OwnerName::of_user(&UserId::parse("u").unwrap());
+    let (four, none) = (Some(amount(4)), None);
+    for (more, quota, quantity, now, denied) in [
+        (json!({}), four, "4", NOW + 9, None),
+        (json!({}), four, "5", NOW + 9, Some((4, false))),
+        // From its end on, the quota of the group applies.
+        (json!({}), four, "5", NOW + 10, None),
+        (json!({}), four, "6", NOW + 10, Some((5, false))),
+        (json!({}), none, "99", NOW, None),
+        (json!({}), none, "6", NOW + 10, Some((5, false))),
+        (json!({}), Some(Amount::ZERO), "1", NOW, Some((0, false))),
+        (json!({"quota": null}), four, "5", NOW, Some((4, false))),
+        (json!({"enforcement": "soft"}), four, "5", NOW, None),
+        (json!({"enforcement": "observe"}), four, "5", NOW, Some((4, true))),
+        (json!({"enforcement": "observe"}), none, "6", NOW, None),
+    ] {
+        let plan = plan(more.clone());
+        let mut counters = InMemoryCounters::default();
+        counters.own_quota(&owner, &plan.groups[0].id, OwnQuota { quota, until_ms: Some(NOW + 10) });
+        let denying = counters.ask(&asked(&plan, quantity, now), now).1;
+        let found = denying.first().map(|counter| (counter.limit.steps(), counter.observed));
+        assert_eq!(found, denied, "{more} {quota:?} {quantity} {now}");
+    }
+}
+
+#[test]
+fn an_owners_quota_changes_a_running_window_and_is_what_a_window_rolls_over() {
+    let plan = plan(json!({"rollover": {"max": 9}}));
+    let owner = OwnerName::of_user(&UserId::parse("u").unwrap());
+    let mut counters = InMemoryCounters::default();
+    let own_quota = OwnQuota { quota: Some(amount(8)), until_ms: Some(NOW + DAY + 10) };
+    counters.own_quota(&owner, &plan.groups[0].id, own_quota);
+    reserve(&mut counters, &plan, "2", NOW).unwrap();
+    // 8 and the 6 that were left.
+    assert!(reserve(&mut counters, &plan, "15", NOW + DAY).is_none());
+    reserve(&mut counters, &plan, "10", NOW + DAY).unwrap();
+    // 5 and 6, of which 10 are held.
+    assert!(reserve(&mut counters, &plan, "2", NOW + DAY + 10).is_none());
+    assert!(reserve(&mut counters, &plan, "1", NOW + DAY + 10).is_some());
+}
