@@ -123,7 +123,13 @@ impl Gateway {
             match self.store.commit(target, commit.is_final, commit.reject_late, measured.as_ref(), &details).await? {
                 SettleReply::StaleReservation => self.forget(&bucket, &id),
                 reply => {
-                    let drew = matches!(&reply, SettleReply::Settled(_, settled) if !settled.replayed);
+                    // Which balances a draw has charged first is known from the record.
+                    let drew = match (&reply, &known) {
+                        (SettleReply::Settled(_, settled), Some(known)) if !settled.replayed => {
+                            settled.overflow.iter().all(|overflow| known.has(&overflow.balance))
+                        }
+                        _ => false,
+                    };
                     match (known, measured) {
                         (Some(known), Some(Measured { snapshot: Some(snapshot), changes, .. })) if drew => {
                             let after = StoredReservation { snapshot, changes: changes + 1, ..known };

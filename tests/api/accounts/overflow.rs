@@ -258,6 +258,31 @@ async fn an_extend_has_the_balance_also_when_it_is_repeated_or_adds_only_time() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_extend_of_time_has_the_balance_that_a_draw_has_charged() {
+    let world = buyer(3).await;
+    add(&world.app, 10, json!({})).await;
+    let id = world.app.reserved(image(2)).await;
+    let extended = async || -> Vec<String> {
+        let answer = world.app.post("extend", json!({"reservationId": id, "ttlSeconds": 600})).await.expect(200);
+        let counters = answer["counters"].as_array().unwrap().iter();
+        counters.map(|counter| counter["groupId"].as_str().unwrap().to_owned()).collect()
+    };
+    let draw = async |quantity: u64| {
+        let body = json!({"reservationId": id, "quantity": quantity, "final": false});
+        world.app.post("commit", body).await.expect(200)
+    };
+    assert_eq!(draw(1).await["overflow"], Value::Null);
+    assert_eq!(extended().await, ["images"]);
+    // The node knows the reservation from this draw, not from its record.
+    draw(1).await;
+    assert_eq!(draw(4).await["overflow"], over(3));
+    assert_eq!(extended().await, ["images", "credits"]);
+    draw(1).await;
+    assert_eq!(extended().await, ["images", "credits"]);
+    assert_eq!(drifts(&world.redis.url(), "test/main").await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_track_that_credits_cover_matches_also_after_one_that_they_did_not() {
     let world = buyer(3).await;
     let track = async |app: &Api, quantity: u64| {
