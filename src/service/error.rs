@@ -69,6 +69,12 @@ impl From<FieldError> for ServiceError {
     }
 }
 
+impl From<Vec<FieldError>> for ServiceError {
+    fn from(faults: Vec<FieldError>) -> Self {
+        Self::Invalid(faults)
+    }
+}
+
 impl From<StoreError> for ServiceError {
     fn from(error: StoreError) -> Self {
         match error {

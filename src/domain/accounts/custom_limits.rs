@@ -69,28 +69,29 @@ impl CustomLimits {
     /// A plan body is recognised by its list of groups.
     ///
     /// # Errors
-    /// Neither form fits; names the field under `customLimits`.
-    pub fn parse(value: &Value) -> Result<Self, FieldError> {
-        let fault =
-            |error: serde_path_to_error::Error<serde_json::Error>| document::fault_within("customLimits", &error);
+    /// Neither form fits; names each field under `customLimits`.
+    pub fn parse(value: &Value) -> Result<Self, Vec<FieldError>> {
         let form = match value {
             Value::Object(fields) if fields.get("groups").is_some_and(Value::is_array) => {
-                serde_path_to_error::deserialize(value).map(|body| Form::Body(Box::new(body))).map_err(fault)?
+                Form::Body(Box::new(document::read_within("customLimits", value)?))
             }
             Value::Object(_) => {
-                let quotas: BTreeMap<String, QuotaBody> = serde_path_to_error::deserialize(value).map_err(fault)?;
+                let quotas: BTreeMap<String, QuotaBody> = document::read_within("customLimits", value)?;
                 let is_bad = |quota: &QuotaBody| quota.until.is_some() && quota.until_ms().is_none();
-                if let Some((group, _)) = quotas.iter().find(|(_, quota)| is_bad(quota)) {
+                let fault = |group: &String| {
                     let field = format!("customLimits.{group}.until");
-                    return Err(FieldError::new(field, "must be an RFC 3339 time, such as 2026-01-31T10:00:00Z"));
+                    FieldError::new(field, "must be an RFC 3339 time, such as 2026-01-31T10:00:00Z")
+                };
+                let faults: Vec<FieldError> =
+                    quotas.iter().filter(|(_, quota)| is_bad(quota)).map(|(group, _)| fault(group)).collect();
+                if !faults.is_empty() {
+                    return Err(faults);
                 }
                 Form::Quotas(quotas)
             }
             _ => {
-                return Err(FieldError::new(
-                    "customLimits",
-                    "must be an object such as {groupId: {quota}}, or a plan's body",
-                ));
+                let message = "must be an object such as {groupId: {quota}}, or a plan's body";
+                return Err(vec![FieldError::new("customLimits", message)]);
             }
         };
         Ok(Self { text: value.to_string(), form })
@@ -141,10 +142,10 @@ impl CustomLimits {
         group: &GroupId,
         quota: Option<CustomQuota<'_>>,
         now: TimeMs,
-    ) -> Result<Option<Self>, FieldError> {
+    ) -> Result<Option<Self>, Vec<FieldError>> {
         if limits.is_some_and(Self::is_whole_plan) {
             let message = "must be a user without a custom plan; send the whole `customLimits` instead";
-            return Err(FieldError::new("scope.user", message));
+            return Err(vec![FieldError::new("scope.user", message)]);
         }
         let stored: Option<BTreeMap<String, Value>> = limits.and_then(|it| serde_json::from_str(it.as_str()).ok());
         let mut quotas = stored.unwrap_or_default();
@@ -229,7 +230,7 @@ mod tests {
     }
 
     fn quotas(limits: Value) -> Result<Vec<Option<u64>>, String> {
-        let limits = CustomLimits::parse(&limits).map_err(|fault| fault.field)?;
+        let limits = CustomLimits::parse(&limits).map_err(|faults| faults[0].field.clone())?;
         let custom = limits.apply(&plan()).map_err(|faults| faults[0].field.clone())?;
         assert_eq!((custom.id.as_str(), custom.version), ("p", 7));
         Ok(custom.groups.iter().map(|group| group.quota.map(Amount::steps)).collect())
@@ -283,9 +284,19 @@ mod tests {
         assert_eq!(set(Some(&limits), "b", None, end), None);
         let body = json!({"periodType": "daily", "groups": [{"id": "a", "unit": "count", "quota": 1, "matches": [{"event": "x"}]}]});
         let whole = CustomLimits::parse(&body).unwrap();
-        assert_eq!(CustomLimits::with(Some(&whole), &group("a"), Some(quota), before).unwrap_err().field, "scope.user");
-        let bad = CustomLimits::parse(&json!({"a": {"quota": 1, "until": "soon"}})).unwrap_err();
-        assert_eq!(bad.field, "customLimits.a.until");
+        assert_eq!(
+            CustomLimits::with(Some(&whole), &group("a"), Some(quota), before).unwrap_err()[0].field,
+            "scope.user"
+        );
+        let bad = |limits: Value| -> Vec<String> {
+            CustomLimits::parse(&limits).unwrap_err().into_iter().map(|fault| fault.field).collect()
+        };
+        let soon = json!({"quota": 1, "until": "soon"});
+        assert_eq!(bad(json!({"a": soon, "b": soon})), ["customLimits.a.until", "customLimits.b.until"]);
+        assert_eq!(
+            bad(json!({"a": {"quota": -1}, "b": {"qouta": 1}})),
+            ["customLimits.a.quota", "customLimits.b.qouta"]
+        );
     }
 
     #[test]

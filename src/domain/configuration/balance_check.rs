@@ -6,6 +6,7 @@ use super::limit_group::{Enforcement, LimitGroup, LimitKind, OnPlanChange};
 use super::plan_body::GroupBody;
 use crate::domain::time::period::PeriodType;
 use crate::domain::values::amount::{Amount, Unit};
+use crate::domain::values::document;
 use crate::domain::values::field_error::FieldError;
 use crate::domain::values::number::Number;
 
@@ -85,7 +86,10 @@ fn check_target(
 ) -> Result<Arc<LimitGroup>, String> {
     let group = &groups[index];
     let Some(balance) = found.map(|found| &groups[found]) else {
-        return Err(format!("must be a balance group of the same plan or policy; `{wanted}` is not"));
+        let balances: Vec<&str> =
+            groups.iter().filter(|group| group.is_balance()).map(|group| group.id.as_str()).collect();
+        let suggestion = document::suggestion(wanted, &balances);
+        return Err(format!("must be a balance group of the same plan or policy; there is no `{wanted}`{suggestion}"));
     };
     if !balance.is_balance() {
         return Err(format!("must be a group of the kind `balance`; `{wanted}` has a quota"));

@@ -15,7 +15,7 @@ use super::scope::Scope;
 use crate::domain::time::period::{Period, PeriodSpec, PeriodType};
 use crate::domain::time::window::{TimeMs, WindowKind, parse_rfc3339};
 use crate::domain::values::amount::{Amount, Unit};
-use crate::domain::values::field_error::FieldError;
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::ids::GroupId;
 use crate::domain::values::metadata::{is_key, scalar_text};
 
@@ -65,7 +65,7 @@ pub fn check_groups(bodies: &[GroupBody], period: &PeriodBody) -> (Vec<Arc<Limit
 /// The default period of groups without a period.
 pub fn default_period(body: &PeriodBody) -> (Option<Period>, Vec<FieldError>) {
     let Some(period_type) = body.period_type else { return (None, Vec::new()) };
-    let mut faults = Faults(Vec::new());
+    let mut faults = Faults::default();
     let spec = PeriodSpec {
         period_type,
         anchor: body.period_anchor,
@@ -103,17 +103,7 @@ pub fn ambiguous_rules<'a>(left: &'a LimitGroup, right: &'a LimitGroup) -> impl 
     clashing.map(|(place, _)| place).filter(|_| left.unit != right.unit)
 }
 
-struct Faults(Vec<FieldError>);
-
 impl Faults {
-    fn check<T, E: ToString>(&mut self, field: &str, result: Result<T, E>) -> Option<T> {
-        result.map_err(|error| self.0.push(FieldError::new(field, error.to_string()))).ok()
-    }
-
-    fn add(&mut self, field: &str, message: impl Into<String>) {
-        self.0.push(FieldError::new(field, message));
-    }
-
     fn period(&mut self, spec: &PeriodSpec) -> Option<Period> {
         let period = Period::new(spec);
         period.map_err(|errors| errors.into_iter().for_each(|error| self.add(error.field, error.message))).ok()
@@ -121,7 +111,7 @@ impl Faults {
 }
 
 fn check_group(body: &GroupBody, default: &PeriodBody) -> Result<LimitGroup, Vec<FieldError>> {
-    let mut faults = Faults(Vec::new());
+    let mut faults = Faults::default();
     let id = faults.check("id", GroupId::parse(&body.id));
     // Without a unit, amounts are checked as cents, so that their own faults are reported too.
     let unit = body.unit.unwrap_or(Unit::Cents);

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::limit_group::{Enforcement, LimitKind, OnPlanChange};
 use crate::domain::time::period::{PeriodAnchor, PeriodType, WeekDay};
 use crate::domain::values::amount::Unit;
+use crate::domain::values::document;
 use crate::domain::values::number::{Number, NumberOrText, explicit_null};
 
 /// How events are treated that no group of the plan matches.
@@ -272,9 +273,12 @@ impl<'de> Deserialize<'de> for MeasureBody {
             object @ Value::Object(_) => {
                 WeightedBody::deserialize(object).map(Self::Weighted).map_err(D::Error::custom)
             }
-            Value::String(text) => Err(D::Error::custom(format!(
-                "must be `quantity`, `event` or an object with `per` and `estimate`, not `{text}`"
-            ))),
+            Value::String(text) => {
+                let suggestion = document::suggestion(&text, &["quantity", "event"]);
+                Err(D::Error::custom(format!(
+                    "must be `quantity`, `event` or an object with `per` and `estimate`, not `{text}`{suggestion}"
+                )))
+            }
             _ => Err(D::Error::custom("must be `quantity`, `event` or an object with `per` and `estimate`")),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
+use crate::domain::values::document;
 use crate::domain::values::ids::{AppId, KeyId, UserId};
 use crate::domain::values::metadata::Metadata;
 
@@ -32,7 +33,10 @@ impl Dimension {
                 Some(name) if (1..=MOST_NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control) => {
                     Ok(Self::Metadata(Arc::from(name)))
                 }
-                _ => Err(format!("must be user, app, key or metadata.<name>, not `{other}`")),
+                _ => {
+                    let suggestion = document::suggestion(other, &["user", "app", "key"]);
+                    Err(format!("must be `user`, `app`, `key` or `metadata.<name>`, not `{other}`{suggestion}"))
+                }
             },
         }
     }
@@ -75,7 +79,7 @@ impl Scope {
     /// What is wrong with the names.
     pub fn parse<T: AsRef<str>>(names: &[T]) -> Result<Self, String> {
         if names.is_empty() || names.len() > MOST_NAMES {
-            return Err(format!("must have 1 to {MOST_NAMES} of user, app, key, metadata.<name>"));
+            return Err(format!("must have 1 to {MOST_NAMES} of `user`, `app`, `key`, `metadata.<name>`"));
         }
         let mut dimensions =
             names.iter().map(|name| Dimension::parse(name.as_ref())).collect::<Result<Vec<_>, String>>()?;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::configuration::measure::Slope;
 use crate::domain::values::amount::parse_decimal;
-use crate::domain::values::field_error::FieldError;
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::metadata::{Metadata, is_key};
 use crate::domain::values::number::Number;
 
@@ -72,37 +72,39 @@ impl Fit {
     /// Checks what the caller sent.
     ///
     /// # Errors
-    /// A field, a minimum or a figure that cannot be fitted, naming it.
+    /// A field, a minimum or a figure that cannot be fitted, naming each.
     pub fn new(
         item: usize,
         field: String,
         min: Number,
         quantity: Number,
         metadata: &Metadata,
-    ) -> Result<Self, FieldError> {
-        if field == "event" || !is_key(&field) {
-            return Err(FieldError::new("fit.field", "must be `quantity` or a metadata field"));
+    ) -> Result<Self, Vec<FieldError>> {
+        let mut faults = Faults::default();
+        let is_figure = field != "event" && is_key(&field);
+        if !is_figure {
+            faults.add("fit.field", "must be `quantity` or a metadata field");
         }
-        let min = whole(min.0).filter(|min| *min > 0);
-        let min =
-            min.ok_or_else(|| FieldError::new("fit.min", format!("must be a whole number between 1 and {MOST}")))?;
+        let least = whole(min.0).filter(|min| *min > 0);
+        if least.is_none() {
+            faults.add("fit.min", format!("must be a whole number between 1 and {MOST}"));
+        }
         let figure = figure_name(&field);
         let sent = match field.as_str() {
             "quantity" => Some(quantity.0),
-            _ => {
-                let sent = metadata.get(&field).map(parse_decimal).transpose();
-                sent.map_err(|error| FieldError::new(figure.as_str(), error.to_string()))?
-            }
+            _ if !is_figure => None,
+            _ => metadata.get(&field).and_then(|sent| faults.check(&figure, parse_decimal(sent))),
         };
-        let unfit =
-            || FieldError::new(figure, format!("must be a whole number of at most {MOST}, since `fit` names it"));
-        let wish = sent.map(|sent| whole(sent).ok_or_else(unfit)).transpose()?;
-        match wish {
-            Some(wish) if wish < min => {
-                Err(FieldError::new("fit.min", format!("must be at most the requested value, {wish}")))
-            }
-            _ => Ok(Self { item, field, min, wish }),
+        let wish = sent.and_then(|sent| {
+            let unfit = || format!("must be a whole number of at most {MOST}, since `fit` names it");
+            faults.check(&figure, whole(sent).ok_or_else(unfit))
+        });
+        if let (Some(wish), Some(least)) = (wish, least)
+            && wish < least
+        {
+            faults.add("fit.min", format!("must be at most `{figure}`, which is {wish}"));
         }
+        faults.or(least.map(|min| Self { item, field, min, wish }))
     }
 
     /// The figure with the value that was decided.
@@ -153,7 +155,7 @@ mod tests {
         let metadata: Metadata = serde_json::from_value(metadata).unwrap();
         let number = |text: &str| serde_json::from_str::<Number>(text).unwrap();
         let fit = Fit::new(0, field.to_owned(), number(min), number(quantity), &metadata);
-        fit.map(|fit| fit.wish).map_err(|fault| fault.field)
+        fit.map(|fit| fit.wish).map_err(|faults| faults[0].field.clone())
     }
 
     #[test]
@@ -185,6 +187,18 @@ mod tests {
             let expected = expected.map_err(str::to_owned);
             assert_eq!(fit(field, min, quantity, metadata.clone()), expected, "{field} {min} {quantity} {metadata}");
         }
+    }
+
+    #[test]
+    fn all_faults_of_a_fit_are_named_at_once() {
+        let fields = |field: &str, min: i64, metadata: serde_json::Value| -> Vec<String> {
+            let metadata: Metadata = serde_json::from_value(metadata).unwrap();
+            let number = Number(Decimal::from(min));
+            let faults = Fit::new(0, field.to_owned(), number, Number(Decimal::ONE), &metadata).unwrap_err();
+            faults.into_iter().map(|fault| fault.field).collect()
+        };
+        assert_eq!(fields("event", 0, json!({})), ["fit.field", "fit.min"]);
+        assert_eq!(fields("tokens", 0, json!({"tokens": "many"})), ["fit.min", "metadata.tokens"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use serde_path_to_error::Segment;
 
 use super::field_error::FieldError;
+pub use wording::{either, not_one_of, suggestion};
 
 /// The maximum number of faults that are returned for one document.
 const MOST_FAULTS: usize = 20;
@@ -46,11 +47,13 @@ pub fn read_checked<T: DeserializeOwned>(
             return vec![not_json(inner)];
         }
         let mut faults = vec![fault(&error)];
-        let (further, rest) = Search::new(bytes).run::<T>();
+        let (further, rest) = Search::of(serde_json::from_slice(bytes).unwrap_or_default()).run::<T>();
         add(&mut faults, further);
         if let Some(rest) = rest {
             let known = faults.clone();
-            let is_known = |fault: &FieldError| known.iter().any(|known| concerns(&known.field, &fault.field));
+            let is_known = |fault: &FieldError| {
+                known.iter().any(|known| concerns(&known.field, &fault.field) || depends(fault, &known.field))
+            };
             add(&mut faults, check(&rest).into_iter().filter(|fault| !is_known(fault)).collect());
         }
         faults.truncate(MOST_FAULTS);
@@ -83,6 +86,14 @@ fn concerns(one: &str, other: &str) -> bool {
     contains(one, other) || contains(other, one)
 }
 
+/// Whether the message names a faulty field of the same object, or of one that contains it. Without that field's own
+/// fault there may be none, as in "provide `event` or `items`" if `items` cannot be parsed.
+fn depends(fault: &FieldError, faulty: &str) -> bool {
+    let (parent, name) = faulty.rsplit_once('.').unwrap_or(("", faulty));
+    let is_beside = parent.is_empty() || fault.field.strip_prefix(parent).is_some_and(|rest| rest.starts_with('.'));
+    is_beside && fault.message.split('`').skip(1).step_by(2).any(|named| named == name)
+}
+
 /// The message of an error without its position.
 fn message_of(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
     let text = error.inner().to_string();
@@ -94,10 +105,21 @@ fn fault(error: &serde_path_to_error::Error<serde_json::Error>) -> FieldError {
     FieldError::new(field(&error.path().to_string(), &message), wording::plain(&message))
 }
 
-/// A fault in a value that is the field `parent` of its document.
-pub fn fault_within(parent: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> FieldError {
-    let fault = fault(error);
-    if fault.field == "body" { FieldError::new(parent, fault.message) } else { fault.within(parent) }
+/// Parses a value that is the field `parent` of its document.
+///
+/// # Errors
+/// The faults of the value, each with the path of its field.
+pub fn read_within<T: DeserializeOwned>(parent: &str, value: &Value) -> Result<T, Vec<FieldError>> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let mut faults = vec![fault(&error)];
+        add(&mut faults, Search::of(value.clone()).run::<T>().0);
+        faults.truncate(MOST_FAULTS);
+        let placed = |fault: FieldError| match fault.field.as_str() {
+            "body" => FieldError::new(parent, fault.message),
+            _ => fault.within(parent),
+        };
+        faults.into_iter().map(placed).collect()
+    })
 }
 
 /// A fault in a text that has no path, such as a query string.
@@ -115,8 +137,7 @@ struct Search {
 }
 
 impl Search {
-    fn new(bytes: &[u8]) -> Self {
-        let document = serde_json::from_slice(bytes).unwrap_or_default();
+    fn of(document: Value) -> Self {
         Self { document, faults: Vec::new(), replaced: BTreeMap::new() }
     }
 
@@ -283,5 +304,34 @@ mod tests {
 
         let found = read_checked::<Outer>(br#"{"userId": 1, "inner": [{"count": 1}]}"#, check).unwrap_err();
         assert_eq!(found.len(), 2, "the replaced value of `userId` has no fault: {found:?}");
+    }
+
+    #[test]
+    fn a_fault_that_names_a_faulty_field_may_vanish_with_it() {
+        let fault = |field: &str| FieldError::new(field, "must be at most `count`");
+        for (field, faulty, expected) in [
+            ("userId", "count", true),
+            ("inner[0].least", "count", true),
+            ("inner[0].least", "inner[0].count", true),
+            ("inner[0].more.least", "inner[0].count", true),
+            ("inner[1].least", "inner[0].count", false),
+            ("inner[0].least", "inner[0].counts", false),
+            ("inner[0].least", "inner[0].more.count", false),
+        ] {
+            assert_eq!(depends(&fault(field), faulty), expected, "{field} {faulty}");
+        }
+    }
+
+    #[test]
+    fn all_faults_of_a_field_are_returned_at_once() {
+        let value = json!({"userId": 1, "inner": [{"count": -1}], "x": 2});
+        let fields = |value: &Value| -> Vec<String> {
+            read_within::<Outer>("outer", value).unwrap_err().into_iter().map(|fault| fault.field).collect()
+        };
+        let mut found = fields(&value);
+        found.sort();
+        assert_eq!(found, ["outer.inner[0].count", "outer.userId", "outer.x"]);
+        assert_eq!(fields(&json!(7)), ["outer"]);
+        assert_eq!(read_within::<Inner>("inner", &json!({"count": 7})).unwrap().count, 7);
     }
 }

@@ -26,3 +26,35 @@ impl FieldError {
         Self { field: format!("{parent}.{}", self.field), message: self.message }
     }
 }
+
+/// Collects the faults of a request or document, so that all are returned at once.
+#[derive(Debug, Default)]
+pub struct Faults(pub Vec<FieldError>);
+
+impl Faults {
+    /// Adds a fault of the field.
+    pub fn add(&mut self, field: &str, message: impl Into<String>) {
+        self.0.push(FieldError::new(field, message));
+    }
+
+    /// The value, or its error as a fault of the field.
+    pub fn check<T, E: ToString>(&mut self, field: &str, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.add(field, error.to_string())).ok()
+    }
+
+    /// The value, or its fault.
+    pub fn take<T>(&mut self, result: Result<T, FieldError>) -> Option<T> {
+        result.map_err(|fault| self.0.push(fault)).ok()
+    }
+
+    /// The value, unless there are faults. It is missing only if one of them says why.
+    ///
+    /// # Errors
+    /// All faults.
+    pub fn or<T>(self, value: Option<T>) -> Result<T, Vec<FieldError>> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(self.0),
+        }
+    }
+}

@@ -6,6 +6,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::time::window::{TimeMs, rfc3339};
+use crate::domain::values::field_error::Faults;
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
@@ -77,8 +78,10 @@ pub async fn list(
     principal.require(Access::ReadConfiguration)?;
     let AuditQuery { actor, action, target, cursor, limit } = query.read()?;
     let filter = AuditFilter { actor, action, target };
-    let after = cursor::read(cursor.as_deref(), cursor::audit)?;
-    let count = page_size(limit)?;
+    let mut faults = Faults::default();
+    let after = faults.take(cursor::read(cursor.as_deref(), cursor::audit)).flatten();
+    let count = faults.take(page_size(limit)).unwrap_or_default();
+    faults.or(Some(()))?;
     let page = readers
         .run(Reader::Scan, principal, async move |principal| {
             Ok(principal.gateway.audit(&principal.tenant, &filter, after, count).await?)

@@ -4,6 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::Sandbox;
 use crate::domain::values::metadata::Metadata;
 use crate::http::wire::auth::{Access, Principal};
@@ -37,23 +38,29 @@ pub struct KeyBody {
     require_user_token: bool,
 }
 
+impl KeyBody {
+    fn check(&self) -> Result<NewKey, Vec<FieldError>> {
+        let new = NewKey {
+            kind: self.kind,
+            mode: self.mode,
+            sandbox: self.sandbox.clone(),
+            role: self.role,
+            name: self.name.clone(),
+            metadata: self.metadata.clone(),
+            origins: self.origins.clone(),
+            require_user_token: self.require_user_token,
+        };
+        new.check().map(|()| new)
+    }
+}
+
 /// Create a key; the answer is the only place that shows it
 #[utoipa::path(post, path = "/api/v1/keys", tag = "Keys", request_body = KeyBody, params(("Idempotency-Key" = Option<String>, Header)),
     responses((status = 201, body = KeyView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn create(principal: Principal, body: Body<KeyBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let ParsedBody { value: fields, idempotency } = body.read().await?;
-    let new = NewKey {
-        kind: fields.kind,
-        mode: fields.mode,
-        sandbox: fields.sandbox,
-        role: fields.role,
-        name: fields.name,
-        metadata: fields.metadata,
-        origins: fields.origins,
-        require_user_token: fields.require_user_token,
-    };
+    let ParsedBody { value: new, idempotency } = body.read_as(KeyBody::check).await?;
     let created = principal.gateway.create_key(&principal.tenant, new, &principal.key.id, idempotency.as_ref()).await?;
     Ok(HttpResponse::Created().json(created))
 }

@@ -4,12 +4,12 @@ use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::subscriptions::time;
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::number::{Number, NumberOrText};
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, ParsedBody, Query, check_note, page_size};
+use crate::http::wire::body::{Body, ParsedBody, Query, check_note, only_note, page_size, time};
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
@@ -39,13 +39,18 @@ pub async fn list(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
     let ApprovalQuery { status, cursor, limit } = query.read()?;
+    let mut faults = Faults::default();
     let open = match status.as_deref() {
         None | Some("open") => true,
         Some("decided") => false,
-        Some(_) => return Err(ApiError::invalid("status", "must be `open` or `decided`")),
+        Some(_) => {
+            faults.add("status", "must be `open` or `decided`");
+            true
+        }
     };
-    let from = cursor::read(cursor.as_deref(), cursor::place)?.unwrap_or_default();
-    let count = page_size(limit)?;
+    let from = faults.take(cursor::read(cursor.as_deref(), cursor::place)).flatten().unwrap_or_default();
+    let count = faults.take(page_size(limit)).unwrap_or_default();
+    faults.or(Some(()))?;
     let (data, next) = readers
         .run(Reader::Page, principal, async move |principal| {
             Ok(principal.gateway.approvals(&principal.tenant, open, from, count).await?)
@@ -75,6 +80,20 @@ pub struct ApproveBody {
     rollback_owner: Option<String>,
 }
 
+impl ApproveBody {
+    fn check(&self) -> Result<Approve, Vec<FieldError>> {
+        let mut faults = Faults::default();
+        if self.amount.0.is_zero() {
+            faults.add("amount", "must be greater than 0");
+        }
+        let until_ms = time("until", self.until.as_deref(), &mut faults);
+        check_note("note", self.note.as_deref(), &mut faults);
+        check_note("rollbackOwner", self.rollback_owner.as_deref(), &mut faults);
+        let (note, rollback_owner) = (self.note.clone(), self.rollback_owner.clone());
+        faults.or(Some(Approve { amount: self.amount, until_ms, note, rollback_owner }))
+    }
+}
+
 /// Approve an amount: a grant for the counter, effective from the next call
 #[utoipa::path(post, path = "/api/v1/approvals/{id}/approve", tag = "Approvals", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = ApproveBody,
     responses((status = 200, body = Grant), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
@@ -85,15 +104,7 @@ pub async fn approve(
     body: Body<ApproveBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Approve)?;
-    let ParsedBody { value: fields, idempotency } = body.read().await?;
-    check_note(fields.note.as_deref())?;
-    check_note(fields.rollback_owner.as_deref())?;
-    let approve = Approve {
-        amount: fields.amount,
-        until_ms: time("until", fields.until.as_deref())?,
-        note: fields.note,
-        rollback_owner: fields.rollback_owner,
-    };
+    let ParsedBody { value: approve, idempotency } = body.read_as(ApproveBody::check).await?;
     let (gateway, by) = (&principal.gateway, &principal.key.id);
     Ok(HttpResponse::Ok().json(gateway.approve(&principal.tenant, &id, approve, by, idempotency.as_ref()).await?))
 }
@@ -135,10 +146,9 @@ async fn decide(
     status: ApprovalStatus,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Approve)?;
-    let ParsedBody { value, idempotency } = body.read().await?;
-    check_note(value.note.as_deref())?;
+    let ParsedBody { value: note, idempotency } = body.read_as(|body| only_note(body.note.as_ref())).await?;
     let (gateway, by) = (&principal.gateway, &principal.key.id);
-    let decision = ApprovalDecision { status, note: value.note.as_deref() };
+    let decision = ApprovalDecision { status, note: note.as_deref() };
     let decided = gateway.decide_approval(&principal.tenant, id, decision, by, idempotency.as_ref()).await?;
     Ok(HttpResponse::Ok().json(decided))
 }

@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use crate::domain::values::field_error::Faults;
 use crate::domain::values::ids::GroupId;
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
@@ -35,9 +36,11 @@ pub async fn list(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
     let CounterQuery { group_id, cursor, limit } = query.read()?;
-    let group = GroupId::parse(&group_id).map_err(|error| ApiError::invalid("groupId", error.to_string()))?;
-    let from = cursor::read(cursor.as_deref(), cursor::place)?.unwrap_or_default();
-    let count = page_size(limit)?;
+    let mut faults = Faults::default();
+    let group = faults.check("groupId", GroupId::parse(&group_id));
+    let from = faults.take(cursor::read(cursor.as_deref(), cursor::place)).flatten().unwrap_or_default();
+    let count = faults.take(page_size(limit)).unwrap_or_default();
+    let group = faults.or(group)?;
     let (data, next) = readers
         .run(Reader::Page, principal, async move |principal| {
             Ok(principal.gateway.shared_counters(&principal.tenant, &group, from, count).await?)

@@ -6,16 +6,16 @@ use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::subscriptions::time;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::scope::{OwnerName, Subject};
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::ids::{GroupId, UserId};
 use crate::domain::values::number::{Number, NumberOrText};
 use crate::http::metering::usage::scope_values;
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, ParsedBody, Query, check_note, page_size};
+use crate::http::wire::body::{Body, ParsedBody, Query, check_note, page_size, time};
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
@@ -56,14 +56,39 @@ pub struct VoidBody {
     note: Option<String>,
 }
 
-fn source(text: Option<String>) -> Result<Option<String>, ApiError> {
-    let is_good = |text: &String| (1..=MOST_SOURCE_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
-    match text {
-        Some(text) if !is_good(&text) => Err(ApiError::invalid(
-            "sourceId",
-            format!("must have 1 to {MOST_SOURCE_BYTES} bytes without control characters"),
-        )),
-        text => Ok(text),
+impl CreditBody {
+    fn check(&self) -> Result<NewCredit, Vec<FieldError>> {
+        let mut faults = Faults::default();
+        let owner = faults.check("scope", OwnerName::from_map(&self.scope));
+        if self.amount.0.is_zero() {
+            faults.add("amount", "must be greater than 0");
+        }
+        let expires_at_ms = time("expiresAt", self.expires_at.as_deref(), &mut faults);
+        let is_good =
+            |text: &String| (1..=MOST_SOURCE_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
+        if self.source_id.as_ref().is_some_and(|text| !is_good(text)) {
+            faults.add("sourceId", format!("must have 1 to {MOST_SOURCE_BYTES} bytes without control characters"));
+        }
+        check_note("note", self.note.as_deref(), &mut faults);
+        faults.or(owner.map(|owner| NewCredit {
+            owner,
+            group: self.group_id.clone(),
+            amount: self.amount,
+            expires_at_ms,
+            source: self.source_id.clone(),
+            note: self.note.clone(),
+        }))
+    }
+}
+
+impl VoidBody {
+    fn check(&self) -> Result<NewVoid, Vec<FieldError>> {
+        let mut faults = Faults::default();
+        if self.amount.is_some_and(|amount| amount.0.is_zero()) {
+            faults.add("amount", "must be greater than 0");
+        }
+        check_note("note", self.note.as_deref(), &mut faults);
+        faults.or(Some(NewVoid { amount: self.amount, note: self.note.clone() }))
     }
 }
 
@@ -74,16 +99,7 @@ fn source(text: Option<String>) -> Result<Option<String>, ApiError> {
         (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn create(principal: Principal, body: Body<CreditBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Subscriptions)?;
-    let ParsedBody { value: fields, idempotency } = body.read().await?;
-    check_note(fields.note.as_deref())?;
-    let new = NewCredit {
-        owner: OwnerName::from_map(&fields.scope).map_err(|message| ApiError::invalid("scope", message))?,
-        group: fields.group_id,
-        amount: fields.amount,
-        expires_at_ms: time("expiresAt", fields.expires_at.as_deref())?,
-        source: source(fields.source_id)?,
-        note: fields.note,
-    };
+    let ParsedBody { value: new, idempotency } = body.read_as(CreditBody::check).await?;
     let author = Author { key: &principal.key.id, idempotency: idempotency.as_ref() };
     let added = principal.gateway.create_credit(&principal.tenant, &new, author).await?;
     let mut response = if added.is_known { HttpResponse::Ok() } else { HttpResponse::Created() };
@@ -130,13 +146,14 @@ pub async fn list(
         principal.require(Access::Subscriptions)?;
     }
     let CreditQuery { group_id, user_id, cursor, limit, scope } = query.read()?;
-    let group = GroupId::parse(&group_id).map_err(|error| ApiError::invalid("groupId", error.to_string()))?;
-    let user = user_id.as_deref().map(UserId::parse).transpose();
-    let user = user.map_err(|error| ApiError::invalid("userId", error.to_string()))?;
-    let (key, metadata) = scope_values(scope)?;
-    let from = cursor::read(cursor.as_deref(), cursor::offset)?.map(|from| from as u64);
+    let mut faults = Faults::default();
+    let group = faults.check("groupId", GroupId::parse(&group_id));
+    let user = faults.check("userId", user_id.as_deref().map(UserId::parse).transpose()).flatten();
+    let (key, metadata) = scope_values(scope, &["groupId", "userId", "cursor", "limit"], &mut faults);
+    let from = faults.take(cursor::read(cursor.as_deref(), cursor::offset)).flatten().map(|from| from as u64);
     let limit = limit.map(|limit| limit.parse::<usize>().unwrap_or(0));
-    let count = page_size(limit)?;
+    let count = faults.take(page_size(limit)).unwrap_or_default();
+    let group = faults.or(group)?;
     let (data, next) = readers
         .run(Reader::Page, principal, async move |principal| {
             let app = &principal.tenant.app;
@@ -155,9 +172,7 @@ pub async fn list(
         (status = 404, body = Problem), (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn void(principal: Principal, id: web::Path<String>, body: Body<VoidBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Subscriptions)?;
-    let ParsedBody { value: fields, idempotency } = body.read().await?;
-    check_note(fields.note.as_deref())?;
-    let new = NewVoid { amount: fields.amount, note: fields.note };
+    let ParsedBody { value: new, idempotency } = body.read_as(VoidBody::check).await?;
     let author = Author { key: &principal.key.id, idempotency: idempotency.as_ref() };
     Ok(HttpResponse::Ok().json(principal.gateway.void_credit(&principal.tenant, &id, &new, author).await?))
 }

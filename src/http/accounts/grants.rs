@@ -6,14 +6,14 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::subscriptions::time;
 use crate::domain::configuration::scope::OwnerName;
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::ids::{GroupId, UserId};
 use crate::domain::values::number::{Number, NumberOrText};
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, ParsedBody, Query, check_note, idempotency_without_body, page_size};
+use crate::http::wire::body::{Body, ParsedBody, Query, check_note, idempotency_without_body, page_size, time};
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
@@ -34,22 +34,33 @@ pub struct GrantBody {
     note: Option<String>,
 }
 
+impl GrantBody {
+    fn check(&self) -> Result<NewGrant, Vec<FieldError>> {
+        let mut faults = Faults::default();
+        let owner = faults.check("scope", OwnerName::from_map(&self.scope));
+        if self.amount.0.is_zero() {
+            faults.add("amount", "must be greater than 0");
+        }
+        let expires_at_ms = time("expiresAt", self.expires_at.as_deref(), &mut faults);
+        check_note("note", self.note.as_deref(), &mut faults);
+        faults.or(owner.map(|owner| NewGrant {
+            owner,
+            group: self.group_id.clone(),
+            amount: self.amount,
+            expires_at_ms,
+            note: self.note.clone(),
+            approval: None,
+        }))
+    }
+}
+
 /// Grant extra quota to one counter for a limited time
 #[utoipa::path(post, path = "/api/v1/grants", tag = "Grants", request_body = GrantBody, params(("Idempotency-Key" = Option<String>, Header)),
     responses((status = 201, body = Grant), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn create(principal: Principal, body: Body<GrantBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ManageUsers)?;
-    let ParsedBody { value: fields, idempotency } = body.read().await?;
-    check_note(fields.note.as_deref())?;
-    let new = NewGrant {
-        owner: OwnerName::from_map(&fields.scope).map_err(|message| ApiError::invalid("scope", message))?,
-        group: fields.group_id,
-        amount: fields.amount,
-        expires_at_ms: time("expiresAt", fields.expires_at.as_deref())?,
-        note: fields.note,
-        approval: None,
-    };
+    let ParsedBody { value: new, idempotency } = body.read_as(GrantBody::check).await?;
     let (gateway, by) = (&principal.gateway, &principal.key.id);
     let grant = gateway.create_grant(&principal.tenant, &new, by, idempotency.as_ref()).await?;
     Ok(HttpResponse::Created().json(grant))
@@ -78,10 +89,11 @@ pub async fn list(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
     let GrantQuery { user_id, cursor, limit } = query.read()?;
-    let user = user_id.as_deref().map(UserId::parse).transpose();
-    let user = user.map_err(|error| ApiError::invalid("userId", error.to_string()))?;
-    let from = cursor::read(cursor.as_deref(), cursor::place)?.unwrap_or_default();
-    let count = page_size(limit)?;
+    let mut faults = Faults::default();
+    let user = faults.check("userId", user_id.as_deref().map(UserId::parse).transpose());
+    let from = faults.take(cursor::read(cursor.as_deref(), cursor::place)).flatten().unwrap_or_default();
+    let count = faults.take(page_size(limit)).unwrap_or_default();
+    let user = faults.or(user)?;
     let (data, next) = readers
         .run(Reader::Page, principal, async move |principal| {
             Ok(match user {

@@ -6,14 +6,14 @@ use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::subscriptions::time;
 use crate::domain::configuration::scope::OwnerName;
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::ids::GroupId;
 use crate::domain::values::number::{Number, NumberOrText, explicit_null};
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, ParsedBody, Query, check_note, page_size};
+use crate::http::wire::body::{Body, ParsedBody, Query, check_note, page_size, time};
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
@@ -42,12 +42,29 @@ pub struct OwnerLimitScope {
     scope: BTreeMap<String, String>,
 }
 
-fn group_id(text: &str) -> Result<GroupId, ApiError> {
-    GroupId::parse(text).map_err(|error| ApiError::invalid("groupId", error.to_string()))
+/// The group in the path, the owner and the limit.
+type Checked<T> = (GroupId, OwnerName, T);
+
+impl OwnerLimitBody {
+    fn check(&self, group: &str) -> Result<Checked<NewLimit>, Vec<FieldError>> {
+        let mut faults = Faults::default();
+        let group = faults.check("groupId", GroupId::parse(group));
+        let owner = faults.check("scope", OwnerName::from_map(&self.scope));
+        let quota = faults.check("quota", self.quota.ok_or("is required; null counts without limit"));
+        let until_ms = time("until", self.until.as_deref(), &mut faults);
+        check_note("note", self.note.as_deref(), &mut faults);
+        let limit = quota.map(|quota| NewLimit { quota, until_ms, note: self.note.clone() });
+        faults.or(group.zip(owner).zip(limit).map(|((group, owner), limit)| (group, owner, limit)))
+    }
 }
 
-fn owner(scope: &BTreeMap<String, String>) -> Result<OwnerName, ApiError> {
-    OwnerName::from_map(scope).map_err(|message| ApiError::invalid("scope", message))
+impl OwnerLimitScope {
+    fn check(&self, group: &str) -> Result<Checked<()>, Vec<FieldError>> {
+        let mut faults = Faults::default();
+        let group = faults.check("groupId", GroupId::parse(group));
+        let owner = faults.check("scope", OwnerName::from_map(&self.scope));
+        faults.or(group.zip(owner).map(|(group, owner)| (group, owner, ())))
+    }
 }
 
 /// Set another quota for one owner; it applies to the next call
@@ -61,12 +78,7 @@ pub async fn put(
     body: Body<OwnerLimitBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Subscriptions)?;
-    let ParsedBody { value: fields, idempotency } = body.read().await?;
-    check_note(fields.note.as_deref())?;
-    let quota = fields.quota.ok_or_else(|| ApiError::invalid("quota", "is required; null counts without limit"))?;
-    let until_ms = time("until", fields.until.as_deref())?;
-    let new = NewLimit { quota, until_ms, note: fields.note };
-    let (group, owner) = (group_id(&group)?, owner(&fields.scope)?);
+    let ParsedBody { value: (group, owner, new), idempotency } = body.read_as(|body| body.check(&group)).await?;
     let name = LimitName { group: &group, owner: &owner };
     let author = Author { key: &principal.key.id, idempotency: idempotency.as_ref() };
     Ok(HttpResponse::Ok().json(principal.gateway.put_limit(&principal.tenant, name, &new, author).await?))
@@ -97,9 +109,11 @@ pub async fn list(
         principal.require(Access::Subscriptions)?;
     }
     let OwnerLimitQuery { group_id: group, cursor, limit } = query.read()?;
-    let group = group_id(&group)?;
-    let from = cursor::read(cursor.as_deref(), cursor::place)?.unwrap_or_default();
-    let count = page_size(limit)?;
+    let mut faults = Faults::default();
+    let group = faults.check("groupId", GroupId::parse(&group));
+    let from = faults.take(cursor::read(cursor.as_deref(), cursor::place)).flatten().unwrap_or_default();
+    let count = faults.take(page_size(limit)).unwrap_or_default();
+    let group = faults.or(group)?;
     let (data, next) = readers
         .run(Reader::Page, principal, async move |principal| {
             Ok(principal.gateway.owner_limits(&principal.tenant, &group, from, count).await?)
@@ -119,8 +133,7 @@ pub async fn delete(
     body: Body<OwnerLimitScope>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Subscriptions)?;
-    let ParsedBody { value: fields, idempotency } = body.read().await?;
-    let (group, owner) = (group_id(&group)?, owner(&fields.scope)?);
+    let ParsedBody { value: (group, owner, ()), idempotency } = body.read_as(|body| body.check(&group)).await?;
     let name = LimitName { group: &group, owner: &owner };
     let author = Author { key: &principal.key.id, idempotency: idempotency.as_ref() };
     principal.gateway.delete_limit(&principal.tenant, name, author).await?;

@@ -8,16 +8,16 @@ use utoipa::ToSchema;
 
 use crate::domain::accounts::custom_limits::CustomLimits;
 use crate::domain::accounts::subscription::Upsert;
-use crate::domain::time::window::{TimeMs, parse_rfc3339};
+use crate::domain::time::window::TimeMs;
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::ids::{PlanId, UserId};
 use crate::domain::values::number::explicit_null;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, DryRun, ParsedBody, Query, check_note};
+use crate::http::wire::body::{Body, DryRun, ParsedBody, Query, check_note, time};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::CounterView;
 use crate::service::accounts::subscription_preview::{Effect, SubscriptionPreview};
 use crate::service::accounts::subscriptions::{GroupRegistration, SubscriptionView, SubscriptionWrite};
-use crate::service::error::ServiceError;
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -48,16 +48,39 @@ pub struct SubscribeBody {
     note: Option<String>,
 }
 
-pub(in crate::http) fn time(field: &str, text: Option<&str>) -> Result<Option<TimeMs>, ApiError> {
-    text.map(|text| {
-        parse_rfc3339(text)
-            .ok_or_else(|| ApiError::invalid(field, "must be an RFC 3339 time, such as 2026-01-31T10:00:00Z"))
-    })
-    .transpose()
+fn clearable(field: &str, text: Option<Option<&str>>, faults: &mut Faults) -> Option<Option<TimeMs>> {
+    text.map(|text| time(field, text, faults))
 }
 
-fn clearable(field: &str, text: Option<Option<String>>) -> Result<Option<Option<TimeMs>>, ApiError> {
-    text.map(|text| time(field, text.as_deref())).transpose()
+/// A checked body.
+struct Subscribe {
+    user: UserId,
+    upsert: Upsert,
+    note: Option<String>,
+}
+
+impl SubscribeBody {
+    fn check(&self) -> Result<Subscribe, Vec<FieldError>> {
+        let mut faults = Faults::default();
+        let started_at_ms = time("startedAt", self.started_at.as_deref(), &mut faults);
+        let cycle_start_ms = clearable("cycleStart", self.cycle_start.as_ref().map(Option::as_deref), &mut faults);
+        let ends_at_ms = clearable("endsAt", self.ends_at.as_ref().map(Option::as_deref), &mut faults);
+        let limits = self.custom_limits.as_ref().map(|value| value.as_ref().map(CustomLimits::parse).transpose());
+        let limits = limits.transpose().unwrap_or_else(|more| {
+            faults.0.extend(more);
+            None
+        });
+        check_note("note", self.note.as_deref(), &mut faults);
+        let upsert = Upsert {
+            plan: self.plan_id.clone(),
+            custom_limits: limits.map(|limits| limits.map(Arc::new)),
+            started_at_ms,
+            cycle_start_ms,
+            ends_at_ms,
+            reset_usage: self.reset_usage,
+        };
+        faults.or(Some(Subscribe { user: self.user_id.clone(), upsert, note: self.note.clone() }))
+    }
 }
 
 /// The subscription; with `dryRun`, the effect on the counters.
@@ -114,25 +137,14 @@ pub async fn subscribe(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Subscriptions)?;
     let dry_run = query.read()?.dry_run;
-    let ParsedBody { value: fields, idempotency } = body.read().await?;
-    check_note(fields.note.as_deref())?;
-    let limits = |value: serde_json::Value| CustomLimits::parse(&value).map(Arc::new);
-    let limits = fields.custom_limits.map(|value| value.map(limits).transpose()).transpose();
-    let upsert = Upsert {
-        plan: fields.plan_id,
-        custom_limits: limits.map_err(ServiceError::from)?,
-        started_at_ms: time("startedAt", fields.started_at.as_deref())?,
-        cycle_start_ms: clearable("cycleStart", fields.cycle_start)?,
-        ends_at_ms: clearable("endsAt", fields.ends_at)?,
-        reset_usage: fields.reset_usage,
-    };
+    let ParsedBody { value: Subscribe { user, upsert, note }, idempotency } =
+        body.read_as(SubscribeBody::check).await?;
     if dry_run {
-        let preview = principal.gateway.preview_subscription(&principal.tenant, &fields.user_id, &upsert).await?;
+        let preview = principal.gateway.preview_subscription(&principal.tenant, &user, &upsert).await?;
         return Ok(HttpResponse::Ok().json(PutSubscription::Preview(preview.into())));
     }
-    let note = fields.note.as_deref();
-    let written =
-        SubscriptionWrite { user: &fields.user_id, by: &principal.key.id, note, rules: GroupRegistration::New };
+    let note = note.as_deref();
+    let written = SubscriptionWrite { user: &user, by: &principal.key.id, note, rules: GroupRegistration::New };
     let subscribed = principal.gateway.subscribe(&principal.tenant, written, &upsert, idempotency.as_ref()).await?;
     Ok(HttpResponse::Ok().json(PutSubscription::Subscription(Box::new(subscribed))))
 }
@@ -148,6 +160,22 @@ pub struct CancelBody {
     note: Option<String>,
 }
 
+impl CancelBody {
+    fn check(&self) -> Result<Cancel, Vec<FieldError>> {
+        let mut faults = Faults::default();
+        let ends_at_ms = time("endsAt", self.ends_at.as_deref(), &mut faults);
+        check_note("note", self.note.as_deref(), &mut faults);
+        faults.or(Some(Cancel { user: self.user_id.clone(), ends_at_ms, note: self.note.clone() }))
+    }
+}
+
+/// A checked body.
+struct Cancel {
+    user: UserId,
+    ends_at_ms: Option<TimeMs>,
+    note: Option<String>,
+}
+
 /// End a subscription now or later
 #[utoipa::path(delete, path = "/api/v1/subscriptions", tag = "Subscriptions", request_body = CancelBody,
     params(("Idempotency-Key" = Option<String>, Header)),
@@ -155,12 +183,9 @@ pub struct CancelBody {
         (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
 pub async fn cancel(principal: Principal, body: Body<CancelBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Subscriptions)?;
-    let ParsedBody { value: fields, idempotency } = body.read().await?;
-    let ends_at_ms = time("endsAt", fields.ends_at.as_deref())?;
-    check_note(fields.note.as_deref())?;
-    let note = fields.note.as_deref();
-    let written =
-        SubscriptionWrite { user: &fields.user_id, by: &principal.key.id, note, rules: GroupRegistration::Checked };
+    let ParsedBody { value: Cancel { user, ends_at_ms, note }, idempotency } = body.read_as(CancelBody::check).await?;
+    let note = note.as_deref();
+    let written = SubscriptionWrite { user: &user, by: &principal.key.id, note, rules: GroupRegistration::Checked };
     let canceled = principal.gateway.cancel(&principal.tenant, written, ends_at_ms, idempotency.as_ref()).await?;
     Ok(HttpResponse::Ok().json(canceled))
 }

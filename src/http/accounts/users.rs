@@ -7,13 +7,14 @@ use utoipa::{IntoParams, ToSchema};
 use crate::domain::accounts::profile::Profile;
 use crate::domain::time::window::rfc3339;
 use crate::domain::values::amount::{Amount, Unit};
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::ids::{GroupId, UserId};
 use crate::domain::values::number::Number;
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::reporting::history::WindowView;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, ParsedBody, Query, check_note, page_size};
+use crate::http::wire::body::{Body, ParsedBody, Query, only_note, page_size};
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::{CounterView, ListView, PeriodView, number};
@@ -71,16 +72,18 @@ pub async fn list(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
     let UsersQuery { search, contains, cursor, limit } = query.read()?;
+    let mut faults = Faults::default();
     if search.is_some() && contains.is_some() {
-        return Err(ApiError::invalid("contains", "cannot be combined with `search`"));
+        faults.add("contains", "cannot be combined with `search`");
     }
     for (name, text) in [("search", &search), ("contains", &contains)] {
         if text.as_ref().is_some_and(|text| text.len() > 256) {
-            return Err(ApiError::invalid(name, "must have at most 256 bytes"));
+            faults.add(name, "must have at most 256 bytes");
         }
     }
-    let after = cursor::read(cursor.as_deref(), cursor::name)?;
-    let count = page_size(limit)?;
+    let after = faults.take(cursor::read(cursor.as_deref(), cursor::name)).flatten();
+    let count = faults.take(page_size(limit)).unwrap_or_default();
+    faults.or(Some(()))?;
     // Searching inside IDs has to read all of them.
     let reader = if contains.is_some() { Reader::Scan } else { Reader::Page };
     let page = readers
@@ -207,7 +210,7 @@ pub struct ProfileView {
 pub async fn put(principal: Principal, id: web::Path<String>, body: Body<Profile>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Subscriptions)?;
     let user = parse(&id)?;
-    let ParsedBody { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read_checked(Profile::faults).await?;
     let (gateway, by) = (&principal.gateway, &principal.key.id);
     let author = Author { key: by, idempotency: idempotency.as_ref() };
     gateway.put_profile(&principal.tenant, &user, &value, author).await?;
@@ -229,11 +232,9 @@ async fn set_blocked(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ManageUsers)?;
     let user = parse(id)?;
-    let ParsedBody { value, idempotency } = body.read().await?;
-    check_note(value.note.as_deref())?;
-    let (gateway, note) = (&principal.gateway, value.note.as_deref());
+    let ParsedBody { value: note, idempotency } = body.read_as(|body| only_note(body.note.as_ref())).await?;
     let author = Author { key: &principal.key.id, idempotency: idempotency.as_ref() };
-    let changed = gateway.block(&principal.tenant, &user, blocked, note, author).await?;
+    let changed = principal.gateway.block(&principal.tenant, &user, blocked, note.as_deref(), author).await?;
     Ok(HttpResponse::Ok().json(changed))
 }
 
@@ -271,6 +272,12 @@ pub struct ResetBody {
     note: Option<String>,
 }
 
+impl ResetBody {
+    fn check(&self) -> Result<(Option<GroupId>, Option<String>), Vec<FieldError>> {
+        Ok((self.group_id.clone(), only_note(self.note.as_ref())?))
+    }
+}
+
 /// Reset a user's windows to 0; open reservations settle in the window in which they were made
 #[utoipa::path(post, path = "/api/v1/users/{id}/reset", tag = "Users", request_body = ResetBody, params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = UserChanged), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
@@ -282,10 +289,9 @@ pub async fn reset(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ManageUsers)?;
     let user = parse(&id)?;
-    let ParsedBody { value, idempotency } = body.read().await?;
-    check_note(value.note.as_deref())?;
+    let ParsedBody { value: (group, note), idempotency } = body.read_as(ResetBody::check).await?;
     let author = Author { key: &principal.key.id, idempotency: idempotency.as_ref() };
-    let (group, note) = (value.group_id.as_ref(), value.note.as_deref());
+    let (group, note) = (group.as_ref(), note.as_deref());
     let changed = principal.gateway.reset_user(&principal.tenant, &user, group, note, author).await?;
     Ok(HttpResponse::Ok().json(changed))
 }

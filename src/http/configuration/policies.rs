@@ -9,7 +9,7 @@ use crate::domain::configuration::policy_body::PolicyBody;
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, DryRun, ParsedBody, Query, check_note, idempotency_without_body};
+use crate::http::wire::body::{Body, DryRun, ParsedBody, Query, idempotency_without_body, only_note};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::versioned::{RollbackBody, if_match, versioned};
 use crate::http::wire::views::ListView;
@@ -107,11 +107,9 @@ pub async fn review(
     body: Body<ReviewBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let ParsedBody { value, idempotency } = body.read().await?;
-    check_note(value.note.as_deref())?;
+    let ParsedBody { value: note, idempotency } = body.read_as(|body| only_note(body.note.as_ref())).await?;
     let (gateway, by) = (&principal.gateway, &principal.key.id);
-    let reviewed =
-        gateway.review_policy(&principal.tenant, &id, value.note.as_deref(), by, idempotency.as_ref()).await?;
+    let reviewed = gateway.review_policy(&principal.tenant, &id, note.as_deref(), by, idempotency.as_ref()).await?;
     Ok(HttpResponse::Ok().json(reviewed))
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::time::window::{TimeMs, parse_rfc3339, rfc3339};
+use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::{Mode, Sandbox};
 use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::Body;
@@ -16,6 +17,14 @@ use crate::http::wire::views::ListView;
 pub struct ClockBody {
     /// RFC 3339; the clock only moves forward.
     now: String,
+}
+
+impl ClockBody {
+    fn check(&self) -> Result<TimeMs, Vec<FieldError>> {
+        let wrong =
+            || FieldError::new("now", "must be an RFC 3339 time of 1970 or later, such as 2026-01-31T10:00:00Z");
+        parse_rfc3339(&self.now).filter(|now| *now >= 0).ok_or_else(|| vec![wrong()])
+    }
 }
 
 /// A sandbox's clock.
@@ -54,9 +63,7 @@ pub async fn sandboxes(principal: Principal) -> Result<HttpResponse, ApiError> {
     responses((status = 200, body = ClockView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
 pub async fn put(principal: Principal, body: Body<ClockBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::TestClock)?;
-    let now = parse_rfc3339(&body.read().await?.value.now).filter(|now| *now >= 0).ok_or_else(|| {
-        ApiError::invalid("now", "must be an RFC 3339 time of 1970 or later, such as 2026-01-31T10:00:00Z")
-    })?;
+    let now = body.read_as(ClockBody::check).await?.value;
     principal.gateway.set_test_clock(&principal.tenant, now).await?;
     Ok(HttpResponse::Ok().json(ClockView { now: Some(rfc3339(now)) }))
 }

@@ -13,16 +13,17 @@ use utoipa::ToSchema;
 
 use operation_body::OperationBody;
 
-use super::call::ReserveBody;
+use super::call::{ReserveBody, call_faults};
 use super::can_use::{self, CanUseView};
-use super::commit::{self, CommitBody};
+use super::commit::{self, CommitBody, commit_faults};
 use super::extend::{self, ExtendBody};
 use super::release::{self, ReleaseBody};
 use super::reserve;
 use super::settlement::SettlementView;
-use super::track::{self, TrackBody, TrackedView};
+use super::track::{self, TrackBody, TrackedView, track_faults};
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::values::document;
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::ids::{IdempotencyKey, UserId};
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
@@ -76,11 +77,13 @@ impl Op {
         }
     }
 
-    fn parse(text: &str) -> Result<Self, ApiError> {
-        Self::ALL.into_iter().find(|op| op.as_str() == text).ok_or_else(|| {
-            let names: Vec<&str> = Self::ALL.into_iter().map(Self::as_str).collect();
-            ApiError::invalid("op", format!("must be one of {}", names.join(", ")))
-        })
+    fn parse(text: Option<&str>) -> Result<Self, FieldError> {
+        let names = Self::ALL.map(Self::as_str);
+        let Some(text) = text else {
+            return Err(FieldError::new("op", format!("is required: {}", document::either(&names))));
+        };
+        let found = Self::ALL.into_iter().find(|op| op.as_str() == text);
+        found.ok_or_else(|| FieldError::new("op", document::not_one_of(text, &names)))
     }
 }
 
@@ -111,16 +114,16 @@ impl<'de> Deserialize<'de> for Fields<'de> {
 
 impl Fields<'_> {
     /// Removes a text field, which must occur at most once.
-    fn take_text(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+    fn take_text(&mut self, name: &str) -> Result<Option<String>, FieldError> {
         let (found, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.0).into_iter().partition(|(it, _)| it == name);
         self.0 = rest;
         match found.as_slice() {
             [] => Ok(None),
             [(_, value)] => match serde_json::from_str(value.get()) {
                 Ok(text) => Ok(Some(text)),
-                Err(_) => Err(ApiError::invalid(name, "must be a string")),
+                Err(_) => Err(FieldError::new(name, "must be a string")),
             },
-            _ => Err(ApiError::invalid(name, "must be sent only once")),
+            _ => Err(FieldError::new(name, "must occur only once")),
         }
     }
 
@@ -155,15 +158,28 @@ enum Call {
 impl Call {
     /// # Errors
     /// invalid_request, as for the single call.
-    fn read(op: Op, json: &[u8]) -> Result<Self, ApiError> {
+    fn read(op: Op, json: &[u8], principal: &Principal) -> Result<Self, Vec<FieldError>> {
+        let calls = |body: &ReserveBody| call_faults(principal, body);
+        let commits = |body: &CommitBody| commit_faults(principal, body);
+        let tracks = |body: &TrackBody| track_faults(principal, body);
         Ok(match op {
-            Op::Reserve => Self::Reserve(read(json)?),
-            Op::Commit => Self::Commit(read(json)?),
-            Op::Release => Self::Release(read(json)?),
-            Op::Extend => Self::Extend(read(json)?),
-            Op::Track => Self::Track(read(json)?),
-            Op::CanUse => Self::CanUse(read(json)?),
+            Op::Reserve => Self::Reserve(document::read_checked(json, calls)?),
+            Op::Commit => Self::Commit(document::read_checked(json, commits)?),
+            Op::Release => Self::Release(document::read_checked(json, ReleaseBody::faults)?),
+            Op::Extend => Self::Extend(document::read_checked(json, ExtendBody::faults)?),
+            Op::Track => Self::Track(document::read_checked(json, tracks)?),
+            Op::CanUse => Self::CanUse(document::read_checked(json, calls)?),
         })
+    }
+
+    fn faults(&self, principal: &Principal) -> Vec<FieldError> {
+        match self {
+            Self::Reserve(body) | Self::CanUse(body) => call_faults(principal, body),
+            Self::Commit(body) => commit_faults(principal, body),
+            Self::Release(body) => body.faults(),
+            Self::Extend(body) => body.faults(),
+            Self::Track(body) => track_faults(principal, body),
+        }
     }
 
     fn subject(&self) -> Subject<'_> {
@@ -202,10 +218,6 @@ impl Call {
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, ApiError> {
-    Ok(document::read(json).map_err(ServiceError::Invalid)?)
-}
-
 /// Which user an operation belongs to.
 enum Subject<'a> {
     User(&'a UserId),
@@ -221,17 +233,29 @@ struct Operation {
 
 impl Operation {
     /// `batch_key` is derived from the `Idempotency-Key` header, for operations without an `idempotencyKey`.
-    fn read(sent: &RawValue, batch_key: Option<IdempotencyKey>) -> Result<Self, ApiError> {
+    fn read(sent: &RawValue, batch_key: Option<IdempotencyKey>, principal: &Principal) -> Result<Self, ApiError> {
         let mut fields: Fields<'_> = match serde_json::from_str(sent.get()) {
             Ok(fields) => fields,
             Err(_) => return Err(ApiError::invalid("body", "must be a JSON object")),
         };
-        let op = fields.take_text("op")?.ok_or_else(|| ApiError::invalid("op", "is required"))?;
-        let op = Op::parse(&op)?;
-        let own_key = fields.take_text("idempotencyKey")?.map(|key| IdempotencyKey::parse(&key)).transpose();
-        let own_key = own_key.map_err(|error| ApiError::invalid("idempotencyKey", error.to_string()))?;
+        let mut faults = Faults::default();
+        let op = faults.take(fields.take_text("op").and_then(|op| Op::parse(op.as_deref())));
+        let own_key = faults.take(fields.take_text("idempotencyKey")).flatten();
+        let own_key = own_key.and_then(|key| faults.check("idempotencyKey", IdempotencyKey::parse(&key)));
+        // Without its operation, nothing is known about the other fields.
+        let Some(op) = op else { return Err(faults.0.into()) };
         let json = fields.to_json()?;
-        let call = Call::read(op, &json)?;
+        let call = match Call::read(op, &json, principal) {
+            Ok(call) if faults.0.is_empty() => call,
+            Ok(call) => {
+                faults.0.extend(call.faults(principal));
+                return Err(faults.0.into());
+            }
+            Err(more) => {
+                faults.0.extend(more);
+                return Err(faults.0.into());
+            }
+        };
         let idempotency =
             own_key.or(batch_key).map(|key| repeatable(key, &format!("POST /api/v1/{}", op.as_str()), &json));
         Ok(Self { call, idempotency })
@@ -327,7 +351,7 @@ pub async fn batch(
     let mut operations = Vec::with_capacity(sent.len());
     for (place, sent) in sent.iter().enumerate() {
         let batch_key = idempotency.as_ref().map(|batch| key_of_place(&batch.key, place)).transpose()?;
-        match Operation::read(sent, batch_key) {
+        match Operation::read(sent, batch_key, &principal) {
             Ok(operation) => operations.push((place, operation)),
             Err(error) => results[place] = Some(ResultView::failed(&error)),
         }

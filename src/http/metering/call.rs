@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::domain::metering::fit::{Fit, set_figure};
 use crate::domain::metering::reservation::ONE;
 use crate::domain::time::window::TimeMs;
-use crate::domain::values::field_error::FieldError;
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::ids::{EventName, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::domain::values::number::{Number, NumberOrText};
@@ -20,7 +20,6 @@ use crate::http::wire::plain_json::answer;
 use crate::http::wire::problem::ApiError;
 use crate::http::wire::views::DecisionView;
 use crate::http::wire::{plain_json, rate_limit};
-use crate::service::error::ServiceError;
 use crate::service::metering::call::{Call, CallItem};
 use crate::service::metering::decision::Decision;
 
@@ -33,11 +32,12 @@ const fn default_ttl() -> u64 {
 }
 
 /// The lifetime of a hold in seconds: 1 to 3600.
-pub(super) fn ttl_ms(seconds: u64) -> Result<TimeMs, ApiError> {
-    match TimeMs::try_from(seconds) {
-        Ok(seconds @ 1..=3600) => Ok(seconds * 1000),
-        _ => Err(ApiError::invalid("ttlSeconds", "must be between 1 and 3600")),
+pub(super) fn ttl_ms(seconds: u64, faults: &mut Faults) -> Option<TimeMs> {
+    let seconds = TimeMs::try_from(seconds).ok().filter(|seconds| (1..=3600).contains(seconds));
+    if seconds.is_none() {
+        faults.add("ttlSeconds", "must be between 1 and 3600");
     }
+    seconds.map(|seconds| seconds * 1000)
 }
 
 /// `null` is not a quantity: only a field that is left out gets its default.
@@ -49,7 +49,7 @@ fn optional_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
 const MOST_ITEMS: usize = 10;
 
 /// One `event` with its quantity and metadata, or `items`: several events that are allowed together or not at all.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReserveBody {
     /// 1 to 256 bytes.
@@ -73,7 +73,7 @@ pub struct ReserveBody {
     /// 1 to 3600.
     #[serde(default = "default_ttl")]
     #[schema(default = 60, minimum = 1, maximum = 3600)]
-    pub(super) ttl_seconds: u64,
+    ttl_seconds: u64,
 }
 
 impl ReserveBody {
@@ -84,7 +84,7 @@ impl ReserveBody {
 }
 
 /// The figure that the gateway may reduce to what fits. The sent or estimated value is the most that it holds.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FitBody {
     /// `quantity`, or a metadata field by which a limit measures the event.
@@ -95,7 +95,7 @@ pub struct FitBody {
 }
 
 /// One event of a call.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ItemBody {
     /// 1 to 128 bytes.
@@ -114,11 +114,11 @@ pub struct ItemBody {
 }
 
 /// The caller's metadata merged with the key's, which takes precedence.
-pub(in crate::http) fn claimed(principal: &Principal, metadata: Metadata) -> Result<Metadata, ApiError> {
+pub(in crate::http) fn claimed(principal: &Principal, metadata: Metadata) -> Result<Metadata, FieldError> {
     let merged = metadata.merged(&principal.key.metadata);
     match merged.fits() {
         true => Ok(merged),
-        false => Err(ApiError::invalid("metadata", "must have at most 32 keys, including those of the API key")),
+        false => Err(FieldError::new("metadata", "must have at most 32 keys, including those of the API key")),
     }
 }
 
@@ -128,55 +128,83 @@ pub(in crate::http) fn item(
     event: EventName,
     quantity: Number,
     metadata: Metadata,
-) -> Result<CallItem, ApiError> {
+) -> Result<CallItem, FieldError> {
     Ok(CallItem { event, quantity, metadata: claimed(principal, metadata)? })
 }
 
-pub(super) fn call(principal: &Principal, body: ReserveBody) -> Result<Call, ApiError> {
-    let ReserveBody { user_id: user, event, quantity, metadata, items, fit, .. } = body;
-    let (items, fit) = match (event, items) {
+/// The call that the body describes, and the lifetime of its hold.
+pub(super) fn call(principal: &Principal, body: ReserveBody) -> Result<(Call, TimeMs), Vec<FieldError>> {
+    let ReserveBody { user_id: user, event, quantity, metadata, items, fit, ttl_seconds } = body;
+    let mut faults = Faults::default();
+    let found = match (event, items) {
         (Some(event), None) => {
-            let mut item = item(principal, event, quantity.unwrap_or(ONE), metadata)?;
-            let fit = fit.map(|fit| fitted(principal, &mut item, 0, fit)).transpose();
-            (vec![item], fit.map_err(ServiceError::from)?)
+            let body = ItemBody { event, quantity: quantity.unwrap_or(ONE), metadata, fit };
+            let found = one_event(principal, body, 0).map_err(|more| faults.0.extend(more)).ok();
+            found.map(|(item, fit)| (vec![item], fit))
         }
         (None, Some(items)) if quantity.is_none() && metadata.is_empty() && fit.is_none() => {
             if items.is_empty() || items.len() > MOST_ITEMS {
-                return Err(ApiError::invalid("items", format!("must have 1 to {MOST_ITEMS} entries")));
+                faults.add("items", format!("must have 1 to {MOST_ITEMS} entries"));
             }
-            several(principal, items)?
+            several(principal, items, &mut faults)
         }
-        (None, None) => return Err(ApiError::invalid("event", "is required; provide `event` or `items`")),
+        (None, None) => {
+            faults.add("event", "is required; provide `event` or `items`");
+            None
+        }
         (_, Some(_)) => {
-            let message = "cannot be combined with `event`, `quantity`, `metadata` or `fit`";
-            return Err(ApiError::invalid("items", message));
+            faults.add("items", "cannot be combined with `event`, `quantity`, `metadata` or `fit`");
+            None
         }
     };
-    Ok(Call { user, items, key: principal.key.id.clone(), fit, allowed_with: Vec::new() })
+    let ttl_ms = ttl_ms(ttl_seconds, &mut faults);
+    let call = found.zip(ttl_ms).map(|((items, fit), ttl_ms)| {
+        (Call { user, items, key: principal.key.id.clone(), fit, allowed_with: Vec::new() }, ttl_ms)
+    });
+    faults.or(call)
 }
 
-/// Several events, of which one may have `fit`.
-fn several(principal: &Principal, bodies: Vec<ItemBody>) -> Result<(Vec<CallItem>, Option<Fit>), ApiError> {
-    let (mut items, mut fitting) = (Vec::with_capacity(bodies.len()), None);
-    for (place, ItemBody { event, quantity, metadata, fit }) in bodies.into_iter().enumerate() {
-        let mut item = item(principal, event, quantity, metadata)?;
-        if let Some(fit) = fit {
-            let within = format!("items[{place}]");
-            if fitting.is_some() {
-                return Err(ApiError::invalid(format!("{within}.fit"), "can be set in one item only"));
-            }
-            let fit = fitted(principal, &mut item, place, fit).map_err(|fault| fault.within(&within));
-            fitting = Some(fit.map_err(ServiceError::from)?);
+/// The faults of a body.
+pub(super) fn call_faults(principal: &Principal, body: &ReserveBody) -> Vec<FieldError> {
+    call(principal, body.clone()).err().unwrap_or_default()
+}
+
+/// Several events, of which one may have `fit`. None if one of them has a fault.
+fn several(principal: &Principal, bodies: Vec<ItemBody>, faults: &mut Faults) -> Option<(Vec<CallItem>, Option<Fit>)> {
+    let (mut items, mut fitting, mut has_fit) = (Vec::with_capacity(bodies.len()), None, false);
+    for (place, body) in bodies.into_iter().enumerate() {
+        if body.fit.is_some() && std::mem::replace(&mut has_fit, true) {
+            faults.add(&format!("items[{place}].fit"), "can be set in one item only");
         }
-        items.push(item);
+        match one_event(principal, body, place) {
+            Ok((item, fit)) => {
+                items.push(item);
+                fitting = fitting.or(fit);
+            }
+            Err(more) => {
+                let within = format!("items[{place}]");
+                faults.0.extend(more.into_iter().map(|fault| fault.within(&within)));
+            }
+        }
     }
-    Ok((items, fitting))
+    faults.0.is_empty().then_some((items, fitting))
+}
+
+/// One event, with its least value if it has `fit`.
+fn one_event(principal: &Principal, body: ItemBody, place: usize) -> Result<(CallItem, Option<Fit>), Vec<FieldError>> {
+    let ItemBody { event, quantity, metadata, fit } = body;
+    let mut item = item(principal, event, quantity, metadata).map_err(|fault| vec![fault])?;
+    let fit = fit.map(|fit| fitted(principal, &mut item, place, fit)).transpose();
+    let mut faults = Faults::default();
+    let fit = fit.map_err(|more| faults.0.extend(more)).ok();
+    faults.0.extend(item.faults());
+    faults.or(fit.map(|fit| (item, fit)))
 }
 
 /// Gives the event its least value. A figure that the API key sets cannot be reduced.
-fn fitted(principal: &Principal, item: &mut CallItem, place: usize, body: FitBody) -> Result<Fit, FieldError> {
+fn fitted(principal: &Principal, item: &mut CallItem, place: usize, body: FitBody) -> Result<Fit, Vec<FieldError>> {
     if body.field != "quantity" && principal.key.metadata.get(&body.field).is_some() {
-        return Err(FieldError::new("fit.field", "must not be a field that the API key sets"));
+        return Err(vec![FieldError::new("fit.field", "must not be a field that the API key sets")]);
     }
     let fit = Fit::new(place, body.field, body.min, item.quantity, &item.metadata)?;
     set_figure(&fit.field, fit.min, &mut item.quantity, &mut item.metadata);

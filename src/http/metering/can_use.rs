@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::call::{ReserveBody, call, count_decision, ttl_ms};
+use super::call::{ReserveBody, call, call_faults, count_decision};
 use crate::domain::metering::reason::Reason;
 use crate::domain::values::ids::GroupId;
 use crate::http::wire::auth::{Access, Principal};
@@ -78,7 +78,8 @@ impl CanUseView {
         (status = 403, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn can_use(principal: Principal, body: Body<ReserveBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let decision = decide_can_use(&principal, body.read().await?.value).await?;
+    let body = body.read_checked(|body| call_faults(&principal, body)).await?.value;
+    let decision = decide_can_use(&principal, body).await?;
     let mut response = HttpResponse::Ok();
     rate_limit::insert(&mut response, &decision);
     Ok(response.json(CanUseView::new(&decision)))
@@ -89,8 +90,7 @@ pub async fn can_use(principal: Principal, body: Body<ReserveBody>) -> Result<Ht
 /// # Errors
 /// As the route.
 pub(in crate::http) async fn decide_can_use(principal: &Principal, body: ReserveBody) -> Result<Decision, ApiError> {
-    ttl_ms(body.ttl_seconds)?;
-    let call = call(principal, body)?;
+    let (call, _) = call(principal, body)?;
     let decision = principal.gateway.can_use(&principal.tenant, &call).await?;
     count_decision("can-use", &decision);
     Ok(decision)

@@ -9,6 +9,7 @@ use super::settlement::{SettlementView, count_settlement, settled};
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::metering::reservation::Actual;
 use crate::domain::reporting::ledger::Outcome;
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::metadata::Metadata;
 use crate::domain::values::number::{Number, NumberOrText};
 use crate::http::wire::auth::{Access, Principal};
@@ -55,7 +56,7 @@ pub struct CommitBody {
 }
 
 /// Actual figures of one item.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ActualBody {
     #[schema(value_type = Option<NumberOrText>)]
@@ -72,19 +73,34 @@ fn figures(
     quantity: Option<Number>,
     metadata: Metadata,
     items: Option<Vec<ActualBody>>,
-) -> Result<Vec<Actual>, ApiError> {
-    let actual = |quantity: Option<Number>, metadata: Metadata| {
+) -> Result<Vec<Actual>, Vec<FieldError>> {
+    let actual = |quantity: Option<Number>, metadata: Metadata| -> Result<Actual, FieldError> {
         let metadata = if metadata.is_empty() { metadata } else { claimed(principal, metadata)? };
         Ok(Actual { quantity, metadata })
     };
+    let of_call = quantity.is_some() || !metadata.is_empty();
     match items {
-        None if quantity.is_none() && metadata.is_empty() => Ok(Vec::new()),
-        None => Ok(vec![actual(quantity, metadata)?]),
-        Some(items) if quantity.is_none() && metadata.is_empty() => {
-            items.into_iter().map(|item| actual(item.quantity, item.metadata)).collect()
+        None if !of_call => Ok(Vec::new()),
+        None => Ok(vec![actual(quantity, metadata).map_err(|fault| vec![fault])?]),
+        Some(items) => {
+            let mut faults = Faults::default();
+            if of_call {
+                faults.add("items", "cannot be combined with `quantity` or `metadata`");
+            }
+            let mut found = Vec::with_capacity(items.len());
+            for (place, item) in items.into_iter().enumerate() {
+                let item =
+                    actual(item.quantity, item.metadata).map_err(|fault| fault.within(&format!("items[{place}]")));
+                found.extend(faults.take(item));
+            }
+            faults.or(Some(found))
         }
-        Some(_) => Err(ApiError::invalid("items", "cannot be combined with `quantity` or `metadata`")),
     }
+}
+
+/// The faults of a body.
+pub(super) fn commit_faults(principal: &Principal, body: &CommitBody) -> Vec<FieldError> {
+    figures(principal, body.quantity, body.metadata.clone(), body.items.clone()).err().unwrap_or_default()
 }
 
 /// Charge what was spent, and return the rest of the hold
@@ -95,7 +111,7 @@ fn figures(
         (status = 410, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn commit(principal: Principal, body: Body<CommitBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let ParsedBody { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read_checked(|body| commit_faults(&principal, body)).await?;
     settled(&settle_commit(&principal, value, idempotency.as_ref()).await?)
 }
 

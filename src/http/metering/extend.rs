@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::call::{count_decision, decided, ttl_ms};
 use crate::domain::metering::idempotency::Idempotency;
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::number::{Number, NumberOrText};
 use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::{Body, ParsedBody};
@@ -26,6 +27,24 @@ pub struct ExtendBody {
     quantity: Option<Number>,
 }
 
+impl ExtendBody {
+    fn check(&self) -> Result<Extension, Vec<FieldError>> {
+        let mut faults = Faults::default();
+        let ttl_ms = self.ttl_seconds.and_then(|seconds| ttl_ms(seconds, &mut faults));
+        if self.ttl_seconds.is_none() && self.quantity.is_none() {
+            faults.add("ttlSeconds", "is required; provide `ttlSeconds`, `quantity` or both");
+        }
+        if self.quantity.is_some_and(|quantity| quantity.0.is_zero()) {
+            faults.add("quantity", "must be greater than 0");
+        }
+        faults.or(Some(Extension { ttl_ms, quantity: self.quantity }))
+    }
+
+    pub(super) fn faults(&self) -> Vec<FieldError> {
+        self.check().err().unwrap_or_default()
+    }
+}
+
 /// Extend the time of a reservation, its amount, or both
 #[utoipa::path(post, path = "/api/v1/extend", tag = "Metering", request_body = ExtendBody,
     params(("Idempotency-Key" = Option<String>, Header)),
@@ -34,7 +53,7 @@ pub struct ExtendBody {
         (status = 410, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn extend(principal: Principal, body: Body<ExtendBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let ParsedBody { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read_checked(ExtendBody::faults).await?;
     decided(&decide_extend(&principal, value, idempotency.as_ref()).await?)
 }
 
@@ -47,11 +66,7 @@ pub(in crate::http) async fn decide_extend(
     body: ExtendBody,
     idempotency: Option<&Idempotency>,
 ) -> Result<Decision, ApiError> {
-    let ttl_ms = body.ttl_seconds.map(ttl_ms).transpose()?;
-    if ttl_ms.is_none() && body.quantity.is_none() {
-        return Err(ApiError::invalid("ttlSeconds", "is required; provide `ttlSeconds`, `quantity` or both"));
-    }
-    let extension = Extension { ttl_ms, quantity: body.quantity };
+    let extension = body.check()?;
     let decision = principal.gateway.extend(&principal.tenant, &body.reservation_id, extension, idempotency).await?;
     count_decision("extend", &decision);
     Ok(decision)

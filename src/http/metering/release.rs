@@ -8,18 +8,16 @@ use super::call::{count, replayed};
 use super::settlement::{SettlementView, count_settlement, settled};
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::reporting::ledger::Outcome;
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::{Body, ParsedBody};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::service::metering::settle::{Release, Settlement};
 
 /// Checks a text that is stored with a call.
-fn note(field: &str, text: Option<&str>) -> Result<(), ApiError> {
-    match text {
-        Some(text) if text.len() > 256 || text.chars().any(char::is_control) => {
-            Err(ApiError::invalid(field, "must have at most 256 bytes without control characters"))
-        }
-        _ => Ok(()),
+fn note(field: &str, text: Option<&str>, faults: &mut Faults) {
+    if text.is_some_and(|text| text.len() > 256 || text.chars().any(char::is_control)) {
+        faults.add(field, "must have at most 256 bytes without control characters");
     }
 }
 
@@ -31,6 +29,15 @@ pub struct ReleaseBody {
     error_code: Option<String>,
 }
 
+impl ReleaseBody {
+    pub(super) fn faults(&self) -> Vec<FieldError> {
+        let mut faults = Faults::default();
+        note("reason", self.reason.as_deref(), &mut faults);
+        note("errorCode", self.error_code.as_deref(), &mut faults);
+        faults.0
+    }
+}
+
 /// Return everything that is still held
 #[utoipa::path(post, path = "/api/v1/release", tag = "Metering", request_body = ReleaseBody,
     params(("Idempotency-Key" = Option<String>, Header)),
@@ -39,7 +46,7 @@ pub struct ReleaseBody {
         (status = 410, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn release(principal: Principal, body: Body<ReleaseBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let ParsedBody { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read_checked(ReleaseBody::faults).await?;
     settled(&settle_release(&principal, value, idempotency.as_ref()).await?)
 }
 
@@ -52,8 +59,10 @@ pub(in crate::http) async fn settle_release(
     body: ReleaseBody,
     idempotency: Option<&Idempotency>,
 ) -> Result<Settlement, ApiError> {
-    note("reason", body.reason.as_deref())?;
-    note("errorCode", body.error_code.as_deref())?;
+    let faults = body.faults();
+    if !faults.is_empty() {
+        return Err(faults.into());
+    }
     let release = Release { reason: body.reason, error_code: body.error_code };
     let settlement = principal.gateway.release(&principal.tenant, &body.reservation_id, release, idempotency).await?;
     count_settlement("release", &settlement);
@@ -65,6 +74,14 @@ pub(in crate::http) async fn settle_release(
 pub struct ReleaseByHandBody {
     /// The reason; recorded in the ledger and in the audit log. At most 256 bytes.
     reason: Option<String>,
+}
+
+impl ReleaseByHandBody {
+    fn check(&self) -> Result<Option<String>, Vec<FieldError>> {
+        let mut faults = Faults::default();
+        note("reason", self.reason.as_deref(), &mut faults);
+        faults.or(Some(self.reason.clone()))
+    }
 }
 
 /// Release a reservation as an operator
@@ -82,10 +99,9 @@ pub async fn release_by_hand(
     body: Body<ReleaseByHandBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ManageUsers)?;
-    let ParsedBody { value, idempotency } = body.read().await?;
-    note("reason", value.reason.as_deref())?;
+    let ParsedBody { value: reason, idempotency } = body.read_as(ReleaseByHandBody::check).await?;
     let (gateway, by) = (&principal.gateway, &principal.key.id);
-    let released = gateway.release_by_hand(&principal.tenant, &id, value.reason, by, idempotency.as_ref()).await?;
+    let released = gateway.release_by_hand(&principal.tenant, &id, reason, by, idempotency.as_ref()).await?;
     count_settlement("release_by_hand", &released);
     settled(&released)
 }

@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use serde::Deserialize;
 
-use super::call::{ReserveBody, call, count_decision, decided, ttl_ms};
+use super::call::{ReserveBody, call, call_faults, count_decision, decided};
 use crate::domain::metering::idempotency::Idempotency;
 use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::{Body, ParsedBody, Query};
@@ -34,7 +34,7 @@ pub async fn reserve(
         Some("429") => true,
         Some(_) => return Err(ApiError::invalid("onDeny", "must be 200 or 429")),
     };
-    let ParsedBody { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read_checked(|body| call_faults(&principal, body)).await?;
     let decision = decide_reserve(&principal, value, idempotency.as_ref()).await?;
     if deny_status && !decision.allowed {
         return Err(ApiError::Denied { decision: Box::new(decision) });
@@ -51,8 +51,7 @@ pub(in crate::http) async fn decide_reserve(
     body: ReserveBody,
     idempotency: Option<&Idempotency>,
 ) -> Result<Decision, ApiError> {
-    let ttl_ms = ttl_ms(body.ttl_seconds)?;
-    let call = call(principal, body)?;
+    let (call, ttl_ms) = call(principal, body)?;
     let decision = principal.gateway.reserve(&principal.tenant, &call, ttl_ms, idempotency).await?;
     count_decision("reserve", &decision);
     Ok(decision)

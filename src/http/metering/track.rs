@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::call::{count, count_decision, item, replayed};
 use crate::domain::metering::idempotency::Idempotency;
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::ids::{EventName, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::domain::values::number::{Number, NumberOrText};
@@ -15,7 +16,7 @@ use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::rate_limit;
 use crate::http::wire::views::{CounterView, ObservedView, OverflowView, ThresholdView};
 use crate::service::error::ServiceError;
-use crate::service::metering::call::Call;
+use crate::service::metering::call::{Call, CallItem};
 use crate::service::metering::track::{MatchStatus, Tracked};
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -78,12 +79,32 @@ impl TrackedView {
         (status = 410, body = Problem), (status = 413, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub async fn track(principal: Principal, body: Body<TrackBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let ParsedBody { value, idempotency } = body.read().await?;
+    let ParsedBody { value, idempotency } = body.read_checked(|body| track_faults(&principal, body)).await?;
     let tracked = count_event(&principal, value, idempotency.as_ref()).await?;
     let mut response = HttpResponse::Ok();
     rate_limit::insert_counters(&mut response, &tracked.counters, tracked.now_ms);
     replayed(&mut response, tracked.replayed);
     Ok(response.json(TrackedView::new(&tracked)))
+}
+
+/// The event with the key's metadata.
+fn checked(
+    principal: &Principal,
+    event: EventName,
+    quantity: Number,
+    metadata: Metadata,
+) -> Result<CallItem, Vec<FieldError>> {
+    let mut faults = Faults::default();
+    if quantity.0.is_zero() {
+        faults.add("quantity", "must be greater than 0");
+    }
+    let item = faults.take(item(principal, event, quantity, metadata));
+    faults.or(item)
+}
+
+/// The faults of a body.
+pub(super) fn track_faults(principal: &Principal, body: &TrackBody) -> Vec<FieldError> {
+    checked(principal, body.event.clone(), body.quantity, body.metadata.clone()).err().unwrap_or_default()
 }
 
 /// Counts as the body says.
@@ -95,7 +116,7 @@ pub(in crate::http) async fn count_event(
     body: TrackBody,
     idempotency: Option<&Idempotency>,
 ) -> Result<Tracked, ApiError> {
-    let item = item(principal, body.event, body.quantity, body.metadata)?;
+    let item = checked(principal, body.event, body.quantity, body.metadata)?;
     let (items, key) = (vec![item], principal.key.id.clone());
     let call = Call { user: body.user_id, items, key, fit: None, allowed_with: Vec::new() };
     let tracked = match principal.gateway.track(&principal.tenant, &call, body.enforce, idempotency).await {

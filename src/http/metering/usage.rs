@@ -11,8 +11,10 @@ use utoipa::ToSchema;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::metering::admission::Caller;
 use crate::domain::metering::counter::Counter;
+use crate::domain::values::document;
+use crate::domain::values::field_error::Faults;
 use crate::domain::values::glob;
-use crate::domain::values::ids::{EventName, KeyId, NameError, UserId};
+use crate::domain::values::ids::{EventName, KeyId, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::http::middleware::limits::{Limits, Reader};
 use crate::http::middleware::readers::{Permit, SharedReaders};
@@ -37,11 +39,13 @@ pub struct UsageQuery {
     scope: BTreeMap<String, String>,
 }
 
-/// The values of `key` and `metadata.<name>`, for counters with these names in their scope.
-///
-/// # Errors
-/// invalid_request naming the parameter
-pub(in crate::http) fn scope_values(scope: BTreeMap<String, String>) -> Result<(Option<KeyId>, Metadata), ApiError> {
+/// The values of `key` and `metadata.<name>`, for counters with these names in their scope. `known` are the other
+/// parameters of the call.
+pub(in crate::http) fn scope_values(
+    scope: BTreeMap<String, String>,
+    known: &[&str],
+    faults: &mut Faults,
+) -> (Option<KeyId>, Metadata) {
     let mut key = None;
     let mut metadata = BTreeMap::new();
     for (name, value) in scope {
@@ -49,14 +53,14 @@ pub(in crate::http) fn scope_values(scope: BTreeMap<String, String>) -> Result<(
             Some(field) => {
                 metadata.insert(field.to_owned(), serde_json::Value::String(value));
             }
-            None if name == "key" => {
-                key = Some(KeyId::parse(&value).map_err(|error| ApiError::invalid("key", error.to_string()))?);
+            None if name == "key" => key = faults.check("key", KeyId::parse(&value)),
+            None => {
+                let suggestion = document::suggestion(&name, &[known, &["key"]].concat());
+                faults.add(&name, format!("is not a parameter of this call{suggestion}"));
             }
-            None => return Err(ApiError::invalid(name, "is not a parameter of this call")),
         }
     }
-    let metadata = Metadata::try_from(metadata).map_err(|message| ApiError::invalid("metadata", message))?;
-    Ok((key, metadata))
+    (key, faults.check("metadata", Metadata::try_from(metadata)).unwrap_or_default())
 }
 
 /// The checked query.
@@ -69,11 +73,11 @@ struct UsageRequest {
 
 impl UsageQuery {
     fn check(self) -> Result<UsageRequest, ApiError> {
-        let bad = |field: &str, error: NameError| ApiError::invalid(field, error.to_string());
-        let user = UserId::parse(&self.user_id).map_err(|error| bad("userId", error))?;
-        let event = self.event.as_deref().map(EventName::parse).transpose().map_err(|error| bad("event", error))?;
-        let (key, metadata) = scope_values(self.scope)?;
-        Ok(UsageRequest { user, event, key, metadata })
+        let mut faults = Faults::default();
+        let user = faults.check("userId", UserId::parse(&self.user_id));
+        let event = faults.check("event", self.event.as_deref().map(EventName::parse).transpose()).flatten();
+        let (key, metadata) = scope_values(self.scope, &["userId", "event"], &mut faults);
+        faults.or(user.map(|user| UsageRequest { user, event, key, metadata })).map_err(ApiError::from)
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::reporting::rollup::Labels;
+use crate::domain::values::field_error::Faults;
 use crate::domain::values::number::Number;
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
@@ -95,8 +96,10 @@ pub async fn estimates(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Explain)?;
     let EstimatesQuery { event, cursor, limit } = query.read()?;
-    let from = cursor::read(cursor.as_deref(), cursor::offset)?.unwrap_or_default();
-    let count = page_size(limit)?;
+    let mut faults = Faults::default();
+    let from = faults.take(cursor::read(cursor.as_deref(), cursor::offset)).flatten().unwrap_or_default();
+    let count = faults.take(page_size(limit)).unwrap_or_default();
+    faults.or(Some(()))?;
     let lines = readers
         .run(Reader::Scan, principal, async move |principal| {
             Ok(principal.gateway.estimates(&principal.tenant, event.as_deref()).await?)

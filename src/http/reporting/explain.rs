@@ -13,7 +13,8 @@ use utoipa::ToSchema;
 
 use crate::domain::metering::reservation::ONE;
 use crate::domain::values::amount::parse_decimal;
-use crate::domain::values::ids::{EventName, NameError, UserId};
+use crate::domain::values::field_error::Faults;
+use crate::domain::values::ids::{EventName, UserId};
 use crate::domain::values::number::Number;
 use crate::http::metering::call::item;
 use crate::http::metering::usage::scope_values;
@@ -27,6 +28,9 @@ use crate::service::metering::call::CallItem;
 use crate::service::reporting::explain::Question;
 use reservation::ExplainedReservationView;
 use views::ExplainedCallView;
+
+/// The parameters besides `key` and `metadata.<name>`.
+const PARAMETERS: [&str; 4] = ["reservationId", "userId", "event", "quantity"];
 
 /// Either `reservationId`, or `userId` and `event` with the other fields of a reserve.
 #[derive(Debug, Deserialize)]
@@ -67,17 +71,16 @@ pub struct ExplanationView {
 /// The call that the parameters describe. A secret key explains calls of itself, with its own metadata, unless the
 /// query names another key.
 fn question(principal: &Principal, query: ExplainQuery) -> Result<Question, ApiError> {
-    let bad = |field: &str, error: NameError| ApiError::invalid(field, error.to_string());
-    let missing = |field: &str| ApiError::invalid(field, "is required; provide it or `reservationId`");
-    let user = query.user_id.ok_or_else(|| missing("userId"))?;
-    let user = UserId::parse(&user).map_err(|error| bad("userId", error))?;
-    let event = query.event.ok_or_else(|| missing("event"))?;
-    let event = EventName::parse(&event).map_err(|error| bad("event", error))?;
-    let quantity = match query.quantity {
-        None => ONE,
-        Some(text) => Number(parse_decimal(&text).map_err(|error| ApiError::invalid("quantity", error.to_string()))?),
-    };
-    let (key, metadata) = scope_values(query.rest)?;
+    let mut faults = Faults::default();
+    let missing = "is required; provide it or `reservationId`";
+    let user = faults.check("userId", query.user_id.ok_or(missing));
+    let user = user.and_then(|user| faults.check("userId", UserId::parse(&user)));
+    let event = faults.check("event", query.event.ok_or(missing));
+    let event = event.and_then(|event| faults.check("event", EventName::parse(&event)));
+    let quantity = query.quantity.as_deref().map(parse_decimal).transpose();
+    let quantity = faults.check("quantity", quantity).flatten().map_or(ONE, Number);
+    let (key, metadata) = scope_values(query.rest, &PARAMETERS, &mut faults);
+    let (user, event) = faults.or(user.zip(event))?;
     let own = principal.key.kind == KeyKind::Secret && key.as_ref().is_none_or(|key| *key == principal.key.id);
     let item = match own {
         true => item(principal, event, quantity, metadata)?,

@@ -7,15 +7,16 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::metering::admission::Caller;
-use crate::domain::time::window::{TimeMs, Window, parse_rfc3339};
+use crate::domain::time::window::Window;
 use crate::domain::values::amount::{Amount, Unit};
+use crate::domain::values::field_error::Faults;
 use crate::domain::values::ids::{GroupId, UserId};
 use crate::domain::values::number::Number;
 use crate::http::metering::usage::scope_values;
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::Query;
+use crate::http::wire::body::{Query, time};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::{ListView, PeriodView, number};
 use crate::service::access::key_record::KeyKind;
@@ -89,11 +90,6 @@ impl WindowView {
     }
 }
 
-fn time(name: &str, text: Option<&str>) -> Result<Option<TimeMs>, ApiError> {
-    let read = |text| parse_rfc3339(text).ok_or_else(|| ApiError::invalid(name, "must be an RFC 3339 time"));
-    text.map(read).transpose()
-}
-
 /// List the windows of a user's counters, newest first: the last twelve closed windows and the current one
 #[utoipa::path(get, path = "/api/v1/usage/history", tag = "Usage",
     params(("userId" = String, Query), ("groupId" = Option<String>, Query),
@@ -112,11 +108,12 @@ pub async fn history(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsage)?;
     let HistoryQuery { user_id, group_id, from, to, scope } = query.read()?;
-    let user = UserId::parse(&user_id).map_err(|error| ApiError::invalid("userId", error.to_string()))?;
-    let group = group_id.as_deref().map(GroupId::parse).transpose();
-    let group = group.map_err(|error| ApiError::invalid("groupId", error.to_string()))?;
-    let (from, to) = (time("from", from.as_deref())?, time("to", to.as_deref())?);
-    let (key, metadata) = scope_values(scope)?;
+    let mut faults = Faults::default();
+    let user = faults.check("userId", UserId::parse(&user_id));
+    let group = faults.check("groupId", group_id.as_deref().map(GroupId::parse).transpose()).flatten();
+    let (from, to) = (time("from", from.as_deref(), &mut faults), time("to", to.as_deref(), &mut faults));
+    let (key, metadata) = scope_values(scope, &["userId", "groupId", "from", "to"], &mut faults);
+    let user = faults.or(user)?;
     principal.require_user_token(&request, &user)?;
     // An end user may not see counters that others share.
     let shared = principal.key.kind != KeyKind::Publishable;

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::domain::configuration::plan_body::PlanBody;
 use crate::domain::configuration::policy_body::PolicyBody;
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::ids::{PlanId, PolicyId};
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
@@ -29,26 +30,38 @@ pub struct WhatifBody {
     entries: Option<usize>,
 }
 
+impl WhatifBody {
+    fn check(&self) -> Result<(Draft, usize), Vec<FieldError>> {
+        let mut faults = Faults::default();
+        let entries = self.entries.unwrap_or(ENTRIES);
+        if !(LEAST_ENTRIES..=MOST_ENTRIES).contains(&entries) {
+            faults.add("entries", format!("must be between {LEAST_ENTRIES} and {MOST_ENTRIES}"));
+        }
+        let draft = faults.take(draft(self.plan.clone(), self.policy.clone(), self.users_of.clone()));
+        faults.or(draft.map(|draft| (draft, entries)))
+    }
+}
+
 /// The draft: a plan or a policy, with its `id`.
 ///
 /// # Errors
-/// invalid_request
-pub fn draft(plan: Option<PlanBody>, policy: Option<PolicyBody>, instead: Option<PlanId>) -> Result<Draft, ApiError> {
-    let missing = |field: &str| ApiError::invalid(field, "is required");
+/// The fields do not fit together, or the `id` is not valid.
+pub fn draft(plan: Option<PlanBody>, policy: Option<PolicyBody>, instead: Option<PlanId>) -> Result<Draft, FieldError> {
+    let missing = |field: &str| FieldError::new(field, "is required");
     match (plan, policy, instead) {
         (Some(body), None, instead) => {
             let id = body.id.as_deref().ok_or_else(|| missing("plan.id"))?;
-            let id = PlanId::parse(id).map_err(|error| ApiError::invalid("plan.id", error.to_string()))?;
+            let id = PlanId::parse(id).map_err(|error| FieldError::new("plan.id", error.to_string()))?;
             Ok(Draft::Plan { id, body: Box::new(body), instead })
         }
         (None, Some(body), None) => {
             let id = body.id.as_deref().ok_or_else(|| missing("policy.id"))?;
-            let id = PolicyId::parse(id).map_err(|error| ApiError::invalid("policy.id", error.to_string()))?;
+            let id = PolicyId::parse(id).map_err(|error| FieldError::new("policy.id", error.to_string()))?;
             Ok(Draft::Policy { id, body: Box::new(body) })
         }
-        (None, Some(_), Some(_)) => Err(ApiError::invalid("usersOf", "can only be combined with `plan`")),
-        (Some(_), Some(_), _) => Err(ApiError::invalid("policy", "cannot be combined with `plan`")),
-        (None, None, _) => Err(ApiError::invalid("plan", "is required; provide `plan` or `policy`")),
+        (None, Some(_), Some(_)) => Err(FieldError::new("usersOf", "can only be combined with `plan`")),
+        (Some(_), Some(_), _) => Err(FieldError::new("policy", "cannot be combined with `plan`")),
+        (None, None, _) => Err(FieldError::new("plan", "is required; provide `plan` or `policy`")),
     }
 }
 
@@ -67,12 +80,7 @@ pub async fn whatif(
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadConfiguration)?;
-    let body = body.read().await?.value;
-    let entries = body.entries.unwrap_or(ENTRIES);
-    if !(LEAST_ENTRIES..=MOST_ENTRIES).contains(&entries) {
-        return Err(ApiError::invalid("entries", format!("must be between {LEAST_ENTRIES} and {MOST_ENTRIES}")));
-    }
-    let draft = draft(body.plan, body.policy, body.users_of)?;
+    let (draft, entries) = body.read_as(WhatifBody::check).await?.value;
     let tried = readers.run(Reader::Whatif, principal, async move |principal| {
         Ok(principal.gateway.whatif_recent(&principal.tenant, &draft, entries).await?)
     });

@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use crate::domain::values::field_error::Faults;
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
@@ -34,8 +35,10 @@ pub async fn list(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
     let AlertQuery { cursor, limit } = query.read()?;
-    let before = cursor::read(cursor.as_deref(), cursor::entry)?;
-    let count = page_size(limit)?;
+    let mut faults = Faults::default();
+    let before = faults.take(cursor::read(cursor.as_deref(), cursor::entry)).flatten();
+    let count = faults.take(page_size(limit)).unwrap_or_default();
+    faults.or(Some(()))?;
     let (data, next) = readers
         .run(Reader::Page, principal, async move |principal| {
             Ok(principal.gateway.alerts(&principal.tenant, before, count).await?)

@@ -4,6 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use crate::domain::values::field_error::Faults;
 use crate::domain::webhooks::webhook::WebhookBody;
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
@@ -114,8 +115,10 @@ pub async fn deliveries(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadConfiguration)?;
     let DeliveryQuery { status, cursor, limit } = query.read()?;
-    let offset = cursor::read(cursor.as_deref(), cursor::offset)?.unwrap_or_default();
-    let count = page_size(limit)?;
+    let mut faults = Faults::default();
+    let offset = faults.take(cursor::read(cursor.as_deref(), cursor::offset)).flatten().unwrap_or_default();
+    let count = faults.take(page_size(limit)).unwrap_or_default();
+    faults.or(Some(()))?;
     let (data, next) = readers
         .run(Reader::Page, principal, async move |principal| {
             Ok(principal.gateway.deliveries(&principal.tenant, &id, status, offset, count).await?)

@@ -15,8 +15,9 @@ use super::header::{Header, single};
 use super::payload;
 use super::problem::ApiError;
 use crate::domain::metering::idempotency::{Idempotency, Replayed};
+use crate::domain::time::window::{TimeMs, parse_rfc3339};
 use crate::domain::values::document;
-use crate::domain::values::field_error::FieldError;
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::ids::IdempotencyKey;
 use crate::http::middleware::limits::Limits;
 use crate::service::error::ServiceError;
@@ -30,6 +31,9 @@ pub const MOST_STRANGER_BYTES: usize = 4 * 1024;
 
 /// 256 KiB, for many operations in one body.
 pub const MOST_BATCH_BYTES: usize = 256 * 1024;
+
+/// The maximum number of faults that are returned for one query string.
+const MOST_QUERY_FAULTS: usize = 20;
 
 /// The size limit of a resource's bodies, where it differs from [`MOST_BYTES`].
 #[derive(Clone, Copy)]
@@ -69,6 +73,20 @@ impl<T: DeserializeOwned> Body<T> {
         let most = request.app_data::<MostBytes>().map_or(MOST_BYTES, |most| most.0);
         let bytes = tokio::time::timeout(limits.body_timeout, payload::read(&request, payload, most)).await;
         parse(&request, bytes.map_err(|_| ApiError::BodyTimeout { limit: limits.body_timeout })??, check)
+    }
+
+    /// Like [`Self::read`], and converts the body. The faults that `convert` finds are returned together with those of
+    /// fields that have the wrong form.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn read_as<U>(
+        self,
+        convert: impl Fn(&T) -> Result<U, Vec<FieldError>>,
+    ) -> Result<ParsedBody<U>, ApiError> {
+        let parsed = self.read_checked(|body| convert(body).err().unwrap_or_default()).await?;
+        let value = convert(&parsed.value)?;
+        Ok(ParsedBody { value, idempotency: parsed.idempotency })
     }
 }
 
@@ -166,40 +184,75 @@ fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
         let parsed = web::Query::<T>::from_query(query).map(web::Query::into_inner);
         parsed.map_err(|error| error.to_string().trim_start_matches("Query deserialize error: ").to_owned())
     };
-    parse(query).map_err(|message| {
-        let fault = document::fault_of(&message);
-        if fault.field != "body" {
-            return ApiError::invalid(fault.field, fault.message);
+    let (mut parts, mut faults) = (query.split('&').collect::<Vec<_>>(), Vec::new());
+    // Parsing ends at a fault, so the parameter is removed, and the others are parsed again.
+    loop {
+        let message = match parse(&parts.join("&")) {
+            Ok(value) if faults.is_empty() => return Ok(value),
+            Ok(_) => break,
+            Err(message) => message,
+        };
+        let mut fault = document::fault_of(&message);
+        if fault.field == "body" {
+            // The message does not name the parameter: without it, the query has no fault or another one.
+            let culprit = (0..parts.len()).find(|place| {
+                let others = parts.iter().enumerate().filter(|(other, _)| other != place).map(|(_, part)| *part);
+                parse(&others.collect::<Vec<_>>().join("&")).err().as_ref() != Some(&message)
+            });
+            fault.field = culprit.map_or("query", |place| name_of(parts[place])).to_owned();
         }
-        // The message does not name the parameter: without it, the query has no fault or another one.
-        let parts: Vec<&str> = query.split('&').collect();
-        let culprit = (0..parts.len()).find(|place| {
-            let others = parts.iter().enumerate().filter(|(other, _)| other != place).map(|(_, part)| *part);
-            parse(&others.collect::<Vec<_>>().join("&")).err().as_ref() != Some(&message)
-        });
-        let name = culprit.and_then(|place| parts[place].split('=').next()).unwrap_or("query");
-        ApiError::invalid(name, fault.message)
-    })
+        let others: Vec<&str> = parts.iter().copied().filter(|part| name_of(part) != fault.field).collect();
+        let is_removed = others.len() < parts.len();
+        // A required parameter that was removed is missing now.
+        if !faults.iter().any(|known: &FieldError| known.field == fault.field) {
+            faults.push(fault);
+        }
+        if !is_removed || faults.len() >= MOST_QUERY_FAULTS {
+            break;
+        }
+        parts = others;
+    }
+    Err(faults.into())
+}
+
+/// The name of a parameter.
+fn name_of(part: &str) -> &str {
+    part.split('=').next().unwrap_or(part)
 }
 
 /// How many items a page holds: 1 to 200, default 50.
 ///
 /// # Errors
-/// invalid_request
-pub fn page_size(limit: Option<usize>) -> Result<usize, ApiError> {
+/// Any other number.
+pub fn page_size(limit: Option<usize>) -> Result<usize, FieldError> {
     match limit.unwrap_or(50) {
         size @ 1..=200 => Ok(size),
-        _ => Err(ApiError::invalid("limit", "must be between 1 and 200")),
+        _ => Err(FieldError::new("limit", "must be between 1 and 200")),
     }
 }
 
+/// The time in a field that may be left out.
+pub fn time(field: &str, text: Option<&str>, faults: &mut Faults) -> Option<TimeMs> {
+    let read = parse_rfc3339(text?);
+    if read.is_none() {
+        faults.add(field, "must be an RFC 3339 time, such as 2026-01-31T10:00:00Z");
+    }
+    read
+}
+
 /// Checks a note for the audit log.
+pub fn check_note(field: &str, note: Option<&str>, faults: &mut Faults) {
+    if note.is_some_and(|note| note.len() > 1024) {
+        faults.add(field, "must have at most 1024 bytes");
+    }
+}
+
+/// The note of a body that has no other field to check.
 ///
 /// # Errors
-/// invalid_request
-pub fn check_note(note: Option<&str>) -> Result<(), ApiError> {
-    match note {
-        Some(note) if note.len() > 1024 => Err(ApiError::invalid("note", "must have at most 1024 bytes")),
-        _ => Ok(()),
-    }
+/// It is too long.
+pub fn only_note(note: Option<&String>) -> Result<Option<String>, Vec<FieldError>> {
+    let mut faults = Faults::default();
+    check_note("note", note.map(String::as_str), &mut faults);
+    faults.or(Some(note.cloned()))
 }

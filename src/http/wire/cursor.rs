@@ -4,9 +4,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::problem::ApiError;
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::time::day::Day;
+use crate::domain::values::field_error::FieldError;
 use crate::service::access::audit::AuditCursor;
 use crate::service::tenant::BucketCursor;
 
@@ -14,9 +14,9 @@ use crate::service::tenant::BucketCursor;
 const MOST_OFFSET: usize = u32::MAX as usize;
 
 /// # Errors
-/// invalid_request if `parse` does not accept the cursor.
-pub(in crate::http) fn read<T>(text: Option<&str>, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, ApiError> {
-    let wrong = || ApiError::invalid("cursor", "must be `nextCursor` of an earlier page");
+/// `parse` does not accept the cursor.
+pub(in crate::http) fn read<T>(text: Option<&str>, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, FieldError> {
+    let wrong = || FieldError::new("cursor", "must be `nextCursor` of an earlier page");
     text.map(|text| parse(text).ok_or_else(wrong)).transpose()
 }
 

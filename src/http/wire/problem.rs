@@ -87,6 +87,18 @@ pub enum ApiError {
     },
 }
 
+impl From<FieldError> for ApiError {
+    fn from(fault: FieldError) -> Self {
+        Self::Service(fault.into())
+    }
+}
+
+impl From<Vec<FieldError>> for ApiError {
+    fn from(faults: Vec<FieldError>) -> Self {
+        Self::Service(faults.into())
+    }
+}
+
 impl From<ServiceError> for ApiError {
     fn from(error: ServiceError) -> Self {
         Self::Service(error)

@@ -8,6 +8,7 @@ use super::known_apps::DEFAULT_APP;
 use crate::domain::access::audit::AuditEntry;
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::time::window::{TimeMs, rfc3339};
+use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::{AppId, KeyId, Sandbox};
 use crate::domain::values::metadata::Metadata;
 use crate::service::error::ServiceError;
@@ -113,7 +114,7 @@ impl Gateway {
         by: &KeyId,
         idempotency: Option<&Idempotency>,
     ) -> Result<KeyView, ServiceError> {
-        check_new_key(&new)?;
+        new.check()?;
         if let (Some(KeyMode::Test), Some(sandbox)) = (new.mode, &new.sandbox) {
             self.ensure_sandbox(&tenant.app, tenant.placement, sandbox).await?;
         }
@@ -253,35 +254,58 @@ impl Gateway {
     }
 }
 
-fn check_new_key(new: &NewKey) -> Result<(), ServiceError> {
-    let admin = new.kind == KeyKind::Admin;
-    let publishable = new.kind == KeyKind::Publishable;
-    for (wrong, field, message) in [
-        (!admin && new.mode.is_none(), "mode", "is required: `live` or `test`"),
-        (admin && new.mode.is_some(), "mode", "must be left out for an admin key, which works in both modes"),
-        (new.sandbox.is_some() && new.mode != Some(KeyMode::Test), "sandbox", "can only be set for test keys"),
-        (admin && new.role.is_none(), "role", "is required: `admin`, `approver`, `support` or `viewer`"),
-        (!admin && new.role.is_some(), "role", "can only be set for admin keys"),
-        (new.kind != KeyKind::Secret && !new.metadata.is_empty(), "metadata", "can only be set for secret keys"),
-        (!publishable && !new.origins.is_empty(), "origins", "can only be set for publishable keys"),
-        (!publishable && new.require_user_token, "requireUserToken", "can only be set for publishable keys"),
-        (
-            new.name.as_ref().is_some_and(|name| name.len() > 256 || name.chars().any(char::is_control)),
-            "name",
-            "must have at most 256 bytes without control characters",
-        ),
-        (new.origins.len() > 32, "origins", "must have at most 32 entries"),
-        (
-            !new.origins.iter().all(|origin| is_origin(origin)),
-            "origins",
-            "must contain origins such as https://app.example.com, or *",
-        ),
-    ] {
-        if wrong {
-            return Err(ServiceError::invalid(field, message));
+impl NewKey {
+    /// Checks which fields the kind of key may have, and their values.
+    ///
+    /// # Errors
+    /// All faults.
+    pub fn check(&self) -> Result<(), Vec<FieldError>> {
+        let admin = self.kind == KeyKind::Admin;
+        let publishable = self.kind == KeyKind::Publishable;
+        let mut faults: Vec<FieldError> = Vec::new();
+        for (wrong, field, message) in [
+            (!admin && self.mode.is_none(), "mode", "is required unless `kind` is `admin`: `live` or `test`"),
+            (
+                admin && self.mode.is_some(),
+                "mode",
+                "must be left out if `kind` is `admin`: the key works in both modes",
+            ),
+            (
+                self.sandbox.is_some() && self.mode != Some(KeyMode::Test),
+                "sandbox",
+                "can only be set if `mode` is `test`",
+            ),
+            (
+                admin && self.role.is_none(),
+                "role",
+                "is required if `kind` is `admin`: `admin`, `approver`, `support` or `viewer`",
+            ),
+            (!admin && self.role.is_some(), "role", "can only be set if `kind` is `admin`"),
+            (
+                self.kind != KeyKind::Secret && !self.metadata.is_empty(),
+                "metadata",
+                "can only be set if `kind` is `secret`",
+            ),
+            (!publishable && !self.origins.is_empty(), "origins", "can only be set if `kind` is `publishable`"),
+            (!publishable && self.require_user_token, "requireUserToken", "can only be set if `kind` is `publishable`"),
+            (
+                self.name.as_ref().is_some_and(|name| name.len() > 256 || name.chars().any(char::is_control)),
+                "name",
+                "must have at most 256 bytes without control characters",
+            ),
+            (self.origins.len() > 32, "origins", "must have at most 32 entries"),
+            (
+                !self.origins.iter().all(|origin| is_origin(origin)),
+                "origins",
+                "must contain origins such as https://app.example.com, or *",
+            ),
+        ] {
+            if wrong && !faults.iter().any(|known| known.field == field) {
+                faults.push(FieldError::new(field, message));
+            }
         }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
-    Ok(())
 }
 
 /// `scheme://host[:port]` (RFC 6454), or `*`.

@@ -14,6 +14,7 @@ use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::Admission;
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::amount::{Amount, Unit};
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::ids::{GroupId, UserId};
 use crate::domain::values::number::Number;
 use crate::service::configuration::app_config::AppConfig;
@@ -243,14 +244,19 @@ impl Gateway {
     ) -> Result<(Arc<LimitGroup>, Amount), ServiceError> {
         let of_user = facts.effective_limits().groups().find(|group| group.id == new.group).cloned();
         let config = self.load_config(&tenant.app).await?;
-        let group = balance_group(&config, &new.group)?;
-        check_owner(&group, tenant, &new.owner)?;
-        let amount = positive_amount(new.amount, group.unit)?;
+        let mut faults = Faults::default();
+        let group = faults.take(balance_group(&config, &new.group));
+        let checked = group.and_then(|group| {
+            faults.take(check_owner(&group, tenant, &new.owner));
+            let amount = faults.take(positive_amount(new.amount, group.unit))?;
+            Some((group, amount))
+        });
         if let Some(end) = new.expires_at_ms.filter(|end| *end <= facts.now_ms)
             && end <= self.now(&facts.bucket).await?
         {
-            return Err(ServiceError::invalid("expiresAt", "must be in the future"));
+            faults.add("expiresAt", "must be in the future");
         }
+        let (group, amount) = faults.or(checked)?;
         // The thresholds are those of the user's plan.
         Ok((of_user.filter(|group| group.is_balance()).unwrap_or(group), amount))
     }
@@ -362,13 +368,13 @@ impl Gateway {
     }
 }
 
-fn balance_group(config: &AppConfig, id: &GroupId) -> Result<Arc<LimitGroup>, ServiceError> {
+fn balance_group(config: &AppConfig, id: &GroupId) -> Result<Arc<LimitGroup>, FieldError> {
     match config.group(id) {
         Some(group) if group.is_balance() => Ok(Arc::clone(group)),
         Some(_) => {
-            Err(ServiceError::invalid("groupId", format!("must be a group of the kind `balance`; `{id}` has a quota")))
+            Err(FieldError::new("groupId", format!("must be a group of the kind `balance`; `{id}` has a quota")))
         }
-        None => Err(ServiceError::invalid("groupId", format!("must be an existing group; there is no group `{id}`"))),
+        None => Err(FieldError::new("groupId", format!("must be an existing group; there is no group `{id}`"))),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::domain::metering::admission::Admission;
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::time::window::{TimeMs, parse_rfc3339, rfc3339};
 use crate::domain::values::amount::{Amount, Unit};
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::ids::{GroupId, KeyId, UserId};
 use crate::domain::values::number::Number;
 use crate::service::error::{ServiceError, json};
@@ -290,10 +291,12 @@ fn drafted(
     operation: &Operation,
 ) -> Result<(Grant, Admission, Amount), ServiceError> {
     let group = group_for(facts, new)?;
-    let amount = positive_amount(new.amount, group.unit)?;
+    let mut faults = Faults::default();
+    let amount = faults.take(positive_amount(new.amount, group.unit));
     if new.expires_at_ms.is_some_and(|end| end <= facts.now_ms) {
-        return Err(ServiceError::invalid("expiresAt", "must be in the future"));
+        faults.add("expiresAt", "must be in the future");
     }
+    let amount = faults.or(amount)?;
     let effective_limits = facts.effective_limits();
     let mut admission = Admission::empty(effective_limits, new.owner.clone());
     admission.place(&group, 0, Amount::ZERO, effective_limits.anchor, facts.now_ms)?;
@@ -349,11 +352,11 @@ fn group_for(facts: &CallFacts, new: &NewGrant) -> Result<Arc<LimitGroup>, Servi
 }
 
 /// The amount of a grant or credit, in steps of the group's unit.
-pub(super) fn positive_amount(amount: Number, unit: Unit) -> Result<Amount, ServiceError> {
+pub(super) fn positive_amount(amount: Number, unit: Unit) -> Result<Amount, FieldError> {
     match Amount::exactly(amount.0, unit) {
-        Ok(Amount::ZERO) => Err(ServiceError::invalid("amount", "must be greater than 0")),
+        Ok(Amount::ZERO) => Err(FieldError::new("amount", "must be greater than 0")),
         Ok(amount) => Ok(amount),
-        Err(error) => Err(ServiceError::invalid("amount", error.to_string())),
+        Err(error) => Err(FieldError::new("amount", error.to_string())),
     }
 }
 

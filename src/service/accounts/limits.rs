@@ -18,6 +18,7 @@ use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::Admission;
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::amount::{Amount, Unit};
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::ids::{GroupId, UserId};
 use crate::domain::values::number::Number;
 use crate::service::configuration::app_config::AppConfig;
@@ -94,9 +95,12 @@ impl Gateway {
         author: Author<'_>,
     ) -> Result<OwnerLimit, ServiceError> {
         let config = self.load_config(&tenant.app).await?;
-        let group = limited_group(&config, tenant, name)?;
+        let group = limited_group(&config, name)?;
+        let mut faults = Faults::default();
+        faults.take(check_owner(&group, tenant, name.owner));
         let quota = new.quota.map(|quota| Amount::exactly(quota.0, group.unit)).transpose();
-        let quota = quota.map_err(|error| ServiceError::invalid("quota", error.to_string()))?;
+        let quota = faults.check("quota", quota);
+        let quota = faults.or(quota)?;
         let limit = name.limit(group.unit, new);
         if let Some(user) = custom_limits_user(&config, name)? {
             let mut custom = CustomQuota { quota: new.quota, until_ms: new.until_ms, note: new.note.as_deref() };
@@ -132,7 +136,8 @@ impl Gateway {
         author: Author<'_>,
     ) -> Result<(), ServiceError> {
         let config = self.load_config(&tenant.app).await?;
-        limited_group(&config, tenant, name)?;
+        let group = limited_group(&config, name)?;
+        check_owner(&group, tenant, name.owner)?;
         let missing =
             || ServiceError::NotFound("No quota is set for this owner: that of the group applies.".to_owned());
         if let Some(user) = custom_limits_user(&config, name)? {
@@ -377,24 +382,23 @@ fn known_group<'a>(config: &'a AppConfig, group: &GroupId) -> Result<&'a Arc<Lim
     config.group(group).ok_or_else(|| ServiceError::NotFound(format!("Limit group `{group}` not found.")))
 }
 
-/// The group, if it has a quota and the owner fits its scope.
-fn limited_group(config: &AppConfig, tenant: &Tenant, name: LimitName<'_>) -> Result<Arc<LimitGroup>, ServiceError> {
+/// The group, if it has a quota.
+fn limited_group(config: &AppConfig, name: LimitName<'_>) -> Result<Arc<LimitGroup>, ServiceError> {
     let group = known_group(config, name.group)?;
     if group.is_balance() {
         return Err(ServiceError::invalid("groupId", "must be a group with a quota; add credits to a balance instead"));
     }
-    check_owner(group, tenant, name.owner)?;
     Ok(Arc::clone(group))
 }
 
 /// Whether the owner has a value for each name in the group's scope, and belongs to the tenant.
-pub(super) fn check_owner(group: &LimitGroup, tenant: &Tenant, owner: &OwnerName) -> Result<(), ServiceError> {
+pub(super) fn check_owner(group: &LimitGroup, tenant: &Tenant, owner: &OwnerName) -> Result<(), FieldError> {
     if group.scope != *owner.scope() {
         let names = group.scope.names().join(", ");
-        return Err(ServiceError::invalid("scope", format!("must have a value for each of: {names}")));
+        return Err(FieldError::new("scope", format!("must have a value for each of: {names}")));
     }
     match owner.value("app").is_some_and(|app| app != tenant.app.as_str()) {
-        true => Err(ServiceError::invalid("scope.app", format!("must be `{}`", tenant.app))),
+        true => Err(FieldError::new("scope.app", format!("must be `{}`", tenant.app))),
         false => Ok(()),
     }
 }

@@ -4,10 +4,11 @@ use crate::domain::configuration::estimate::LearnedValues;
 use crate::domain::metering::admission::{Caller, Request};
 use crate::domain::metering::counter::Counter;
 use crate::domain::metering::fit::Fit;
+use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::{EventName, KeyId, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::domain::values::number::Number;
-use crate::service::error::{ServiceError, positive};
+use crate::service::error::ServiceError;
 use crate::service::tenant::Tenant;
 use crate::store::keys::call_label;
 use crate::store::metering::operation::Operation;
@@ -66,18 +67,23 @@ impl CallItem {
         Request { event: &self.event, quantity: self.quantity.0, metadata: &self.metadata, learned }
     }
 
-    /// Checks that the call can be reserved: it is not a refund and not empty.
+    /// Checks that it can be reserved.
     pub(in crate::service) fn check(&self) -> Result<(), ServiceError> {
-        refuse_refund(&self.event)?;
-        positive(self.quantity).map(|_| ())
+        let faults = self.faults();
+        if faults.is_empty() { Ok(()) } else { Err(faults.into()) }
     }
-}
 
-fn refuse_refund(event: &EventName) -> Result<(), ServiceError> {
-    if event.is_refund() {
-        return Err(ServiceError::invalid("event", "must not end in `.refund`; send refunds to `track`"));
+    /// Why it cannot be reserved: it is a refund, or empty.
+    pub fn faults(&self) -> Vec<FieldError> {
+        let mut faults = Vec::new();
+        if self.event.is_refund() {
+            faults.push(FieldError::new("event", "must not end in `.refund`; send refunds to `track`"));
+        }
+        if self.quantity.0.is_zero() {
+            faults.push(FieldError::new("quantity", "must be greater than 0"));
+        }
+        faults
     }
-    Ok(())
 }
 
 /// A call with the facts that the node has cached.

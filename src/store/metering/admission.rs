@@ -10,6 +10,7 @@ use crate::domain::metering::admission::{Matched, Validity};
 use crate::domain::metering::counter::{BalanceState, CounterState, CrossedThreshold, OverflowState};
 use crate::domain::time::window::{TimeMs, Window, parse_rfc3339, rfc3339};
 use crate::domain::values::amount::Amount;
+use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::{GroupId, PlanId, UserId};
 use crate::store::Arguments;
 use crate::store::error::StoreError;
@@ -280,7 +281,10 @@ pub(in crate::store) fn read_subscribed(fields: &mut Fields) -> Result<Subscribe
         "" => None,
         text => {
             let json = serde_json::from_str(text).map_err(|error| fields.unexpected(&error.to_string()))?;
-            Some(Arc::new(CustomLimits::parse(&json).map_err(|fault| fields.unexpected(&fault.field))?))
+            let unexpected = |faults: Vec<FieldError>| {
+                fields.unexpected(faults.first().map_or("custom limits", |fault| fault.field.as_str()))
+            };
+            Some(Arc::new(CustomLimits::parse(&json).map_err(unexpected)?))
         }
     };
     let mut subscription = read_subscription(&subscription).ok_or_else(|| fields.unexpected("a subscription"))?;

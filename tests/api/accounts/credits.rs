@@ -274,6 +274,13 @@ async fn bad_credits_name_their_field_and_change_nothing() {
         body[field] = value.clone();
         assert_eq!(world.app.post("credits", body).await.bad_field(), named, "{field} {value}");
     }
+    let mut several = good.clone();
+    several["scope"] = json!({"metadata.team": "red"});
+    several["amount"] = json!(0.5);
+    several["expiresAt"] = json!("2027-01-31T10:00:00Z");
+    let problem = world.app.post("credits", several).await.problem(400, "invalid_request");
+    let fields: Vec<&Value> = problem["errors"].as_array().unwrap().iter().map(|fault| &fault["field"]).collect();
+    assert_eq!(fields, ["scope", "amount", "expiresAt"]);
     for (query, named) in [
         ("groupId=images&userId=u", "groupId"),
         ("groupId=other&userId=u", "groupId"),

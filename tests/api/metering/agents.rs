@@ -115,7 +115,7 @@ async fn several_events_pass_together_in_one_reservation_or_not_at_all() {
         (
             "reserve",
             json!({"userId": "u", "items": [{"event": "llm.chat"}, {"event": "llm.chat", "quantity": 0}]}),
-            "quantity",
+            "items[1].quantity",
         ),
         (
             "reserve",

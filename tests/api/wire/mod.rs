@@ -1,5 +1,6 @@
 //! Requests and answers: headers, bodies, cursors, errors, bounds.
 
+mod all_faults;
 mod answer_headers;
 mod bad_input;
 mod cursors;

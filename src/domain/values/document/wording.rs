@@ -9,8 +9,7 @@ const MOST_NAMES: usize = 12;
 pub fn plain(message: &str) -> String {
     let quoted = |start: &str| message.strip_prefix(start)?.split_once('`').map(|(name, rest)| (name, names(rest)));
     if let Some((given, accepted)) = quoted("unknown variant `") {
-        let given_text = if given.is_empty() { "empty".to_owned() } else { format!("`{given}`") };
-        return format!("must be {}, not {given_text}{}", either(&accepted), suggestion(given, &accepted));
+        return not_one_of(given, &accepted);
     }
     if let Some((given, accepted)) = quoted("unknown field `") {
         let suggested = suggestion(given, &accepted);
@@ -49,6 +48,12 @@ pub fn plain(message: &str) -> String {
     }
 }
 
+/// "must be `a` or `b`, not `c`", with the closest name.
+pub fn not_one_of(given: &str, accepted: &[&str]) -> String {
+    let given_text = if given.is_empty() { "empty".to_owned() } else { format!("`{given}`") };
+    format!("must be {}, not {given_text}{}", either(accepted), suggestion(given, accepted))
+}
+
 /// The accepted values in serde's message about an unknown one.
 pub fn accepted(message: &str) -> Vec<&str> {
     let rest = message.strip_prefix("unknown variant `").and_then(|rest| rest.split_once('`'));
@@ -61,7 +66,7 @@ fn names(text: &str) -> Vec<&str> {
 }
 
 /// `` `a`, `b` or `c` ``
-fn either(names: &[&str]) -> String {
+pub fn either(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     match quoted.split_last() {
         Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
@@ -70,7 +75,8 @@ fn either(names: &[&str]) -> String {
     }
 }
 
-fn suggestion(given: &str, accepted: &[&str]) -> String {
+/// "; did you mean `a`?", or nothing if no accepted name is close to the given one.
+pub fn suggestion(given: &str, accepted: &[&str]) -> String {
     closest(given, accepted).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 

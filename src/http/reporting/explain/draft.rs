@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use super::views::ExplainedGroupView;
 use crate::domain::configuration::plan_body::PlanBody;
 use crate::domain::configuration::policy_body::PolicyBody;
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::ids::EventName;
 use crate::domain::values::metadata::Metadata;
 use crate::domain::values::number::{Number, NumberOrText};
@@ -18,6 +19,7 @@ use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::Body;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::service::metering::call::CallItem;
+use crate::service::simulation::recent::Draft;
 
 /// An unsaved plan or policy, and a call.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -35,6 +37,17 @@ pub struct ExplainDraftBody {
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     metadata: Metadata,
+}
+
+impl ExplainDraftBody {
+    fn check(&self) -> Result<(Draft, CallItem), Vec<FieldError>> {
+        let mut faults = Faults::default();
+        let draft = faults.take(draft(self.plan.clone(), self.policy.clone(), None));
+        let (event, metadata) = (self.event.clone(), self.metadata.clone());
+        let item = CallItem { event, quantity: self.quantity, metadata };
+        faults.0.extend(item.faults());
+        faults.or(draft.map(|draft| (draft, item)))
+    }
 }
 
 /// How the groups of a draft treat a call.
@@ -56,9 +69,7 @@ pub async fn explain_draft(
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadConfiguration)?;
-    let body = body.read().await?.value;
-    let draft = draft(body.plan, body.policy, None)?;
-    let item = CallItem { event: body.event, quantity: body.quantity, metadata: body.metadata };
+    let (draft, item) = body.read_as(ExplainDraftBody::check).await?.value;
     let event = item.event.to_string();
     let groups = readers.run(Reader::Page, principal, async move |principal| {
         let traced = principal.gateway.explain_draft(&principal.tenant, &draft, &item).await?;
