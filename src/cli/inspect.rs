@@ -41,7 +41,7 @@ pub async fn explain(gateway: &Gateway, tenant: &Tenant, user: &UserId) -> Resul
     let config = gateway.load_config(&tenant.app).await?;
     let mut text = format!("{}  (HGETALL)\n", keys.account);
     if fields.is_empty() {
-        text.push_str("  nothing: user not found in this app and mode\n");
+        text.push_str("  nothing: user not found in this app and mode; --app and --mode choose other data\n");
         return Ok(text);
     }
     for (name, value) in &fields {

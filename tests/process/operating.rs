@@ -58,6 +58,7 @@ async fn a_newcomer_copies_what_serve_prints_and_the_last_answer_allows() {
     let key = commands.split("QUOTAGATE_KEY=").nth(1).unwrap().lines().next().unwrap();
     assert!(!again.welcome.contains(key), "{}", again.welcome);
     assert!(again.welcome.contains("Replace ak_… with the root admin key, which the first start"), "{}", again.welcome);
+    assert!(again.welcome.contains("QUOTAGATE_ADMIN_KEY, such as ak_$(openssl rand"), "{}", again.welcome);
     again.call("GET", "plans/free", key, &Value::Null).await;
     assert!(again.terminate().success());
     // What it says then helps: another key in the variable is a root key too. Its value is not printed.
@@ -241,7 +242,7 @@ async fn inspect_explains_a_user_while_the_gateway_runs() {
         assert!(printed.contains(part), "no {part} in {printed}");
     }
     let stranger = String::from_utf8(run(&["inspect", "nobody"], &data_dir).stdout).unwrap();
-    assert!(stranger.contains("user not found"), "{stranger}");
+    assert!(stranger.contains("user not found in this app and mode; --app and --mode choose other"), "{stranger}");
     let draft = dir.path().join("draft.json");
     std::fs::write(&draft, monthly(5).to_string()).unwrap();
     let whatif = ["whatif", "--for", "pro", "--plan", draft.to_str().unwrap()];
