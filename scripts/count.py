@@ -359,7 +359,7 @@ def count_bytes(binaries: Path) -> None:
     names = [user("three", number) for number in range(USERS)]
     of_users = sum(usage(f"account:user:{name}") + usage(f"holds:user:{name}") for name in names) + usage("users")
     held = stage.reserve("three", image)
-    records = [f"op:{reservation[4:28]}" for reservation in held]
+    records = [f"op:{reservation[4:-13]}" for reservation in held]
     of_open = sum(map(usage, records)) + sum(usage(f"holds:user:{name}") for name in names)
     stage.settle("commit", held)
     of_finished = sum(map(usage, records))

@@ -23,7 +23,14 @@ use serde_json::{Value, json};
 
 /// Texts with characters that have a special meaning in some format.
 fn texts() -> impl Strategy<Value = String> {
-    prop_oneof!["\\PC{0,80}", "[a-z0-9_.:{}%+*/ \\-]{0,70}", any::<String>(), "[a-f0-9]{20,40}", "rsv_[a-f0-9]{36,38}"]
+    prop_oneof![
+        "\\PC{0,80}",
+        "[a-z0-9_.:{}%+*/ \\-]{0,70}",
+        any::<String>(),
+        "[a-f0-9]{20,40}",
+        "rsv_[a-f0-9]{36,38}",
+        "rsv_[A-Za-z0-9_-]{16}[a-f0-9]{12,14}"
+    ]
 }
 
 /// JSON with the field names of configurations.
@@ -117,9 +124,11 @@ proptest! {
 
     #[test]
     fn reservation_ids_read_as_they_are_written(bytes in any::<[u8; 12]>(), created_at_ms in 0..(1_i64 << 44), bucket in any::<u8>()) {
-        let id = ReservationId { name: OperationName::from_bytes(bytes), created_at_ms, bucket };
-        prop_assert_eq!(ReservationId::parse(&id.to_string()), Some(id.clone()));
-        prop_assert_eq!(OperationName::parse(id.name.as_str()), Some(id.name));
+        for name in [OperationName::random(bytes), OperationName::derived(&bytes)] {
+            let id = ReservationId { name, created_at_ms, bucket };
+            prop_assert_eq!(ReservationId::parse(&id.to_string()), Some(id.clone()));
+            prop_assert_eq!(OperationName::parse(id.name.as_str()), Some(id.name));
+        }
     }
 
     #[test]

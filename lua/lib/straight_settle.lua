@@ -96,7 +96,7 @@ function straight_settle.settle(kind)
   if not text then
     return nil
   end
-  local created, life, fingerprint, name = match(text, '^held (%d+) (%d+) 0 (%S+) (%x+)\n')
+  local created, life, fingerprint, name = match(text, '^held (%d+) (%d+) 0 (%S+) (%S+)\n')
   local defined = program.get(name or '')
   if not defined or created ~= created_at or (KEYS[2] and redis_call('EXISTS', KEYS[2]) == 1) then
     return nil

@@ -142,7 +142,7 @@ impl History<'_> {
     /// The user of a reservation, according to its record.
     async fn owner_of(&self, id: &str) -> &'static str {
         let record: String =
-            self.world.redis.run(&["GET", &format!("qg:{{default:test/main}}:op:{}", &id[4..28])]).await;
+            self.world.redis.run(&["GET", &format!("qg:{{default:test/main}}:op:{}", &id[4..id.len() - 13])]).await;
         let user = record.lines().nth(1).and_then(|about| about.split(' ').nth(2)).unwrap();
         USERS.into_iter().find(|known| *known == user).unwrap()
     }

@@ -8,7 +8,7 @@ use super::account::push_window;
 use super::admission::{ApprovalRequest, Facts, OwnedBalance, OwnedGroup, Owner, UserExpiry};
 use crate::domain::time::window::WindowKind;
 use crate::domain::values::amount::Amount;
-use crate::domain::values::digits::{hex_text, push_digits, push_signed};
+use crate::domain::values::digits::{base64_text, push_digits, push_signed};
 use crate::store::client::library::Function;
 use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
@@ -101,7 +101,7 @@ impl Store {
         if let Some(known) = self.programs.get(text) {
             return known;
         }
-        let name: Arc<str> = hex_text(&Sha256::digest(text)[..12]).into();
+        let name: Arc<str> = base64_text(&Sha256::digest(text)[..12]).into();
         self.programs.insert(text.to_owned(), Arc::clone(&name));
         name
     }
