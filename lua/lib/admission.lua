@@ -152,7 +152,7 @@ end
 local entries = {}
 
 -- Adds the groups' amounts to `held` and one member to the holds. `reservation`: its name; now; expires_at_ms, and as text
--- expires_at; about: what an expiry reports, or '-', and the time.
+-- expires_at; ending: what follows the entries in a hold.
 -- Returns the owner's line of a reservation's record: '<owner> <held entries> <charged entries>'.
 function admission.place(owner, reservation)
   local groups, count = owner.groups, 0
@@ -177,6 +177,6 @@ function admission.place(owner, reservation)
   end
   owner.longest_ttl = math.max(owner.longest_ttl, reservation.expires_at_ms - reservation.now)
   counter.write(owner, reservation.now, alert.watch(owner, {}))
-  redis.call('ZADD', owner.holds, reservation.expires_at, reservation.name .. ' ' .. list .. ' ' .. reservation.about)
+  redis.call('ZADD', owner.holds, reservation.expires_at, reservation.name .. ' ' .. list .. ' ' .. reservation.ending)
   return owner.word .. ' ' .. list .. ' -'
 end

@@ -127,10 +127,14 @@ function program.define(name, text)
     tag = tag, sandbox = args.stored(sandbox), revision = revision, reports_expiry = reports_expiry == '1',
     ledger_most = ledger_most, ttl_text = false, life = false, straight = straight == '1', owners = {}, groups = 0,
     clock = keys.of(tag, 'clock'), denials = keys.of(tag, 'denials'), ledger = keys.of(tag, 'ledger'), accounts = keys.of(tag, 'account:'), holds = keys.of(tag, 'holds:'), general_denials = false,
-    stamp = keys.of(tag, 'stamp'),
+    stamp = keys.of(tag, 'stamp'), is_of_user = false,
   }
   for kind, groups in string.gmatch(owners, '\n(%a+)([^\n]*)') do
     local owner = read_owner(kind, groups)
+    -- Whether a user is the first owner with groups, so that labels of holds are short (lib/hold).
+    if defined.groups == 0 then
+      defined.is_of_user = owner.is_user
+    end
     defined.owners[#defined.owners + 1] = owner
     defined.groups = defined.groups + #owner.groups
     defined.straight = defined.straight and owner.straight

@@ -1,7 +1,7 @@
 -- A reservation's record, one line each:
 --   <status> <created_at_ms> <life_ms> <changes> <fingerprint|->[ late][ accepted| rejected]; a record that the straight
 --     path wrote has the name of its program after the fingerprint, until the general path writes it again
---   <event> <key> <user>
+--   the label of the call, as in the first owner's hold (lib/hold)
 --   <memo>
 --   per owner, named as in the ledger: <owner> <held entries|-> <charged entries|->
 -- Its name is that of its own key, '…:op:<name>'. It expires `life_ms` after it was created.
@@ -120,9 +120,9 @@ function record.load(key, created_at)
     key = key, fingerprint = fingerprint, status = in_place[status] or status, created_at = created, expires_at = created + life,
     changes = args.stored(changes), late = string.find(flags, 'late', 1, true) ~= nil,
     outcome = flags ~= '' and (string.match(flags, 'accepted') or string.match(flags, 'rejected')) or '-',
-    about = false, memo = false, name = false, op = false, owners = {},
+    label = false, about = false, memo = false, name = false, op = false, owners = {},
   }
-  loaded.about, at = args.cut(text, at, '\n')
+  loaded.label, at = args.cut(text, at, '\n')
   loaded.memo, at = args.cut(text, at, '\n')
   local tag = keys.tag(key)
   local name = string.sub(key, #tag + 4)
@@ -133,7 +133,7 @@ function record.load(key, created_at)
     held, at = args.cut(text, at, ' ')
     charged, at = args.cut(text, at, '\n')
     -- The first owner's hold reports an expiry.
-    local about = (#loaded.owners == 0 and loaded.about or '-') .. ' ' .. created
+    local about = (#loaded.owners == 0 and loaded.label or '-') .. ' ' .. created
     if status == 'used' then
       held, charged = '-', held
     end
@@ -148,13 +148,14 @@ function record.load(key, created_at)
       adjusted = false, watched = false, balances = false, touched = false, now = 0,
     }
   end
+  loaded.about = hold.about(loaded.label, loaded.owners[1].word)
   return loaded
 end
 
 function record.save(loaded, px)
   local flags = (loaded.late and ' late' or '') .. (loaded.outcome ~= '-' and ' ' .. loaded.outcome or '')
   local text = loaded.status .. ' ' .. loaded.created_at .. ' ' .. args.digits(loaded.expires_at - loaded.created_at) .. ' '
-    .. args.digits(loaded.changes) .. ' ' .. loaded.fingerprint .. flags .. '\n' .. loaded.about .. '\n' .. loaded.memo
+    .. args.digits(loaded.changes) .. ' ' .. loaded.fingerprint .. flags .. '\n' .. loaded.label .. '\n' .. loaded.memo
   for at = 1, #loaded.owners do
     local owner = loaded.owners[at]
     text = text .. '\n' .. owner.word .. ' ' .. format_entries(owner.entries, 'holds') .. ' '

@@ -150,7 +150,7 @@ function straight_reserve.decide(defined)
   end
   local expires_ms = now + ttl_text
   local expires_at = args.digits(expires_ms)
-  local counters, lines, text = '', '', args.small
+  local counters, lines, text, held_label = '', '', args.small, false
   place, window_at = first_owner, 1
   for at = 1, #owners do
     local owner = owners[at]
@@ -174,6 +174,8 @@ function straight_reserve.decide(defined)
       count = count + 4
     end
     if count > 0 then
+      -- As hold.label does.
+      held_label = held_label or (defined.is_of_user and sub(label, 1, #label - #owner.word + 4)) or label
       lines = lines .. '\n' .. owner.word .. ' ' .. list .. ' -'
       local changed = account_text(owner, ttl_text, expires_ms, expires_at)
       if changed then
@@ -183,25 +185,25 @@ function straight_reserve.decide(defined)
     end
     owner.list, owner.count = list, count
   end
-  local record = 'held ' .. created .. ' ' .. ttl_text .. ' 0 ' .. fingerprint .. ' ' .. program_name .. '\n' .. label .. '\n' .. memo .. lines
+  local record = 'held ' .. created .. ' ' .. ttl_text .. ' 0 ' .. fingerprint .. ' ' .. program_name .. '\n' .. held_label .. '\n' .. memo .. lines
   if defined.ttl_text ~= ttl_text then
     defined.ttl_text, defined.life = ttl_text, args.digits(clock.ttl(ttl_text + clock.grace_ms, defined.sandbox))
   end
   if redis_call('SET', KEYS[1], record, 'NX', 'GET', 'PX', defined.life) then
     return nil
   end
-  local name, about = sub(KEYS[1], tag_length + 4), ' ' .. label .. ' ' .. created
+  local name, ending = sub(KEYS[1], tag_length + 4), ' ' .. held_label .. ' ' .. created
   for at = 1, #owners do
     local owner = owners[at]
     local count, holds = owner.count, owner.set_of_holds
     if count > 0 then
       redis_call('HSET', KEYS[at + 1], unpack(owner.changes, 1, count))
-      redis_call('ZADD', holds, expires_at, name .. ' ' .. owner.list .. about)
+      redis_call('ZADD', holds, expires_at, name .. ' ' .. owner.list .. ending)
       if not owner.is_user and owner.forget ~= 'never' then
         -- The set of holds begins anew whenever it was empty.
         redis_call('PEXPIRE', holds, args.digits(clock.ttl(owner.forget - now, defined.sandbox)))
       end
-      about = ' - ' .. created
+      ending = ' - ' .. created
     end
   end
   return 'held\n' .. created .. '\n0\n' .. counters

@@ -105,13 +105,13 @@ function straight_settle.settle(kind)
   if now >= created + life then
     return nil
   end
-  local about_start = find(text, '\n', #created + #life, true) + 1
-  local about_end = find(text, '\n', about_start, true)
-  local memo_end = find(text, '\n', about_end + 1, true)
-  local about, memo = sub(text, about_start, about_end - 1), sub(text, about_end + 1, memo_end - 1)
+  local label_start = find(text, '\n', #created + #life, true) + 1
+  local label_end = find(text, '\n', label_start, true)
+  local memo_end = find(text, '\n', label_end + 1, true)
+  local label, memo = sub(text, label_start, label_end - 1), sub(text, label_end + 1, memo_end - 1)
   local charges, owners, operation_name = kind == 'commit', defined.owners, sub(KEYS[1], #defined.tag + 4)
   local position, counters, in_ledger, in_record = memo_end, '', '', ''
-  local ending = ' ' .. about .. ' ' .. created
+  local about, ending = label, ' ' .. label .. ' ' .. created
   for at = 1, #owners do
     local owner = owners[at]
     owner.member = false
@@ -129,6 +129,8 @@ function straight_settle.settle(kind)
           return nil
         end
         counters, in_ledger = counters .. ' ; ', in_ledger .. ' '
+      elseif defined.is_of_user then
+        about = label .. ' ' .. sub(owner.word, 6)
       end
       ending, position = ' - ' .. created, list_end + 2
       counters = counters .. owner.word .. ' ' .. concat(owner.changes, ' ', 1, 2 * #owner.prefixes)
@@ -156,15 +158,16 @@ function straight_settle.settle(kind)
   ledger.open(defined.ledger, defined.ledger_most)
   local head = kind .. ' ' .. at_ms .. ' 0 ' .. operation_name .. ' ' .. created .. ' ' .. about
   ledger.write(head, charges and in_ledger or '-', memo, in_ledger_beside)
-  local request, status = '\n' .. about .. '\n' .. memo, charges and 'committed' or 'released'
+  local status = charges and 'committed' or 'released'
   if has_figures then
     local outcome = new_outcome ~= '-' and ' ' .. new_outcome or ''
-    redis_call('SET', KEYS[1], 'committed ' .. created .. ' ' .. life .. ' 1 ' .. fingerprint .. outcome .. request .. in_record, 'KEEPTTL')
+    redis_call('SET', KEYS[1], 'committed ' .. created .. ' ' .. life .. ' 1 ' .. fingerprint .. outcome .. '\n' .. label .. '\n' .. memo .. in_record,
+      'KEEPTTL')
   else
     -- Only its first word changes.
     redis_call('SETRANGE', KEYS[1], 0, charges and 'used' or 'free')
   end
-  local answer = 'settled\n' .. at_ms .. '\n' .. status .. '\n0\n0' .. request .. '\n' .. version .. '\n\n' .. counters
+  local answer = 'settled\n' .. at_ms .. '\n' .. status .. '\n0\n0\n' .. about .. '\n' .. memo .. '\n' .. version .. '\n\n' .. counters
   if KEYS[2] then
     redis_call('PEXPIRE', KEYS[1], args.digits(operation.record_ttl(created + life, now, defined.sandbox)))
     return operation.keep(KEYS[2], answer_fingerprint, answer)

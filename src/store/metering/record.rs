@@ -1,5 +1,7 @@
 //! Parses the records of operations that scripts write (`lua/lib/operation.lua`, `lua/lib/record.lua`).
 
+use std::borrow::Cow;
+
 use super::operation::Operation;
 use super::request_snapshot::{parse_request, request_text};
 use crate::domain::configuration::scope::OwnerName;
@@ -189,6 +191,15 @@ fn fingerprint_of(record: &str) -> Option<&str> {
     }
 }
 
+/// `<event> <key> <user>`, from the label in a record, which leaves out a user who is the first owner (`lua/lib/hold.lua`).
+fn whole_label<'a>(label: &'a str, first_owner: Option<&&str>) -> Option<Cow<'a, str>> {
+    if label.split(' ').count() > 2 {
+        return Some(Cow::Borrowed(label));
+    }
+    let (user, _) = first_owner?.strip_prefix("user:")?.split_once(' ')?;
+    Some(Cow::Owned(format!("{label} {user}")))
+}
+
 impl StoredReservation {
     /// Whether it holds in the group or was charged there.
     pub fn has(&self, group: &GroupId) -> bool {
@@ -200,9 +211,11 @@ impl StoredReservation {
         let mut status = lines.next()?.split(' ').skip(1);
         let (created, life, changes) = (status.next()?, status.next()?, status.next()?);
         let created_at_ms: TimeMs = created.parse().ok()?;
-        let (_, snapshot) = parse_request(lines.next()?, lines.next()?)?;
+        let (label, snapshot) = (lines.next()?, lines.next()?);
+        let owners: Vec<&str> = lines.collect();
+        let (_, snapshot) = parse_request(&whole_label(label, owners.first())?, snapshot)?;
         let (mut groups, mut overflow): (Vec<GroupId>, Vec<StoredOverflow>) = (Vec::new(), Vec::new());
-        for owner in lines {
+        for owner in owners {
             // What is still held, otherwise what was charged.
             for (place, list) in owner.split(' ').skip(1).filter(|list| *list != "-").enumerate() {
                 for entry in list.split(',') {
@@ -378,8 +391,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const WHOLE: &str = "held 1795228329143 60000 0 -\nimage.a key_1 u {\"items\":[{}]}\n\
-        user:u g:1:5,h:c1:1 -";
+    const WHOLE: &str = "held 1795228329143 60000 0 -\nimage.a key_1\n{\"items\":[{}]}\nuser:u g:1:5,h:c1:1 -";
+
+    #[test]
+    fn the_user_of_a_record_is_its_first_owner_or_in_the_label() {
+        let user_of = |label: &str, owner: &str| {
+            let record = format!("held 1 60000 0 -\n{label}\n{{\"items\":[{{}}]}}\n{owner} g:1:5 -");
+            StoredReservation::parse(&record).map(|found| found.snapshot.user.to_string())
+        };
+        assert_eq!(user_of("image.a key_1", "user:u%3A1").as_deref(), Some("u:1"));
+        assert_eq!(user_of("image.a key_1 v", "app:acme").as_deref(), Some("v"));
+        assert_eq!(user_of("image.a key_1 v", "user:u").as_deref(), Some("v"), "as layout 6 wrote it");
+        assert_eq!(user_of("image.a key_1", "app:acme"), None);
+        assert!(StoredReservation::parse(WHOLE).is_some());
+    }
 
     proptest! {
         #[test]
