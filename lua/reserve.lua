@@ -89,6 +89,6 @@ for at = 1, #p.owners do
     retention.keep(owner, p, now)
   end
 end
-local record = 'held ' .. created .. ' ' .. args.digits(ttl) .. ' 0 ' .. p.fingerprint .. '\n' .. label .. '\n' .. memo .. lines
-redis.call('SET', KEYS[1], record, 'PX', clock.ttl(ttl + clock.grace_ms, p.sandbox))
+local text = 'held ' .. created .. ' ' .. args.digits(ttl) .. ' -' .. record.rest(0, p.fingerprint, '') .. '\n' .. label .. '\n' .. memo .. lines
+redis.call('SET', KEYS[1], text, 'PX', clock.ttl(ttl + clock.grace_ms, p.sandbox))
 return { 'held', now, reclaimed, counter.states(p.owners), fitted }

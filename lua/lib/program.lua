@@ -111,7 +111,7 @@ local function read_owner(kind, text)
   end
   owner.general_fields = general_fields(owner)
   if #ids > 0 then
-    owner.held_pattern = '^\n(%S+) ()' .. table.concat(ids, ':(%w+):(%d+),') .. ':(%w+):(%d+)() %-'
+    owner.held_pattern = '^\n(%S+) ()' .. table.concat(ids, ':(%w+):(%d+),') .. ':(%w+):(%d+)()'
     owner.figures_pattern = '^(%S+) ' .. table.concat(figure_ids, ':(%d+),') .. ':(%d+)$'
   end
   -- Of a pattern's 32 captures a record's line takes 3 and 2 per group.

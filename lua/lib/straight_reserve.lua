@@ -176,7 +176,7 @@ function straight_reserve.decide(defined)
     if count > 0 then
       -- As hold.label does.
       held_label = held_label or (defined.is_of_user and sub(label, 1, #label - #owner.word + 4)) or label
-      lines = lines .. '\n' .. owner.word .. ' ' .. list .. ' -'
+      lines = lines .. '\n' .. owner.word .. ' ' .. list
       local changed = account_text(owner, ttl_text, expires_ms, expires_at)
       if changed then
         changes[count + 1], changes[count + 2] = '.account', changed
@@ -185,11 +185,12 @@ function straight_reserve.decide(defined)
     end
     owner.list, owner.count = list, count
   end
-  local record = 'held ' .. created .. ' ' .. ttl_text .. ' 0 ' .. fingerprint .. ' ' .. program_name .. '\n' .. held_label .. '\n' .. memo .. lines
+  local request = fingerprint == '-' and '\n' or ' request=' .. fingerprint .. '\n'
+  local text_of_record = 'held ' .. created .. ' ' .. ttl_text .. ' ' .. program_name .. request .. held_label .. '\n' .. memo .. lines
   if defined.ttl_text ~= ttl_text then
     defined.ttl_text, defined.life = ttl_text, args.digits(clock.ttl(ttl_text + clock.grace_ms, defined.sandbox))
   end
-  if redis_call('SET', KEYS[1], record, 'NX', 'GET', 'PX', defined.life) then
+  if redis_call('SET', KEYS[1], text_of_record, 'NX', 'GET', 'PX', defined.life) then
     return nil
   end
   local name, ending = sub(KEYS[1], tag_length + 4), ' ' .. held_label .. ' ' .. created

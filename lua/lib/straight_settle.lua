@@ -96,7 +96,7 @@ function straight_settle.settle(kind)
   if not text then
     return nil
   end
-  local created, life, fingerprint, name = match(text, '^held (%d+) (%d+) 0 (%S+) (%S+)\n')
+  local created, life, name, request, label_start = match(text, '^held (%d+) (%d+) (%S+)([^\n]*)\n()')
   local defined = program.get(name or '')
   if not defined or created ~= created_at or (KEYS[2] and redis_call('EXISTS', KEYS[2]) == 1) then
     return nil
@@ -105,7 +105,6 @@ function straight_settle.settle(kind)
   if now >= created + life then
     return nil
   end
-  local label_start = find(text, '\n', #created + #life, true) + 1
   local label_end = find(text, '\n', label_start, true)
   local memo_end = find(text, '\n', label_end + 1, true)
   local label, memo = sub(text, label_start, label_end - 1), sub(text, label_end + 1, memo_end - 1)
@@ -132,13 +131,17 @@ function straight_settle.settle(kind)
       elseif defined.is_of_user then
         about = label .. ' ' .. sub(owner.word, 6)
       end
-      ending, position = ' - ' .. created, list_end + 2
+      ending, position = ' - ' .. created, list_end
       counters = counters .. owner.word .. ' ' .. concat(owner.changes, ' ', 1, 2 * #owner.prefixes)
       in_ledger = in_ledger .. charged
       if has_figures then
         in_record = in_record .. '\n' .. owner.word .. ' - ' .. (ARGV[10] and concat(kept, '', 1, #owner.prefixes) or held)
       end
     end
+  end
+  -- The record has other entries, of credits.
+  if position <= #text then
+    return nil
   end
   -- Removing the first hold decides; nothing was written before.
   local version = false
@@ -161,7 +164,7 @@ function straight_settle.settle(kind)
   local status = charges and 'committed' or 'released'
   if has_figures then
     local outcome = new_outcome ~= '-' and ' ' .. new_outcome or ''
-    redis_call('SET', KEYS[1], 'committed ' .. created .. ' ' .. life .. ' 1 ' .. fingerprint .. outcome .. '\n' .. label .. '\n' .. memo .. in_record,
+    redis_call('SET', KEYS[1], 'committed ' .. created .. ' ' .. life .. ' - changes=1' .. request .. outcome .. '\n' .. label .. '\n' .. memo .. in_record,
       'KEEPTTL')
   else
     -- Only its first word changes.

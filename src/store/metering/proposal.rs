@@ -96,12 +96,12 @@ impl Store {
         text
     }
 
-    /// The name of a program: 96 bits of its text's SHA-256.
+    /// The name of a program: 72 bits of its text's SHA-256, since each record contains it. Only nodes write programs.
     fn program_name(&self, text: &str) -> Arc<str> {
         if let Some(known) = self.programs.get(text) {
             return known;
         }
-        let name: Arc<str> = base64_text(&Sha256::digest(text)[..12]).into();
+        let name: Arc<str> = base64_text(&Sha256::digest(text)[..9]).into();
         self.programs.insert(text.to_owned(), Arc::clone(&name));
         name
     }
