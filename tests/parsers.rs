@@ -318,7 +318,7 @@ proptest! {
 const REPLIES: [&str; 12] = [
     "reserve\nheld\n1795228329143\n0\n5+1 2+0+3+4",
     "reserve\ndenied\n1795228329143\n2\n\n1795228389143\ng:apr_1:open\n5+1! 2+0",
-    "reserve\nstale_user\n1795228329143\n1795228329143000\npro 2027-01-31T10:00:00Z - -\n{\"g\":{\"quota\":5}}\n",
+    "reserve\nstale_user\n1795228329143\n1795228329143000\npro 20270131T1000 - 20270601\n{\"g\":{\"quota\":5}}\n",
     "track\ntracked\n1795228329143\n0\ng:80,g:100\n0\n5+1\n{\"degraded\":true}",
     "kept\ntracked\n1795228329143\n0\n\n0\n5+1\n\ng 1 5 5 daily/20270131/20270201",
     "settle\nsettled\n1795228329143\ncommitted\n0\n0\nimage.a key_1 u\n{\"items\":[{}]}\n1\n\nuser:u g 5+1/5 daily/20270131/20270201#1 ; app:a h 1+0/- lifetime/20270131/99991231T235959#2",
@@ -326,7 +326,7 @@ const REPLIES: [&str; 12] = [
     "grant\ngranted\n1795228329143\n{}",
     "change_user\nchanged\n1795228329143\n1795228329143000",
     "usage\nusage\n1795228329143\n0\n5+1!",
-    "survey\nsurveyed\n0\n1\n1795228329143-0\nuser:u g:1:3:3:5\n4\n.account\nversion=0 expiry=0 ttl=0\ng\n3+0/5 daily/20270131/20270201#2\n0\n0\ng:2:4",
+    "survey\nsurveyed\n0\n1\n1795228329143-0\nuser:u g:1:3:3:5\n4\n.account\nv0 expiry=0 ttl=0\ng\n3+0/5 daily/20270131/20270201#2\n0\n0\ng:2:4",
     "row\nu image.a key_1 model=x\ncalls=1",
 ];
 const ENTRIES: &str = "type\ntrack\nat\n1795228329143\nlate\n0\nop\n0123456789abcdef01234567 -\nabout\nimage.a key_1 u\n\

@@ -19,6 +19,15 @@ local function bounds(kind, start, finish)
   return kind .. '/' .. time(start) .. '/' .. time(finish)
 end
 
+-- A user's subscription, from the fields of the account. Times were in RFC 3339.
+function layout6.subscription(stored)
+  local function compact(text)
+    return text and time((string.gsub(text, '[-:]', ''))) or '-'
+  end
+  local cycle, ends = compact(stored.cycle), compact(stored['until'])
+  return stored.plan .. ' ' .. compact(stored.since) .. (cycle .. ends ~= '--' and ' ' .. cycle .. ' ' .. ends or '')
+end
+
 -- '<kind> <start> <end> <quota|-> …'
 local function window_of(text)
   local kind, start, finish, quota = string.match(text, '^(%a+) (%S+) (%S+) (%S+)')

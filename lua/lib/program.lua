@@ -56,7 +56,9 @@ local function read_owner(kind, text)
     -- For lib/credits: the balances, and the fields that the general path reads.
     kept_balances = false, general_fields = false,
     used = {}, sums = {}, word = false, list = false, count = 0, key = false, set_of_holds = false,
-    expiry = false, expiry_ms = 0, longest = false, account_rest = false,
+    expiry = false, expiry_ms = 0,
+    -- What `.account` says after the expiry, see straight.account_rest.
+    account_end = false, longest = false, account_rest = false,
     renewal = false, rest = false, forget = false, is_renewed = false,
     member = false, version = false,
   }

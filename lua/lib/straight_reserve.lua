@@ -72,8 +72,12 @@ end
 local function account_text(owner, ttl_text, expires_ms, expires_at)
   local longest, expiry_ms = owner.longest, owner.expiry_ms
   local is_first, is_longest = expiry_ms == 0 or expires_ms < expiry_ms, ttl_text ~= longest and ttl_text + 0 > longest + 0
-  return (is_first or is_longest) and 'version=' .. owner.version .. ' expiry=' .. (is_first and expires_at or owner.expiry)
-    .. ' ttl=' .. (is_longest and ttl_text or longest) .. owner.account_rest
+  if not is_first and not is_longest then
+    return nil
+  end
+  longest = is_longest and ttl_text or longest
+  return 'v' .. owner.version .. ' expiry=' .. (is_first and expires_at or owner.expiry)
+    .. (longest ~= account.usual_ttl and ' ttl=' .. longest or '') .. owner.account_rest
 end
 
 -- Decides a reserve. KEYS and ARGV: see reserve.lua.
@@ -90,7 +94,8 @@ function straight_reserve.decide(defined)
   for at = 1, #owners do
     local owner, key = owners[at], KEYS[at + 1]
     local values = redis_call('HMGET', key, unpack(owner.fields))
-    local version, expiry, longest, rest = match(values[1] or account.nothing, account_pattern)
+    local version, expiry, account_end = match(values[1] or account.nothing, account_pattern)
+    local rest = straight.account_rest(owner, account_end)
     if owner.is_user then
       if (at == 1 and version ~= user_version) or (rest ~= '' and rest ~= ' flags=w') then
         return nil
@@ -110,8 +115,8 @@ function straight_reserve.decide(defined)
       end
       expiry_ms = expiry + 0
     end
-    owner.word, owner.set_of_holds, owner.version, owner.account_rest = word, holds, version, rest
-    owner.expiry, owner.expiry_ms, owner.longest = expiry, expiry_ms, longest
+    owner.word, owner.set_of_holds, owner.version = word, holds, version
+    owner.expiry, owner.expiry_ms = expiry, expiry_ms
     local limits, used_texts, sums = owner.limits, owner.used, owner.sums
     for index = 1, #limits do
       local used, held, tail = match(values[index + 1] or '', counter_pattern)

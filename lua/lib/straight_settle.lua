@@ -37,7 +37,8 @@ local function settle_owner(owner, defined, parts, now, charges)
   end
   owner.word, owner.key, owner.set_of_holds = word, defined.accounts .. word, defined.holds .. word
   local values = redis_call('HMGET', owner.key, unpack(owner.fields))
-  local version, expiry, _, rest = match(values[1] or account.nothing, account_pattern)
+  local version, expiry, account_end = match(values[1] or account.nothing, account_pattern)
+  local rest = straight.account_rest(owner, account_end)
   if rest ~= '' and not match(rest, '^ forget=%S+$') and (charges or rest ~= ' flags=w') then
     return nil
   end

@@ -86,7 +86,7 @@ fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) 
         ACCOUNT => {
             return Account::parse(value).map_or_else(|| "not an account".to_owned(), |account| of_account(&account));
         }
-        SUBSCRIPTION => return "plan, start, start of the cycle, end".to_owned(),
+        SUBSCRIPTION => return "plan, start of the subscription, start of the cycle, end".to_owned(),
         LIMITS => return "the user's custom limits, instead of the plan's".to_owned(),
         BLOCK => return "all calls are denied until the user is unblocked".to_owned(),
         EXTENDED => {

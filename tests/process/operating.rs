@@ -306,7 +306,7 @@ async fn inspect_explains_every_row() {
         (".block", "all calls are denied until the user is unblocked"),
         (".extended", "extended reservations may be charged until 15 minutes after 20"),
         (".limits", "the user's custom limits, instead of the plan's"),
-        (".subscription", "plan, start, start of the cycle, end"),
+        (".plan", "plan, start of the subscription, start of the cycle, end"),
         ("image", "4 cents used, 0 cents held of 3 cents in window 1, daily"),
         ("image.alerts", "alerts at 50, 100 % of 4 cents; reported in window 1: up to 100 %"),
         ("image.grants", "0.5 cents granted in window 1, 0.5 cents granted until 2099-01-01T00:00:00Z"),

@@ -46,7 +46,7 @@ async fn grants_and_missing_data_of_one_user_do_not_appear_for_the_next() {
         if !grants.is_empty() {
             table
                 .redis
-                .run::<()>(&["HSET", &counters, "a.grants", grants, ".account", "version=0 expiry=0 ttl=0 flags=g"])
+                .run::<()>(&["HSET", &counters, "a.grants", grants, ".account", "v0 expiry=0 ttl=0 flags=g"])
                 .await;
         }
     }
