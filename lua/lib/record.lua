@@ -3,7 +3,7 @@
 --     the straight path writes the name of the program, the general path '-'; without an idempotency key the fingerprint is
 --     left out
 --   the label of the call, as in the first owner's hold (lib/hold)
---   <memo>
+--   <memo>: the request (src/store/metering/request_snapshot.rs)
 --   per owner, named as in the ledger: <owner> <held entries|->[ <charged entries>]
 -- Its name is that of its own key, '…:op:<name>'. It expires `life_ms` after it was created.
 -- status: held, committed or released. The straight path replaces only the word 'held': with 'used' (committed; the held

@@ -317,27 +317,6 @@ fn read_subscription(text: &str) -> Option<Subscription> {
     Some(Subscription { plan, started_at_ms, cycle_start_ms, ends_at_ms, custom_limits: None })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_subscription_is_read_as_it_is_written() {
-        for text in [
-            "pro 20270131",
-            "pro 20270131T1000",
-            "pro 20270131T100007 20270115 -",
-            "pro 20270131T100007 - 20270601",
-            "pro 20270131T100007 20270115T0830 20270601",
-        ] {
-            assert_eq!(read_subscription(text).map(|found| subscription_text(&found)).as_deref(), Some(text));
-        }
-        for damaged in ["", "pro", "pro x", "pro 20270131 x -", "pro 20270131 - 2027-06-01", "p! 20270131"] {
-            assert_eq!(read_subscription(damaged), None, "{damaged}");
-        }
-    }
-}
-
 /// The state of counters as [`CounterState::parse`] reads it, one per group; `!` marks those over their limits, `?` those
 /// that would have denied the call if they did not only observe.
 pub(in crate::store) fn read_states(fields: &mut Fields) -> Result<Vec<CounterState>, StoreError> {
@@ -398,4 +377,25 @@ pub(in crate::store) fn read_groups(fields: &mut Fields) -> Result<Vec<OwnedGrou
     };
     let groups = text.split(',').filter(|group| !group.is_empty());
     groups.map(|group| parse(group).ok_or_else(|| fields.unexpected("a group of a kept answer"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscription_is_read_as_it_is_written() {
+        for text in [
+            "pro 20270131",
+            "pro 20270131T1000",
+            "pro 20270131T100007 20270115 -",
+            "pro 20270131T100007 - 20270601",
+            "pro 20270131T100007 20270115T0830 20270601",
+        ] {
+            assert_eq!(read_subscription(text).map(|found| subscription_text(&found)).as_deref(), Some(text));
+        }
+        for damaged in ["", "pro", "pro x", "pro 20270131 x -", "pro 20270131 - 2027-06-01", "p! 20270131"] {
+            assert_eq!(read_subscription(damaged), None, "{damaged}");
+        }
+    }
 }
