@@ -192,11 +192,11 @@ async fn tracks_exceed_the_limit_by_the_headroom_and_no_more() {
         assert!(counted < 4_000, "nothing is refused");
     };
     assert!(last.status == 503 && last.header("retry-after").is_some(), "{}", last.text);
-    let beyond = full.used().await - limit;
-    println!("{counted} tracks of the largest metadata took {beyond} bytes beyond the limit");
     assert!(counted > 100, "{counted}");
-    // One last call may find memory and is added.
-    assert!(beyond < HEADROOM + 256 * 1024, "{beyond} after {counted}");
+    // One last call may find memory and is added. Redis also counts what it still sends, such as pages of the ledger to
+    // the node that adds up reports: that passes.
+    eventually("what is stored fits into the headroom", || async { full.used().await - limit < HEADROOM + 256 * 1024 })
+        .await;
     // Calls that are never refused still work, and nothing is lost above the limit.
     full.app.commit(&open).await;
     full.admin.post("users/u/block", json!({})).await.expect(200);
