@@ -4,6 +4,7 @@ pub mod access;
 pub mod accounts;
 pub mod client;
 pub mod configuration;
+mod encoding;
 pub mod error;
 pub mod keys;
 pub mod metering;

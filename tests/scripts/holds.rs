@@ -52,7 +52,7 @@ async fn removing_the_holds_entry_decides_whoever_comes_later() {
         assert_eq!(table.stands("g", DAY_1).await, (used, 5), "{ending} takes no room of another hold");
         settled(table.commit(&other).await);
         assert_eq!(table.stands("g", DAY_1).await, (used + 5, 0), "{ending}");
-        assert_eq!(table.redis.run::<u64>(&["ZCARD", &table.owner("u", &[]).keys.holds]).await, 0);
+        assert_eq!(table.redis.run::<u64>(&["ZCARD", &table.owner("u", &[]).keys.holds()]).await, 0);
     }
 }
 
@@ -110,7 +110,7 @@ async fn more_than_64_expired_holds_are_taken_in_batches() {
         ReserveReply::Held { ran, states, .. } => assert_eq!((ran.reclaimed, states[0]), (44, tally(0, 561))),
         other => panic!("{other:?}"),
     }
-    let held: u64 = table.redis.run(&["ZCARD", &table.owner("u", &[]).keys.holds]).await;
+    let held: u64 = table.redis.run(&["ZCARD", &table.owner("u", &[]).keys.holds()]).await;
     assert_eq!(held, 2);
 }
 
@@ -131,7 +131,7 @@ async fn all_owners_of_a_call_share_one_batch() {
     }
     assert!(matches!(settled(table.commit(&settling).await).accounts[..], [_, _]));
     for name in ["u", "team"] {
-        let held: u64 = table.redis.run(&["ZCARD", &table.owner(name, &[]).keys.holds]).await;
+        let held: u64 = table.redis.run(&["ZCARD", &table.owner(name, &[]).keys.holds()]).await;
         assert_eq!(held, 1, "{name}");
     }
 }

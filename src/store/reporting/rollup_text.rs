@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use percent_encoding::{AsciiSet, utf8_percent_encode};
+use percent_encoding::AsciiSet;
 
 use super::parts::Parts;
 use crate::domain::metering::reason::Reason;
@@ -11,7 +11,7 @@ use crate::domain::reporting::rollup::{Count, DECIMALS, FigureSums, GroupSums, L
 use crate::domain::reporting::sketch::Sketch;
 use crate::domain::values::digits::{push_digits, push_signed};
 use crate::domain::values::ids::GroupId;
-use crate::store::keys::{RESERVED, decode};
+use crate::store::encoding::{RESERVED, decode, encoded_in};
 
 /// Separators within a row, and characters with a meaning in patterns, so that a user's rows can be selected.
 const RESERVED_IN_ROW: &AsciiSet = &RESERVED.add(b'=').add(b'*').add(b'?').add(b'[').add(b']').add(b'^').add(b'\\');
@@ -24,10 +24,7 @@ const METRICS_BYTES: usize = 160;
 const OTHER: &str = "*";
 
 fn encode(text: &str) -> Cow<'_, str> {
-    match text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')) {
-        true => Cow::Borrowed(text),
-        false => Cow::from(utf8_percent_encode(text, RESERVED_IN_ROW)),
-    }
+    encoded_in(text, RESERVED_IN_ROW)
 }
 
 fn push_value(value: &RowValue, text: &mut String) {
