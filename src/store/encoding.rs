@@ -47,7 +47,15 @@ pub fn encode(name: &str) -> String {
 
 /// Decodes what [`encode`] wrote; None for a text that is not UTF-8.
 pub fn decode(text: &str) -> Option<String> {
-    percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned())
+    decoded(text).map(Cow::into_owned)
+}
+
+/// The same without a copy if nothing is encoded, as in most names.
+pub(super) fn decoded(text: &str) -> Option<Cow<'_, str>> {
+    match text.bytes().any(|byte| byte == b'%') {
+        true => percent_decode_str(text).decode_utf8().ok(),
+        false => Some(Cow::Borrowed(text)),
+    }
 }
 
 #[cfg(test)]

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use percent_encoding::AsciiSet;
 
-use super::parts::Parts;
 use crate::domain::metering::reason::Reason;
 use crate::domain::reporting::rollup::{Count, DECIMALS, FigureSums, GroupSums, Labels, Metrics, RowName, RowValue};
 use crate::domain::reporting::sketch::Sketch;
 use crate::domain::values::digits::{push_digits, push_signed};
 use crate::domain::values::ids::GroupId;
 use crate::store::encoding::{RESERVED, decode, encoded_in};
+use crate::store::parts::{Parts, cut};
 
 /// Separators within a row, and characters with a meaning in patterns, so that a user's rows can be selected.
 const RESERVED_IN_ROW: &AsciiSet = &RESERVED.add(b'=').add(b'*').add(b'?').add(b'[').add(b']').add(b'^').add(b'\\');
@@ -194,8 +194,7 @@ pub fn read_metrics(text: &str) -> Option<Metrics> {
 /// Adds the sums of a text; None for one that [`write_metrics`] did not write.
 pub fn add_metrics(text: &str, metrics: &mut Metrics) -> Option<()> {
     for part in Parts::of(text, b' ').filter(|part| !part.is_empty()) {
-        let end = part.bytes().position(|byte| byte == b'=')?;
-        let (name, value) = (&part[..end], &part[end + 1..]);
+        let (name, value) = cut(part, b'=')?;
         if let Some(group) = name.strip_prefix("g:") {
             let mut sums = Parts::of(value, b',').map(read_whole);
             let (charged, calls, denials) = (sums.next()??, sums.next()??, sums.next()??);
