@@ -28,7 +28,7 @@ pub(super) struct CounterTexts {
 type Key = (*const LimitGroup, Option<(TimeMs, Option<TimeMs>)>);
 
 thread_local! {
-    /// A node has few counters in use at a time, so comparing keys takes less than hashing one.
+    /// Few groups are in use at a time, so comparing keys takes less than hashing one.
     static KNOWN: RefCell<BTreeMap<Key, Rc<CounterTexts>>> = const { RefCell::new(BTreeMap::new()) };
 }
 

@@ -68,7 +68,7 @@ pub fn decision(decision: &Decision) -> Option<String> {
     push_list(matched_groups, &mut json, |group, json| push_string(group.as_str(), json));
     if let Some((id, expires_at_ms)) = reservation {
         json.push_str(",\"reservationId\":\"");
-        json.push_str(&id.to_text());
+        id.push_text(&mut json);
         json.push_str("\",\"expiresAt\":");
         push_time(*expires_at_ms, &mut json);
     }
@@ -86,7 +86,7 @@ pub fn settlement(settlement: &Settlement) -> Option<String> {
     }
     let mut json = String::with_capacity(BYTES);
     json.push_str("{\"reservationId\":\"");
-    json.push_str(&settlement.id.to_text());
+    settlement.id.push_text(&mut json);
     json.push_str("\",\"status\":");
     push_string(&settlement.status, &mut json);
     json.push_str(",\"counters\":");
