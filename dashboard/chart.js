@@ -79,9 +79,9 @@ const Figures = ({ title, labels, series, unit }) => html`<details class="as-tab
 
 /**
  * One series as bars, several as lines. The pointer shows the values of a point.
- * @param {{title: string, labels: string[], series: {title: string, values: number[]}[], unit?: string, height?: number}} given
+ * @param {{title: string, total?: string, labels: string[], series: {title: string, values: number[]}[], unit?: string, height?: number}} given
  */
-export function Chart({ title, labels, series, unit = '', height = 160 }) {
+export function Chart({ title, total, labels, series, unit = '', height = 160 }) {
   const [element, width] = useWidth();
   const [over, setOver] = useState(null);
   const place = width > LEFT + RIGHT && labels.length > 0 ? layout(width, height, labels, series) : null;
@@ -89,7 +89,7 @@ export function Chart({ title, labels, series, unit = '', height = 160 }) {
   const pointedAt = over === null || over >= labels.length ? null : [labels[over], ...series.map((one) => `${series.length > 1 ? `${one.title}: ` : ''}${amount(one.values[over], unit)}`)].join(' · ');
   const move = (event) => setOver(place.at(event.clientX - event.currentTarget.getBoundingClientRect().left));
   return html`<figure class="chart">
-    <figcaption><strong>${title}</strong> <span class="quiet over-value">${pointedAt ?? ''}</span></figcaption>
+    <figcaption><strong>${title}${total === undefined ? '' : `: ${total}`}</strong> <span class="quiet over-value">${pointedAt ?? ''}</span></figcaption>
     <div ref=${element} class="plot">
       ${place && html`<svg role="img" aria-label=${`${title}, ${labels[0]} to ${labels.at(-1)}: ${totals.join(', ')}${unitName(unit)}`} width=${width} height=${height} onPointerMove=${move} onPointerLeave=${() => setOver(null)}>
         <${Axes} place=${place} labels=${labels} unit=${unit} width=${width} />

@@ -65,7 +65,7 @@ export function Bar({ counter }) {
 /** Whose counter it is, unless it is the user's own. */
 const owner = (scope) =>
   Object.keys(scope).some((name) => name !== 'user')
-    ? Object.entries(scope).map(([name, value]) => html`<div class="quiet">${name} <bdi>${value}</bdi></div>`)
+    ? Object.entries(scope).map(([name, value]) => html`<div class="quiet">${name.replace('metadata.', '')} <bdi>${value}</bdi></div>`)
     : null;
 
 export const Counter = ({ counter, note, children }) => html`<div class="counter" data-group=${counter.groupId}>

@@ -8,7 +8,7 @@ import { Dialog, ErrorBox, Field, Loading, go, html, link, number, plural, useLo
 
 const list = (parts) => parts.map((part, at) => html`${at > 0 && ', '}${part}`);
 
-const modeName = (mode) => (mode === 'live' ? 'live' : `the sandbox ${mode.slice('test/'.length)}`);
+const modeName = (mode) => (mode === 'live' ? 'live mode' : `the sandbox ${mode.slice('test/'.length)}`);
 
 const sum = (modes, name) => modes.reduce((sum, mode) => sum + mode[name], 0);
 
@@ -17,7 +17,8 @@ function Users({ preview }) {
   const { users, complete } = preview;
   if (users.length === 0) return html`<li>${complete ? 'No users are on it.' : 'No users found so far. There are too many users to check all of them.'}</li>`;
   const own = sum(users, 'ownLimits');
-  return html`<li>${complete ? '' : 'At least '}<strong>${plural(sum(users, 'users'), 'user')}</strong> ${sum(users, 'users') === 1 && complete ? 'is' : 'are'} on it: ${list(users.map((mode) => `${number(mode.users)} in ${modeName(mode.mode)}`))}.
+  const where = users.length === 1 ? `, in ${modeName(users[0].mode)}` : html`: ${list(users.map((mode) => `${number(mode.users)} in ${modeName(mode.mode)}`))}`;
+  return html`<li>${complete ? '' : 'At least '}<strong>${plural(sum(users, 'users'), 'user')}</strong> ${sum(users, 'users') === 1 && complete ? 'is' : 'are'} on it${where}.
     ${own > 0 && html` ${number(own)} of them ${own === 1 ? 'has custom limits, which the move drops' : 'have custom limits, which the move drops'}.`}</li>`;
 }
 
@@ -33,7 +34,7 @@ function Groups({ groups }) {
 }
 
 function Dependents({ kind, preview }) {
-  return html`<ul class="dependents">
+  return html`<ul>
     ${preview.isDefault && html`<li><strong>It is the default plan</strong> for users without a subscription. Choose another one in the <a href=${link(['app'])}>app settings</a> first.</li>`}
     ${kind.moves && html`<${Users} preview=${preview} />`}
     <${Groups} groups=${preview.groups} />
@@ -54,7 +55,7 @@ function MoveTo({ from, plans, moveTo, choose }) {
         <option value="" disabled>Choose a plan</option>
         ${plans.map((plan) => html`<option value=${plan.id}>${plan.name ? `${plan.name} (${plan.id})` : plan.id}</option>`)}
       </select><//>
-    ${target && html`<h3>What their counters will do</h3><ul>${outcomes(from, target).map(({ id, label, says }) => html`<li key=${id}><bdi>${label}</bdi>: ${says}</li>`)}</ul>`}`;
+    ${target && html`<h3>What happens to their counters</h3><ul>${outcomes(from, target).map(({ id, label, says }) => html`<li key=${id}><bdi>${label}</bdi>: ${says}</li>`)}</ul>`}`;
 }
 
 /** @param {{kind: any, id: string, document: any, close: () => void}} given */
@@ -77,7 +78,7 @@ export function Delete({ kind, id, document, close }) {
     else preview.reload();
     return gone !== null;
   };
-  return html`<${Dialog} title=${`Delete ${id}?`} action=${inUse ? 'Move them and delete' : 'Delete'} danger busy=${busy} blocked=${impossible} error=${error ?? plans.error} submit=${submit} close=${close}>
+  return html`<${Dialog} title=${`Delete ${kind.title} ${id}?`} action=${inUse ? 'Move users and delete plan' : `Delete ${kind.title}`} danger busy=${busy} blocked=${impossible} error=${error ?? plans.error} submit=${submit} close=${close}>
     <${ErrorBox} error=${preview.error} retry=${preview.reload} />
     ${!preview.data && !preview.error && html`<${Loading} what="what depends on it" />`}
     ${preview.data && html`<${Dependents} kind=${kind} preview=${preview.data} />

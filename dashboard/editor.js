@@ -119,7 +119,7 @@ export function Editor({ kind, id, from, document, done }) {
   return html`<div class="workbench">
     <form id="edit" ref=${form} onSubmit=${save} onKeyDown=${onKeyDown}>
       <${Kept} at=${draft.at} resumed=${before !== '' && draft.at === before && changed} stale=${stale} keep=${() => set({ version })} discard=${start} />
-      ${!id && html`<${Field} label="Id" hint="Letters, digits, _ and -. It cannot be changed later." fault=${taken ? `Another ${kind.title} has this id.` : undefined}><input name="id" required pattern="[A-Za-z0-9_\\-]{1,64}" value=${name} onInput=${(event) => set({ id: event.target.value })} /><//>`}
+      ${!id && html`<${Field} label="ID" hint="Letters, digits, _ and -. It cannot be changed later." fault=${taken ? `Another ${kind.title} has this ID.` : undefined}><input name="id" required pattern="[A-Za-z0-9_\\-]{1,64}" value=${name} onInput=${(event) => set({ id: event.target.value })} /><//>`}
       <div class="views row" role="group" aria-label="Edit as">
         <button type="button" aria-pressed=${view === 'form'} onClick=${() => show('form')}>Form</button>
         <button type="button" aria-pressed=${view === 'json'} onClick=${() => show('json')}>JSON</button>

@@ -3,7 +3,7 @@
 import { h, render } from './vendor/preact.js';
 import { useEffect, useErrorBoundary, useRef, useState } from './vendor/hooks.js';
 import * as api from './api.js';
-import { Empty, ErrorBox, Heading, Loading, here, html, link, useLoad } from './ui.js';
+import { ClockTime, Empty, ErrorBox, Heading, Loading, here, html, link, useLoad } from './ui.js';
 import { Palette } from './palette.js';
 import { SignIn } from './pages/sign_in.js';
 import { Overview } from './pages/overview.js';
@@ -192,7 +192,7 @@ function TestBanner() {
   }, [mode, app]);
   if (!test) return null;
   return html`<p class="banner" role="status"><strong>Test mode</strong>, sandbox ${mode.split('/')[1] ?? 'main'}.
-    ${frozen ? html` The clock is set to <time datetime=${frozen}>${frozen}</time>.` : ''} <a href=${link(['sandbox'])}>Test clock</a></p>`;
+    ${frozen ? html` The clock is set to <${ClockTime} at=${frozen} />.` : ''} <a href=${link(['sandbox'])}>Test clock</a></p>`;
 }
 
 function Side({ first, search }) {

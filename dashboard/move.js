@@ -28,7 +28,8 @@ function ruled(group, carried) {
   if (group.kind === 'balance') return 'keeps its credits';
   const rule = group.onPlanChange ?? 'carry';
   if (rule === 'block' && isLimited(group)) return `has nothing left ${quotaOf(group)} until its next window`;
-  return rule === 'reset' || !carried ? `starts at 0 ${quotaOf(group)}` : `keeps what was used, ${quotaOf(group)}`;
+  if (rule === 'reset' || !carried) return `starts at 0 ${quotaOf(group)}`;
+  return `keeps what was used; ${isLimited(group) ? `new limit ${amount(Number(group.quota), group.unit)}` : 'no limit'}`;
 }
 
 const label = (group) => group.label || group.id;

@@ -200,8 +200,11 @@ export function Heading({ title, name, children }) {
 
 // --- small things -------------------------------------------------------------------------------------------------
 
+/** Times of the API keep their line. */
+const timed = (text) => text.split(/(\d{4}-\d\d-\d\dT[\d:.]+Z)/).map((part, at) => (at % 2 ? html`<time datetime=${part}>${part}</time>` : part));
+
 /** A text of the API, in which names are between backticks. */
-export const Marked = ({ text }) => html`<bdi>${text.split('`').map((part, at) => (at % 2 ? html`<code>${part}</code>` : part))}</bdi>`;
+export const Marked = ({ text }) => html`<bdi>${text.split('`').map((part, at) => (at % 2 ? html`<code>${part}</code>` : timed(part)))}</bdi>`;
 
 /** A name that can be copied; it keeps its own direction, so that it cannot turn what stands beside it around. */
 export function Name({ text, href }) {
@@ -276,6 +279,12 @@ export function Time({ at, never = '–', real = false }) {
   const seconds = (new Date(at).getTime() - (real ? Date.now() : api.now().getTime())) / 1000;
   const [unit, size] = steps.find(([, size]) => Math.abs(seconds) >= size) ?? ['second', 1];
   return html`<time datetime=${at} title=${at}>${relative.format(Math.round(seconds / size), unit)}</time>`;
+}
+
+/** A time of a test clock, which is set to the second: `31 Jan 2031, 12:00:00 UTC`. */
+export function ClockTime({ at }) {
+  const time = new Date(at).toLocaleString('en-GB', { dateStyle: 'medium', timeStyle: 'medium', timeZone: 'UTC' });
+  return html`<time datetime=${at} title=${at}>${time} UTC</time>`;
 }
 
 /** Which version of a plan or policy it was. Its number is the time, in microseconds, at which it was saved. */

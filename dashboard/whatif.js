@@ -10,9 +10,9 @@ const choices = [[5_000, 'the last 5,000 events'], [20_000, 'the last 20,000 eve
 const cents = (value) => amount(value, 'cents');
 
 /** With its sign. */
-const difference = (before, after) => {
+const difference = (before, after, text) => {
   const by = Number((after - before).toFixed(6));
-  return by === 0 ? 'no change' : `${by > 0 ? '+' : '−'}${number(Math.abs(by))}`;
+  return by === 0 ? 'no change' : `${by > 0 ? '+' : '−'}${text(Math.abs(by))}`;
 };
 
 const counts = (sums) => Object.entries(sums).map(([name, count]) => html`<span class="part"><code>${name}</code> ${number(count)}</span> `);
@@ -39,14 +39,14 @@ const Sides = ({ report }) => html`<${Table} label="Before and after" compact>
   <tbody>
     ${shown(report).map(([title, field, text]) => html`<tr key=${field}>
       <th scope="row">${title}</th><td class="figure">${text(report.present[field])}</td><td class="figure">${text(report.underDraft[field])}</td>
-      <td class="figure">${difference(report.present[field], report.underDraft[field])}</td></tr>`)}
+      <td class="figure">${difference(report.present[field], report.underDraft[field], text)}</td></tr>`)}
   </tbody>
 <//>`;
 
 function Changed({ title, changed, kind }) {
   if (changed.calls === 0) return html`<h3>${title}</h3><p class="quiet">None.</p>`;
   return html`<h3>${title} <${Badge} kind=${kind}>${plural(changed.calls, 'call')} of ${plural(changed.users, 'user')}<//></h3>
-    <p>${counts(changed.byGroup)}${Object.keys(changed.byGroup).length === 0 && counts(changed.byReason)}</p>
+    <p>${Object.keys(changed.byGroup).length > 0 ? html`<span class="quiet">By group:</span> ${counts(changed.byGroup)}` : html`<span class="quiet">By reason:</span> ${counts(changed.byReason)}`}</p>
     <details><summary>${changed.examples.length < changed.calls ? `The first ${number(changed.examples.length)}` : 'Each of them'}</summary>
       <${Table} label=${title}>
         <thead><tr><th>When</th><th>User</th><th>Event</th><th>Why</th></tr></thead>

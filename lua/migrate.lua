@@ -36,7 +36,7 @@ end
 -- A user's state.
 local function add_facts(stored, set)
   if stored.plan then
-    set('.subscription', stored.plan .. ' ' .. (stored.since or '-') .. ' ' .. (stored.cycle or '-') .. ' ' .. (stored['until'] or '-'))
+    set('.plan', layout6.subscription(stored))
   end
   if stored.limits then
     set('.limits', stored.limits)

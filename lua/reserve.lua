@@ -75,20 +75,20 @@ if not placed then
   return operation.keep(KEYS[1], p.fingerprint, { 'unmetered', now, fitted }, p.owners)
 end
 
-local created = args.digits(now)
+local created, label, lines = args.digits(now), false, ''
 local reservation = {
-  name = string.sub(KEYS[1], #p.tag + 4), now = now, expires_at_ms = now + ttl, expires_at = args.digits(now + ttl),
-  about = about .. ' ' .. created,
+  name = string.sub(KEYS[1], #p.tag + 4), now = now, expires_at_ms = now + ttl, expires_at = args.digits(now + ttl), ending = false,
 }
-local record = 'held ' .. created .. ' ' .. args.digits(ttl) .. ' 0 ' .. p.fingerprint .. '\n' .. about .. '\n' .. memo
 for at = 1, #p.owners do
   local owner = p.owners[at]
   if is_placed(owner) then
-    record = record .. '\n' .. admission.place(owner, reservation)
-    retention.keep(owner, p, now)
     -- The first owner's hold reports an expiry.
-    reservation.about = '- ' .. created
+    local held_label = label and '-' or hold.label(about, owner.word)
+    label, reservation.ending = label or held_label, held_label .. ' ' .. created
+    lines = lines .. '\n' .. admission.place(owner, reservation)
+    retention.keep(owner, p, now)
   end
 end
-redis.call('SET', KEYS[1], record, 'PX', clock.ttl(ttl + clock.grace_ms, p.sandbox))
+local text = 'held ' .. created .. ' ' .. args.digits(ttl) .. ' -' .. record.rest(0, p.fingerprint, '') .. '\n' .. label .. '\n' .. memo .. lines
+redis.call('SET', KEYS[1], text, 'PX', clock.ttl(ttl + clock.grace_ms, p.sandbox))
 return { 'held', now, reclaimed, counter.states(p.owners), fitted }

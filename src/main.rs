@@ -217,7 +217,7 @@ fn welcome(node: &Node, root_key_given: bool) -> String {
         (None, true) => ("Replace ak_… with the root admin key, which is in QUOTAGATE_ADMIN_KEY.", "ak_…"),
         (None, false) => (
             "Replace ak_… with the root admin key, which the first start printed.\n\
-             If it is lost, start with a new one in QUOTAGATE_ADMIN_KEY.",
+             If it is lost, start with a new one in QUOTAGATE_ADMIN_KEY, such as ak_$(openssl rand -hex 24).",
             "ak_…",
         ),
     };
@@ -232,12 +232,12 @@ Paste these lines into another terminal. {whence}
 
 A plan, a secret key for your application, a user, and the first reserve:
 
-  curl -sX PUT $QUOTAGATE_URL/api/v1/plans/free -H "Authorization: Bearer $QUOTAGATE_KEY" \
+  curl -sSX PUT $QUOTAGATE_URL/api/v1/plans/free -H "Authorization: Bearer $QUOTAGATE_KEY" \
     -d '{{"periodType":"monthly","periodAnchor":"calendar","groups":[{{"id":"images","unit":"count","quota":20,"matches":[{{"event":"image.*"}}]}}]}}'
-  export APP_KEY=$(curl -sX POST $QUOTAGATE_URL/api/v1/keys -H "Authorization: Bearer $QUOTAGATE_KEY" \
+  export APP_KEY=$(curl -sSX POST $QUOTAGATE_URL/api/v1/keys -H "Authorization: Bearer $QUOTAGATE_KEY" \
     -d '{{"kind":"secret","mode":"test"}}' | sed 's/.*"key":"\([^"]*\)".*/\1/')
-  curl -sX POST $QUOTAGATE_URL/api/v1/subscriptions -H "Authorization: Bearer $APP_KEY" -d '{{"userId":"u_42","planId":"free"}}'
-  curl -sX POST $QUOTAGATE_URL/api/v1/reserve -H "Authorization: Bearer $APP_KEY" -d '{{"userId":"u_42","event":"image.render"}}'
+  curl -sSX POST $QUOTAGATE_URL/api/v1/subscriptions -H "Authorization: Bearer $APP_KEY" -d '{{"userId":"u_42","planId":"free"}}'
+  curl -sSX POST $QUOTAGATE_URL/api/v1/reserve -H "Authorization: Bearer $APP_KEY" -d '{{"userId":"u_42","event":"image.render"}}'
 "#
     )
 }

@@ -259,8 +259,8 @@ async fn prepare_store(
     match gateway.store.claim(may_initialise).await? {
         Claim::Known => {}
         Claim::Initialised => tracing::warn!(
-            "Redis held no quotagate data: it is initialised now. If there should have been data, stop this node and \
-             restore it; QUOTAGATE_INIT=never refuses to start on an empty Redis"
+            "Redis held no quotagate data: it is initialised now, as at every first start. If there should have been \
+             data, stop this node and restore it; QUOTAGATE_INIT=never refuses to start on an empty Redis"
         ),
         Claim::Empty => return Err(StartError::Empty),
         Claim::Layout(found) => {

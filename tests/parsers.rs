@@ -23,7 +23,14 @@ use serde_json::{Value, json};
 
 /// Texts with characters that have a special meaning in some format.
 fn texts() -> impl Strategy<Value = String> {
-    prop_oneof!["\\PC{0,80}", "[a-z0-9_.:{}%+*/ \\-]{0,70}", any::<String>(), "[a-f0-9]{20,40}", "rsv_[a-f0-9]{36,38}"]
+    prop_oneof![
+        "\\PC{0,80}",
+        "[a-z0-9_.:{}%+*/ \\-]{0,70}",
+        any::<String>(),
+        "[a-f0-9]{20,40}",
+        "rsv_[a-f0-9]{36,38}",
+        "rsv_[A-Za-z0-9_-]{16}[a-f0-9]{12,14}"
+    ]
 }
 
 /// JSON with the field names of configurations.
@@ -117,9 +124,11 @@ proptest! {
 
     #[test]
     fn reservation_ids_read_as_they_are_written(bytes in any::<[u8; 12]>(), created_at_ms in 0..(1_i64 << 44), bucket in any::<u8>()) {
-        let id = ReservationId { name: OperationName::from_bytes(bytes), created_at_ms, bucket };
-        prop_assert_eq!(ReservationId::parse(&id.to_string()), Some(id.clone()));
-        prop_assert_eq!(OperationName::parse(id.name.as_str()), Some(id.name));
+        for name in [OperationName::random(bytes), OperationName::derived(&bytes)] {
+            let id = ReservationId { name, created_at_ms, bucket };
+            prop_assert_eq!(ReservationId::parse(&id.to_string()), Some(id.clone()));
+            prop_assert_eq!(OperationName::parse(id.name.as_str()), Some(id.name));
+        }
     }
 
     #[test]
@@ -262,6 +271,8 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
         "reservation",
         "answer",
         "held ",
+        "free 7",
+        "model=m",
         "user:u",
         ":1:5",
         " - ",
@@ -307,15 +318,15 @@ proptest! {
 const REPLIES: [&str; 12] = [
     "reserve\nheld\n1795228329143\n0\n5+1 2+0+3+4",
     "reserve\ndenied\n1795228329143\n2\n\n1795228389143\ng:apr_1:open\n5+1! 2+0",
-    "reserve\nstale_user\n1795228329143\n1795228329143000\npro 2027-01-31T10:00:00Z - -\n{\"g\":{\"quota\":5}}\n",
+    "reserve\nstale_user\n1795228329143\n1795228329143000\npro 20270131T1000 - 20270601\n{\"g\":{\"quota\":5}}\n",
     "track\ntracked\n1795228329143\n0\ng:80,g:100\n0\n5+1\n{\"degraded\":true}",
     "kept\ntracked\n1795228329143\n0\n\n0\n5+1\n\ng 1 5 5 daily/20270131/20270201",
     "settle\nsettled\n1795228329143\ncommitted\n0\n0\nimage.a key_1 u\n{\"items\":[{}]}\n1\n\nuser:u g 5+1/5 daily/20270131/20270201#1 ; app:a h 1+0/- lifetime/20270131/99991231T235959#2",
-    "extend\nextended\n1795228329143\n1795228389143\nimage.a key_1 u\n{\"items\":[{}]}\n5+1",
+    "extend\nextended\n1795228329143\n1795228389143\nimage.a key_1 u\np 7 2 model=m\n5+1",
     "grant\ngranted\n1795228329143\n{}",
     "change_user\nchanged\n1795228329143\n1795228329143000",
     "usage\nusage\n1795228329143\n0\n5+1!",
-    "survey\nsurveyed\n0\n1\n1795228329143-0\nuser:u g:1:3:3:5\n4\n.account\nversion=0 expiry=0 ttl=0\ng\n3+0/5 daily/20270131/20270201#2\n0\n0\ng:2:4",
+    "survey\nsurveyed\n0\n1\n1795228329143-0\nuser:u g:1:3:3:5\n4\n.account\nv0 expiry=0 ttl=0\ng\n3+0/5 daily/20270131/20270201#2\n0\n0\ng:2:4",
     "row\nu image.a key_1 model=x\ncalls=1",
 ];
 const ENTRIES: &str = "type\ntrack\nat\n1795228329143\nlate\n0\nop\n0123456789abcdef01234567 -\nabout\nimage.a key_1 u\n\

@@ -15,14 +15,14 @@ const cadences = ['weekly', 'monthly', 'quarterly', 'yearly'];
 const planFields = ['id', 'name', 'periodType', 'period', 'periodAnchor', 'anchor', 'timezone', 'weekStart', 'every', 'start', 'end', 'unmatchedEvents', 'groups'];
 const policyFields = [...planFields.filter((name) => name !== 'unmatchedEvents'), 'owner', 'environment', 'route', 'reviewCadence', 'notes', 'approval', 'retry'];
 
-const Period = ({ form }) => html`<fieldset><legend>Period of its groups</legend>
+const Period = ({ form }) => html`<fieldset><legend>Default period of the groups</legend>
   <div class="fields"><${PeriodType} form=${form} path=${[]} /><${PeriodDetails} form=${form} path=${[]} /></div>
 </fieldset>`;
 
 const PlanTop = ({ form }) => html`
   <div class="fields">
     <${Text} form=${form} path=${['name']} label="Name" />
-    <${Choice} form=${form} path=${['unmatchedEvents']} label="Unmatched events" hint="Events that no group counts. A denial shows typos." options=${[...(form.document.unmatchedEvents === undefined ? [['', 'denied (default)']] : []), ['deny', 'denied'], ['allow', 'allowed']]} />
+    <${Choice} form=${form} path=${['unmatchedEvents']} label="Unmatched events" hint="Events that match no group. Denying them reveals typos." options=${[...(form.document.unmatchedEvents === undefined ? [['', 'denied (default)']] : []), ['deny', 'denied'], ['allow', 'allowed']]} />
   </div>
   <${Period} form=${form} />`;
 
@@ -62,7 +62,7 @@ const PolicyTop = ({ form }) => html`
   <div class="fields">
     <${Text} form=${form} path=${['name']} label="Name" />
     <${Text} form=${form} path=${['owner']} label="Owner" hint="The team or person who answers for it." />
-    <${Text} form=${form} path=${['environment']} label="Environment" placeholder="production" />
+    <${Text} form=${form} path=${['environment']} label="Environment" hint="Such as production." />
     <${Text} form=${form} path=${['route']} label="Route" hint="A model route, product or workflow." />
     <${Choice} form=${form} path=${['reviewCadence']} label="Review" options=${[['', 'no reviews'], ...cadences.map((cadence) => [cadence, cadence])]} />
   </div>

@@ -60,7 +60,7 @@ function Names({ form, path, group, saved }) {
   const renamed = saved && saved !== group.id;
   return html`
     <div class="named-field"><${Field} label="Label" fault=${faultOf(form, [...path, 'label'])}><input name=${pathText([...path, 'label'])} autocomplete="off" placeholder=${group.id ?? ''} value=${label ?? ''} onInput=${setLabel} /><//></div>
-    <div class="named-field"><${Field} label="Id" fault=${faultOf(form, [...path, 'id'])} hint=${renamed ? html`Counters belong to the id: they start at 0 under the new one. It was <code>${saved}</code>.` : undefined}>
+    <div class="named-field"><${Field} label="ID" fault=${faultOf(form, [...path, 'id'])} hint=${renamed ? html`Counters belong to the ID: they start at 0 under the new one. It was <code>${saved}</code>.` : undefined}>
       <input name=${pathText([...path, 'id'])} autocomplete="off" spellcheck=${false} value=${group.id ?? ''} onInput=${setId} /><//></div>`;
 }
 

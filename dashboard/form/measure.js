@@ -20,10 +20,13 @@ const words = (name) => name.replaceAll('_', ' ');
 /** @param {string[]} parts */
 const sentence = (parts) => (parts.length < 2 ? parts.join('') : `${parts.slice(0, -1).join(', ')} and ${parts.at(-1)}`);
 
+/** Money has a price, other units a weight. */
+const wordOf = (unit) => (unit === 'cents' ? 'price' : 'weight');
+
 /** "800 prompt tokens and 200 completion tokens cost 0.4 cents." */
 export function example(per, figures, unit) {
   const sum = weighed(per, figures, unit);
-  if (sum === null) return 'Every weight is a number, such as 0.00025.';
+  if (sum === null) return `Every ${wordOf(unit)} is a number, such as 0.00025.`;
   const fields = fieldsOf(per).filter((name) => name !== 'event');
   const what = fields.length > 0 ? sentence(fields.map((name) => `${figures[name]} ${words(name)}`)) : '1 call';
   const many = fields.length > 1 || Number(figures[fields[0]]) > 1;
@@ -32,7 +35,7 @@ export function example(per, figures, unit) {
 }
 
 /** A weight, the estimate for a reserve that does not know the field yet, and the button that removes both. */
-function Weight({ form, path, field, weight, estimate, label }) {
+function Weight({ form, path, field, weight, estimate, unit, label }) {
   const id = pathText(path);
   const setWeight = (event) => form.set([...path, 'per', field], asNumber(event.target.value));
   const setEstimate = (event) => form.change([...path, 'estimate'], (all) => {
@@ -49,10 +52,10 @@ function Weight({ form, path, field, weight, estimate, label }) {
   const fixed = field === 'event';
   return html`<div class="weight" role="group" aria-label=${`${words(field)} of ${label}`}>
     <code>${field === 'event' ? 'event (each call)' : field}</code>
-    <${Field} label="Weight" fault=${faultOf(form, [...path, 'per', field])}><input name=${`${id}.per.${field}`} inputmode="decimal" autocomplete="off" value=${String(weight)} onInput=${setWeight} /><//>
+    <${Field} label=${unit === 'cents' ? 'Price (cents)' : 'Weight'} fault=${faultOf(form, [...path, 'per', field])}><input name=${`${id}.per.${field}`} inputmode="decimal" autocomplete="off" value=${String(weight)} onInput=${setWeight} /><//>
     ${isWeighted(estimate) ? html`<p class="hint">The estimate is learned; change it as JSON.</p>` : !fixed && html`<${Field} label="Estimate" fault=${faultOf(form, [...path, 'estimate', field])}>
       <input name=${`${id}.estimate.${field}`} inputmode="decimal" autocomplete="off" placeholder="needed" value=${estimate === undefined ? '' : String(estimate)} onInput=${setEstimate} /><//>`}
-    <button type="button" class="quiet-button" aria-label=${`Remove the weight of ${words(field)}`} onClick=${remove}>Remove</button>
+    <button type="button" class="quiet-button" aria-label=${`Remove the ${wordOf(unit)} of ${words(field)}`} onClick=${remove}>Remove</button>
   </div>`;
 }
 
@@ -76,11 +79,11 @@ function Weights({ form, path, measure, unit, label }) {
   const id = pathText(path);
   const offered = ['prompt_tokens', 'completion_tokens', 'cached_tokens', 'quantity', 'event', ...form.seen.figures.keys()];
   return html`
-    ${fields.map((name) => html`<${Weight} key=${name} form=${form} path=${path} field=${name} weight=${per[name]} estimate=${measure.estimate?.[name]} label=${label} />`)}
+    ${fields.map((name) => html`<${Weight} key=${name} form=${form} path=${path} field=${name} weight=${per[name]} estimate=${measure.estimate?.[name]} unit=${unit} label=${label} />`)}
     ${fields.some((name) => name !== 'event') && html`<p class="hint">The estimate counts while a reserve does not know the field.</p>`}
     <div class="row adder">
-      <${Field} label="Field to weigh" fault=${form.faults[`${id}.per`]}><input name=${`${id}.per`} list=${`${id}-fields`} autocomplete="off" spellcheck=${false} placeholder="prompt_tokens" value=${typed} onInput=${(event) => setTyped(event.target.value)} onKeyDown=${onKeyDown} /><//>
-      <button type="button" disabled=${!typed.trim()} onClick=${add}>Add weight</button>
+      <${Field} label="Field" fault=${form.faults[`${id}.per`]}><input name=${`${id}.per`} list=${`${id}-fields`} autocomplete="off" spellcheck=${false} placeholder="prompt_tokens" value=${typed} onInput=${(event) => setTyped(event.target.value)} onKeyDown=${onKeyDown} /><//>
+      <button type="button" disabled=${!typed.trim()} onClick=${add}>Add ${wordOf(unit)}</button>
       <${Suggestions} id=${`${id}-fields`} names=${[...new Set(offered)].filter((name) => !Object.hasOwn(per, name))} />
     </div>
     ${fields.length > 0 && html`<div class="example">

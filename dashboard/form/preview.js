@@ -1,6 +1,7 @@
 // What a save would change, in words, and whom it would put over a limit.
 
-import { Badge, html, number, plural } from '../ui.js';
+import { Badge, html, plural } from '../ui.js';
+import { quotaWords } from './words.js';
 
 export function Change({ before, after }) {
   const text = (value) => (typeof value === 'string' ? value : JSON.stringify(value));
@@ -18,7 +19,7 @@ export function Preview({ preview }) {
       <p><strong>${change.action} <code>${change.target}</code></strong></p>
       <ul class="changes">${change.fields.map((field) => html`<li><code>${field.path || 'everything'}</code>: <${Change} before=${field.before} after=${field.after} /></li>`)}</ul>
     </div>`)}
-    ${preview.overLimit.map((over) => html`<p>${over.users > 0 ? html`<${Badge} kind="warn">${plural(over.users, 'user')} over the limit<//>` : 'No user would be over the limit:'} <code>${over.groupId}</code> goes from ${number(over.quotaBefore)} to ${number(over.quotaAfter)}.</p>`)}
+    ${preview.overLimit.map((over) => html`<p>${over.users > 0 ? html`<${Badge} kind="warn">${plural(over.users, 'user')} over the limit<//>` : 'No user would be over the limit:'} <code>${over.groupId}</code> goes from ${quotaWords({ quota: over.quotaBefore, unit: '' })} to ${quotaWords({ quota: over.quotaAfter, unit: '' })}.</p>`)}
     ${!preview.complete && html`<p class="quiet">There are too many users to check all of them.</p>`}
   </div>`;
 }

@@ -13,7 +13,7 @@ const lengths = new Map(periods);
 
 export const periodOf = (group, document) => field(group, 'periodType') ?? field(document, 'periodType');
 
-function periodWords(group, document) {
+export function periodWords(group, document) {
   const type = periodOf(group, document);
   const own = field(group, 'periodType') !== undefined;
   const from = (name) => group[name] ?? (own ? undefined : document[name]);
@@ -24,7 +24,7 @@ function periodWords(group, document) {
   return type === undefined ? 'without a period' : `per ${lengths.get(type) ?? type}`;
 }
 
-const scopeWords = (scope) => {
+export const scopeWords = (scope) => {
   const names = Array.isArray(scope) && scope.length > 0 ? scope : ['user'];
   if (names.length === 1 && names[0] === 'app') return 'for the whole app';
   return `per ${names.map((name) => String(name).replace('metadata.', '')).join(' and ')}`;

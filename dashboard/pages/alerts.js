@@ -46,11 +46,11 @@ export function Alerts({ query }) {
     <${Heading} title="Alerts" />
     <div class="filter">
       <select aria-label="Show" name="show" value=${filter.show} onChange=${(event) => change({ show: event.target.value })}>${Object.entries(choices).map(([name, [title]]) => html`<option value=${name}>${title}</option>`)}</select>
-      <input type="search" aria-label="Search alerts" placeholder="A user, team, group or plan" value=${filter.search} onInput=${(event) => change({ search: event.target.value })} />
+      <input type="search" data-search aria-label="Search alerts" placeholder="A user, team, group or plan" value=${filter.search} onInput=${(event) => change({ search: event.target.value })} />
     </div>
     <${Loaded} of=${pages} what="alerts" empty=${empty}>
       ${shown.length > 0 && html`<${Table} label="Alerts">
-        <thead><tr><th>When</th><th>What</th><th>About</th><th>Message</th></tr></thead>
+        <thead><tr><th>When</th><th>Event</th><th>About</th><th>Message</th></tr></thead>
         <tbody>${shown.map((alert) => html`<tr key=${alert.id}>
           <td><${Time} at=${alert.timestamp} /></td>
           <td class="lead"><${Badge} kind=${kinds[alert.type] ?? ''}>${alert.type}<//></td>

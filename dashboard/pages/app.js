@@ -39,17 +39,17 @@ function Form({ settings, plans, done }) {
   const { rest } = faultsOf(error, named);
   const fault = (name) => error?.errors?.find((one) => named(one.field) === name)?.message;
   return html`<form class="settings" onSubmit=${submit}>
-    <${Field} label="Default plan" hint="For users without a subscription. Its groups need calendar periods or none." fault=${fault('defaultPlanId')}>
-      <select name="defaultPlanId" disabled=${!admin} value=${typed.defaultPlanId} onChange=${set('defaultPlanId')}><option value="">none: calls are denied</option>
+    <${Field} label="Default plan" hint="For users without a subscription. Its limit groups need calendar periods or no period." fault=${fault('defaultPlanId')}>
+      <select name="defaultPlanId" disabled=${!admin} value=${typed.defaultPlanId} onChange=${set('defaultPlanId')}><option value="">None: calls are denied</option>
         ${plans.map((plan) => html`<option value=${plan.id}>${plan.name ? `${plan.name} (${plan.id})` : plan.id}</option>`)}</select><//>
-    <${Field} label="Report labels" hint="Additional metadata fields for reports, at most 16, such as tier, region." fault=${fault('reportLabels')}>
+    <${Field} label="Report labels" hint="More metadata fields for reports, at most 16, such as tier, region." fault=${fault('reportLabels')}>
       <input name="reportLabels" disabled=${!admin} value=${typed.reportLabels} onInput=${set('reportLabels')} /><//>
-    <${Field} label="Values of a scope" hint="The most counters of one metadata scope at a time. Calls with further values are denied." fault=${fault('maxScopeValues')}>
+    <${Field} label="Values per scope" hint="How many values of a metadata scope can have counters at a time. Calls with further values are denied." fault=${fault('maxScopeValues')}>
       <input name="maxScopeValues" type="number" min="1" max="10000000" required disabled=${!admin} value=${typed.maxScopeValues} onInput=${set('maxScopeValues')} /><//>
-    <${Field} label="Currency" hint="How this dashboard writes cents, such as USD or EUR. Empty: as cents." fault=${fault('currency')}>
+    <${Field} label="Currency" hint="In which the dashboard shows cents, such as USD or EUR. Empty: amounts in cents." fault=${fault('currency')}>
       <input name="currency" maxlength="3" disabled=${!admin} value=${typed.currency} onInput=${set('currency')} /><//>
     <${Field} label="When Redis cannot be reached" fault=${fault('onStoreFailure')}>
-      <select name="onStoreFailure" disabled=${!admin} value=${typed.onStoreFailure} onChange=${set('onStoreFailure')}><option value="deny">calls fail with 503</option><option value="allow">reserves are allowed, up to a number per node, and counted later</option></select><//>
+      <select name="onStoreFailure" disabled=${!admin} value=${typed.onStoreFailure} onChange=${set('onStoreFailure')}><option value="deny">Calls fail with 503</option><option value="allow">Reserves are allowed, up to a number per node, and counted later</option></select><//>
     <${ErrorBox} error=${rest} />
     <div class="row">${admin && html`<button type="submit" class="primary" disabled=${busy}>${busy ? 'One moment…' : 'Save'}</button>`}<span role="status">${saved ? 'Saved. It applies from the next call on.' : ''}</span></div>
   </form>`;

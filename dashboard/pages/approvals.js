@@ -1,6 +1,6 @@
 import * as api from '../api.js';
 import { By } from '../by.js';
-import { Badge, Confirm, Dialog, Elsewhere, Empty, Field, Heading, Loaded, More, Name, Table, Time, amount, html, link, number, useDialog, useFresh, usePages, useWrite } from '../ui.js';
+import { Badge, Confirm, Dialog, Elsewhere, Empty, Field, Heading, Loaded, More, Name, Table, Time, amount, figure, html, link, useDialog, useFresh, usePages, useWrite } from '../ui.js';
 import { UntilFields, useUntil } from './user_actions.js';
 import { useState } from '../vendor/hooks.js';
 
@@ -54,6 +54,9 @@ function open(dialog, done) {
     about=${html`<p>The request of <bdi>${request.requestedBy}</bdi> will wait for a decision again.</p>`} />`;
 }
 
+/** How far the counter was filled: "48 / 40 used", "12 / 40 used · 5 held". */
+const filled = ({ used, held, limit, unit }) => `${figure(used, unit)} / ${amount(limit, unit)} used${held ? ` · ${figure(held, unit)} held` : ''}`;
+
 function Request({ request, dialog }) {
   const [kind, word] = states[request.status] ?? ['', request.status];
   const { decided } = request;
@@ -62,8 +65,8 @@ function Request({ request, dialog }) {
     <td><bdi>${request.label || request.groupId}</bdi> <code class="quiet">${request.groupId}</code><${Scope} scope=${request.scope} />
       ${about.length > 0 && html`<div class="quiet">${about.map((part, at) => html`${at > 0 && ' · '}${part}`)}</div>`}
       ${request.approval && html`<div class="quiet"><bdi>${[request.approval.approvers?.join(', '), request.approval.condition].filter(Boolean).join(': ')}</bdi></div>`}</td>
-    <td class="figure">${amount(request.requested, request.unit)}<div class="quiet">at ${number(request.used + request.held)} / ${number(request.limit)}</div></td>
-    <td><bdi>${request.event}</bdi> by <bdi class="name">${request.requestedBy}</bdi><div class="quiet"><${Time} at=${request.requestedAt} /></div></td>
+    <td class="figure">${amount(request.requested, request.unit)}<div class="quiet">${filled(request)}</div></td>
+    <td><bdi>${request.event}</bdi><div class="quiet">by <${Name} text=${request.requestedBy} href=${link(['users', request.requestedBy])} /> · <${Time} at=${request.requestedAt} /></div></td>
     <td><${Badge} kind=${kind}>${word}<//>${decided && html`<div class="quiet">${decided.amount !== null && decided.amount !== undefined && `${amount(decided.amount, request.unit)} · `}<${Time} at=${decided.at} /> by <${By} id=${decided.by} /> <bdi>${decided.note}</bdi></div>`}</td>
     <td class="end"><div class="row">${api.may('approver') && request.status === 'open' && html`
         <button type="button" class="primary" onClick=${() => dialog.show('approve', request)}>Approve</button>

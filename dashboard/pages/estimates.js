@@ -13,7 +13,7 @@ function Values({ by }) {
 }
 
 /** "4 of 120 (3.3 %)" */
-const share = ({ compared, exceeded }) => (compared === 0 ? 'none yet' : `${number(exceeded)} of ${number(compared)} (${number(Math.round((1000 * exceeded) / compared) / 10)} %)`);
+const share = ({ compared, exceeded }) => (compared === 0 ? 'not compared yet' : `${number(exceeded)} of ${number(compared)} (${number(Math.round((1000 * exceeded) / compared) / 10)} %)`);
 
 export function Estimates({ query }) {
   const [typed, setTyped] = useState({ event: query.event ?? '' });
@@ -30,7 +30,7 @@ export function Estimates({ query }) {
       <input id="estimates-event" name="event" type="search" placeholder="llm.chat" value=${typed.event} onInput=${(event) => setTyped({ event: event.target.value })} /></div></div>
     <${Loaded} of=${pages} what="estimates" empty=${empty}>
       <${Table} label="Estimates">
-        <thead><tr><th>Event</th><th>Figure</th><th>Of</th><th class="figure">Quantile</th><th class="figure">Estimate</th><th class="figure">Samples</th><th class="figure">Exceeded it</th></tr></thead>
+        <thead><tr><th>Event</th><th>Field</th><th>Which calls</th><th class="figure">Quantile</th><th class="figure">Estimate</th><th class="figure">Samples</th><th class="figure">Exceeded</th></tr></thead>
         <tbody>${pages.data.map((one) => html`<tr key=${JSON.stringify([one.event, one.field, one.by, one.quantile, one.start, one.max])}>
           <td class="lead"><bdi class="name">${one.event}</bdi></td>
           <td><bdi class="name">${one.field}</bdi></td>
@@ -41,7 +41,7 @@ export function Estimates({ query }) {
           <td class="figure">${share(one)}</td>
         </tr>`)}</tbody>
       <//>
-      <p class="quiet">With fewer than 100 samples, the start value is used.</p>
+      <p class="quiet">With fewer than 100 samples, the gateway uses the start value.</p>
       <${More} pages=${pages} />
     <//>`;
 }

@@ -35,7 +35,7 @@ const Items = ({ items }) => html`<dt>Items</dt><dd>${items.map((item) => html`<
 export function Details({ event }) {
   const why = explanation(event);
   return html`<dl class="facts">
-      <dt>Id</dt><dd><${Name} text=${event.id} /></dd>
+      <dt>ID</dt><dd><${Name} text=${event.id} /></dd>
       <dt>Time</dt><dd><span class="part">${event.timestamp}</span>, recorded <${Time} at=${event.recordedAt} real /></dd>
       ${event.reservationId && html`<dt>Reservation</dt><dd><${Name} text=${event.reservationId} href=${link(['explain'], { reservationId: event.reservationId })} /></dd>`}
       ${event.eventId && html`<dt>Tracked as</dt><dd><${Name} text=${event.eventId} /></dd>`}

@@ -40,7 +40,7 @@ function Row({ event, mine, open, toggle }) {
   return html`<tr data-event=${event.id}>
     <td><button type="button" class="small" aria-expanded=${open ? 'true' : 'false'} aria-label=${`Details of ${event.type} ${event.id}`} onClick=${toggle}>${open ? '▾' : '▸'}</button> <${Time} at=${event.timestamp} /></td>
     <td class="lead"><${Badge} kind=${event.observed ? undefined : kinds[event.type]}>${event.type}<//>${event.late && html` <${Badge} kind="warn">late<//>`}${event.degraded && html` <${Badge} kind="warn">degraded<//>`}${event.observed && html` <${Badge} kind="warn">observed<//>`}</td>
-    ${!mine && html`<td>${event.userId && html`<a href=${link(['users', event.userId])}><bdi class="name">${event.userId}</bdi></a>`}</td>`}
+    ${!mine && html`<td class="user">${event.userId && html`<a href=${link(['users', event.userId])}><bdi class="name">${event.userId}</bdi></a>`}</td>`}
     <td class="event"><bdi class="name">${event.event}</bdi>${event.items?.length > 1 && html` <span class="quiet">and ${number(event.items.length - 1)} more</span>`}</td>
     <td class="figure">${event.quantity === undefined ? '' : number(event.quantity)}</td>
     <td><${Charges} event=${event} /></td>
@@ -89,9 +89,9 @@ function useLive(on, filter, reload) {
 function Filter({ typed, faults, set }) {
   const metadataFault = Object.entries(faults).find(([field]) => field.startsWith('metadata'))?.[1];
   return html`<form class="fields" onSubmit=${(event) => event.preventDefault()}>
-    <${Field} label="Type" fault=${faults.type}><select name="type" value=${typed.type} onChange=${set('type')}><option value="">all</option>${types.map((type) => html`<option value=${type}>${type}</option>`)}</select><//>
+    <${Field} label="Type" fault=${faults.type}><select name="type" value=${typed.type} onChange=${set('type')}><option value="">any</option>${types.map((type) => html`<option value=${type}>${type}</option>`)}</select><//>
     ${texts.map(([name, title, example]) => html`<${Field} key=${name} label=${title} fault=${faults[name]}><input name=${name} type="search" placeholder=${example} value=${typed[name]} onInput=${set(name)} /><//>`)}
-    <${Field} label="Metadata" hint="model=large, team=red" fault=${metadataFault}><input name="metadata" value=${typed.metadata} onInput=${set('metadata')} /><//>
+    <${Field} label="Metadata" fault=${metadataFault}><input name="metadata" type="search" placeholder="team=red, size=1k" value=${typed.metadata} onInput=${set('metadata')} /><//>
     <${Field} label="Outcome" fault=${faults.outcome}><select name="outcome" value=${typed.outcome} onChange=${set('outcome')}><option value="">any</option><option value="accepted">accepted</option><option value="rejected">rejected</option></select><//>
     <${Field} label="From (UTC)" fault=${faults.from}><input name="from" type="datetime-local" value=${typed.from} onInput=${set('from')} /><//>
     <${Field} label="To (UTC)" fault=${faults.to}><input name="to" type="datetime-local" value=${typed.to} onInput=${set('to')} /><//>

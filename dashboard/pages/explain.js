@@ -45,7 +45,7 @@ function Form({ typed, faults, set }) {
     ${field('userId', 'User')}
     ${field('event', 'Event', { placeholder: 'image.render' })}
     ${field('quantity', 'Quantity', { inputmode: 'decimal', placeholder: '1' })}
-    <${Field} label="Metadata" hint="model=large, team=red" fault=${metadataFault}><input name="metadata" spellcheck=${false} disabled=${of} value=${typed.metadata} onInput=${set('metadata')} /><//>
+    <${Field} label="Metadata" fault=${metadataFault}><input name="metadata" placeholder="team=red, size=1k" spellcheck=${false} disabled=${of} value=${typed.metadata} onInput=${set('metadata')} /><//>
     ${field('key', 'Key', { placeholder: 'key_…' })}
     ${field('reservationId', 'Or a reservation', { placeholder: 'rsv_…' })}
   </form>`;

@@ -1,6 +1,6 @@
 import * as api from '../api.js';
 import { dayName } from '../chart.js';
-import { Badge, Confirm, Dialog, Empty, Field, Heading, Loaded, Secret, Table, Time, html, pairs, plural, useDialog, useLoad, useWrite } from '../ui.js';
+import { Badge, Confirm, Copy, Dialog, Empty, Field, Heading, Loaded, Secret, Table, Time, html, pairs, plural, useDialog, useLoad, useWrite } from '../ui.js';
 import { useState } from '../vendor/hooks.js';
 
 const kinds = {
@@ -86,13 +86,13 @@ export function Keys() {
     ${created?.key && html`<${Secret} title=${`The ${created.kind} key.`} text=${created.key} />`}
     ${created?.userTokenSecret && html`<${Secret} title="The secret for user tokens." text=${created.userTokenSecret} />`}
     <${Loaded} of=${keys} what="keys" empty=${empty}>${() => html`<${Table} label="Keys">
-      <thead><tr><th>Key</th><th>Name</th><th>Kind</th><th>Works on</th><th>Carries</th><th>Created</th><td></td></tr></thead>
+      <thead><tr><th>Key</th><th>Name</th><th>Kind</th><th>Mode</th><th>Settings</th><th>Created</th><td></td></tr></thead>
       <tbody>${keys.data.data.map((key) => html`<tr key=${key.id}>
-        <td><code>${key.prefix}</code><div class="quiet"><code>${key.id}</code></div></td>
+        <td><code>${key.prefix}</code><div class="quiet"><span class="named"><code>${key.id}</code><${Copy} text=${key.id} label=${`Copy ${key.id}`} small /></span></div></td>
         <td>${key.name && html`<bdi>${key.name}</bdi>`}</td>
         <td>${key.kind}${key.role && ` · ${key.role}`}</td>
-        <td>${key.mode ? html`<${Badge} kind=${key.mode === 'test' ? 'warn' : ''}>${key.mode}${key.sandbox ? ` / ${key.sandbox}` : ''}<//>` : 'both modes'}</td>
-        <td>${Object.entries(key.metadata ?? {}).map(([name, value]) => html`<div>${name}=<bdi>${value}</bdi></div>`)}${(key.origins ?? []).map((origin) => html`<div>${origin}</div>`)}${key.kind === 'publishable' && !key.origins?.length && html`<${Badge} kind="warn">no origins<//>`}${key.requireUserToken && html`<div>user token</div>`}</td>
+        <td>${key.mode ? html`<${Badge} kind=${key.mode === 'test' ? 'warn' : ''}>${key.mode}${key.sandbox ? `/${key.sandbox}` : ''}<//>` : 'live and test'}</td>
+        <td>${Object.entries(key.metadata ?? {}).map(([name, value]) => html`<div>${name}=<bdi>${value}</bdi></div>`)}${(key.origins ?? []).map((origin) => html`<div>${origin}</div>`)}${key.kind === 'publishable' && !key.origins?.length && html`<${Badge} kind="warn">no origins<//>`}${key.requireUserToken && html`<div>needs a user token</div>`}</td>
         <td><${Time} at=${key.createdAt} real /></td>
         <td class="end">${admin && html`<button type="button" class="danger" aria-label=${`Revoke ${key.name ?? key.prefix}`} onClick=${() => dialog.show('revoke', key)}>Revoke</button>`}</td>
       </tr>`)}</tbody>

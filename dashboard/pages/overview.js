@@ -6,7 +6,7 @@ import { Chart, Share, dayName, daysBetween } from '../chart.js';
 import { By } from '../by.js';
 import { Bar, limitOf } from '../counter.js';
 import { Looking, useBell, useHappening } from '../stream.js';
-import { Badge, Elsewhere, Empty, ErrorBox, Heading, Loaded, Name, Table, Time, amount, figure, html, link, number, plural, useLoad } from '../ui.js';
+import { Badge, Elsewhere, Empty, ErrorBox, Heading, Loaded, Name, Table, Time, amount, figure, html, link, number, plural, unitName, useLoad } from '../ui.js';
 import { Start } from './start.js';
 
 const SHOWN = 8;
@@ -44,7 +44,7 @@ function Days({ report }) {
   const labels = days.map(dayName);
   const total = (name) => report.data.reduce((sum, line) => sum + line[name], 0);
   return html`<div class="charts">${figures.map(([name, title, unit]) => html`<${Chart} key=${name} labels=${labels} unit=${unit}
-    title=${`${title}: ${amount(Number(total(name).toFixed(6)), unit)}`} series=${[{ title, values: days.map((day) => known.get(day)?.[name] ?? 0) }]} />`)}</div>
+    title=${title} total=${amount(Number(total(name).toFixed(6)), unit)} series=${[{ title, values: days.map((day) => known.get(day)?.[name] ?? 0) }]} />`)}</div>
     ${!report.complete && html`<p class="quiet">Some of the newest events are not counted yet.</p>`}`;
 }
 
@@ -53,7 +53,7 @@ function TopUsers({ report }) {
   const most = Math.max(0, ...rows.map((line) => line.calls));
   return html`<h2>Users with the most calls${report.when}</h2>
     ${report.tooMany ? html`<p class="quiet">There are too many users for one list.</p>` : html`<${Table} label="Users with the most calls" compact>
-      <thead><tr><th>User</th><td></td><th class="figure">Calls</th><th class="figure">Denials</th><th class="figure">Cost</th></tr></thead>
+      <thead><tr><th>User</th><td></td><th class="figure">Calls</th><th class="figure">Denials</th><th class="figure">Cost${unitName('cents') ? ' (cents)' : ''}</th></tr></thead>
       <tbody>${rows.map((line) => html`<tr key=${line.by.user}>
         <td><${Name} text=${line.by.user} href=${link(['users', line.by.user])} /></td>
         <td><${Share} value=${line.calls} most=${most} /></td>
@@ -102,11 +102,11 @@ function Limits({ limits }) {
   const { atLimit, near, groups, more } = limits;
   const sum = (name) => groups.reduce((sum, group) => sum + group[name], 0);
   return html`
-    ${groups.length > 0 && html`<p>${groups.map((group) => html`<span class="part"><code>${group.groupId}</code> ${group.atLimit > 0 ? html`<${Badge} kind="bad">${most(group.atLimit, more)} used up<//>` : ''} ${group.near > 0 ? html`<${Badge} kind="warn">${most(group.near, more)} near<//>` : ''}</span> `)}</p>`}
-    <div class="halves"><section><h3>Near their limits${near.length < sum('near') ? html` <span class="quiet">the fullest ${number(near.length)}</span>` : ''}</h3>
-    ${near.length > 0 ? html`<${Counters} label="Near their limits" counters=${near} />` : html`<p class="quiet">No counter is between 75 % and 100 % of its limit.</p>`}
-    </section><section><h3>Used up${atLimit.length < sum('atLimit') ? html` <span class="quiet">the fullest ${number(atLimit.length)}</span>` : ''}</h3>
-    ${atLimit.length > 0 ? html`<${Counters} label="Used up" counters=${atLimit} />` : html`<p class="quiet">No counter is at its limit.</p>`}</section></div>
+    ${groups.length > 0 && html`<p class="row by-group">${groups.map((group) => html`<span class="part"><code>${group.groupId}</code> ${group.atLimit > 0 ? html`<${Badge} kind="bad">${most(group.atLimit, more)} used up<//>` : ''} ${group.near > 0 ? html`<${Badge} kind="warn">${most(group.near, more)} near<//>` : ''}</span>`)}</p>`}
+    <div class="halves"><section><h3>Used up${atLimit.length < sum('atLimit') ? html` <span class="quiet">the fullest ${number(atLimit.length)}</span>` : ''}</h3>
+    ${atLimit.length > 0 ? html`<${Counters} label="Used up" counters=${atLimit} />` : html`<p class="quiet">No counter is at its limit.</p>`}
+    </section><section><h3>Near their limits${near.length < sum('near') ? html` <span class="quiet">the fullest ${number(near.length)}</span>` : ''}</h3>
+    ${near.length > 0 ? html`<${Counters} label="Near their limits" counters=${near} />` : html`<p class="quiet">No counter is between 75 % and 100 % of its limit.</p>`}</section></div>
     <p class="quiet">Counters of users, teams, keys and the app. Windows shorter than a day are left out.${more ? ' There are more than these; these are the fullest.' : ''}${limits.complete ? '' : ' Some of the newest events are not counted yet.'}</p>`;
 }
 
@@ -134,7 +134,7 @@ function Health({ fresh }) {
     <${Loaded} of=${health} what="the state of the gateway">${() => html`<p class="answer">${health.data.ready ? html`<${Badge} kind="good">ready<//>` : html`<${Badge} kind="bad">not ready<//>`}
       ${health.data.warnings.length > 0 ? html` <${Badge} kind="warn">${plural(health.data.warnings.length, 'warning')}<//>` : ''}
       <span class="quiet">${health.data.redisVersion ? ` Redis ${health.data.redisVersion}` : ''}</span></p>
-      ${health.data.warnings.length > 0 && html`<ul>${health.data.warnings.map((warning) => html`<li>${warning}</li>`)}</ul>`}`}<//>
+      ${health.data.warnings.length > 0 && html`<ul class="plain">${health.data.warnings.map((warning) => html`<li>${warning}</li>`)}</ul>`}`}<//>
     <${Loaded} of=${nodes} what="nodes">${() => html`<details class="nodes"><summary>${plural(nodes.data.data.length, 'node')} ${silent.length > 0 ? html`<${Badge} kind="bad">${number(silent.length)} silent<//>` : ''}</summary>
       <${Table} label="Nodes"><thead><tr><th>Machine</th><th>Address</th><th>Version</th><th>Running since</th><th>State</th></tr></thead>
         <tbody>${nodes.data.data.map((node) => html`<tr key=${node.id}><td><bdi>${node.host || '–'}</bdi></td><td><code>${node.address}</code></td><td>${node.version}</td><td><${RealTime} at=${node.startedAt} /></td>
@@ -150,7 +150,7 @@ function Quota({ limits }) {
   const first = [...atLimit, ...near].slice(0, 3);
   return html`<p class="answer">${out > 0 ? html`<${Badge} kind="bad">${most(out, more)} used up<//>` : html`<${Badge} kind="good">none used up<//>`}
       ${close > 0 ? html` <${Badge} kind="warn">${most(close, more)} near<//>` : ''}</p>
-    <ul class="plain">${first.map((counter) => html`<li key=${JSON.stringify(counter.scope) + counter.groupId}><${Owner} scope=${counter.scope} inline /> <span class="quiet"><bdi>${counter.label || counter.groupId}</bdi> ${counter.percentUsed === null ? '' : `${number(counter.percentUsed)} %`}</span></li>`)}</ul>`;
+    <ul class="plain">${first.map((counter) => html`<li key=${JSON.stringify(counter.scope) + counter.groupId}><${Owner} scope=${counter.scope} inline /> <span class="quiet">· <bdi>${counter.label || counter.groupId}</bdi> ${counter.percentUsed === null ? '' : `${number(counter.percentUsed)} %`}</span></li>`)}</ul>`;
 }
 
 /** The calls of today beside those of yesterday, and the last changes by operators. */
@@ -161,8 +161,8 @@ function Today({ days, changes }) {
   // Changes are made in real time, whatever a test clock says.
   const began = `${new Date().toISOString().slice(0, 10)}T`;
   const made = (changes?.data ?? []).filter((change) => change.at.startsWith(began) && !change.action.startsWith('session.'));
-  return html`<p class="answer">${plural(today.calls, 'call')}, ${today.denials > 0 ? html`<${Badge} kind="warn">${plural(today.denials, 'denial')}<//>` : 'no denials'}
-      ${' '}<span class="quiet part">yesterday ${number(yesterday.calls)}, ${plural(yesterday.denials, 'denial')}</span></p>
+  return html`<p class="answer">${plural(today.calls, 'call')}, ${today.denials > 0 ? html`<${Badge} kind="warn">${plural(today.denials, 'denial')}<//>` : 'no denials'}</p>
+    <p class="quiet">Yesterday: ${plural(yesterday.calls, 'call')}, ${plural(yesterday.denials, 'denial')}</p>
     ${changes && (made.length === 0 ? html`<p class="quiet">No change by operators.</p>` : html`<ul class="plain">${made.slice(0, SHOWN_CHANGES).map((change) => html`<li key=${change.id}><${RealTime} at=${change.at} clock /> ${change.action} <bdi class="name">${change.target.split(':').slice(1).join(':')}</bdi> <span class="quiet">by <${By} id=${change.actor} /></span></li>`)}</ul>`)}
     <p><a href=${link(['audit'])}>All changes</a></p>`;
 }

@@ -2,10 +2,11 @@
 
 import { useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
+import { scopeWords } from '../form/words.js';
 import { Confirm, Dialog, ErrorBox, Field, Loading, More, Table, Time, amount, html, useDialog, usePages, useWrite } from '../ui.js';
 
 const scopeOf = (group) => group.scope ?? ['user'];
-const Owner = ({ scope }) => Object.entries(scope).map(([name, value]) => html`<div><span class="quiet">${name}</span> <bdi class="name">${value}</bdi></div>`);
+const Owner = ({ scope }) => Object.entries(scope).map(([name, value]) => html`<div><span class="quiet">${name.replace('metadata.', '')}</span> <bdi class="name">${value}</bdi></div>`);
 const words = (scope) => Object.values(scope).join(', ');
 
 function SetLimit({ group, limit, close, done }) {
@@ -47,8 +48,8 @@ function Group({ group }) {
   const may = api.may('support');
   const open = dialog.open;
   return html`<section class="owner-limits" data-limits=${group.id}>
-    <div class="row"><h3><bdi>${group.label || group.id}</bdi></h3> <span class="quiet">one quota per ${scopeOf(group).join(' and ')}</span>
-      ${may && html`<button type="button" class="small" onClick=${() => dialog.show('set', null)}>Set limit of one owner</button>`}</div>
+    <div class="row"><h3><bdi>${group.label || group.id}</bdi></h3> <span class="quiet">one quota ${scopeWords(scopeOf(group))}</span>
+      ${may && html`<button type="button" onClick=${() => dialog.show('set', null)}>Set limit of one owner</button>`}</div>
     <${ErrorBox} error=${pages.error} retry=${pages.reload} />
     ${pages.loading && pages.data.length === 0 ? html`<${Loading} what="limits" />` : pages.data.length === 0 && !pages.error
       ? html`<p class="quiet">Every owner has the quota of the group.</p>`
@@ -59,8 +60,8 @@ function Group({ group }) {
           <td class="figure">${limit.quota === null ? 'no limit' : amount(limit.quota, limit.unit)}</td>
           <td><${Time} at=${limit.until} never="no end" /></td>
           <td>${limit.note && html`<bdi>${limit.note}</bdi>`}</td>
-          <td class="end">${may && html`<button type="button" class="small" aria-label=${`Change the limit of ${words(limit.scope)}`} onClick=${() => dialog.show('set', limit)}>Change</button>
-            <button type="button" class="small danger" aria-label=${`Remove the limit of ${words(limit.scope)}`} onClick=${() => dialog.show('remove', limit)}>Remove</button>`}</td>
+          <td class="end">${may && html`<div class="row"><button type="button" aria-label=${`Change the limit of ${words(limit.scope)}`} onClick=${() => dialog.show('set', limit)}>Change</button>
+            <button type="button" class="danger" aria-label=${`Remove the limit of ${words(limit.scope)}`} onClick=${() => dialog.show('remove', limit)}>Remove</button></div>`}</td>
         </tr>`)}</tbody>
       <//>`}
     <${More} pages=${pages} />

@@ -1,5 +1,6 @@
 import * as api from '../api.js';
 import { DocumentPage, NewDocument, toNew } from '../editor.js';
+import { periodOf, periodWords } from '../form/words.js';
 import { OwnerLimits } from './owner_limits.js';
 import { Badge, Empty, Heading, Loaded, Name, Table, html, link, useLoad } from '../ui.js';
 
@@ -31,8 +32,8 @@ function List() {
       <thead><tr><th>Plan</th><th>Name</th><th>Period</th><th>Limit groups</th></tr></thead>
       <tbody>${plans.data.data.map((plan) => html`<tr key=${plan.id}>
         <td><${Name} text=${plan.id} href=${link(['plans', plan.id])} />${plan.id === standard && html` <${Badge} kind="good">default<//>`}</td>
-        <td>${plan.name && html`<bdi>${plan.name}</bdi>`}</td>
-        <td>${plan.periodType}</td>
+        <td><bdi>${plan.name ?? '–'}</bdi></td>
+        <td>${periodOf(plan, plan) === undefined ? 'each group has its own' : periodWords(plan, plan)}</td>
         <td>${plan.groups.map((group) => group.label ?? group.id).join(', ')}</td>
       </tr>`)}</tbody>
     <//>`}<//>`;

@@ -22,10 +22,11 @@ const kind = {
   moves: false,
   below: (policy) => html`<${OwnerLimits} document=${policy} />`,
   example: () => JSON.stringify(example, null, 2),
+  // Admins find owner, environment and route in the form below.
   facts: (policy) => html`<dl class="facts">
-    <dt>Owner</dt><dd><bdi>${policy.owner ?? '–'}</bdi></dd>
-    <dt>Environment</dt><dd><bdi>${policy.environment ?? '–'}</bdi></dd>
-    <dt>Route</dt><dd><bdi>${policy.route ?? '–'}</bdi></dd>
+    ${!api.may('admin') && html`<dt>Owner</dt><dd><bdi>${policy.owner ?? '–'}</bdi></dd>
+      <dt>Environment</dt><dd><bdi>${policy.environment ?? '–'}</bdi></dd>
+      <dt>Route</dt><dd><bdi>${policy.route ?? '–'}</bdi></dd>`}
     <dt>Next review</dt><dd><${Review} policy=${policy} /></dd>
     ${policy.reviewed && html`<dt>Last review</dt><dd><${Time} at=${policy.reviewed.at} real /> by <${By} id=${policy.reviewed.by} /> <bdi>${policy.reviewed.note}</bdi></dd>`}
     ${policy.notes && html`<dt>Notes</dt><dd><bdi>${policy.notes}</bdi></dd>`}
@@ -65,7 +66,7 @@ function Register({ query }) {
         <option value="">All owners</option>${owners.map((owner) => html`<option value=${owner}>${owner}</option>`)}
       </select>
       <select aria-label="Review" value=${filter.due} onChange=${(event) => change({ due: event.target.value })}>
-        <option value="">Due or not</option><option value="1">Review due</option>
+        <option value="">All reviews</option><option value="1">Review due</option>
       </select>
     </div>
     <${Loaded} of=${policies} what="policies" empty=${empty}>${() => html`<${Table} label="Policies">

@@ -15,6 +15,9 @@ const title = (name) => titles[name]?.() ?? name.charAt(0).toUpperCase() + name.
  * `usual`: it is shown unless somebody chooses otherwise.
  */
 
+/** A ratio with three digits, or with two places from 1 on: more of them are not read. */
+const ratio = (value) => (value === null || value === undefined ? value : Number(Math.abs(value) < 1 ? value.toPrecision(3) : value.toFixed(2)));
+
 /** What became of the credits of balances, beside what was used of them. */
 const ofCredits = ['credited', 'lapsed', 'voided'];
 
@@ -63,8 +66,8 @@ export function columnsOf(lines) {
     ...(some((line) => line.cost) ? [{ name: 'cost', title: title('cost'), read: (line) => line.cost, unit: 'cents', usual: true }] : []),
     ...charges(lines),
     ...credits(lines),
-    ...['costPerAccepted', 'retryShare'].filter((name) => some((line) => line[name])).map((name) => ({ name, title: title(name), read: (line) => line[name], unit: name === 'costPerAccepted' ? 'cents' : undefined, usual: false })),
-    ...names((line) => line.ratios).map((name) => ({ name, title: name, read: (line) => line.ratios[name], usual: true })),
+    ...['costPerAccepted', 'retryShare'].filter((name) => some((line) => line[name])).map((name) => ({ name, title: title(name), read: (line) => (name === 'retryShare' ? ratio(line[name]) : line[name]), unit: name === 'costPerAccepted' ? 'cents' : undefined, usual: false })),
+    ...names((line) => line.ratios).map((name) => ({ name, title: name, read: (line) => ratio(line.ratios[name]), usual: true })),
     ...names((line) => line.figures).map((name) => ({ name, title: name, read: (line) => line.figures?.[name], usual: false })),
     ...names((line) => line.denialsByReason).map((name) => ({ name: `denied.${name}`, title: `denied: ${name}`, read: (line) => line.denialsByReason?.[name] ?? 0, usual: false })),
   ];
@@ -78,11 +81,11 @@ export function cell(column, line) {
   return `${figure(value, unit)}${column.unit === 'line' ? unitName(unit) : ''}`;
 }
 
-/** "+12 %", "the same", or nothing that could be said. */
+/** "+12 %", "same", "from 0", or a dash where nothing is known. */
 export function change(value, past) {
   if (value === null || value === undefined || past === null || past === undefined) return '–';
   if (value === past) return 'same';
-  if (past === 0) return 'new';
+  if (past === 0) return 'from 0';
   const percent = ((value - past) / Math.abs(past)) * 100;
   return `${percent > 0 ? '+' : '−'}${number(Math.abs(percent) >= 10 ? Math.round(Math.abs(percent)) : Number(Math.abs(percent).toFixed(1)))} %`;
 }

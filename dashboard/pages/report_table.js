@@ -24,7 +24,7 @@ function Value({ name, value }) {
   return places[name] && value !== '(other)' ? html`<a href=${places[name](value)}>${text}</a>` : text;
 }
 
-const share = (value, total) => (total > 0 && value !== null && value !== undefined ? `${number(Number(((value / total) * 100).toFixed(1)))} %` : '–');
+const share = (value, total) => (total > 0 && value !== null && value !== undefined ? `${((value / total) * 100).toFixed(1)} %` : '–');
 
 /** A heading that sorts: by its column, the largest first, and the other way around when it is pressed again. */
 function Head({ column, sort, choose, possible }) {

@@ -54,11 +54,11 @@ function By({ by, period, faults, change }) {
     setFields(event.target.value);
     say(chosen, event.target.value);
   };
-  return html`<fieldset class="by"><legend>A line for each</legend>
+  return html`<fieldset class="by"><legend>Group by</legend>
     <div class="row">${dimensions.map(([name, title]) => html`<label class="check"><input type="checkbox" name=${`by-${name}`} checked=${chosen.includes(name)} onChange=${toggle(name)} /> ${title}</label>`)}
       <${Field} label="Metadata" fault=${faults.by}><input name="by-metadata" placeholder="model, team" value=${fields} onInput=${type} /><//>
       <${Field} label="Time" fault=${faults.period}><select name="period" value=${period} onChange=${(event) => change({ period: event.target.value })}>
-        ${[['', 'in total'], ['day', 'by day'], ['week', 'by week'], ['month', 'by month']].map(([value, title]) => html`<option value=${value}>${title}</option>`)}</select><//></div>
+        ${[['', 'total'], ['day', 'day'], ['week', 'week'], ['month', 'month']].map(([value, title]) => html`<option value=${value}>${title}</option>`)}</select><//></div>
   </fieldset>`;
 }
 
@@ -81,8 +81,8 @@ function Filters({ typed, faults, change }) {
   return html`<details class="more" open=${open}><summary>Filters and ratios${count > 0 ? ` (${count})` : ''}</summary>
     <div class="fields">
       ${filters.map(([name, title, example]) => html`<${Field} key=${name} label=${title} fault=${faults[name]}><input name=${name} type="search" placeholder=${example} value=${typed[name]} onInput=${set(name)} /><//>`)}
-      <${Field} label="Metadata is" hint="model=large, team=red" fault=${metadataFault}><input name="metadata" value=${typed.metadata} onInput=${set('metadata')} /><//>
-      <${Field} label="Ratios" hint="One in a line, such as cost/accepted." fault=${faults.ratio}><textarea name="ratio" rows="2" spellcheck=${false} value=${typed.ratio} onInput=${set('ratio')}></textarea><//>
+      <${Field} label="Metadata values" hint="Such as model=large, team=red." fault=${metadataFault}><input name="metadata" value=${typed.metadata} onInput=${set('metadata')} /><//>
+      <${Field} label="Ratios" hint="One per line, such as cost/accepted." fault=${faults.ratio}><textarea name="ratio" rows="2" spellcheck=${false} value=${typed.ratio} onInput=${set('ratio')}></textarea><//>
     </div></details>`;
 }
 
@@ -93,7 +93,7 @@ function Totals({ report, metric }) {
   const columns = columnsOf([totals]).filter((column) => ['calls', 'denials', 'observed', 'cost', metric?.name].includes(column.name));
   return html`<dl class="totals">${columns.map((column) => html`<div key=${column.name}><dt>${column.title}</dt><dd>${figure(column.read(totals), column.unit)}
     ${totalsBefore && html` <span class="quiet" title=${`${past.from} to ${past.to}: ${figure(column.read(totalsBefore), column.unit)}`}>${changeWords(column.read(totals), column.read(totalsBefore) ?? 0)}</span>`}</dd></div>`)}</dl>
-    ${totalsBefore && html`<p class="quiet">Changes are against ${past.from === past.to ? past.from : `${past.from} to ${past.to}`}.</p>`}`;
+    ${totalsBefore && html`<p class="quiet">Changes compared with ${past.from === past.to ? past.from : `${past.from} to ${past.to}`}.</p>`}`;
 }
 
 function Columns({ columns, chosen, change }) {

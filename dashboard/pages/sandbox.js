@@ -1,7 +1,7 @@
 // A sandbox of test mode and its clock.
 
 import * as api from '../api.js';
-import { Confirm, Empty, ErrorBox, Field, Heading, Loaded, html, link, useDialog, useLoad, useWrite } from '../ui.js';
+import { ClockTime, Confirm, Empty, ErrorBox, Field, Heading, Loaded, html, link, useDialog, useLoad, useWrite } from '../ui.js';
 import { useState } from '../vendor/hooks.js';
 
 const rfc3339 = (date) => date.toISOString().replace('.000Z', 'Z');
@@ -42,10 +42,10 @@ function Clock({ now, reload }) {
     set(new Date(`${time}Z`));
   };
   return html`
-    <p>${now ? html`The clock is set to <strong><time datetime=${now}>${now}</time></strong>. It only moves forward.` : 'The sandbox runs on real time. Freeze its clock to test resets, expiries and month-ends in a second.'}</p>
+    <p>${now ? html`The clock is set to <strong><${ClockTime} at=${now} /></strong>. It only moves forward.` : 'The sandbox runs on real time. Freeze its clock to test resets, expiries and month-ends in a second.'}</p>
     <form class="filter" onSubmit=${submit}>
       <${Field} label="Time (UTC)"><input type="datetime-local" step="1" name="now" required value=${time} onInput=${(event) => setTime(event.target.value)} /><//>
-      <button type="submit" class="primary" disabled=${busy}>${now ? 'Move there' : 'Freeze there'}</button>
+      <button type="submit" class="primary" disabled=${busy}>${now ? 'Move clock' : 'Freeze clock'}</button>
     </form>
     ${now && html`<div class="row">${moves.map(([title, move]) => html`<button type="button" disabled=${busy} onClick=${() => set(move(base))}>${title}</button>`)}</div>`}
     <${ErrorBox} error=${error} />`;
@@ -69,9 +69,9 @@ export function Sandbox() {
     return gone;
   };
   return html`
-    <${Heading} title=${`Sandbox ${name}`}>${api.may('admin') && html`<button type="button" class="danger" onClick=${() => dialog.show('empty')}>Empty the sandbox</button>`}<//>
+    <${Heading} title="Test clock">${api.may('admin') && html`<button type="button" class="danger" onClick=${() => dialog.show('empty')}>Empty sandbox ${name}</button>`}<//>
     <${Loaded} of=${clock} what="the clock">${() => html`<${Clock} key=${clock.data.now} now=${clock.data.now} reload=${clock.reload} />`}<//>
-    <p class="quiet">Create keys for a sandbox on the page <a href=${link(['keys'])}>Keys</a>, with mode test.</p>
-    ${dialog.open && html`<${Confirm} title=${`Empty the sandbox ${name}?`} action="Empty" danger note=${false} run=${empty} close=${dialog.close}
+    <p class="quiet">To call a sandbox, create a key with mode test on the page <a href=${link(['keys'])}>Keys</a>.</p>
+    ${dialog.open && html`<${Confirm} title=${`Empty sandbox ${name}?`} action="Empty" danger note=${false} run=${empty} close=${dialog.close}
       about=${html`<p>All users, counters, reservations and grants of <strong>${name}</strong> are deleted, and its clock returns to real time. Plans, policies, keys and live data stay.</p>`} />`}`;
 }

@@ -18,7 +18,8 @@ const base = () => new URL('api/v1/', document.baseURI).href;
 const quoted = (body) => `'${JSON.stringify(body).replaceAll("'", "'\\''")}'`;
 
 const curl = (method, path, key, body) => `curl -X ${method} ${base()}${path} \\
-  -H 'Authorization: Bearer ${key}' -H 'Content-Type: application/json' \\
+  -H 'Authorization: Bearer ${key}' \\
+  -H 'Content-Type: application/json' \\
   -d ${quoted(body)}`;
 
 const Snippet = ({ text }) => html`<div><pre>${text}</pre><div class="row"><${Copy} text=${text} /></div></div>`;
@@ -69,19 +70,19 @@ export function Start() {
   const admin = api.may('admin');
   return html`
     <${Heading} title="First steps" />
-    <p>Your application asks before it spends (<code>reserve</code>), and says afterwards what it spent (<code>commit</code>). The key below is a test key, so your live data stays empty.</p>
+    <p>Your application asks before it spends (<code>reserve</code>), and reports afterwards what it spent (<code>commit</code>). The key below is a test key, so your live data stays empty.</p>
     <${ErrorBox} error=${error} />
     <${Loaded} of=${plans} what="plans">${() => html`<ol class="steps">
-      <li><h2>A plan <${Done} when=${first} /></h2>
+      <li><h2>Create a plan <${Done} when=${first} /></h2>
         <p>A plan is a set of limits: how much of each event a user may use. ${first ? html`You have <a href=${link(['plans', first.id])}>${first.id}</a>.` : 'This one allows 20 calls a month:'}</p>
         ${!first && html`<${Snippet} text=${JSON.stringify(plan, null, 2)} />${admin && html`<div class="row"><button type="button" class="primary" disabled=${busy} onClick=${makePlan}>Create this plan</button></div>`}`}
       </li>
-      <li><h2>A key and a user <${Done} when=${key} /></h2>
+      <li><h2>Create a key and a user <${Done} when=${key} /></h2>
         <p>Your back end calls with a secret key. This button creates a test key, and puts the user <code>${user}</code> on the plan.</p>
         ${key ? html`<${Secret} title="The test key." text=${key} />` : admin && html`<div class="row"><button type="button" class=${first ? 'primary' : ''} disabled=${busy || !first} onClick=${makeKey}>Create a key and the user</button></div>`}
       </li>
-      <li><h2>The first call <${Done} when=${found.seen} /></h2>
-        <p>Run the first command before the work: it reserves and answers a <code>reservationId</code>. Run the second one after the work: it commits with that ID. A reservation without a commit expires after a minute, and what it held is free again.</p>
+      <li><h2>Make the first call <${Done} when=${found.seen} /></h2>
+        <p>Run the first command before the work: it reserves and returns a <code>reservationId</code>. Run the second one after the work: it commits with that ID. A reservation without a commit expires after a minute, and what it held is free again.</p>
         ${first && html`<${Snippet} text=${curl('POST', 'reserve', key ?? 'sk_test_…', { userId: user, event })} />
           <${Snippet} text=${curl('POST', 'commit', key ?? 'sk_test_…', { reservationId: found.open ?? 'rsv_…' })} />`}
         ${key && html`<p role="status"><${Arrived} found=${found} mode=${mode} /></p>`}

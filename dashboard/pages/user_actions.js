@@ -4,7 +4,7 @@ import { useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
 import { Bar, limitOf } from '../counter.js';
 import { preview } from '../move.js';
-import { Confirm, Dialog, ErrorBox, Field, Loading, amount, html, number, useLoad, useWrite, when } from '../ui.js';
+import { Confirm, Dialog, ErrorBox, Field, Loading, amount, html, useLoad, useWrite, when } from '../ui.js';
 
 const name = (user) => html`<bdi class="name"><strong>${user.userId}</strong></bdi>`;
 
@@ -46,15 +46,14 @@ export function GrantDialog({ user, counter, close, done }) {
     done();
     return true;
   };
-  const unit = counter.unit === 'count' ? '' : ` ${counter.unit}`;
-  const then = Number(given) > 0 && counter.quota !== null ? number(limitOf(counter) + Number(given)) + unit : null;
+  const then = Number(given) > 0 && counter.quota !== null ? amount(limitOf(counter) + Number(given), counter.unit) : null;
   const shared = Object.keys(counter.scope).some((key) => key !== 'user');
   return html`<${Dialog} title=${`Grant more ${label}`} action="Grant" busy=${busy} error=${error} submit=${submit} close=${close}>
     <p>Extra quota on top of the plan${shared ? ', for everyone who shares this counter' : html` to ${name(user)}`}. It applies from the next call on.</p>
-    <${Field} label=${`Amount${unit}`}><input name="amount" inputmode="decimal" required autocomplete="off" value=${given} onInput=${(event) => setGiven(event.target.value)} /><//>
+    <${Field} label=${`Amount${counter.unit === 'count' ? '' : ` (${counter.unit})`}`}><input name="amount" inputmode="decimal" required autocomplete="off" value=${given} onInput=${(event) => setGiven(event.target.value)} /><//>
     <${UntilFields} until=${until} windowEnd=${counter.resetsAt} />
     <${Field} label="Note" hint="Stored with the grant and in the audit log."><input name="note" maxlength="1000" value=${note} onInput=${(event) => setNote(event.target.value)} /><//>
-    <p role="status">${then ? `The limit becomes ${then}; ${number(counter.used + counter.held)} are used or held.` : ''}</p>
+    <p role="status">${then ? `The limit becomes ${then}; ${amount(counter.used + counter.held, counter.unit)} are used or held.` : ''}</p>
   <//>`;
 }
 
@@ -67,11 +66,11 @@ export function Release({ reservation, close, done }) {
   const about = html`<p>This frees at once what <code>${reservation.reservationId}</code> holds for <bdi>${reservation.event}</bdi>:</p>
     <ul>${reservation.held.map((held) => html`<li><code>${held.groupId}</code>: ${amount(held.amount, held.unit)}</li>`)}</ul>
     <p>It also frees what it holds in shared counters, such as a team’s. If your application still works on it, its commit is refused and its cost is not counted. Otherwise the reservation expires at <time datetime=${reservation.expiresAt}>${reservation.expiresAt}</time>.</p>`;
-  return html`<${Confirm} title="Release this reservation?" about=${about} action="Release" danger most=${256} hint="Stored in the ledger and in the audit log." run=${run} close=${close} />`;
+  return html`<${Confirm} title="Release this reservation?" about=${about} action="Release reservation" danger most=${256} hint="Stored in the ledger and in the audit log." run=${run} close=${close} />`;
 }
 
 export function Revoke({ grant, close, done }) {
-  const about = html`<p>The counter <code>${grant.groupId}</code> loses the ${number(grant.amount)} of this grant. Used amounts stay, so the counter may be over its limit.</p>`;
+  const about = html`<p>The counter <code>${grant.groupId}</code> loses the ${amount(grant.amount, grant.unit)} of this grant. Used amounts stay, so the counter may be over its limit.</p>`;
   const run = async (write) => {
     const gone = await write('DELETE', api.path('grants', grant.id));
     if (gone) done();
@@ -89,7 +88,7 @@ export function SetBlocked({ user, close, done }) {
   const about = user.blocked
     ? html`<p>${name(user)} may make calls again, within the limits. Counters do not change.</p>`
     : html`<p>Every reserve of ${name(user)} is denied from the next call on, on every node. Open reservations can still be committed, and tracked events still count.</p>`;
-  return html`<${Confirm} title=${user.blocked ? 'Unblock this user?' : 'Block this user?'} about=${about} action=${user.blocked ? 'Unblock' : 'Block'} danger=${!user.blocked} run=${run} close=${close} />`;
+  return html`<${Confirm} title=${user.blocked ? 'Unblock this user?' : 'Block this user?'} about=${about} action=${user.blocked ? 'Unblock user' : 'Block user'} danger=${!user.blocked} run=${run} close=${close} />`;
 }
 
 export function Reset({ user, counter, close, done }) {
@@ -100,9 +99,9 @@ export function Reset({ user, counter, close, done }) {
   };
   const mine = user.counters.filter((one) => one.kind !== 'balance' && one.scope.user !== undefined && (!counter || one.groupId === counter.groupId));
   const about = html`<p>These counters of ${name(user)} restart at 0. This cannot be undone:</p>
-    <ul>${mine.map((one) => html`<li><bdi>${one.label || one.groupId}</bdi>: ${number(one.used)} used</li>`)}</ul>
+    <ul>${mine.map((one) => html`<li><bdi>${one.label || one.groupId}</bdi>: ${amount(one.used, one.unit)} used</li>`)}</ul>
     <p>Open reservations settle in the window that ends now.</p>`;
-  return html`<${Confirm} title=${counter ? `Reset ${counter.label || counter.groupId}?` : 'Reset all counters?'} about=${about} action="Reset" danger run=${run} close=${close} />`;
+  return html`<${Confirm} title=${counter ? `Reset ${counter.label || counter.groupId}?` : 'Reset all counters?'} about=${about} action=${counter ? 'Reset counter' : 'Reset counters'} danger run=${run} close=${close} />`;
 }
 
 /** The note that each change by hand can have. */
@@ -130,15 +129,15 @@ export function Move({ user, close, done }) {
     return moved !== null;
   };
   const others = (plans.data?.data ?? []).filter((plan) => plan.id !== user.subscription?.planId);
-  return html`<${Dialog} title=${user.subscription ? 'Move to another plan' : 'Put on a plan'} action=${user.subscription ? 'Move' : 'Put on the plan'} busy=${busy} error=${error ?? plans.error} submit=${submit} close=${close}>
-    <p>${name(user)} ${user.subscription ? html`leaves <code>${user.subscription.planId}</code>` : 'has no subscription'}. The new one starts now.</p>
+  return html`<${Dialog} title=${user.subscription ? 'Move to another plan' : 'Put on a plan'} action=${user.subscription ? 'Move user' : 'Put on the plan'} busy=${busy} error=${error ?? plans.error} submit=${submit} close=${close}>
+    <p>${name(user)} ${user.subscription ? html`leaves the plan <code>${user.subscription.planId}</code>` : 'has no subscription'}. The new plan starts now.</p>
     ${plans.data ? html`<${Field} label="Plan"><select name="plan" required value=${planId} onChange=${(event) => setPlanId(event.target.value)}>
       <option value="" disabled>Choose a plan</option>
       ${others.map((plan) => html`<option value=${plan.id}>${plan.name ? `${plan.name} (${plan.id})` : plan.id}</option>`)}
     </select><//>` : !plans.error && html`<${Loading} what="plans" />`}
     ${planId && html`<${MovePreview} user=${user} planId=${planId} resetUsage=${resetUsage} />`}
     ${user.subscription && html`<label class="check"><input type="checkbox" checked=${resetUsage} onChange=${(event) => setResetUsage(event.target.checked)} /> Start every counter at 0</label>`}
-    ${user.subscription?.customLimits && html`<p class="quiet">The user’s own limits are dropped.</p>`}
+    ${user.subscription?.customLimits && html`<p class="quiet">The custom limits of this user end.</p>`}
     <${Note} note=${note} set=${setNote} />
   <//>`;
 }

@@ -49,7 +49,7 @@ function VoidCredit({ credit, close, done }) {
     return voided;
   };
   const about = html`<p>This removes ${amount(credit.remaining, credit.unit)}, which remain of this credit.${credit.held > 0 ? ` Open reservations hold ${amount(credit.held, credit.unit)} more: they can still be committed, and what they return is removed too.` : ''} Used amounts stay.</p>`;
-  return html`<${Confirm} title="Void this credit?" about=${about} action="Void" danger hint="Stored in the ledger and in the audit log." run=${run} close=${close} />`;
+  return html`<${Confirm} title="Void this credit?" about=${about} action="Void credit" danger hint="Stored in the ledger and in the audit log." run=${run} close=${close} />`;
 }
 
 /** What became of a credit's amount, as a bar. */

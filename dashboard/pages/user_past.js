@@ -2,7 +2,7 @@
 
 import * as api from '../api.js';
 import { windowWords } from '../counter.js';
-import { Badge, Loaded, Table, amount, figure, html, link, useLoad, when } from '../ui.js';
+import { Badge, Loaded, Table, amount, figure, html, link, unitName, useLoad, when } from '../ui.js';
 import { EventTable } from './events.js';
 
 const RECENT = 10;
@@ -25,8 +25,9 @@ export function Forecast({ counter, forecast }) {
     return html`<p class="forecast warning">${last ? `Runs out ${span(when(fast.runsOutAt), last)}` : `May run out from ${when(fast.runsOutAt)}`}</p>`;
   }
   if (fast.projected === null) return null;
-  const end = (value) => figure(Number(value.toPrecision(3)), forecast.unit);
-  return html`<p class="forecast quiet">Forecast: ${span(end(slow.projected), end(fast.projected))} by ${when(forecast.period.end)}</p>`;
+  const { unit } = forecast;
+  const end = (value) => figure(unit === 'count' ? Math.round(value) : Number(value.toPrecision(3)), unit);
+  return html`<p class="forecast quiet">Forecast: ${span(end(slow.projected), end(fast.projected))}${unitName(unit)} by ${when(forecast.period.end)}</p>`;
 }
 
 /** The windows of the user's counters as an invoice needs them. */
@@ -38,7 +39,7 @@ export function History({ userId, state }) {
       <td><bdi>${window.label || window.groupId}</bdi> <code class="quiet">${window.groupId}</code></td>
       <td title=${window.period.end ? `${window.period.start} to ${window.period.end}` : undefined}><span class="part">${windowWords(window.period)}</span></td>
       <td class="figure">${amount(window.used, window.unit)}</td>
-      <td class="figure">${window.quota === null ? 'without limit' : figure(window.quota, window.unit)}${window.granted > 0 ? html` <span class="quiet">+ ${figure(window.granted, window.unit)} granted</span>` : ''}${window.rolled > 0 ? html` <span class="quiet">+ ${figure(window.rolled, window.unit)} rolled over</span>` : ''}</td>
+      <td class="figure">${window.quota === null ? 'without limit' : amount(window.quota, window.unit)}${window.granted > 0 ? html` <span class="quiet">+ ${figure(window.granted, window.unit)} granted</span>` : ''}${window.rolled > 0 ? html` <span class="quiet">+ ${figure(window.rolled, window.unit)} rolled over</span>` : ''}</td>
       <td class="figure">${window.overage > 0 ? html`<strong>${amount(window.overage, window.unit)}</strong>` : '–'}</td>
       <td>${window.final ? html`<${Badge} kind="good">final<//>` : html`<${Badge}>may still change<//>`}</td>
     </tr>`)}</tbody>

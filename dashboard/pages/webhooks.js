@@ -102,13 +102,12 @@ function Deliveries({ id, query }) {
     <${ErrorBox} error=${error} />
     <${Loaded} of=${pages} what="deliveries" empty=${empty}>
       <${Table} label="Deliveries">
-        <thead><tr><th>Message</th><th>Event</th><th>State</th><th class="figure">Attempts</th><th>Last response</th><th>Next attempt</th><td></td></tr></thead>
+        <thead><tr><th>Message</th><th>State</th><th class="figure">Attempts</th><th>Last response</th><th>Next attempt</th><td></td></tr></thead>
         <tbody>${pages.data.map((delivery) => html`<tr key=${delivery.id}>
-          <td><${Name} text=${delivery.id} /><details><summary>Payload</summary><pre>${JSON.stringify(delivery.payload, null, 2)}</pre></details></td>
-          <td>${delivery.event}</td>
+          <td class="message"><${Name} text=${delivery.id} /><details><summary>Payload of ${delivery.event}</summary><pre>${JSON.stringify(delivery.payload, null, 2)}</pre></details></td>
           <td><${Badge} kind=${kinds[delivery.status]}>${delivery.status === 'dead' ? 'dead letter' : delivery.status}<//></td>
           <td class="figure">${delivery.attempts}</td>
-          <td><bdi>${delivery.error ?? (delivery.responseStatus ? `HTTP ${delivery.responseStatus}` : '')}</bdi> <${Time} at=${delivery.lastAttemptAt} never="none yet" real /></td>
+          <td><bdi>${delivery.error ?? (delivery.responseStatus ? `HTTP ${delivery.responseStatus}` : '')}</bdi><div class="quiet"><${Time} at=${delivery.lastAttemptAt} never="none yet" real /></div></td>
           <td><${Time} at=${delivery.nextAttemptAt} never="none" real /></td>
           <td class="end">${api.may('admin') && html`<button type="button" disabled=${busy} onClick=${() => resend(delivery)}>Send again</button>`}</td>
         </tr>`)}</tbody>

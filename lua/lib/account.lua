@@ -1,23 +1,27 @@
 -- An owner's account: one hash with what is true of the owner and its counters.
---   .account       'version=<n> expiry=<ms> ttl=<ms>[ forget=<ms|never>][ flags=<letters>]'
+--   .account       'v<version> expiry=<ms>[ ttl=<ms>][ forget=<ms|never>][ flags=<letters>]'
 --     version of what is true of a user (0: nothing was ever written); no hold expires before `expiry` (0: there is
---     none); no reservation of this owner lived longer than `ttl`, unless it was extended; `forget`, see lib/retention;
+--     none); no reservation of this owner lived longer than `ttl` (usual_ttl if it is left out), unless it was extended;
+--     `forget`, see lib/retention;
 --     flags: g grants or blocked amounts exist (lib/allowance), w alerts are watched (lib/alert), l own quotas exist
 --     (lib/own_quota)
---   .subscription  '<plan> <since> <cycle|-> <until|->', .limits (JSON), .block: of a user
+--   .plan          '<plan> <since>[ <cycle|-> <until|->]', with times as in lib/window; .limits (JSON), .block: of a user
 --   .extended      until when an extended reservation may be charged (ms), without its grace
 --   <group>        '<used>+<held>/<quota|->[+<rolled>] <kind>/<start>/<end>#<sequence number>', see lib/window
 -- and rare fields of groups, see lib/allowance, lib/own_quota, lib/alert and lib/approval. A group's id never contains a dot.
 local account = {
   -- For an owner without `.account`.
-  nothing = 'version=0 expiry=0 ttl=0',
+  nothing = 'v0 expiry=0 ttl=0',
+  -- The life of most reservations: the default of the API.
+  usual_ttl = '60000',
 }
 
 -- Reads `.account` into the owner.
 function account.parse(owner, text)
   text = text or account.nothing
-  local version, expiry, ttl, rest = string.match(text, '^version=(%d+) expiry=(%d+) ttl=(%d+)(.*)$')
-  owner.stored, owner.version, owner.next_expiry, owner.longest_ttl = text, version, expiry + 0, ttl + 0
+  local version, expiry, rest = string.match(text, '^v(%d+) expiry=(%d+)(.*)$')
+  owner.stored, owner.version, owner.next_expiry = text, version, expiry + 0
+  owner.longest_ttl = (string.match(rest, ' ttl=(%d+)') or account.usual_ttl) + 0
   owner.forget_at, owner.adjusted, owner.watched, owner.limited = false, false, false, false
   if rest ~= '' then
     owner.forget_at = string.match(rest, ' forget=(%S+)') or false
@@ -29,7 +33,8 @@ function account.parse(owner, text)
 end
 
 local function text_of(owner)
-  local text = 'version=' .. owner.version .. ' expiry=' .. args.digits(owner.next_expiry) .. ' ttl=' .. args.digits(owner.longest_ttl)
+  local ttl = args.digits(owner.longest_ttl)
+  local text = 'v' .. owner.version .. ' expiry=' .. args.digits(owner.next_expiry) .. (ttl ~= account.usual_ttl and ' ttl=' .. ttl or '')
   if owner.forget_at then
     text = text .. ' forget=' .. owner.forget_at
   end

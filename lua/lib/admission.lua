@@ -152,8 +152,8 @@ end
 local entries = {}
 
 -- Adds the groups' amounts to `held` and one member to the holds. `reservation`: its name; now; expires_at_ms, and as text
--- expires_at; about: what an expiry reports, or '-', and the time.
--- Returns the owner's line of a reservation's record: '<owner> <held entries> <charged entries>'.
+-- expires_at; ending: what follows the entries in a hold.
+-- Returns the owner's line of a reservation's record, which has charged nothing yet.
 function admission.place(owner, reservation)
   local groups, count = owner.groups, 0
   for place = 1, #groups do
@@ -177,6 +177,6 @@ function admission.place(owner, reservation)
   end
   owner.longest_ttl = math.max(owner.longest_ttl, reservation.expires_at_ms - reservation.now)
   counter.write(owner, reservation.now, alert.watch(owner, {}))
-  redis.call('ZADD', owner.holds, reservation.expires_at, reservation.name .. ' ' .. list .. ' ' .. reservation.about)
-  return owner.word .. ' ' .. list .. ' -'
+  redis.call('ZADD', owner.holds, reservation.expires_at, reservation.name .. ' ' .. list .. ' ' .. reservation.ending)
+  return owner.word .. ' ' .. list
 end

@@ -1,7 +1,7 @@
 -- The facts on which the node based groups, amounts and windows, checked before anything is written.
 local facts = {
   -- A user's state apart from its counters.
-  fields = { '.subscription', '.limits', '.block' },
+  fields = { '.plan', '.limits', '.block' },
 }
 
 -- For a call without a program (change_user). ARGV: '<sandbox (0|1)> <configuration revision> <most entries of the

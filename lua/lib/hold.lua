@@ -1,13 +1,27 @@
 -- Live holds of one owner: a sorted set by expiry (ms). A member is
--- '<operation> <group>:<seq>:<amount>,… <event> <key> <user> <created at ms>', so reclaiming needs no other record. What is
--- held in a credit has another form, see lib/credits.
--- Only the member of a reservation's first owner has event, key and user; the others end with '- <created at ms>', so
--- that an expiry is reported once. The time distinguishes two operations with the same name.
+-- '<operation> <group>:<seq>:<amount>,… <label> <created at ms>', so reclaiming needs no other record. What is held in a
+-- credit has another form, see lib/credits.
+-- The label is '<event> <key>', followed by ' <user>' if this owner is not the user. Only the member of a reservation's
+-- first owner has it; the others have '-', so that an expiry is reported once. The time distinguishes two operations with
+-- the same name.
 -- `held` of a counter is only reduced by the call that removes the member.
 -- A batch is the maximum that one call removes for all its owners together, since Redis executes no other calls
 -- meanwhile. A hold that is reported in the outbox counts as two, because it costs as much. `taken`: by the present
 -- call.
 local hold = { batch = 64, taken = 0 }
+
+-- The label of a call in the first owner's member. `about`: '<event> <key> <user>'.
+function hold.label(about, word)
+  -- Without ' <user>', which is as long as the word without 'user'.
+  local short = #about - #word + 4
+  local is_user = string.sub(word, 1, 5) == 'user:' and string.sub(about, short + 1) == ' ' .. string.sub(word, 6)
+  return is_user and string.sub(about, 1, short) or about
+end
+
+-- '<event> <key> <user>', from a label.
+function hold.about(label, word)
+  return string.find(label, '^%S+ %S+$') and label .. ' ' .. string.sub(word, 6) or label
+end
 
 function hold.entries(list)
   return string.gmatch(list, '([^:,]+):([^:,]+):(%d+)')
@@ -47,10 +61,11 @@ function hold.due(holds_key, now, limit)
 end
 
 -- Each expired reservation leaves an entry in the ledger, and in `outbox_key` if there is one.
-local function add_expired_events(members, expiries, now, outbox_key)
+local function add_expired_events(members, expiries, word, now, outbox_key)
   for place, member in ipairs(members) do
-    local name, entries, about, created = string.match(member, '^(%S+) (%S+) (%S+ %S+ %S+) (%d+)$')
-    if about then
+    local name, entries, label, created = string.match(member, '^(%S+) (%S+) (%S+ .+) (%d+)$')
+    if label then
+      local about = hold.about(label, word)
       ledger.expire(expiries[place], name .. ' ' .. created, about, entries)
       if outbox_key then
         local event, key, user = string.match(about, '^(%S+) (%S+) (%S+)$')
@@ -98,7 +113,7 @@ function hold.reclaim(owner, now, outbox_key)
   if expired.balances then
     balances.finish(expired, now)
   end
-  add_expired_events(members, expiries, now, outbox_key)
+  add_expired_events(members, expiries, expired.word, now, outbox_key)
   if count > 0 then
     redis.call('ZREMRANGEBYRANK', owner.holds, 0, count - 1)
   end

@@ -1,6 +1,6 @@
 -- Converts values of layout 6 to the present layout, for lua/migrate.lua, which stores them. Only this file, that one,
--- src/store/client/migrate.rs and src/cli/migrate.rs know layout 6. Holds, ledger, denials, rollups, indexes and
--- configuration are the same in both layouts.
+-- src/store/client/migrate.rs and src/cli/migrate.rs know layout 6. Ledger, denials, rollups, indexes and configuration are
+-- the same in both layouts. Holds stay as they are, with the user in their labels, and so do the labels of their records.
 -- Values of closed windows, approvals and grants that already have the present layout stay unchanged. A value that
 -- cannot be read becomes nil.
 local layout6 = {}
@@ -17,6 +17,15 @@ end
 
 local function bounds(kind, start, finish)
   return kind .. '/' .. time(start) .. '/' .. time(finish)
+end
+
+-- A user's subscription, from the fields of the account. Times were in RFC 3339.
+function layout6.subscription(stored)
+  local function compact(text)
+    return text and time((string.gsub(text, '[-:]', ''))) or '-'
+  end
+  local cycle, ends = compact(stored.cycle), compact(stored['until'])
+  return stored.plan .. ' ' .. compact(stored.since) .. (cycle .. ends ~= '--' and ' ' .. cycle .. ' ' .. ends or '')
 end
 
 -- '<kind> <start> <end> <quota|-> …'
@@ -81,7 +90,7 @@ local function reservation(key, text)
   local loaded = {
     key = key, fingerprint = fingerprint, status = status, created_at = created, expires_at = args.stored(expires),
     changes = args.stored(changes), late = string.find(flags, 'late', 1, true) ~= nil,
-    outcome = string.match(flags, 'accepted') or string.match(flags, 'rejected') or '-', about = about, memo = memo, owners = {},
+    outcome = string.match(flags, 'accepted') or string.match(flags, 'rejected') or '-', label = about, memo = memo, owners = {},
   }
   for word, held, charged in string.gmatch(owners, '\n(%S+) (%S+) (%S+)') do
     loaded.owners[#loaded.owners + 1] = { word = word, entries = record.entries(held, charged) }

@@ -10,14 +10,15 @@ local operation = {
 
 -- Returns a reply if this operation was executed before: 'replayed' with the record, or 'reused' with another body.
 function operation.seen(key, fingerprint)
-  local record = redis.call('GET', key)
-  if not record then
+  local stored = redis.call('GET', key)
+  if not stored then
     return nil
   end
-  if (string.match(record, '^answer\n([^\n]*)') or string.match(record, '^%a+ %d+ %d+ %d+ (%S+)')) ~= fingerprint then
+  local known = string.match(stored, '^answer\n([^\n]*)') or string.match(stored, '^%a+ %d+ %d+ [^\n]- request=(%S+)') or '-'
+  if known ~= fingerprint then
     return { 'reused' }
   end
-  return { 'replayed', record }
+  return { 'replayed', stored }
 end
 
 -- Stores the answer for a repetition of this call (fingerprint '-': the call can be repeated safely). With `owners` the

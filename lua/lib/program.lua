@@ -56,7 +56,9 @@ local function read_owner(kind, text)
     -- For lib/credits: the balances, and the fields that the general path reads.
     kept_balances = false, general_fields = false,
     used = {}, sums = {}, word = false, list = false, count = 0, key = false, set_of_holds = false,
-    expiry = false, expiry_ms = 0, longest = false, account_rest = false,
+    expiry = false, expiry_ms = 0,
+    -- What `.account` says after the expiry, see straight.account_rest.
+    account_end = false, longest = false, account_rest = false,
     renewal = false, rest = false, forget = false, is_renewed = false,
     member = false, version = false,
   }
@@ -111,7 +113,7 @@ local function read_owner(kind, text)
   end
   owner.general_fields = general_fields(owner)
   if #ids > 0 then
-    owner.held_pattern = '^\n(%S+) ()' .. table.concat(ids, ':(%w+):(%d+),') .. ':(%w+):(%d+)() %-'
+    owner.held_pattern = '^\n(%S+) ()' .. table.concat(ids, ':(%w+):(%d+),') .. ':(%w+):(%d+)()'
     owner.figures_pattern = '^(%S+) ' .. table.concat(figure_ids, ':(%d+),') .. ':(%d+)$'
   end
   -- Of a pattern's 32 captures a record's line takes 3 and 2 per group.
@@ -127,10 +129,14 @@ function program.define(name, text)
     tag = tag, sandbox = args.stored(sandbox), revision = revision, reports_expiry = reports_expiry == '1',
     ledger_most = ledger_most, ttl_text = false, life = false, straight = straight == '1', owners = {}, groups = 0,
     clock = keys.of(tag, 'clock'), denials = keys.of(tag, 'denials'), ledger = keys.of(tag, 'ledger'), accounts = keys.of(tag, 'account:'), holds = keys.of(tag, 'holds:'), general_denials = false,
-    stamp = keys.of(tag, 'stamp'),
+    stamp = keys.of(tag, 'stamp'), is_of_user = false,
   }
   for kind, groups in string.gmatch(owners, '\n(%a+)([^\n]*)') do
     local owner = read_owner(kind, groups)
+    -- Whether a user is the first owner with groups, so that labels of holds are short (lib/hold).
+    if defined.groups == 0 then
+      defined.is_of_user = owner.is_user
+    end
     defined.owners[#defined.owners + 1] = owner
     defined.groups = defined.groups + #owner.groups
     defined.straight = defined.straight and owner.straight

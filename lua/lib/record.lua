@@ -1,9 +1,10 @@
 -- A reservation's record, one line each:
---   <status> <created_at_ms> <life_ms> <changes> <fingerprint|->[ late][ accepted| rejected]; a record that the straight
---     path wrote has the name of its program after the fingerprint, until the general path writes it again
---   <event> <key> <user>
---   <memo>
---   per owner, named as in the ledger: <owner> <held entries|-> <charged entries|->
+--   <status> <created_at_ms> <life_ms> <program|->[ changes=<n>][ request=<fingerprint>][ late][ accepted| rejected]; only
+--     the straight path writes the name of the program, the general path '-'; without an idempotency key the fingerprint is
+--     left out
+--   the label of the call, as in the first owner's hold (lib/hold)
+--   <memo>: the request (src/store/metering/request_snapshot.rs)
+--   per owner, named as in the ledger: <owner> <held entries|->[ <charged entries>]
 -- Its name is that of its own key, '…:op:<name>'. It expires `life_ms` after it was created.
 -- status: held, committed or released. The straight path replaces only the word 'held': with 'used' (committed; the held
 -- entries are the charged ones) or 'free' (released). A released reservation holds nothing, whatever its held entries are.
@@ -60,7 +61,7 @@ local function add_entry(entries, id, seq, text, amount)
 end
 
 local function parse_entries(entries, list, field)
-  if list == '-' then
+  if list == '-' or list == '' then
     return
   end
   local others, place = #entries, 1
@@ -93,7 +94,7 @@ local function format_entries(entries, field)
       list[#list + 1] = entry.id .. ':' .. entry.seq .. ':' .. (amount == entry.amount and entry.text or args.digits(amount))
     end
   end
-  return #list > 0 and table.concat(list, ',') or '-'
+  return #list > 0 and table.concat(list, ',')
 end
 
 -- The entry of a group and seq, which is added if there is none.
@@ -107,33 +108,37 @@ function record.hold(owner, id, seq, amount)
   entry.holds = (entry.holds or 0) + amount
 end
 
+-- How the first line goes on after the program: with changes, fingerprint, and '' or ' …'.
+function record.rest(changes, fingerprint, flags)
+  return (changes > 0 and ' changes=' .. args.digits(changes) or '') .. (fingerprint ~= '-' and ' request=' .. fingerprint or '') .. flags
+end
+
 -- Returns nil unless it is a reservation created at `created_at` (an id carries its creation time).
 function record.load(key, created_at)
   local text = redis.call('GET', key)
   local first, at = args.cut(text or '', 1, '\n')
-  local status, created, life, changes, fingerprint, flags = string.match(first, '^(%a+) (%d+) (%d+) (%d+) (%S+)(.*)$')
+  local status, created, life, rest = string.match(first, '^(%a+) (%d+) (%d+) %S+(.*)$')
   if created ~= created_at then
     return nil
   end
   taken = 0
   local loaded = {
-    key = key, fingerprint = fingerprint, status = in_place[status] or status, created_at = created, expires_at = created + life,
-    changes = args.stored(changes), late = string.find(flags, 'late', 1, true) ~= nil,
-    outcome = flags ~= '' and (string.match(flags, 'accepted') or string.match(flags, 'rejected')) or '-',
-    about = false, memo = false, name = false, op = false, owners = {},
+    key = key, fingerprint = string.match(rest, ' request=(%S+)') or '-', status = in_place[status] or status, created_at = created, expires_at = created + life,
+    changes = args.stored(string.match(rest, ' changes=(%d+)')), late = string.find(rest, ' late', 1, true) ~= nil,
+    outcome = rest ~= '' and (string.match(rest, ' (accepted)') or string.match(rest, ' (rejected)')) or '-',
+    label = false, about = false, memo = false, name = false, op = false, owners = {},
   }
-  loaded.about, at = args.cut(text, at, '\n')
+  loaded.label, at = args.cut(text, at, '\n')
   loaded.memo, at = args.cut(text, at, '\n')
   local tag = keys.tag(key)
   local name = string.sub(key, #tag + 4)
   loaded.name, loaded.op = name, name .. ' ' .. created
   while at <= #text do
-    local owner, held, charged
-    owner, at = args.cut(text, at, ' ')
-    held, at = args.cut(text, at, ' ')
-    charged, at = args.cut(text, at, '\n')
+    local line
+    line, at = args.cut(text, at, '\n')
+    local owner, held, charged = string.match(line, '^(%S+) (%S+) ?(%S*)$')
     -- The first owner's hold reports an expiry.
-    local about = (#loaded.owners == 0 and loaded.about or '-') .. ' ' .. created
+    local about = (#loaded.owners == 0 and loaded.label or '-') .. ' ' .. created
     if status == 'used' then
       held, charged = '-', held
     end
@@ -148,17 +153,18 @@ function record.load(key, created_at)
       adjusted = false, watched = false, balances = false, touched = false, now = 0,
     }
   end
+  loaded.about = hold.about(loaded.label, loaded.owners[1].word)
   return loaded
 end
 
 function record.save(loaded, px)
   local flags = (loaded.late and ' late' or '') .. (loaded.outcome ~= '-' and ' ' .. loaded.outcome or '')
-  local text = loaded.status .. ' ' .. loaded.created_at .. ' ' .. args.digits(loaded.expires_at - loaded.created_at) .. ' '
-    .. args.digits(loaded.changes) .. ' ' .. loaded.fingerprint .. flags .. '\n' .. loaded.about .. '\n' .. loaded.memo
+  local text = loaded.status .. ' ' .. loaded.created_at .. ' ' .. args.digits(loaded.expires_at - loaded.created_at) .. ' -'
+    .. record.rest(loaded.changes, loaded.fingerprint, flags) .. '\n' .. loaded.label .. '\n' .. loaded.memo
   for at = 1, #loaded.owners do
     local owner = loaded.owners[at]
-    text = text .. '\n' .. owner.word .. ' ' .. format_entries(owner.entries, 'holds') .. ' '
-      .. format_entries(owner.entries, 'charged')
+    local charged = format_entries(owner.entries, 'charged')
+    text = text .. '\n' .. owner.word .. ' ' .. (format_entries(owner.entries, 'holds') or '-') .. (charged and ' ' .. charged or '')
   end
   if px then
     redis.call('SET', loaded.key, text, 'PX', args.digits(px))
@@ -169,7 +175,7 @@ end
 
 -- The member of the owner's holds for what this reservation holds now.
 function record.member(loaded, owner)
-  return loaded.name .. ' ' .. format_entries(owner.entries, 'holds') .. ' ' .. owner.about
+  return loaded.name .. ' ' .. (format_entries(owner.entries, 'holds') or '-') .. ' ' .. owner.about
 end
 
 -- Whether the owner's hold is still there.

@@ -7,8 +7,18 @@ local straight = {
   -- A counter, with its window and sequence number as one tail, and `.account`, see lib/account. Most counters of a group
   -- have one tail, so a tail is parsed only if it differs from that of the call before.
   counter_pattern = '^(%d+)%+(%d+)(/.*)$',
-  account_pattern = '^version=(%d+) expiry=(%d+) ttl=(%d+)(.*)$',
+  account_pattern = '^v(%d+) expiry=(%d+)(.*)$',
 }
+
+-- Takes apart what follows the expiry in `.account`: the longest life of a reservation, and the rest. Most owners have the
+-- text of the call before. Returns the rest.
+function straight.account_rest(owner, text)
+  if owner.account_end ~= text then
+    local longest, rest = match(text, '^ ttl=(%d+)(.*)$')
+    owner.account_end, owner.longest, owner.account_rest = text, longest or account.usual_ttl, rest or text
+  end
+  return owner.account_rest
+end
 
 -- The earliest expiry of an owner's holds that is still to come (0: there is none), as text; nil if one is due.
 function straight.next_expiry(holds, now)

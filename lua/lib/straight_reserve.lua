@@ -72,8 +72,12 @@ end
 local function account_text(owner, ttl_text, expires_ms, expires_at)
   local longest, expiry_ms = owner.longest, owner.expiry_ms
   local is_first, is_longest = expiry_ms == 0 or expires_ms < expiry_ms, ttl_text ~= longest and ttl_text + 0 > longest + 0
-  return (is_first or is_longest) and 'version=' .. owner.version .. ' expiry=' .. (is_first and expires_at or owner.expiry)
-    .. ' ttl=' .. (is_longest and ttl_text or longest) .. owner.account_rest
+  if not is_first and not is_longest then
+    return nil
+  end
+  longest = is_longest and ttl_text or longest
+  return 'v' .. owner.version .. ' expiry=' .. (is_first and expires_at or owner.expiry)
+    .. (longest ~= account.usual_ttl and ' ttl=' .. longest or '') .. owner.account_rest
 end
 
 -- Decides a reserve. KEYS and ARGV: see reserve.lua.
@@ -90,7 +94,8 @@ function straight_reserve.decide(defined)
   for at = 1, #owners do
     local owner, key = owners[at], KEYS[at + 1]
     local values = redis_call('HMGET', key, unpack(owner.fields))
-    local version, expiry, longest, rest = match(values[1] or account.nothing, account_pattern)
+    local version, expiry, account_end = match(values[1] or account.nothing, account_pattern)
+    local rest = straight.account_rest(owner, account_end)
     if owner.is_user then
       if (at == 1 and version ~= user_version) or (rest ~= '' and rest ~= ' flags=w') then
         return nil
@@ -110,8 +115,8 @@ function straight_reserve.decide(defined)
       end
       expiry_ms = expiry + 0
     end
-    owner.word, owner.set_of_holds, owner.version, owner.account_rest = word, holds, version, rest
-    owner.expiry, owner.expiry_ms, owner.longest = expiry, expiry_ms, longest
+    owner.word, owner.set_of_holds, owner.version = word, holds, version
+    owner.expiry, owner.expiry_ms = expiry, expiry_ms
     local limits, used_texts, sums = owner.limits, owner.used, owner.sums
     for index = 1, #limits do
       local used, held, tail = match(values[index + 1] or '', counter_pattern)
@@ -150,7 +155,7 @@ function straight_reserve.decide(defined)
   end
   local expires_ms = now + ttl_text
   local expires_at = args.digits(expires_ms)
-  local counters, lines, text = '', '', args.small
+  local counters, lines, text, held_label = '', '', args.small, false
   place, window_at = first_owner, 1
   for at = 1, #owners do
     local owner = owners[at]
@@ -174,7 +179,9 @@ function straight_reserve.decide(defined)
       count = count + 4
     end
     if count > 0 then
-      lines = lines .. '\n' .. owner.word .. ' ' .. list .. ' -'
+      -- As hold.label does.
+      held_label = held_label or (defined.is_of_user and sub(label, 1, #label - #owner.word + 4)) or label
+      lines = lines .. '\n' .. owner.word .. ' ' .. list
       local changed = account_text(owner, ttl_text, expires_ms, expires_at)
       if changed then
         changes[count + 1], changes[count + 2] = '.account', changed
@@ -183,25 +190,26 @@ function straight_reserve.decide(defined)
     end
     owner.list, owner.count = list, count
   end
-  local record = 'held ' .. created .. ' ' .. ttl_text .. ' 0 ' .. fingerprint .. ' ' .. program_name .. '\n' .. label .. '\n' .. memo .. lines
+  local request = fingerprint == '-' and '\n' or ' request=' .. fingerprint .. '\n'
+  local text_of_record = 'held ' .. created .. ' ' .. ttl_text .. ' ' .. program_name .. request .. held_label .. '\n' .. memo .. lines
   if defined.ttl_text ~= ttl_text then
     defined.ttl_text, defined.life = ttl_text, args.digits(clock.ttl(ttl_text + clock.grace_ms, defined.sandbox))
   end
-  if redis_call('SET', KEYS[1], record, 'NX', 'GET', 'PX', defined.life) then
+  if redis_call('SET', KEYS[1], text_of_record, 'NX', 'GET', 'PX', defined.life) then
     return nil
   end
-  local name, about = sub(KEYS[1], tag_length + 4), ' ' .. label .. ' ' .. created
+  local name, ending = sub(KEYS[1], tag_length + 4), ' ' .. held_label .. ' ' .. created
   for at = 1, #owners do
     local owner = owners[at]
     local count, holds = owner.count, owner.set_of_holds
     if count > 0 then
       redis_call('HSET', KEYS[at + 1], unpack(owner.changes, 1, count))
-      redis_call('ZADD', holds, expires_at, name .. ' ' .. owner.list .. about)
+      redis_call('ZADD', holds, expires_at, name .. ' ' .. owner.list .. ending)
       if not owner.is_user and owner.forget ~= 'never' then
         -- The set of holds begins anew whenever it was empty.
         redis_call('PEXPIRE', holds, args.digits(clock.ttl(owner.forget - now, defined.sandbox)))
       end
-      about = ' - ' .. created
+      ending = ' - ' .. created
     end
   end
   return 'held\n' .. created .. '\n0\n' .. counters

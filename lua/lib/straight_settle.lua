@@ -37,7 +37,8 @@ local function settle_owner(owner, defined, parts, now, charges)
   end
   owner.word, owner.key, owner.set_of_holds = word, defined.accounts .. word, defined.holds .. word
   local values = redis_call('HMGET', owner.key, unpack(owner.fields))
-  local version, expiry, _, rest = match(values[1] or account.nothing, account_pattern)
+  local version, expiry, account_end = match(values[1] or account.nothing, account_pattern)
+  local rest = straight.account_rest(owner, account_end)
   if rest ~= '' and not match(rest, '^ forget=%S+$') and (charges or rest ~= ' flags=w') then
     return nil
   end
@@ -96,7 +97,7 @@ function straight_settle.settle(kind)
   if not text then
     return nil
   end
-  local created, life, fingerprint, name = match(text, '^held (%d+) (%d+) 0 (%S+) (%x+)\n')
+  local created, life, name, request, label_start = match(text, '^held (%d+) (%d+) (%S+)([^\n]*)\n()')
   local defined = program.get(name or '')
   if not defined or created ~= created_at or (KEYS[2] and redis_call('EXISTS', KEYS[2]) == 1) then
     return nil
@@ -105,13 +106,12 @@ function straight_settle.settle(kind)
   if now >= created + life then
     return nil
   end
-  local about_start = find(text, '\n', #created + #life, true) + 1
-  local about_end = find(text, '\n', about_start, true)
-  local memo_end = find(text, '\n', about_end + 1, true)
-  local about, memo = sub(text, about_start, about_end - 1), sub(text, about_end + 1, memo_end - 1)
+  local label_end = find(text, '\n', label_start, true)
+  local memo_end = find(text, '\n', label_end + 1, true)
+  local label, memo = sub(text, label_start, label_end - 1), sub(text, label_end + 1, memo_end - 1)
   local charges, owners, operation_name = kind == 'commit', defined.owners, sub(KEYS[1], #defined.tag + 4)
   local position, counters, in_ledger, in_record = memo_end, '', '', ''
-  local ending = ' ' .. about .. ' ' .. created
+  local about, ending = label, ' ' .. label .. ' ' .. created
   for at = 1, #owners do
     local owner = owners[at]
     owner.member = false
@@ -129,14 +129,20 @@ function straight_settle.settle(kind)
           return nil
         end
         counters, in_ledger = counters .. ' ; ', in_ledger .. ' '
+      elseif defined.is_of_user then
+        about = label .. ' ' .. sub(owner.word, 6)
       end
-      ending, position = ' - ' .. created, list_end + 2
+      ending, position = ' - ' .. created, list_end
       counters = counters .. owner.word .. ' ' .. concat(owner.changes, ' ', 1, 2 * #owner.prefixes)
       in_ledger = in_ledger .. charged
       if has_figures then
         in_record = in_record .. '\n' .. owner.word .. ' - ' .. (ARGV[10] and concat(kept, '', 1, #owner.prefixes) or held)
       end
     end
+  end
+  -- The record has other entries, of credits.
+  if position <= #text then
+    return nil
   end
   -- Removing the first hold decides; nothing was written before.
   local version = false
@@ -156,15 +162,16 @@ function straight_settle.settle(kind)
   ledger.open(defined.ledger, defined.ledger_most)
   local head = kind .. ' ' .. at_ms .. ' 0 ' .. operation_name .. ' ' .. created .. ' ' .. about
   ledger.write(head, charges and in_ledger or '-', memo, in_ledger_beside)
-  local request, status = '\n' .. about .. '\n' .. memo, charges and 'committed' or 'released'
+  local status = charges and 'committed' or 'released'
   if has_figures then
     local outcome = new_outcome ~= '-' and ' ' .. new_outcome or ''
-    redis_call('SET', KEYS[1], 'committed ' .. created .. ' ' .. life .. ' 1 ' .. fingerprint .. outcome .. request .. in_record, 'KEEPTTL')
+    redis_call('SET', KEYS[1], 'committed ' .. created .. ' ' .. life .. ' - changes=1' .. request .. outcome .. '\n' .. label .. '\n' .. memo .. in_record,
+      'KEEPTTL')
   else
     -- Only its first word changes.
     redis_call('SETRANGE', KEYS[1], 0, charges and 'used' or 'free')
   end
-  local answer = 'settled\n' .. at_ms .. '\n' .. status .. '\n0\n0' .. request .. '\n' .. version .. '\n\n' .. counters
+  local answer = 'settled\n' .. at_ms .. '\n' .. status .. '\n0\n0\n' .. about .. '\n' .. memo .. '\n' .. version .. '\n\n' .. counters
   if KEYS[2] then
     redis_call('PEXPIRE', KEYS[1], args.digits(operation.record_ttl(created + life, now, defined.sandbox)))
     return operation.keep(KEYS[2], answer_fingerprint, answer)

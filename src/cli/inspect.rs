@@ -41,7 +41,7 @@ pub async fn explain(gateway: &Gateway, tenant: &Tenant, user: &UserId) -> Resul
     let config = gateway.load_config(&tenant.app).await?;
     let mut text = format!("{}  (HGETALL)\n", keys.account);
     if fields.is_empty() {
-        text.push_str("  nothing: user not found in this app and mode\n");
+        text.push_str("  nothing: user not found in this app and mode; --app and --mode choose other data\n");
         return Ok(text);
     }
     for (name, value) in &fields {
@@ -86,7 +86,7 @@ fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) 
         ACCOUNT => {
             return Account::parse(value).map_or_else(|| "not an account".to_owned(), |account| of_account(&account));
         }
-        SUBSCRIPTION => return "plan, start, start of the cycle, end".to_owned(),
+        SUBSCRIPTION => return "plan, start of the subscription, start of the cycle, end".to_owned(),
         LIMITS => return "the user's custom limits, instead of the plan's".to_owned(),
         BLOCK => return "all calls are denied until the user is unblocked".to_owned(),
         EXTENDED => {

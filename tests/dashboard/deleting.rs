@@ -44,7 +44,7 @@ async fn the_users_of_a_plan_are_listed_before_it_is_deleted_and_moved() {
     browser.open(&format!("{}/#/plans/old", world.node.url)).await;
     browser.click("Delete").await;
     browser
-        .sees("3 users are on it: 2 in live, 1 in the sandbox main. 1 of them has custom limits, which the move drops.")
+        .sees("3 users are on it: 2 in live mode, 1 in the sandbox main. 1 of them has custom limits, which the move drops.")
         .await;
     browser.sees("The limit <b>extra</b> extra ends with the next call").await;
     browser.sees("<b>images</b> images continues in new.").await;
@@ -52,10 +52,10 @@ async fn the_users_of_a_plan_are_listed_before_it_is_deleted_and_moved() {
     browser.sees("The webhook ops no longer receives events.").await;
     browser.until(BLOCKED).await;
     browser.choose("moveTo", "new").await;
-    browser.sees("<b>images</b>: keeps what was used, of 9").await;
+    browser.sees("<b>images</b>: keeps what was used; new limit 9").await;
     browser.sees("<b>mails</b>: starts at 0 of 7").await;
     browser.sees("<b>extra</b>: ends").await;
-    browser.click("Move them and delete").await;
+    browser.click("Move users and delete plan").await;
     browser.sees_title("Plans").await;
     let usage = app.get("usage?userId=ada").await.expect(200);
     assert_eq!((&usage["planId"], &usage["counters"][0]["used"]), (&json!("new"), &json!(3)), "{usage}");
@@ -86,12 +86,12 @@ async fn a_default_plan_cannot_be_deleted_and_a_plan_without_users_can() {
     // Another user joins the plan while the dialog is open.
     let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
     app.subscribe("late", "spare").await;
-    browser.click("Delete").await;
+    browser.click("Delete plan").await;
     browser.sees("The plan is in use").await;
-    browser.sees("1 user is on it: 1 in live.").await;
+    browser.sees("1 user is on it, in live mode.").await;
     browser.until(BLOCKED).await;
     browser.choose("moveTo", "none").await;
-    browser.click("Move them and delete").await;
+    browser.click("Move users and delete plan").await;
     browser.sees_title("Plans").await;
     world.admin.get("plans/spare").await.problem(404, "not_found");
     without_faults(browser).await;
@@ -112,7 +112,7 @@ async fn open_requests_are_listed_before_a_policy_is_deleted() {
     browser.sees("The limit Team team ends with the next call").await;
     browser.sees("1 open request for approval concerns these limits.").await;
     browser.sees("Only plans and other policies limit these calls then").await;
-    browser.click("Delete").await;
+    browser.click("Delete policy").await;
     browser.sees_title("Policies").await;
     let capped = app.reserve(json!({"userId": "u", "event": "a", "metadata": {"team": "red"}})).await;
     assert_eq!(capped["allowed"], true, "{capped}");

@@ -280,7 +280,7 @@ async fn unsaved_changes_survive_another_page_a_reload_and_a_colleagues_save() {
     browser.visit("#/plans/new").await;
     browser.sees("create plan:pasted").await;
     browser.fill("id", "one").await;
-    browser.sees("Another plan has this id.").await;
+    browser.sees("Another plan has this ID.").await;
     browser.fill("id", "pasted").await;
     browser.sees("create plan:pasted").await;
     browser.click("Save").await;

@@ -112,7 +112,7 @@ async fn a_user_gets_credits_that_are_used_after_the_quota_and_can_be_voided() {
     browser.click("Void the credit of 5").await;
     browser.sees("This removes 2, which remain of this credit. Open reservations hold 1 more").await;
     browser.fill("note", "chargeback").await;
-    browser.click("Void").await;
+    browser.click("Void credit").await;
     browser.sees_no_dialog().await;
     browser.sees("0 of 5 left · 1 held · 2 used · 2 voided").await;
     assert_eq!(app.reserve(image(1)).await["allowed"], false);

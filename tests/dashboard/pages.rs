@@ -73,7 +73,7 @@ pub async fn visit(browser: &Browser, (name, place): (&str, &str)) {
             browser.click("Delete").await;
             browser.sees("users are on it").await;
             browser.choose("moveTo", "pro").await;
-            browser.sees("What their counters will do").await;
+            browser.sees("What happens to their counters").await;
         }
         _ => {}
     }

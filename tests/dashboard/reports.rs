@@ -202,17 +202,17 @@ async fn yesterdays_cost_by_model_takes_two_clicks_and_says_totals_shares_and_ch
     browser.until("location.hash.includes('from=2031-01-30&to=2031-01-30')").await;
     // ada: 3 × (2100 × 0.001 + 1050 × 0.004); bob the same, once.
     browser
-        .until(&format!("{ROWS}.join('; ').includes('large 3 0 18.90 75 %; small 1 0 6.30 25 %; Total 4 0 25.20')"))
+        .until(&format!("{ROWS}.join('; ').includes('large 3 0 18.90 75.0 %; small 1 0 6.30 25.0 %; Total 4 0 25.20')"))
         .await;
     let clicks = browser.clicks().await;
     assert!(clicks <= 2, "{clicks}");
     let totals = "document.querySelector('.totals').innerText.replace(/\\s+/g, ' ')";
     // On the previous day ada made four calls.
     browser.until(&format!("{totals}.includes('Calls 4 +33 %')")).await;
-    browser.sees("Changes are against 2031-01-29.").await;
+    browser.sees("Changes compared with 2031-01-29.").await;
     browser.until("[...document.querySelectorAll('.days button')].find((it) => it.ariaPressed === 'true').textContent === 'Yesterday'").await;
     browser.click_field("compare").await;
-    browser.until(&format!("{ROWS}.join('; ').includes('large 3 0 18.90 75 % 12.32 +53 %')")).await;
+    browser.until(&format!("{ROWS}.join('; ').includes('large 3 0 18.90 75.0 % 12.32 +53 %')")).await;
     // Sorts by another column, in the other direction.
     browser.run(OPEN, json!([])).await;
     browser.click_field("column-quantity").await;

@@ -338,11 +338,11 @@ async fn two_nodes_that_convert_at_once_produce_the_same_data() {
 const RECORDS: [(&str, &str); 12] = [
     (
         "reservation\n-\nheld 1000 61000 0\ne k u {}\nuser:u g:1:5,h:c1:1 -",
-        "held 1000 60000 0 -\ne k u\n{}\nuser:u g:1:5,h:c1:1 -",
+        "held 1000 60000 -\ne k u\n{}\nuser:u g:1:5,h:c1:1",
     ),
     (
         "reservation\nf1\ncommitted 1000 61000 3 late rejected\ne k u {\"a b\":1}\nuser:u - g:1:5,g:2:1\napp:a - g:9:6",
-        "committed 1000 60000 3 f1 late rejected\ne k u\n{\"a b\":1}\nuser:u - g:1:5,g:2:1\napp:a - g:9:6",
+        "committed 1000 60000 - changes=3 request=f1 late rejected\ne k u\n{\"a b\":1}\nuser:u - g:1:5,g:2:1\napp:a - g:9:6",
     ),
     ("answer\nf\nunmetered\n5\n", "answer\nf\nunmetered\n5\n"),
     ("answer\nf\ngranted\n5\n{}", "answer\nf\ngranted\n5\n{}"),

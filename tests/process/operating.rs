@@ -58,6 +58,7 @@ async fn a_newcomer_copies_what_serve_prints_and_the_last_answer_allows() {
     let key = commands.split("QUOTAGATE_KEY=").nth(1).unwrap().lines().next().unwrap();
     assert!(!again.welcome.contains(key), "{}", again.welcome);
     assert!(again.welcome.contains("Replace ak_… with the root admin key, which the first start"), "{}", again.welcome);
+    assert!(again.welcome.contains("QUOTAGATE_ADMIN_KEY, such as ak_$(openssl rand"), "{}", again.welcome);
     again.call("GET", "plans/free", key, &Value::Null).await;
     assert!(again.terminate().success());
     // What it says then helps: another key in the variable is a root key too. Its value is not printed.
@@ -241,7 +242,7 @@ async fn inspect_explains_a_user_while_the_gateway_runs() {
         assert!(printed.contains(part), "no {part} in {printed}");
     }
     let stranger = String::from_utf8(run(&["inspect", "nobody"], &data_dir).stdout).unwrap();
-    assert!(stranger.contains("user not found"), "{stranger}");
+    assert!(stranger.contains("user not found in this app and mode; --app and --mode choose other"), "{stranger}");
     let draft = dir.path().join("draft.json");
     std::fs::write(&draft, monthly(5).to_string()).unwrap();
     let whatif = ["whatif", "--for", "pro", "--plan", draft.to_str().unwrap()];
@@ -305,7 +306,7 @@ async fn inspect_explains_every_row() {
         (".block", "all calls are denied until the user is unblocked"),
         (".extended", "extended reservations may be charged until 15 minutes after 20"),
         (".limits", "the user's custom limits, instead of the plan's"),
-        (".subscription", "plan, start, start of the cycle, end"),
+        (".plan", "plan, start of the subscription, start of the cycle, end"),
         ("image", "4 cents used, 0 cents held of 3 cents in window 1, daily"),
         ("image.alerts", "alerts at 50, 100 % of 4 cents; reported in window 1: up to 100 %"),
         ("image.grants", "0.5 cents granted in window 1, 0.5 cents granted until 2099-01-01T00:00:00Z"),

@@ -142,8 +142,11 @@ impl History<'_> {
     /// The user of a reservation, according to its record.
     async fn owner_of(&self, id: &str) -> &'static str {
         let record: String =
-            self.world.redis.run(&["GET", &format!("qg:{{default:test/main}}:op:{}", &id[4..28])]).await;
-        let user = record.lines().nth(1).and_then(|about| about.split(' ').nth(2)).unwrap();
+            self.world.redis.run(&["GET", &format!("qg:{{default:test/main}}:op:{}", &id[4..id.len() - 13])]).await;
+        // The label leaves out a user who is the first owner.
+        let (label, owner) = (record.lines().nth(1).unwrap(), record.lines().nth(3).unwrap());
+        let owner = owner.split(' ').next().and_then(|word| word.strip_prefix("user:"));
+        let user = label.split(' ').nth(2).or(owner).unwrap();
         USERS.into_iter().find(|known| *known == user).unwrap()
     }
 

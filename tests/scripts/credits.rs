@@ -397,8 +397,8 @@ impl Case {
             let (head, rest) = stored.split_once('\n').unwrap();
             let words: Vec<&str> = head.split(' ').collect();
             // Only the straight path writes the name of the program.
-            is_straight = words.len() == 6;
-            told.push(format!("{reply:?} {:?} {rest}", &words[..words.len().min(5)]));
+            is_straight = words.get(3).is_some_and(|program| *program != "-");
+            told.push(format!("{reply:?} {:?} {:?} {rest}", &words[..words.len().min(3)], words.get(4..)));
         }
         let mut account = table.counters().await;
         // It contains the time.

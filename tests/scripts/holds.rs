@@ -1,10 +1,13 @@
 //! Edge cases of holds and amounts.
 
+use quotagate::domain::configuration::scope::{OwnerName, Scope};
+use quotagate::domain::reporting::ledger::EntryKind;
 use quotagate::domain::values::ids::UserId;
-use quotagate::store::metering::admission::OwnedGroup;
+use quotagate::store::metering::admission::{OwnedGroup, Owner, OwnerExpiry};
 use quotagate::store::metering::extend::ExtendReply;
 use quotagate::store::metering::reserve::ReserveReply;
 use quotagate::store::metering::usage::UsageReply;
+use quotagate::store::reporting::stream::Stream;
 
 use crate::table::{ALL, BELIEF, DAY_1, How, MOST, NOON, Table, counted, full, harmless, keyed, ms, settled, tally};
 
@@ -18,6 +21,39 @@ async fn an_expired_hold_stops_counting_at_that_instant_and_none_earlier() {
         let reply = table.reserve(&[("g", DAY_1, 4, 4)]).await;
         assert_eq!(matches!(reply, ReserveReply::Held { .. }), fits, "{after_ms} ms after: {reply:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expiry_names_the_user_whether_or_not_the_hold_does() {
+    let table = Table::new().await;
+    let red = OwnerName::new(Scope::parse(&["metadata.team"]).unwrap(), vec!["red".to_owned()]).unwrap();
+    let of_team = table.owner("u", &[("t", DAY_1, 1, 9)]);
+    let team = Owner { keys: table.bucket.owner(&red), renew: Some(OwnerExpiry { at_ms: None, most: 10 }), ..of_team };
+    let user = table.owner("u", &[("g", DAY_1, 1, 9)]);
+    for owners in [[user.clone(), team.clone()], [table.owner("u", &[]), team.clone()]] {
+        // Once on the general path, which begins the windows, and once on the straight path.
+        table.hold_of(1000, &owners).await;
+        table.hold_of(1000, &owners).await;
+    }
+    let labels = async |owner: &Owner| {
+        let members: Vec<String> = table.redis.run(&["ZRANGE", &owner.keys.holds(), "0", "-1"]).await;
+        let labels = members.iter().filter_map(|member| member.splitn(3, ' ').nth(2));
+        let mut labels: Vec<String> = labels.map(str::to_owned).collect();
+        labels.sort();
+        labels
+    };
+    let [own, other, none] =
+        ["image.render key_1", "image.render key_1 u", "-"].map(|label| format!("{label} {}", ms(NOON)));
+    assert_eq!(labels(&user).await, [own.clone(), own]);
+    assert_eq!(labels(&team).await, [none.clone(), none, other.clone(), other]);
+    table.clock(ms(NOON) + 1000).await;
+    for (owner, count) in [(&user, 2), (&team, 4)] {
+        assert_eq!(table.store.reclaim(&table.bucket, &owner.keys, false).await.unwrap(), (count, false));
+    }
+    let expired = table.store.entries_before(&table.bucket, Stream::Ledger, None, 10).await.unwrap().entries;
+    let named = |name: Option<&UserId>| name.is_some_and(|name| name.as_str() == "u");
+    assert_eq!(expired.len(), 4, "one for each reservation");
+    assert!(expired.iter().all(|it| it.entry.kind == EntryKind::Expire && named(it.entry.user.as_ref())));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -82,7 +82,7 @@ async fn change_user_answers_in_order_and_versions_never_restart() {
     assert!(second.parse::<u64>().unwrap() > first.parse::<u64>().unwrap());
     // After a failover to a server whose clock is behind, the next version is still a new one.
     let counters = table.owner("u", &[]).keys.account;
-    table.redis.run::<()>(&["HSET", &counters, ".account", "version=9000000000000000 expiry=0 ttl=0"]).await;
+    table.redis.run::<()>(&["HSET", &counters, ".account", "v9000000000000000 expiry=0 ttl=0"]).await;
     assert_eq!(write("9000000000000000").await, "9000000000000001");
     let kept = keyed("s", "x");
     let reply = change(&table, &kept, "9000000000000001", false, Reset::Nothing, &[]).await;

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use redis::aio::ConnectionLike;
 
 /// An account's fields, with `<group>.used`, `.held`, `.seq` and `.window` (`<quota> <kind>/<start>/<end>`) in place
-/// of each counter, and `version`, `expiry` and so on in place of `.account`.
+/// of each counter, and `version`, `expiry` and what else is there in place of `.account`.
 pub fn taken_apart(fields: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let mut parts = BTreeMap::new();
     for (name, value) in fields {
         if name == ".account" {
-            let words = value.split(' ').map(|word| word.split_once('=').unwrap());
+            let (version, rest) = value.strip_prefix('v').and_then(|text| text.split_once(' ')).unwrap();
+            parts.insert("version".to_owned(), version.to_owned());
+            let words = rest.split(' ').map(|word| word.split_once('=').unwrap());
             parts.extend(words.map(|(word, text)| (word.to_owned(), text.to_owned())));
             continue;
         }

@@ -414,9 +414,11 @@ fn depends(preview: &DeletePreview, move_to: Option<&str>) -> String {
     for group in preview.groups.iter().filter(|group| group.also_in.is_empty()) {
         output.push_str(&format!("The limit {} ({}) ends\n", group.label, group.group_id));
     }
-    for (count, what) in [(preview.grants, "active grants"), (preview.open_approvals, "open approval requests")] {
-        if count > 0 {
-            output.push_str(&format!("{count} {what} lose their limit\n"));
+    for (count, what) in [(preview.grants, "active grant"), (preview.open_approvals, "open approval request")] {
+        match count {
+            0 => {}
+            1 => output.push_str(&format!("1 {what} loses its limit\n")),
+            _ => output.push_str(&format!("{count} {what}s lose their limit\n")),
         }
     }
     if !preview.webhooks.is_empty() {

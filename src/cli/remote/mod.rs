@@ -52,6 +52,8 @@ pub enum RemoteError {
     Input(String),
     #[error("no key: set QUOTAGATE_KEY to an API key, or give --key")]
     NoKey,
+    #[error("the key has characters that no key has: set QUOTAGATE_KEY to the whole key, as it was printed")]
+    BadKey,
     #[error("cannot reach a gateway at {url}: {why}; QUOTAGATE_URL names another, `quotagate serve` starts one")]
     Unreachable { url: String, why: String },
     #[error("{}", refusal(.0))]
@@ -102,7 +104,11 @@ impl Remote {
             HeaderValue::from_str(value)
                 .map_err(|_| RemoteError::Input(format!("{what} has characters that are not allowed")))
         };
-        let mut authorization = header("the key", &format!("Bearer {key}"))?;
+        // A header may have more than ASCII, such as the … of a key in the documentation.
+        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(RemoteError::BadKey);
+        }
+        let mut authorization = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| RemoteError::BadKey)?;
         authorization.set_sensitive(true);
         headers.insert(AUTHORIZATION, authorization);
         for (name, option, value) in [("x-app", "--app", self.app.as_deref()), ("x-mode", "--mode", mode)] {
@@ -350,11 +356,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_called_is_one_clear_line() {
+        let bad_key = "the key has characters that no key has: set QUOTAGATE_KEY to the whole key, as it was printed";
         for (url, key, expected) in [
             ("localhost:8080", "k", "--url \"localhost:8080\" is not an address like http://127.0.0.1:8080"),
             ("x", "k", "--url \"x\" is not an address like http://127.0.0.1:8080 (relative URL without a base)"),
             ("http://h", "", "no key: set QUOTAGATE_KEY to an API key, or give --key"),
-            ("http://h", "sk_\n", "the key has characters that are not allowed"),
+            ("http://h", "sk_\n", bad_key),
+            ("http://h", "ak_…", bad_key),
         ] {
             assert_eq!(api(url, key).err().unwrap(), expected);
         }

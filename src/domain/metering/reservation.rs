@@ -18,7 +18,7 @@ use crate::domain::configuration::policy::Policy;
 use crate::domain::configuration::scope::{Dimension, OwnerName, Subject};
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::{Amount, SUM_TOO_LARGE, parse_decimal};
-use crate::domain::values::digits::{hex_text, push_hex};
+use crate::domain::values::digits::{base64_text, hex_text, push_hex};
 use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::{AppId, EventName, GroupId, KeyId, PlanId, PolicyId, UserId};
 use crate::domain::values::metadata::{self, Metadata};
@@ -30,25 +30,55 @@ pub const GRACE_MS: TimeMs = 15 * 60 * 1000;
 /// A reservation ends at most this long after it was made, however often it is extended.
 pub const LONGEST_LIFE_MS: TimeMs = 24 * 60 * 60 * 1000;
 
-/// Name of an operation's record: 24 lower-case hex digits (96 bits).
+/// Name of an operation's record (96 bits): 16 characters of base64url if it is random, 24 lower-case hex digits if it is
+/// derived from an idempotency key. Releases with layout 6 wrote all names in hex, so a repetition after an upgrade finds
+/// the record of its first call, and IDs that they returned stay valid.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OperationName(String);
 
 impl OperationName {
-    pub fn from_bytes(bytes: [u8; 12]) -> Self {
-        Self(hex_text(&bytes))
+    /// The lengths of names.
+    pub const LENGTHS: [usize; 2] = [16, 24];
+
+    pub fn random(bytes: [u8; 12]) -> Self {
+        Self(base64_text(&bytes))
+    }
+
+    /// `digest`: begins with the name's bytes.
+    pub fn derived(digest: &[u8]) -> Self {
+        Self(hex_text(&digest[..12]))
     }
 
     /// None for a text that is not an operation's name.
     pub fn parse(text: &str) -> Option<Self> {
-        let lower_hex = text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-        (text.len() == 24 && lower_hex).then(|| Self(text.to_owned()))
+        let is_name = match text.len() {
+            16 => text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'),
+            24 => is_lower_hex(text),
+            _ => false,
+        };
+        is_name.then(|| Self(text.to_owned()))
     }
 
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Another number for each name, in less memory than its text.
+    pub fn number(&self) -> u128 {
+        match <[u8; 16]>::try_from(self.0.as_bytes()) {
+            Ok(characters) => u128::from_be_bytes(characters),
+            // 96 bits, so less than the number of any 16 characters.
+            Err(_) => u128::from_str_radix(&self.0, 16).unwrap_or_default(),
+        }
+    }
 }
+
+fn is_lower_hex(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+/// Hex digits at the end of a reservation's ID: creation time and bucket.
+const LAST_DIGITS: usize = 13;
 
 /// `rsv_` + operation name + creation time (ms, 11 hex digits) + bucket (2 hex digits).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -61,15 +91,13 @@ pub struct ReservationId {
 impl ReservationId {
     /// None for a text that was never returned as an ID.
     pub fn parse(text: &str) -> Option<Self> {
-        let digits = text.strip_prefix("rsv_")?;
-        let lower_hex = digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-        if digits.len() != 37 || !lower_hex {
-            return None;
-        }
+        let rest = text.strip_prefix("rsv_")?;
+        let (name, digits) = rest.split_at_checked(rest.len().checked_sub(LAST_DIGITS)?)?;
+        let (created, bucket) = digits.split_at_checked(11).filter(|_| is_lower_hex(digits))?;
         Some(Self {
-            name: OperationName(digits[..24].to_owned()),
-            created_at_ms: TimeMs::from_str_radix(&digits[24..35], 16).ok()?,
-            bucket: u8::from_str_radix(&digits[35..], 16).ok()?,
+            name: OperationName::parse(name)?,
+            created_at_ms: TimeMs::from_str_radix(created, 16).ok()?,
+            bucket: u8::from_str_radix(bucket, 16).ok()?,
         })
     }
 
@@ -86,7 +114,7 @@ impl ReservationId {
     }
 }
 
-/// The length of an ID's text.
+/// The maximum length of an ID's text.
 const TEXT_BYTES: usize = 41;
 
 impl fmt::Display for ReservationId {

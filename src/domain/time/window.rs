@@ -109,7 +109,7 @@ impl Window {
     pub fn parse(text: &str) -> Option<Window> {
         let mut words = text.split('/');
         let kind = WindowKind::parse(words.next()?)?;
-        let (start_ms, end_ms) = (parse_basic(words.next()?)?, parse_basic(words.next()?)?);
+        let (start_ms, end_ms) = (parse_compact_time(words.next()?)?, parse_compact_time(words.next()?)?);
         let window = Window { kind, start_ms, end_ms: (!kind.is_endless()).then_some(end_ms) };
         (start_ms < end_ms && window.to_text() == text).then_some(window)
     }
@@ -122,6 +122,12 @@ pub const OF_BALANCES: Window = Window { kind: WindowKind::Lifetime, start_ms: 0
 const TEXT_BYTES: usize = 42;
 
 /// A time in the form of a window's text, `20260228T1000`.
+pub fn compact_time(time_ms: TimeMs) -> String {
+    let mut text = String::with_capacity(15);
+    push_basic(time_ms, &mut text);
+    text
+}
+
 fn push_basic(time_ms: TimeMs, text: &mut String) {
     let Civil { year, month, day, seconds, .. } = Civil::of(time_ms);
     let mut bytes = *b"00000000T000000";
@@ -185,8 +191,8 @@ impl Civil {
     }
 }
 
-/// Each settling call reads two times per group, so this parses digits directly.
-fn parse_basic(text: &str) -> Option<TimeMs> {
+/// Parses what [`compact_time`] wrote. Each settling call reads two times per group, so this parses digits directly.
+pub fn parse_compact_time(text: &str) -> Option<TimeMs> {
     let (date, time) = match text.split_once('T') {
         Some((date, time)) if matches!(time.len(), 4 | 6) => (date, time),
         Some(_) => return None,

@@ -1,5 +1,8 @@
 //! Writes numbers as text. Each metering call writes dozens of them, so this avoids the formatter.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 /// Appends the digits of a number.
 pub fn push_digits(number: u64, text: &mut String) {
     text.push_str(itoa::Buffer::new().format(number));
@@ -29,6 +32,11 @@ pub fn hex_text(bytes: &[u8]) -> String {
         pair[1] = DIGITS[usize::from(byte & 15)];
     }
     String::from_utf8(digits).unwrap_or_default()
+}
+
+/// Bytes in base64url without padding.
+pub fn base64_text(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 #[cfg(test)]

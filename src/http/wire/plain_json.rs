@@ -227,7 +227,7 @@ mod tests {
         fn decisions_are_written_as_their_view(
             counters in prop::collection::vec(counters(), 0..4), matched in any::<bool>(), reserved in any::<bool>(),
         ) {
-            let id = ReservationId { name: OperationName::from_bytes([7; 12]), created_at_ms: 1_795_351_748_833, bucket: 47 };
+            let id = ReservationId { name: OperationName::random([7; 12]), created_at_ms: 1_795_351_748_833, bucket: 47 };
             let allowed = Decision {
                 allowed: true,
                 matched,
@@ -246,7 +246,7 @@ mod tests {
         #[test]
         fn settlements_are_written_as_their_view(counters in prop::collection::vec(counters(), 0..4)) {
             let settled = Settlement {
-                id: ReservationId { name: OperationName::from_bytes([7; 12]), created_at_ms: 1_795_351_748_833, bucket: 0 },
+                id: ReservationId { name: OperationName::random([7; 12]), created_at_ms: 1_795_351_748_833, bucket: 0 },
                 user: UserId::parse("u").unwrap(),
                 status: "committed".to_owned(),
                 late: false,

@@ -9,6 +9,7 @@ use super::grants::{Grant, NewGrant, audit_entry_for};
 use crate::domain::access::audit::AuditEntry;
 use crate::domain::configuration::policy_body::ApprovalBody;
 use crate::domain::metering::idempotency::Idempotency;
+use crate::domain::metering::reservation::OperationName;
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::ids::KeyId;
@@ -250,10 +251,16 @@ fn renamed(
     fault
 }
 
-/// A request's ID consists of `apr_`, an operation's name, the bucket, and the group.
+/// A request's ID consists of `apr_`, an operation's name, the bucket (2 hex digits), and `_` with the group. A name may
+/// contain `_`, too.
 fn bucket_of(tenant: &Tenant, id: &str) -> Option<Bucket> {
-    let digits = id.strip_prefix("apr_")?.split('_').next().filter(|digits| digits.len() == 26 && digits.is_ascii())?;
-    let number = u8::from_str_radix(&digits[24..], 16).ok()?;
+    let name = id.strip_prefix("apr_")?;
+    let number = OperationName::LENGTHS.into_iter().find_map(|length| {
+        let (name, rest) = name.split_at_checked(length)?;
+        let (bucket, group) = rest.split_at_checked(2)?;
+        let is_whole = OperationName::parse(name).is_some() && group.starts_with('_');
+        u8::from_str_radix(bucket, 16).ok().filter(|_| is_whole)
+    })?;
     tenant.bucket(number).filter(|bucket| bucket.number() == number)
 }
 

@@ -12,6 +12,7 @@ use crate::domain::access::audit::AuditEntry;
 use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::Admission;
+use crate::domain::metering::reservation::OperationName;
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::field_error::{Faults, FieldError};
@@ -386,7 +387,9 @@ fn credit_id(operation: &Operation, facts: &CallFacts) -> String {
 
 /// A credit's ID ends with its bucket.
 fn bucket_of(tenant: &Tenant, id: &str) -> Option<Bucket> {
-    let digits = id.strip_prefix("crd_").filter(|digits| digits.len() == 37 && digits.is_ascii())?;
-    let number = u8::from_str_radix(&digits[35..], 16).ok()?;
+    let name = id.strip_prefix("crd_")?;
+    let (name, digits) = name.split_at_checked(name.len().checked_sub(13)?)?;
+    let (_created, bucket) = digits.split_at_checked(11)?;
+    let number = OperationName::parse(name).and_then(|_| u8::from_str_radix(bucket, 16).ok())?;
     tenant.bucket(number).filter(|bucket| bucket.number() == number)
 }

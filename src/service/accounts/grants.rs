@@ -12,6 +12,7 @@ use crate::domain::configuration::limit_group::{LimitGroup, Limits};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::admission::Admission;
 use crate::domain::metering::idempotency::Idempotency;
+use crate::domain::metering::reservation::OperationName;
 use crate::domain::time::window::{TimeMs, parse_rfc3339, rfc3339};
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::field_error::{Faults, FieldError};
@@ -372,8 +373,9 @@ pub(crate) fn audit_entry_for(owner: &OwnerName, note: Option<&str>, by: &KeyId)
 
 /// A grant's ID ends with its bucket.
 fn bucket_of(tenant: &Tenant, id: &str) -> Option<Bucket> {
-    let digits = id.strip_prefix("grt_").filter(|digits| digits.len() == 26 && digits.is_ascii())?;
-    let number = u8::from_str_radix(&digits[24..], 16).ok()?;
+    let name = id.strip_prefix("grt_")?;
+    let (name, digits) = name.split_at_checked(name.len().checked_sub(2)?)?;
+    let number = OperationName::parse(name).and_then(|_| u8::from_str_radix(digits, 16).ok())?;
     tenant.bucket(number).filter(|bucket| bucket.number() == number)
 }
 

@@ -203,7 +203,7 @@ impl TimelineBuilder {
     /// The reservation of an entry. It was made at its creation time, whichever entry mentions it first.
     fn reservation(&mut self, entry: Entry, order: u64) -> Option<usize> {
         let created_at_ms = entry.created_at_ms?;
-        let name = u128::from_str_radix(entry.operation.as_ref()?.as_str(), 16).ok()?;
+        let name = entry.operation.as_ref()?.number();
         if let Some(known) = self.reservations.get(&(name, created_at_ms)) {
             let call = self.timeline.calls.get_mut(*known)?;
             // An expiry has less information than a late commit that follows it.

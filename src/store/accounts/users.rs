@@ -314,7 +314,7 @@ impl StoredOwner {
     }
 }
 
-/// `.account`, `.subscription`, `.limits` and `.block`; missing ones are empty.
+/// `.account`, `.plan`, `.limits` and `.block`; missing ones are empty.
 fn subscribed_of(mut facts: Vec<String>) -> Result<Subscribed, StoreError> {
     if let Some(account) = facts.first_mut() {
         *account = match account.as_str() {

@@ -9,7 +9,7 @@ use crate::store::parts::cut;
 /// Field for the owner's state apart from its counters.
 pub const ACCOUNT: &str = ".account";
 /// Field of a user's subscription.
-pub const SUBSCRIPTION: &str = ".subscription";
+pub const SUBSCRIPTION: &str = ".plan";
 /// Field of a user's custom limits, as JSON.
 pub const LIMITS: &str = ".limits";
 /// Field of a blocked user.
@@ -17,7 +17,10 @@ pub const BLOCK: &str = ".block";
 /// Field with the time until which an extended reservation may be charged (ms).
 pub const EXTENDED: &str = ".extended";
 
-/// `.account`: `version=<n> expiry=<ms> ttl=<ms>[ forget=<ms|never>][ flags=<letters>]`.
+/// The longest lifetime of reservations if `.account` says nothing about it.
+const USUAL_TTL_MS: TimeMs = 60_000;
+
+/// `.account`: `v<version> expiry=<ms>[ ttl=<ms>][ forget=<ms|never>][ flags=<letters>]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// Version of a user's state; `0` if nothing was ever written.
@@ -35,11 +38,11 @@ pub struct Account {
 impl Account {
     /// None for a text that scripts never write.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut account = Self::default();
-        for word in text.split(' ') {
+        let (version, rest) = text.strip_prefix('v')?.split_once(' ')?;
+        let mut account = Self { version: version.to_owned(), longest_ttl_ms: USUAL_TTL_MS, ..Self::default() };
+        for word in rest.split(' ') {
             let (name, value) = word.split_once('=')?;
             match name {
-                "version" => account.version = value.to_owned(),
                 "expiry" => account.next_expiry_ms = Some(value.parse().ok()?).filter(|ms| *ms > 0),
                 "ttl" => account.longest_ttl_ms = value.parse().ok()?,
                 "forget" => account.forget_at = Some(value.to_owned()),
@@ -144,14 +147,14 @@ mod tests {
 
     #[test]
     fn an_account_is_read_as_scripts_write_it() {
-        let account = Account::parse("version=7 expiry=0 ttl=60000").unwrap();
+        let account = Account::parse("v7 expiry=0").unwrap();
         assert_eq!((account.version.as_str(), account.next_expiry_ms, account.longest_ttl_ms), ("7", None, 60_000));
-        let account = Account::parse("version=0 expiry=5 ttl=1 forget=never flags=gw").unwrap();
+        let account = Account::parse("v0 expiry=5 ttl=1 forget=never flags=gw").unwrap();
         assert_eq!(
-            (account.next_expiry_ms, account.forget_at.as_deref(), account.flags.as_str()),
-            (Some(5), Some("never"), "gw")
+            (account.next_expiry_ms, account.longest_ttl_ms, account.forget_at.as_deref(), account.flags.as_str()),
+            (Some(5), 1, Some("never"), "gw")
         );
-        for damaged in ["", "version", "expiry=0 ttl=0", "version=1 expiry=x ttl=0", "version=1 other=2"] {
+        for damaged in ["", "v1", "expiry=0 ttl=0", "v1 expiry=x ttl=0", "v1 other=2", "v expiry=0"] {
             assert_eq!(Account::parse(damaged), None, "{damaged}");
         }
     }

@@ -8,7 +8,7 @@ use crate::domain::accounts::subscription::{Subscribed, Subscription};
 use crate::domain::configuration::limit_group::{Enforcement, LimitGroup, Limits};
 use crate::domain::metering::admission::{Matched, Validity};
 use crate::domain::metering::counter::{BalanceState, CounterState, CrossedThreshold, OverflowState};
-use crate::domain::time::window::{TimeMs, Window, parse_rfc3339, rfc3339};
+use crate::domain::time::window::{TimeMs, Window, compact_time, parse_compact_time};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::{GroupId, PlanId, UserId};
@@ -277,7 +277,7 @@ pub(in crate::store) fn read_stale(status: &str, fields: &mut Fields) -> Result<
     Ok((stale, now))
 }
 
-/// Version, `.subscription`, `.limits` and `.block` of an account; missing ones are empty.
+/// Version, `.plan`, `.limits` and `.block` of an account; missing ones are empty.
 pub(in crate::store) fn read_subscribed(fields: &mut Fields) -> Result<Subscribed, StoreError> {
     let (version, subscription) = (fields.text()?, fields.text()?);
     let (limits, blocked) = (fields.text()?, !fields.text()?.is_empty());
@@ -302,20 +302,26 @@ pub(in crate::store) fn read_subscribed(fields: &mut Fields) -> Result<Subscribe
     Ok(Subscribed { version, subscription: Some(subscription), blocked })
 }
 
-/// A subscription without its custom limits: `<plan> <since> <cycle|-> <until|->`, times in RFC 3339.
+/// A subscription without its custom limits: `<plan> <since>[ <cycle|-> <until|->]`, with times as in windows.
 pub(in crate::store) fn subscription_text(subscription: &Subscription) -> String {
-    let time = |ms: Option<TimeMs>| ms.map_or_else(|| "-".to_owned(), rfc3339);
     let Subscription { plan, started_at_ms, cycle_start_ms, ends_at_ms, custom_limits: _ } = subscription;
-    [plan.to_string(), rfc3339(*started_at_ms), time(*cycle_start_ms), time(*ends_at_ms)].join(" ")
+    let mut text = format!("{plan} {}", compact_time(*started_at_ms));
+    if cycle_start_ms.is_some() || ends_at_ms.is_some() {
+        for time in [cycle_start_ms, ends_at_ms] {
+            text.push(' ');
+            text.push_str(&time.map_or_else(|| "-".to_owned(), compact_time));
+        }
+    }
+    text
 }
 
 fn read_subscription(text: &str) -> Option<Subscription> {
     let mut words = text.split(' ');
     let plan = PlanId::parse(words.next()?).ok()?;
-    let started_at_ms = parse_rfc3339(words.next()?)?;
-    let mut time = || match words.next()? {
-        "-" => Some(None),
-        text => parse_rfc3339(text).map(Some),
+    let started_at_ms = parse_compact_time(words.next()?)?;
+    let mut time = || match words.next() {
+        None | Some("-") => Some(None),
+        Some(text) => parse_compact_time(text).map(Some),
     };
     let (cycle_start_ms, ends_at_ms) = (time()?, time()?);
     Some(Subscription { plan, started_at_ms, cycle_start_ms, ends_at_ms, custom_limits: None })
@@ -384,4 +390,25 @@ pub(in crate::store) fn read_groups(fields: &mut Fields) -> Result<Vec<OwnedGrou
     };
     let groups = text.split(',').filter(|group| !group.is_empty());
     groups.map(|group| parse(group).ok_or_else(|| fields.unexpected("a group of a kept answer"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscription_is_read_as_it_is_written() {
+        for text in [
+            "pro 20270131",
+            "pro 20270131T1000",
+            "pro 20270131T100007 20270115 -",
+            "pro 20270131T100007 - 20270601",
+            "pro 20270131T100007 20270115T0830 20270601",
+        ] {
+            assert_eq!(read_subscription(text).map(|found| subscription_text(&found)).as_deref(), Some(text));
+        }
+        for damaged in ["", "pro", "pro x", "pro 20270131 x -", "pro 20270131 - 2027-06-01", "p! 20270131"] {
+            assert_eq!(read_subscription(damaged), None, "{damaged}");
+        }
+    }
 }

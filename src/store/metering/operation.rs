@@ -28,12 +28,16 @@ impl Operation {
                 let digest =
                     Sha256::new().chain_update(scope).chain_update([0]).chain_update(given.key.as_str()).finalize();
                 let request = Sha256::digest(given.request.as_bytes());
-                Self { name: name(&digest), fingerprint: hex::encode(&request[..16]), replayed: given.replayed.clone() }
+                Self {
+                    name: OperationName::derived(&digest),
+                    fingerprint: hex::encode(&request[..16]),
+                    replayed: given.replayed.clone(),
+                }
             }
             None => {
                 let fingerprint = if counts_twice { NODE } else { HARMLESS };
                 Self {
-                    name: OperationName::from_bytes(rand::random()),
+                    name: OperationName::random(rand::random()),
                     fingerprint: fingerprint.to_owned(),
                     replayed: Replayed::default(),
                 }
@@ -49,7 +53,7 @@ impl Operation {
     /// Another name, for the case that this one is taken by another call.
     pub fn apart(&self) -> Self {
         let digest = Sha256::new().chain_update("apart").chain_update([0]).chain_update(self.name.as_str()).finalize();
-        Self { name: name(&digest), ..self.clone() }
+        Self { name: OperationName::derived(&digest), ..self.clone() }
     }
 
     /// Whether this call has a record apart from a reservation's.
@@ -75,10 +79,4 @@ impl Operation {
     pub(in crate::store) fn write(&self, arguments: &mut Arguments) {
         arguments.text(self.fingerprint.as_str());
     }
-}
-
-fn name(digest: &[u8]) -> OperationName {
-    let mut bytes = [0; 12];
-    bytes.copy_from_slice(&digest[..12]);
-    OperationName::from_bytes(bytes)
 }

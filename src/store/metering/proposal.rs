@@ -9,7 +9,7 @@ use super::account::push_limit;
 use super::admission::{ApprovalRequest, Facts, OwnedBalance, OwnedGroup, Owner, UserExpiry};
 use crate::domain::time::window::{Window, WindowKind};
 use crate::domain::values::amount::Amount;
-use crate::domain::values::digits::{hex_text, push_digits, push_signed};
+use crate::domain::values::digits::{base64_text, push_digits, push_signed};
 use crate::store::client::library::Function;
 use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
@@ -97,12 +97,12 @@ impl Store {
         text
     }
 
-    /// The name of a program: 96 bits of its text's SHA-256.
+    /// The name of a program: 72 bits of its text's SHA-256, since each record contains it. Only nodes write programs.
     fn program_name(&self, text: &str) -> Arc<str> {
         if let Some(known) = self.programs.get(text) {
             return known;
         }
-        let name: Arc<str> = hex_text(&Sha256::digest(text)[..12]).into();
+        let name: Arc<str> = base64_text(&Sha256::digest(text)[..9]).into();
         self.programs.insert(text.to_owned(), Arc::clone(&name));
         name
     }

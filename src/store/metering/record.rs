@@ -1,5 +1,7 @@
 //! Parses the records of operations that scripts write (`lua/lib/operation.lua`, `lua/lib/record.lua`).
 
+use std::borrow::Cow;
+
 use super::operation::Operation;
 use super::request_snapshot::{parse_request, request_text};
 use crate::domain::configuration::scope::OwnerName;
@@ -189,8 +191,20 @@ impl Record {
 fn fingerprint_of(record: &str) -> Option<&str> {
     match record.strip_prefix("answer\n") {
         Some(rest) => rest.split('\n').next(),
-        None => record.lines().next()?.split(' ').nth(4),
+        None => {
+            let mut words = record.lines().next()?.split(' ');
+            Some(words.find_map(|word| word.strip_prefix("request=")).unwrap_or("-"))
+        }
     }
+}
+
+/// `<event> <key> <user>`, from the label in a record, which leaves out a user who is the first owner (`lua/lib/hold.lua`).
+fn whole_label<'a>(label: &'a str, first_owner: Option<&&str>) -> Option<Cow<'a, str>> {
+    if label.split(' ').count() > 2 {
+        return Some(Cow::Borrowed(label));
+    }
+    let (user, _) = first_owner?.strip_prefix("user:")?.split_once(' ')?;
+    Some(Cow::Owned(format!("{label} {user}")))
 }
 
 impl StoredReservation {
@@ -202,11 +216,14 @@ impl StoredReservation {
     fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         let mut status = lines.next()?.split(' ').skip(1);
-        let (created, life, changes) = (status.next()?, status.next()?, status.next()?);
+        let (created, life, _program) = (status.next()?, status.next()?, status.next()?);
+        let changes = status.find_map(|word| word.strip_prefix("changes=")).unwrap_or("0");
         let created_at_ms: TimeMs = created.parse().ok()?;
-        let (_, snapshot) = parse_request(lines.next()?, lines.next()?)?;
+        let (label, snapshot) = (lines.next()?, lines.next()?);
+        let owners: Vec<&str> = lines.collect();
+        let (_, snapshot) = parse_request(&whole_label(label, owners.first())?, snapshot)?;
         let (mut groups, mut overflow): (Vec<GroupId>, Vec<StoredOverflow>) = (Vec::new(), Vec::new());
-        for owner in lines {
+        for owner in owners {
             // What is still held, otherwise what was charged.
             for (place, list) in owner.split(' ').skip(1).filter(|list| *list != "-").enumerate() {
                 for entry in list.split(',') {
@@ -245,12 +262,16 @@ impl ReservationState {
             "free" => ("released", false),
             status => (status, false),
         };
-        let flags: Vec<&str> = words.skip(4).collect();
+        let flags: Vec<&str> = words.skip(3).collect();
         let key = lines.next()?.split(' ').nth(1).and_then(decode).and_then(|key| KeyId::parse(&key).ok());
         let mut entries: Vec<ReservedEntry> = Vec::new();
         for line in lines.skip(1) {
             let words: Vec<&str> = line.split(' ').collect();
-            let &[owner, held, charged] = words.as_slice() else { return None };
+            let (owner, held, charged) = match *words.as_slice() {
+                [owner, held] => (owner, held, "-"),
+                [owner, held, charged] => (owner, held, charged),
+                _ => return None,
+            };
             let owner = bucket.owner_word(owner)?;
             for (list, is_held) in [(held, !charged_as_held), (charged, false)] {
                 for entry in list.split(',').filter(|entry| *entry != "-") {
@@ -380,10 +401,49 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::values::ids::{AppId, Mode};
     use proptest::prelude::*;
 
-    const WHOLE: &str = "held 1795228329143 60000 0 -\nimage.a key_1 u {\"items\":[{}]}\n\
-        user:u g:1:5,h:c1:1 -";
+    const WHOLE: &str = "held 1795228329143 60000 AbCdEfGh-_12 request=f1\nimage.a key_1\np 7\nuser:u g:1:5,h:c1:1";
+
+    #[test]
+    fn the_user_of_a_record_is_its_first_owner_or_in_the_label() {
+        let user_of = |label: &str, owner: &str| {
+            let record = format!("held 1 60000 -\n{label}\np 7\n{owner} g:1:5");
+            StoredReservation::parse(&record).map(|found| found.snapshot.user.to_string())
+        };
+        assert_eq!(user_of("image.a key_1", "user:u%3A1").as_deref(), Some("u:1"));
+        assert_eq!(user_of("image.a key_1 v", "app:acme").as_deref(), Some("v"));
+        assert_eq!(user_of("image.a key_1 v", "user:u").as_deref(), Some("v"), "as layout 6 wrote it");
+        assert_eq!(user_of("image.a key_1", "app:acme"), None);
+    }
+
+    #[test]
+    fn a_record_is_read_as_scripts_write_it() {
+        let changes = |record: &str| StoredReservation::parse(record).map(|found| found.changes);
+        assert_eq!((changes(WHOLE), fingerprint_of(WHOLE)), (Some(0), Some("f1")));
+        let drawn = WHOLE.replacen("AbCdEfGh-_12 request=f1", "- changes=2", 1) + " g:1:3";
+        assert_eq!((changes(&drawn), fingerprint_of(&drawn)), (Some(2), Some("-")));
+        let bucket = Bucket::whole(&AppId::parse("a").unwrap(), &Mode::Live);
+        let amounts = |record: &str| {
+            let state = ReservationState::parse(&bucket, record).unwrap();
+            let entries = state.entries.iter().map(|entry| (entry.held.steps(), entry.charged.steps()));
+            let entries: Vec<(u64, u64)> = entries.collect();
+            (state.status, state.late, state.outcome, entries)
+        };
+        let entries = |amounts: &[(u64, u64)]| amounts.to_vec();
+        assert_eq!(amounts(WHOLE), ("held".to_owned(), false, None, entries(&[(5, 0), (1, 0)])));
+        assert_eq!(amounts(&drawn), ("held".to_owned(), false, None, entries(&[(5, 3), (1, 0)])));
+        let used = WHOLE.replacen("held", "used", 1);
+        assert_eq!(amounts(&used), ("committed".to_owned(), false, None, entries(&[(0, 5), (0, 1)])));
+        let free = WHOLE.replacen("held", "free", 1);
+        assert_eq!(amounts(&free), ("released".to_owned(), false, None, entries(&[(0, 0), (0, 0)])));
+        let late = WHOLE.replacen("AbCdEfGh-_12", "-", 1).replacen("f1", "f1 late accepted", 1);
+        assert_eq!(amounts(&late), ("held".to_owned(), true, Some(Outcome::Accepted), entries(&[(5, 0), (1, 0)])));
+        // The name of a program is none of these words.
+        let named = WHOLE.replacen("AbCdEfGh-_12", "late", 1);
+        assert!(!amounts(&named).1);
+    }
 
     proptest! {
         #[test]

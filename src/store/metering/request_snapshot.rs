@@ -1,5 +1,7 @@
-//! Request snapshots in records and in the ledger: one line of JSON without the values of the preceding line, `<event>
-//! <key> <user>`; followed by a tab, which JSON never contains, and the rules of a custom plan.
+//! Request snapshots in records and in the ledger: one line without the values of the preceding line, `<event> <key>
+//! <user>`. For most calls it is `<plan|-> <version>[ <quantity>][ <name>=<value>]…`, where a missing quantity is 1 and the
+//! names are those of metadata; for all others, and in entries of layout 6, it is JSON. A tab, which neither contains, and
+//! the rules of a custom plan may follow.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -9,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::domain::configuration::estimate::LearnedValues;
 use crate::domain::metering::fit::Fitted;
 use crate::domain::metering::reservation::{Drawn, Item, ONE, RequestSnapshot};
+use crate::domain::values::amount::parse_decimal;
+use crate::domain::values::digits::push_digits;
 use crate::domain::values::ids::{EventName, KeyId, PlanId, PolicyId, UserId};
 use crate::domain::values::metadata::{self, Metadata};
 use crate::domain::values::number::Number;
@@ -31,7 +35,7 @@ struct StoredSnapshot<'a> {
     fitted: Option<Cow<'a, Fitted>>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct StoredSnapshotItem<'a> {
     /// None if it is the event of the preceding line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,6 +64,60 @@ impl<'a> StoredSnapshotItem<'a> {
     }
 }
 
+impl StoredSnapshot<'_> {
+    fn parse(text: &str) -> Option<Self> {
+        if text.starts_with('{') { serde_json::from_str(text).ok() } else { Self::parse_plain(text) }
+    }
+
+    /// Parses the result of [`plain_text`].
+    fn parse_plain(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let plan = Some(words.next()?).filter(|plan| *plan != NO_PLAN).map(PlanId::parse).transpose().ok()?;
+        let version = words.next()?.parse().ok()?;
+        let (mut quantity, mut metadata) = (None, Metadata::default());
+        for word in words {
+            match word.split_once('=') {
+                Some((name, value)) => metadata.set(name, value.to_owned()),
+                None if quantity.is_none() && metadata.is_empty() => quantity = Some(Number(parse_decimal(word).ok()?)),
+                None => return None,
+            }
+        }
+        let item = StoredSnapshotItem { quantity, metadata: Cow::Owned(metadata), ..StoredSnapshotItem::default() };
+        let plan = plan.map(Cow::Owned);
+        Some(Self { key: None, plan, version, policies: Cow::default(), items: vec![item], fitted: None })
+    }
+}
+
+/// Stands for no plan.
+const NO_PLAN: &str = "-";
+
+/// The snapshot in words. None for one that needs JSON: of several events, with more than plan and metadata, or with
+/// metadata that is no word.
+fn plain_text(snapshot: &RequestSnapshot) -> Option<String> {
+    let RequestSnapshot { user: _, key, plan, version, rules: _, policies, items, fitted } = snapshot;
+    let [Item { event: _, quantity, metadata, estimated, drawn }] = items.as_slice() else { return None };
+    let has_more =
+        key.is_some() || !policies.is_empty() || fitted.is_some() || !estimated.is_empty() || drawn.is_some();
+    let plan = plan.as_ref().map(PlanId::as_str);
+    if has_more || plan == Some(NO_PLAN) {
+        return None;
+    }
+    let mut text = String::with_capacity(64);
+    text.extend([plan.unwrap_or(NO_PLAN), " "]);
+    push_digits(*version, &mut text);
+    if *quantity != ONE {
+        text.extend([" ", &quantity.0.to_string()]);
+    }
+    for (name, value) in metadata.iter() {
+        let is_word = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_word(name) || name.contains('=') || !is_word(value) {
+            return None;
+        }
+        text.extend([" ", name, "=", value]);
+    }
+    Some(text)
+}
+
 fn is_empty(metadata: &Metadata) -> bool {
     metadata.is_empty()
 }
@@ -71,7 +129,19 @@ fn stored<'de, 'a, D: serde::Deserializer<'de>>(from: D) -> Result<Cow<'a, Metad
 /// # Errors
 /// [`StoreError::Unexpected`] if the snapshot cannot be serialized; never in practice.
 pub fn snapshot_text(snapshot: &RequestSnapshot) -> Result<String, StoreError> {
-    let unexpected = |error: serde_json::Error| StoreError::Unexpected(error.to_string());
+    let mut text = plain_text(snapshot).map_or_else(|| json_text(snapshot), Ok)?;
+    if let Some(rules) = &snapshot.rules {
+        text.push('\t');
+        text.push_str(&serde_json::to_string(rules).map_err(unexpected)?);
+    }
+    Ok(text)
+}
+
+fn unexpected(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Unexpected(error.to_string())
+}
+
+fn json_text(snapshot: &RequestSnapshot) -> Result<String, StoreError> {
     let stored = StoredSnapshot {
         key: snapshot.key.as_ref().map(Cow::Borrowed),
         plan: snapshot.plan.as_ref().map(Cow::Borrowed),
@@ -80,16 +150,12 @@ pub fn snapshot_text(snapshot: &RequestSnapshot) -> Result<String, StoreError> {
         items: snapshot.items.iter().map(|item| StoredSnapshotItem::of(item, snapshot.event())).collect(),
         fitted: snapshot.fitted.as_ref().map(Cow::Borrowed),
     };
-    let mut text = serde_json::to_string(&stored).map_err(unexpected)?;
-    if let Some(rules) = &snapshot.rules {
-        text.push('\t');
-        text.push_str(&serde_json::to_string(rules).map_err(unexpected)?);
-    }
-    Ok(text)
+    serde_json::to_string(&stored).map_err(unexpected)
 }
 
 /// The position of the fitted value in a snapshot's text. A script inserts the value that it decides there
-/// (`lua/lib/fit.lua`); the event keeps its least value, which stands for the decided one.
+/// (`lua/lib/fit.lua`); the event keeps its least value, which stands for the decided one. A snapshot with such a value is
+/// JSON.
 pub(in crate::store) fn fitted_value(text: &str) -> Range<usize> {
     let json = text.split('\t').next().unwrap_or(text);
     let before = json.rfind(':').map_or(0, |colon| colon + 1);
@@ -111,7 +177,7 @@ pub(in crate::store) fn parse_snapshot(event: &str, user: &str, text: &str) -> O
 /// The same with the event and the user that were read before.
 pub(in crate::store) fn snapshot_of(first: Option<&EventName>, user: UserId, text: &str) -> Option<RequestSnapshot> {
     let (snapshot, rules) = text.split_once('\t').map_or((text, None), |(snapshot, rules)| (snapshot, Some(rules)));
-    let stored: StoredSnapshot = serde_json::from_str(snapshot).ok()?;
+    let stored = StoredSnapshot::parse(snapshot)?;
     let item = |item: StoredSnapshotItem| {
         Some(Item {
             event: item.event.map(Cow::into_owned).or_else(|| first.cloned())?,
@@ -166,7 +232,8 @@ mod tests {
 
     fn item() -> impl Strategy<Value = Item> {
         let quantity = prop_oneof![Just("1"), Just("1.0"), Just("0"), Just("2.5")];
-        let metadata = prop::collection::btree_map("[a-z]{1,3}", "[a-z\"%é ]{0,4}", 0..3);
+        let names = prop_oneof![4 => "[a-z]{1,3}", 1 => "[a-z= ]{1,3}"];
+        let metadata = prop::collection::btree_map(names, prop_oneof!["[a-z\"%={-]{0,4}", "[a-z\"%é ]{0,4}"], 0..3);
         let drawn = json!({"quantity": 2, "fields": {"tokens": 1.5}});
         let drawn = prop::option::of(Just(serde_json::from_value::<Drawn>(drawn).unwrap()));
         let estimated = prop::collection::btree_map("[a-z_]{1,3}", 0..9_000_u32, 0..2);
@@ -266,8 +333,8 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_call_keeps_what_is_its_own_alone() {
-        let snapshot = RequestSnapshot {
+    fn a_plain_call_is_a_line_of_words() {
+        let mut snapshot = RequestSnapshot {
             user: UserId::parse("u").unwrap(),
             key: None,
             plan: Some(PlanId::parse("free").unwrap()),
@@ -283,7 +350,26 @@ mod tests {
             }],
             fitted: None,
         };
-        assert_eq!(snapshot_text(&snapshot).unwrap(), r#"{"plan":"free","version":7,"items":[{}]}"#);
+        assert_eq!(snapshot_text(&snapshot).unwrap(), "free 7");
+        snapshot.items[0].quantity = serde_json::from_str("2.5").unwrap();
+        for (name, value) in [("model", "large=1"), ("tokens", "374"), ("empty", "")] {
+            snapshot.items[0].metadata.set(name, value.to_owned());
+        }
+        let words = "free 7 2.5 empty= model=large=1 tokens=374";
+        assert_eq!(snapshot_text(&snapshot).unwrap(), words);
+        assert_eq!(parse_snapshot("llm.chat", "u", words), Some(snapshot.clone()));
+        let without_plan = RequestSnapshot { plan: None, version: 0, ..snapshot.clone() };
+        assert_eq!(snapshot_text(&without_plan).unwrap(), words.replacen("free 7", "- 0", 1));
+        let named_as_none = RequestSnapshot { plan: Some(PlanId::parse(NO_PLAN).unwrap()), ..without_plan };
+        snapshot.items[0].metadata.set("name", "two words".to_owned());
+        for snapshot in [named_as_none, snapshot] {
+            let text = snapshot_text(&snapshot).unwrap();
+            assert!(text.starts_with("{\"plan\":"), "{text}");
+            assert_eq!(parse_snapshot("llm.chat", "u", &text), Some(snapshot));
+        }
+        for damaged in ["", "free", "free x", "free 7 x", "free 7 1 2", "free 7 a=b 1", "f! 7", "free  7"] {
+            assert_eq!(parse_snapshot("llm.chat", "u", damaged), None, "{damaged}");
+        }
         assert_eq!(parse_snapshot("llm.chat", "u", r#"{"version":7}"#), None, "no items");
         assert_eq!(parse_snapshot("", "u", r#"{"items":[{}]}"#), None, "no event");
         assert_eq!(parse_snapshot("llm.chat", "", r#"{"items":[{}]}"#), None, "no user");

@@ -314,7 +314,8 @@ mod tests {
         "user:u g!:1:3:3:5",
         "g:1:3,h:2:1",
     ];
-    const SNAPSHOTS: [&str; 6] = [
+    const SNAPSHOTS: [&str; 7] = [
+        "p 7 2 model=m",
         "{\"items\":[{}]}",
         "{\"plan\":\"p\",\"items\":[{\"metadata\":{\"model\":\"m\"}}]}",
         "{\"items\":[{\"event\":\"b\"},{\"metadata\":{\"model\":\"n\"},\"quantity\":2.5}]}",
@@ -392,7 +393,7 @@ mod tests {
             let head = format!("commit 1795228389143 0 0123456789abcdef01234567 1795228329143 {head}");
             vec!["entry".to_owned(), format!("{head}\n{list}\n{snapshot}")]
         };
-        let labelled = r#"{"plan":"p","items":[{"metadata":{"model":"m"}}]}"#;
+        let labelled = "p 7 model=m";
         let entries = [
             entry("a key_1 u", "user:u g:1:3:3:5,h>b:b1:1:1:-", labelled),
             entry("a key_1 u%20v", "user:u%20v g:2:4:4:5", labelled),

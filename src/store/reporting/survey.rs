@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_reply_is_read_as_the_script_returns_it() {
-        let text = "4\n.account\nversion=0 expiry=0 ttl=0\ng\n3+0/5 daily/20270131/20270201#2\n4\ng.1\n7 5 daily/20270130/20270131 \
+        let text = "4\n.account\nv0 expiry=0 ttl=0\ng\n3+0/5 daily/20270131/20270201#2\n4\ng.1\n7 5 daily/20270130/20270131 \
                     0 1\ng.first\n1\n0\ng:2:4,g:1:9";
         let stored_counters = read_counters(&mut Fields::stored("survey", text)).unwrap();
         let counter = &stored_counters.counters[0];

@@ -31,7 +31,7 @@ async fn a_reservation_of_a_key_that_was_used_before_is_not_taken_for_the_earlie
     let body = json!({"userId": "u", "event": "image.a", "quantity": 4});
     let first = world.app.once("k").reserved(body.clone()).await;
     there.release(&first).await;
-    // As if the record had expired: the name is free again.
+    // As if the record had expired: the name, which is derived from the idempotency key, is free again.
     let name = &first[4..28];
     let gone: i64 = world.redis.run(&["DEL", &format!("qg:{{default:test/main}}:op:{name}")]).await;
     assert_eq!(gone, 1);

@@ -334,7 +334,7 @@ async fn a_reservation_whose_record_is_gone_is_explained_from_the_ledger_alone()
     // The next call finds the expired hold.
     let open = world.app.reserved(json!({"userId": "u", "event": "picture"})).await;
     for id in [&committed, &released, &expired, &open] {
-        let key = format!("qg:{{default:test/main}}:op:{}", &id[4..28]);
+        let key = format!("qg:{{default:test/main}}:op:{}", &id[4..id.len() - 13]);
         assert_eq!(world.redis.run::<i64>(&["DEL", &key]).await, 1);
     }
     let explained = explain_reservation(&world.app, &committed).await;
@@ -445,7 +445,7 @@ async fn a_reservation_names_the_credits_that_covered_it_also_when_its_record_is
     world.app.post("commit", json!({"reservationId": id, "quantity": 6})).await.expect(200);
     let charged = explain_reservation(&world.app, &id).await;
     assert_eq!(part(&charged["counters"], &soon["id"], "charged"), of_credits(3));
-    let key = format!("qg:{{default:test/main}}:op:{}", &id[4..28]);
+    let key = format!("qg:{{default:test/main}}:op:{}", &id[4..id.len() - 13]);
     assert_eq!(world.redis.run::<i64>(&["DEL", &key]).await, 1);
     let of_ledger = explain_reservation(&world.app, &id).await;
     assert_eq!(of_ledger["counters"], json!([]));

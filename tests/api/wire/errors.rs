@@ -135,11 +135,16 @@ async fn made_up_ids_are_unknown_and_old_ones_have_expired() {
     world.admin.plan("one", monthly(20)).await;
     world.app.subscribe("u", "one").await;
     let id = world.app.reserved(json!({"userId": "u", "event": "image.a"})).await;
-    let created_ms = i64::from_str_radix(&id[28..39], 16).unwrap();
-    let (name, bucket) = (&id[4..28], &id[39..]);
+    let created_ms = i64::from_str_radix(&id[20..31], 16).unwrap();
+    let (name, bucket) = (&id[4..20], &id[31..]);
     let forged = |name: &str, ms: i64, bucket: &str| format!("rsv_{name}{ms:011x}{bucket}");
-    let stranger = "0123456789abcdef01234567";
+    // As random names are written, and as those that are derived from an idempotency key.
+    let (stranger, derived) = ("0123-abcXYZ_4567", "0123456789abcdef01234567");
     for (id, status, code) in [
+        (forged(derived, created_ms, bucket), 404, "not_found"),
+        (forged(derived, 0, bucket), 410, "reservation_expired"),
+        (forged(&derived.to_uppercase(), 0, bucket), 404, "not_found"),
+        (forged(&stranger.replace('-', "+"), 0, bucket), 404, "not_found"),
         (forged(stranger, created_ms, bucket), 404, "not_found"),
         (forged(stranger, created_ms - 15 * 60 * 1000, bucket), 404, "not_found"),
         (forged(stranger, created_ms - 15 * 60 * 1000 - 1, bucket), 410, "reservation_expired"),
