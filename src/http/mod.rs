@@ -15,8 +15,8 @@ pub mod wire;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
-use actix_web::middleware::{DefaultHeaders, Next, from_fn};
+use actix_web::http::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpRequest, HttpServer, Resource, web};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::TcpListener;
@@ -88,11 +88,6 @@ pub async fn serve(
             .app_data(Meters::new("other".to_owned()))
             .app_data(refusals.clone())
             .wrap(from_fn(answered))
-            .wrap(from_fn(refused::middleware))
-            .wrap(from_fn(unread::middleware))
-            .wrap(from_fn(request_id::middleware))
-            // Answers of the API must not be cached. Files of the dashboard set their own header.
-            .wrap(DefaultHeaders::new().add((CACHE_CONTROL, "no-store")).add((X_CONTENT_TYPE_OPTIONS, "nosniff")))
             .configure(routes)
             .default_service(web::to(not_found))
     })
@@ -132,17 +127,31 @@ fn plain_resource(path: &str) -> Resource {
     web::resource(path).default_service(web::to(method_not_allowed)).app_data(Meters::new(path.to_owned()))
 }
 
-/// Adds the common headers to answers and records their metrics.
+/// All that surrounds a handler. It is one middleware, since each one costs a call about 700 instructions.
 async fn answered(
-    request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let started = Instant::now();
-    let mut response = next.call(request).await?;
-    cors::add_header(&mut response);
-    replayed::mark(&mut response);
-    health::measure(&response, started.elapsed());
-    Ok(response)
+    let id = request_id::of(&request);
+    let unread = unread::share(&mut request);
+    let answer = async {
+        let started = Instant::now();
+        let mut response = next.call(request).await?;
+        cors::add_header(&mut response);
+        replayed::mark(&mut response);
+        health::measure(&response, started.elapsed());
+        Ok::<_, actix_web::Error>(refused::delayed(response).await)
+    };
+    let mut response = request_id::during(id.clone(), answer).await?;
+    let headers = response.headers_mut();
+    request_id::insert(&id, headers);
+    // Answers of the API must not be cached. Files of the dashboard set their own headers.
+    for (name, value) in [(CACHE_CONTROL, "no-store"), (X_CONTENT_TYPE_OPTIONS, "nosniff")] {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    Ok(unread::hold(response, unread))
 }
 
 const API: &str = "/api/v1";
@@ -257,12 +266,13 @@ fn routes(config: &mut web::ServiceConfig) {
                 .route(web::get().to(test_clock::get))
                 .route(web::delete().to(test_clock::delete)),
         );
+    // Routes are tried in this order.
     config
+        .service(api)
         .service(plain_resource("/healthz").route(web::get().to(health::healthz)))
         .service(plain_resource("/readyz").route(web::get().to(health::readyz)))
         .service(plain_resource("/metrics").route(web::get().to(health::metrics)))
         .service(plain_resource("/openapi.json").route(web::get().to(openapi::serve)))
-        .service(api)
         .configure(dashboard::routes);
 }
 

@@ -1,46 +1,23 @@
 //! All key names in Redis. A name from outside comes last and is percent-encoded, so it cannot change other parts.
 
-use std::borrow::Cow;
-
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
-
+pub use super::encoding::{decode, encode};
+use super::encoding::{encoded, encoded_in_scope};
 use super::reporting::stream::{Place, Stream};
 use crate::domain::configuration::scope::{OwnerName, Scope};
 use crate::domain::metering::reservation::OperationName;
 use crate::domain::values::ids::{AppId, EventName, KeyId, Mode, PlanId, PolicyId, UserId, WebhookId};
 
-/// Separators of key names, hash tags and record lines.
-pub(super) const RESERVED: &AsciiSet = &CONTROLS.add(b':').add(b'{').add(b'}').add(b'%').add(b' ');
-
-/// Separators within the names of a scope.
-const RESERVED_IN_SCOPE: &AsciiSet = &RESERVED.add(b'+');
+/// What the keys of accounts begin with.
+const ACCOUNT: &str = "account:";
 
 /// Buckets of an app that spreads its users over a cluster.
 pub const BUCKETS: u8 = 64;
 
-fn encode_in_scope(name: &str) -> String {
-    utf8_percent_encode(name, RESERVED_IN_SCOPE).to_string()
-}
-
 /// The names of an owner's scope, and its values.
 fn words(owner: &OwnerName) -> (String, String) {
-    let names = owner.scope().dimensions().iter().map(|name| encode_in_scope(&name.to_string()));
+    let names = owner.scope().dimensions().iter().map(|name| encoded_in_scope(&name.name()).into_owned());
     let values = owner.values().iter().map(|value| encode(value));
     (names.collect::<Vec<_>>().join("+"), values.collect::<Vec<_>>().join(":"))
-}
-
-/// Decodes what [`encode`] wrote; None for a text that is not UTF-8.
-pub fn decode(text: &str) -> Option<String> {
-    percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned())
-}
-
-/// Percent-encodes characters with a meaning in a key or a record.
-pub fn encode(name: &str) -> String {
-    encoded(name).into_owned()
-}
-
-fn encoded(name: &str) -> Cow<'_, str> {
-    Cow::from(utf8_percent_encode(name, RESERVED))
 }
 
 /// The mark of calls that wait for replicas ([`super::client::waiting`]), in the slot of `key`.
@@ -97,7 +74,7 @@ impl Bucket {
         self.key_of([rest])
     }
 
-    /// Without `format!`, since a metering call builds ten keys.
+    /// Without `format!`, since a metering call builds several keys.
     fn key_of<const PARTS: usize>(&self, parts: [&str; PARTS]) -> String {
         let length = parts.iter().map(|part| part.len()).sum::<usize>();
         let mut key = String::with_capacity(self.prefix.len() + length);
@@ -170,7 +147,7 @@ impl Bucket {
 
     /// A user's account.
     pub fn account(&self, user: &UserId) -> String {
-        self.key_of(["account:user:", &encoded(user.as_str())])
+        self.key_of([ACCOUNT, "user:", &encoded(user.as_str())])
     }
 
     /// The keys of an owner of counters: `<name>+<name>:<value>:<value>`.
@@ -179,28 +156,29 @@ impl Bucket {
             return self.keys_of("user", &encoded(user));
         }
         let (names, values) = words(owner);
-        let index = Some(OwnerIndex { key: self.owners(owner.scope()), name: values.clone() });
-        OwnerKeys { index, ..self.keys_of(&names, &values) }
+        self.keys_of(&names, &values)
+    }
+
+    /// An owner's place in the index of its scope; None for users.
+    pub fn place_of(&self, owner: &OwnerName) -> Option<OwnerIndex> {
+        let is_other = !owner.scope().is_user();
+        is_other.then(|| OwnerIndex { key: self.owners(owner.scope()), name: words(owner).1 })
     }
 
     fn keys_of(&self, names: &str, values: &str) -> OwnerKeys {
-        OwnerKeys {
-            account: self.key_of(["account:", names, ":", values]),
-            holds: self.key_of(["holds:", names, ":", values]),
-            past: self.key_of(["past:", names, ":", values]),
-            index: None,
-        }
+        OwnerKeys { account: self.key_of([ACCOUNT, names, ":", values]), prefix: self.prefix.len() }
     }
 
     /// Index of a scope's owners, by the time at which they expire.
     pub fn owners(&self, scope: &Scope) -> String {
-        let names = scope.dimensions().iter().map(|name| encode_in_scope(&name.to_string())).collect::<Vec<_>>();
+        let names =
+            scope.dimensions().iter().map(|name| encoded_in_scope(&name.name()).into_owned()).collect::<Vec<_>>();
         self.key(&format!("owners:{}", names.join("+")))
     }
 
     /// The owner of the account at that key.
     pub fn owner_of(&self, account: &str) -> Option<OwnerName> {
-        self.owner_word(account.strip_prefix(&self.key("account:"))?)
+        self.owner_word(account.strip_prefix(&self.key(ACCOUNT))?)
     }
 
     /// The owner with that name in the ledger, which is the end of its keys: `user:u_42`.
@@ -331,10 +309,25 @@ fn place_name(place: Place) -> String {
 #[derive(Clone, Debug)]
 pub struct OwnerKeys {
     pub account: String,
-    pub holds: String,
-    pub past: String,
-    /// None for users.
-    pub index: Option<OwnerIndex>,
+    /// The length of what all keys of the bucket begin with.
+    prefix: usize,
+}
+
+impl OwnerKeys {
+    /// Its open reservations.
+    pub fn holds(&self) -> String {
+        self.beside("holds:")
+    }
+
+    /// Its closed windows.
+    pub fn past(&self) -> String {
+        self.beside("past:")
+    }
+
+    fn beside(&self, kind: &str) -> String {
+        let (prefix, rest) = self.account.split_at(self.prefix);
+        [prefix, kind, &rest[ACCOUNT.len()..]].concat()
+    }
 }
 
 /// An owner's place in the index of its scope.
@@ -346,7 +339,10 @@ pub struct OwnerIndex {
 
 /// How an expired hold refers to its call: `<event> <key> <user>`.
 pub fn call_label(event: &EventName, key: &KeyId, user: &UserId) -> String {
-    [event.as_str(), key.as_str(), user.as_str()].map(|word| Cow::from(utf8_percent_encode(word, RESERVED))).join(" ")
+    let (event, key, user) = (encoded(event.as_str()), encoded(key.as_str()), encoded(user.as_str()));
+    let mut label = String::with_capacity(event.len() + key.len() + user.len() + 2);
+    label.extend([&*event, " ", &*key, " ", &*user]);
+    label
 }
 
 pub fn configuration(app: &AppId) -> String {
@@ -462,6 +458,8 @@ mod tests {
     fn keys_read_as_documented() {
         let keys = live().user(&UserId::parse("u_42").unwrap());
         assert_eq!(keys.account, "qg:{acme:live}:account:user:u_42");
+        assert_eq!(keys.holds(), "qg:{acme:live}:holds:user:u_42");
+        assert_eq!(keys.past(), "qg:{acme:live}:past:user:u_42");
         let test = Bucket::numbered(&AppId::parse("acme").unwrap(), &Mode::parse("test/ci").unwrap(), 0x2f).unwrap();
         assert_eq!(test.stamp(), "qg:{acme:test/ci:2f}:stamp");
         assert!(Bucket::numbered(&AppId::parse("acme").unwrap(), &Mode::Live, 64).is_none());
@@ -481,7 +479,7 @@ mod tests {
             let owner = OwnerName::from_map(&map).unwrap();
             let keys = live().owner(&owner);
             prop_assert_eq!(live().owner_of(&keys.account), Some(owner.clone()));
-            prop_assert_eq!(live().owner_named(owner.scope(), &keys.index.unwrap().name), Some(owner));
+            prop_assert_eq!(live().owner_named(owner.scope(), &live().place_of(&owner).unwrap().name), Some(owner));
         }
 
         #[test]

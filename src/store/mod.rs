@@ -4,10 +4,12 @@ pub mod access;
 pub mod accounts;
 pub mod client;
 pub mod configuration;
+mod encoding;
 pub mod error;
 pub mod keys;
 pub mod metering;
 pub mod nodes;
+mod parts;
 pub mod reading;
 mod reply;
 pub mod reporting;
@@ -21,7 +23,7 @@ use metrics::Histogram;
 use quick_cache::sync::Cache;
 use redis::{Cmd, Pipeline, Value};
 
-use crate::domain::values::digits::push_digits;
+use crate::domain::values::digits::{push_digits, push_signed};
 use client::connection::Links;
 use client::exclusive::Exclusive;
 use client::identity::Identity;
@@ -310,7 +312,22 @@ impl Arguments {
 
     /// [`Self::int`] without a formatter.
     fn digits(&mut self, number: u64) -> &mut Self {
-        push_digits(number, &mut self.texts);
+        self.numbers(&[number])
+    }
+
+    /// The same for a number that may be negative.
+    fn signed(&mut self, number: i64) -> &mut Self {
+        push_signed(number, &mut self.texts);
+        self.ends.push(self.texts.len());
+        self
+    }
+
+    /// Several numbers in one argument, separated by spaces.
+    fn numbers(&mut self, numbers: &[u64]) -> &mut Self {
+        for (place, number) in numbers.iter().enumerate() {
+            self.texts.push_str(if place == 0 { "" } else { " " });
+            push_digits(*number, &mut self.texts);
+        }
         self.ends.push(self.texts.len());
         self
     }

@@ -41,7 +41,7 @@ impl Values {
     fn line(&mut self) -> Option<&str> {
         let Self::Lines { text, at } = self else { return None };
         let rest = text.get((*at)?..)?;
-        let end = rest.bytes().position(|byte| byte == b'\n');
+        let end = rest.find('\n');
         *at = end.map(|end| text.len() - rest.len() + end + 1);
         Some(&rest[..end.unwrap_or(rest.len())])
     }
@@ -74,7 +74,9 @@ impl Fields {
             Values::List(values) => {
                 matches!(values.as_slice().first(), Some(Value::BulkString(word)) if word == status.as_bytes())
             }
-            Values::Lines { text, .. } => text.split('\n').next() == Some(status),
+            Values::Lines { text, .. } => {
+                text.strip_prefix(status).is_some_and(|rest| rest.is_empty() || rest.starts_with('\n'))
+            }
         }
     }
 

@@ -66,7 +66,7 @@ async fn a_user_and_a_reservation_take_few_bytes() {
     let record = table.bucket.operation(&id.name);
     let held = bytes(record.clone()).await;
     assert!(held <= 200, "the record of an open reservation takes {held} bytes");
-    let hold = bytes(table.owner("u", &[]).keys.holds).await;
+    let hold = bytes(table.owner("u", &[]).keys.holds()).await;
     assert!(hold <= 200, "its hold takes {hold} bytes");
     table.commit(&id).await;
     let user = bytes(table.bucket.account(&UserId::parse("u").unwrap())).await;

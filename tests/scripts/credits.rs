@@ -379,7 +379,7 @@ impl Case {
     async fn play(&self, table: &Table, is_first: bool) -> (Vec<String>, bool) {
         let keys = table.owner("u", &[]).keys;
         let hash = table.bucket.credits(&OwnerName::of_user(&user()));
-        table.redis.run::<i64>(&["DEL", &keys.account, &keys.holds, &hash]).await;
+        table.redis.run::<i64>(&["DEL", &keys.account, &keys.holds(), &hash]).await;
         for (number, (steps, expires_at)) in self.credits.iter().enumerate() {
             add(table, &format!("crd_{number}"), *steps, *expires_at).await;
         }
@@ -403,7 +403,7 @@ impl Case {
         let mut account = table.counters().await;
         // It contains the time.
         account.remove("version");
-        let holds: Vec<String> = table.redis.run(&["ZRANGE", &keys.holds, "0", "-1"]).await;
+        let holds: Vec<String> = table.redis.run(&["ZRANGE", &keys.holds(), "0", "-1"]).await;
         let ended: BTreeMap<String, String> = table.redis.run(&["HGETALL", &hash]).await;
         let alerts: u64 = table.redis.run(&["XLEN", &table.bucket.outbox()]).await;
         told.push(format!("{account:?} {holds:?} {ended:?} {alerts}"));

@@ -46,8 +46,8 @@ async fn closed_windows_expire_with_the_counters() {
     for number in 0..2 {
         use_in(&table, ms(NOON) + number * HOUR_MS, team).await;
     }
-    assert_eq!(past(&table, &keys.past).await.len(), 2, "the first hour is closed");
-    let (counters, past) = (ttl(&table, &keys.account).await, ttl(&table, &keys.past).await);
+    assert_eq!(past(&table, &keys.past()).await.len(), 2, "the first hour is closed");
+    let (counters, past) = (ttl(&table, &keys.account).await, ttl(&table, &keys.past()).await);
     assert!(counters > 0 && (past - counters).abs() <= HOUR_MS + 1000, "{past} beside {counters}");
 }
 
@@ -57,14 +57,14 @@ async fn a_late_charge_does_not_keep_closed_windows_longer_than_the_counters() {
     let keys = team(&table, &[]).keys;
     let slow = table.hold_of(2 * HOUR_MS, &[team(&table, &[("g", &hour(ms(NOON)), 2, 9)])]).await;
     use_in(&table, ms(NOON) + HOUR_MS, team).await;
-    for key in [&keys.account, &keys.past] {
+    for key in [&keys.account, &keys.past()] {
         table.redis.run::<()>(&["PEXPIRE", key, "3600000"]).await;
     }
     let drawn = How { is_final: false, ..ALL };
     settled(table.commit_as(&counted(), &slow, drawn).await);
-    assert!(ttl(&table, &keys.past).await <= 3_600_000);
+    assert!(ttl(&table, &keys.past()).await <= 3_600_000);
     settled(table.commit_as(&harmless(), &slow, How { changes: 1, ..ALL }).await);
-    assert!((1..=3_600_000).contains(&ttl(&table, &keys.past).await));
+    assert!((1..=3_600_000).contains(&ttl(&table, &keys.past()).await));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,7 +80,7 @@ async fn the_ring_of_12_continues_after_an_earlier_user_of_the_name_left_closed_
     for number in 0..life {
         use_in(&table, next + number * HOUR_MS, team).await;
     }
-    let left = past(&table, &keys.past).await;
+    let left = past(&table, &keys.past()).await;
     let newest = next / 1000 + life - 2;
     assert_eq!(left.len(), 13, "{left:?}");
     assert_eq!(left["g.first"], (newest - 11).to_string());
@@ -94,10 +94,10 @@ async fn the_ring_of_12_continues_after_an_earlier_user_of_the_name_counted_high
     let keys = user(&table, &[]).keys;
     // Windows from a time when the user had no subscription are numbered by time.
     let earlier = "1 9 minute/20270101/20270101T0001 0 0";
-    table.redis.run::<()>(&["HSET", &keys.past, "g.1798761600", earlier, "g.first", "1798761600"]).await;
+    table.redis.run::<()>(&["HSET", &keys.past(), "g.1798761600", earlier, "g.first", "1798761600"]).await;
     for number in 0..40 {
         use_in(&table, ms(NOON) + number * HOUR_MS, user).await;
     }
-    let left = past(&table, &keys.past).await;
+    let left = past(&table, &keys.past()).await;
     assert_eq!((left.len(), left["g.first"].as_str()), (14, "28"), "{left:?}");
 }

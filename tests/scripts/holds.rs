@@ -36,7 +36,7 @@ async fn an_expiry_names_the_user_whether_or_not_the_hold_does() {
         table.hold_of(1000, &owners).await;
     }
     let labels = async |owner: &Owner| {
-        let members: Vec<String> = table.redis.run(&["ZRANGE", &owner.keys.holds, "0", "-1"]).await;
+        let members: Vec<String> = table.redis.run(&["ZRANGE", &owner.keys.holds(), "0", "-1"]).await;
         let labels = members.iter().filter_map(|member| member.splitn(3, ' ').nth(2));
         let mut labels: Vec<String> = labels.map(str::to_owned).collect();
         labels.sort();
@@ -88,7 +88,7 @@ async fn removing_the_holds_entry_decides_whoever_comes_later() {
         assert_eq!(table.stands("g", DAY_1).await, (used, 5), "{ending} takes no room of another hold");
         settled(table.commit(&other).await);
         assert_eq!(table.stands("g", DAY_1).await, (used + 5, 0), "{ending}");
-        assert_eq!(table.redis.run::<u64>(&["ZCARD", &table.owner("u", &[]).keys.holds]).await, 0);
+        assert_eq!(table.redis.run::<u64>(&["ZCARD", &table.owner("u", &[]).keys.holds()]).await, 0);
     }
 }
 
@@ -146,7 +146,7 @@ async fn more_than_64_expired_holds_are_taken_in_batches() {
         ReserveReply::Held { ran, states, .. } => assert_eq!((ran.reclaimed, states[0]), (44, tally(0, 561))),
         other => panic!("{other:?}"),
     }
-    let held: u64 = table.redis.run(&["ZCARD", &table.owner("u", &[]).keys.holds]).await;
+    let held: u64 = table.redis.run(&["ZCARD", &table.owner("u", &[]).keys.holds()]).await;
     assert_eq!(held, 2);
 }
 
@@ -167,7 +167,7 @@ async fn all_owners_of_a_call_share_one_batch() {
     }
     assert!(matches!(settled(table.commit(&settling).await).accounts[..], [_, _]));
     for name in ["u", "team"] {
-        let held: u64 = table.redis.run(&["ZCARD", &table.owner(name, &[]).keys.holds]).await;
+        let held: u64 = table.redis.run(&["ZCARD", &table.owner(name, &[]).keys.holds()]).await;
         assert_eq!(held, 1, "{name}");
     }
 }

@@ -73,7 +73,7 @@ async fn a_short_call_writes_and_returns_nothing_of_a_long_call_before_it() {
         let of_v = table.hold_of(60_000, std::slice::from_ref(&owner)).await;
         let record: String = table.redis.run(&["GET", &table.bucket.operation(&of_v.name)]).await;
         assert_eq!(record.lines().last(), Some("user:v a:1:1"));
-        let members: Vec<String> = table.redis.run(&["ZRANGE", &owner.keys.holds, "0", "-1"]).await;
+        let members: Vec<String> = table.redis.run(&["ZRANGE", &owner.keys.holds(), "0", "-1"]).await;
         assert!(members.len() == 1 && members[0].contains(" a:1:1 "), "{members:?}");
         assert_eq!(settled(table.release(&of_u).await).accounts.len(), 12);
         let of_v = settled(table.commit(&of_v).await).accounts;

@@ -54,7 +54,7 @@ async fn commit_release_refund_and_extend_settle_both_owners() {
     settled(table.release(&id).await);
     assert_eq!(stands().await, ((4, 0), (2, 0)));
     for name in ["u", "team"] {
-        assert_eq!(table.redis.run::<u64>(&["ZCARD", &table.owner(name, &[]).keys.holds]).await, 0);
+        assert_eq!(table.redis.run::<u64>(&["ZCARD", &table.owner(name, &[]).keys.holds()]).await, 0);
     }
 }
 

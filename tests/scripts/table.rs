@@ -327,7 +327,7 @@ impl Table {
     }
 
     pub async fn past(&self) -> BTreeMap<String, String> {
-        self.redis.run(&["HGETALL", &self.owner("u", &[]).keys.past]).await
+        self.redis.run(&["HGETALL", &self.owner("u", &[]).keys.past()]).await
     }
 
     pub async fn dump(&self) -> Vec<(String, Vec<u8>)> {

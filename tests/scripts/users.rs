@@ -322,7 +322,7 @@ async fn data_of_users_who_never_subscribed_expire_after_the_last_window() {
     let far = ms(NOON) + 30 * 24 * 3_600_000;
     reserve("u", ("g", DAY_1, 1, 10), Some(far)).await;
     reserve("u", ("h", DAY_1, 1, 10), Some(ms(NOON) + 60_000)).await;
-    for key in [&keys.account, &keys.holds] {
+    for key in [&keys.account, &keys.holds()] {
         assert!(ttl(key.clone()).await > 29 * 24 * 3_600_000, "a shorter window does not shorten it");
     }
     assert_eq!(names(table.bucket.users()).await, ["u"]);
@@ -340,7 +340,7 @@ async fn data_of_users_who_never_subscribed_expire_after_the_last_window() {
 
     // A subscription keeps the user permanently.
     change(&table, &harmless(), "0", true, Reset::Nothing, &[]).await;
-    for key in [keys.account, keys.holds] {
+    for key in [keys.holds(), keys.account] {
         assert_eq!(ttl(key).await, -1);
     }
     assert_eq!(names(table.bucket.leaving()).await, Vec::<String>::new());

@@ -106,7 +106,7 @@ async fn facts_hold_from_their_start_until_before_their_end() {
             other => panic!("{other:?}"),
         };
         assert_eq!(stale, !fresh, "[{from_ms}, {until_ms}) at {now}");
-        table.redis.run::<()>(&["DEL", &owner[0].keys.account, &owner[0].keys.holds]).await;
+        table.redis.run::<()>(&["DEL", &owner[0].keys.account, &owner[0].keys.holds()]).await;
     }
 }
 

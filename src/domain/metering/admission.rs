@@ -283,9 +283,14 @@ impl Admission {
     /// Denies the call if the sum of its requests exceeds the `maxPerCall` of a group, or if the fixed period of a group
     /// is not running.
     pub fn refuse_amounts(&mut self) {
+        let exceeds = |group: &LimitGroup, amount: Amount| group.max_per_call.is_some_and(|most| amount > most);
+        // As for most calls.
+        if self.closed.is_empty() && !self.matched.iter().any(|matched| exceeds(&matched.group, matched.amount)) {
+            return;
+        }
         let matched = self.matched.iter().map(|matched| (&matched.group, matched.amount));
         let wanted = matched.chain(self.closed.iter().map(|closed| (&closed.group, closed.amount)));
-        let too_large = wanted.filter(|(group, amount)| group.max_per_call.is_some_and(|most| *amount > most));
+        let too_large = wanted.filter(|(group, amount)| exceeds(group, *amount));
         let (observed, too_large): (Vec<_>, Vec<_>) = too_large.partition(|(group, _)| group.observes());
         let too_large: Vec<_> = too_large.into_iter().map(|(group, _)| Arc::clone(group)).collect();
         self.observed.extend(observed.into_iter().map(|(group, requested)| Observation {
@@ -311,6 +316,9 @@ impl Admission {
 
     /// Returns those of the groups that deny the call; the others only observe.
     fn observe_groups(&mut self, reason: Reason, groups: Vec<Arc<LimitGroup>>) -> Vec<Arc<LimitGroup>> {
+        if groups.is_empty() {
+            return groups;
+        }
         let (observed, refusing): (Vec<_>, Vec<_>) = groups.into_iter().partition(|group| group.observes());
         let observed = observed.into_iter().map(|group| Observation { group, reason, requested: Amount::ZERO });
         self.observed.extend(observed);

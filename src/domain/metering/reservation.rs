@@ -18,7 +18,7 @@ use crate::domain::configuration::policy::Policy;
 use crate::domain::configuration::scope::{Dimension, OwnerName, Subject};
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::{Amount, SUM_TOO_LARGE, parse_decimal};
-use crate::domain::values::digits::{base64_text, hex_text};
+use crate::domain::values::digits::{base64_text, hex_text, push_hex};
 use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::{AppId, EventName, GroupId, KeyId, PlanId, PolicyId, UserId};
 use crate::domain::values::metadata::{self, Metadata};
@@ -101,12 +101,11 @@ impl ReservationId {
         })
     }
 
-    /// The same text as [`fmt::Display`].
-    pub fn to_text(&self) -> String {
-        let created = hex_text(&self.created_at_ms.to_be_bytes());
-        // At least eleven of sixteen digits.
-        let first = created.bytes().position(|digit| digit != b'0').map_or(5, |first| first.min(5));
-        ["rsv_", &self.name.0, &created[first..], &hex_text(&[self.bucket])].concat()
+    /// Appends the same text as [`fmt::Display`].
+    pub fn push_text(&self, text: &mut String) {
+        text.extend(["rsv_", &self.name.0]);
+        push_hex(self.created_at_ms.cast_unsigned(), 11, text);
+        push_hex(self.bucket.into(), 2, text);
     }
 
     /// For an ID without a record: whether it was once valid. Every reservation's record outlives the grace period.
@@ -115,9 +114,14 @@ impl ReservationId {
     }
 }
 
+/// The maximum length of an ID's text.
+const TEXT_BYTES: usize = 41;
+
 impl fmt::Display for ReservationId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.to_text())
+        let mut text = String::with_capacity(TEXT_BYTES);
+        self.push_text(&mut text);
+        formatter.write_str(&text)
     }
 }
 

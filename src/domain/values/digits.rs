@@ -13,9 +13,19 @@ pub fn push_signed(number: i64, text: &mut String) {
     text.push_str(itoa::Buffer::new().format(number));
 }
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// Appends a number as lower-case hexadecimal digits, at least `least` of them.
+pub fn push_hex(number: u64, least: u32, text: &mut String) {
+    let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(least);
+    for place in (0..digits).rev() {
+        let digit = usize::try_from((number >> (4 * place)) & 15).unwrap_or(0);
+        text.push(char::from(DIGITS[digit]));
+    }
+}
+
 /// Bytes as lower-case hexadecimal digits.
 pub fn hex_text(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut digits = vec![0; 2 * bytes.len()];
     for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
         pair[0] = DIGITS[usize::from(byte >> 4)];
@@ -47,5 +57,11 @@ mod tests {
         let number = 0x0123_4567_89ab_cdef_u64;
         assert_eq!(hex_text(&number.to_be_bytes()), format!("{number:016x}"));
         assert_eq!(hex_text(&[]), "");
+        for number in [0, 7, 0x10, number, u64::MAX] {
+            let mut text = String::from("x");
+            push_hex(number, 2, &mut text);
+            push_hex(number, 11, &mut text);
+            assert_eq!(text, format!("x{number:02x}{number:011x}"));
+        }
     }
 }

@@ -35,8 +35,11 @@ pub fn read_checked<T: DeserializeOwned>(
     if bytes.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|first| *first != b'{') {
         return Err(vec![FieldError::new("body", "must be a JSON object")]);
     }
-    // Nearly all bodies are correct and do not need the position of a fault.
-    if let Ok(value) = serde_json::from_slice(bytes) {
+    // Nearly all bodies are correct and do not need the position of a fault. In a text that was checked as a whole, no
+    // string is checked again.
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(value) = serde_json::from_str(text)
+    {
         return Ok(value);
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);

@@ -37,11 +37,11 @@ fn check_text(text: &str, most: usize) -> Result<(), NameError> {
 }
 
 fn check_id(text: &str) -> Result<(), NameError> {
-    check_text(text, 64)?;
-    if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') {
-        return Err(NameError::Alphabet);
+    let is_allowed = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    match (1..=64).contains(&text.len()) && is_allowed {
+        true => Ok(()),
+        false => check_text(text, 64).and(Err(NameError::Alphabet)),
     }
-    Ok(())
 }
 
 /// Deserializes a name without copying its text first.

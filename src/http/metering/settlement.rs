@@ -36,7 +36,7 @@ pub struct SettlementView {
 impl SettlementView {
     pub(in crate::http) fn new(settlement: &Settlement) -> Self {
         Self {
-            reservation_id: settlement.id.to_text(),
+            reservation_id: settlement.id.to_string(),
             status: settlement.status.clone(),
             late: settlement.late,
             replayed: settlement.replayed,

@@ -8,10 +8,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::body::EitherBody;
+use actix_web::dev::ServiceResponse;
 use actix_web::http::{Method, StatusCode};
-use actix_web::middleware::Next;
 use actix_web::{HttpRequest, ResponseError, web};
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
@@ -136,27 +135,24 @@ impl Refusals {
     }
 }
 
-pub async fn middleware(
-    refusals: web::Data<Refusals>,
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let response = next.call(request).await?;
+/// Returns the answer; one that refuses a key after a delay, or another one if too many wait already.
+pub async fn delayed<B>(response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B>> {
     if response.status() != StatusCode::UNAUTHORIZED {
-        return Ok(response.map_into_left_body());
+        return response.map_into_left_body();
     }
     let (reason, peer) = (Reason::of(response.request()), response.request().peer_addr());
     metrics::counter!("quotagate_refused_keys_total", "reason" => reason.as_str()).increment(1);
-    let Some(peer) = peer.filter(|_| reason != Reason::Missing) else {
-        return Ok(response.map_into_left_body());
+    let refusals = response.request().app_data::<web::Data<Refusals>>().cloned();
+    let Some((peer, refusals)) = peer.filter(|_| reason != Reason::Missing).zip(refusals) else {
+        return response.map_into_left_body();
     };
     let refused = refusals.count(peer.ip(), Instant::now());
     if refused == 1 {
         tracing::warn!(address = %peer.ip(), reason = reason.as_str(), "an invalid key was refused; further ones this minute are not logged");
     }
     match refusals.wait(refused).await {
-        Ok(()) => Ok(response.map_into_left_body()),
-        Err(error) => Ok(response.into_response(error.error_response()).map_into_right_body()),
+        Ok(()) => response.map_into_left_body(),
+        Err(error) => response.into_response(error.error_response()).map_into_right_body(),
     }
 }
 

@@ -1,9 +1,7 @@
 //! Every answer carries a request ID: the client's `X-Request-Id` if it is valid, otherwise a new one.
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::middleware::Next;
+use actix_web::dev::ServiceRequest;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::domain::values::digits::hex_text;
 
@@ -25,14 +23,19 @@ fn header_id(request: &ServiceRequest) -> Option<String> {
     plain.then(|| text.to_owned())
 }
 
-pub async fn middleware(
-    request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let id = header_id(&request).unwrap_or_else(|| ["req_", &hex_text(&rand::random::<[u8; 8]>())].concat());
-    let mut response = CURRENT.scope(id.clone(), next.call(request)).await?;
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(HEADER, value);
+/// The request's ID: the client's, or a new one.
+pub fn of(request: &ServiceRequest) -> String {
+    header_id(request).unwrap_or_else(|| ["req_", &hex_text(&rand::random::<[u8; 8]>())].concat())
+}
+
+/// Runs what answers the request with this ID.
+pub fn during<F: Future>(id: String, answer: F) -> impl Future<Output = F::Output> {
+    CURRENT.scope(id, answer)
+}
+
+/// Adds the ID to an answer.
+pub fn insert(id: &str, headers: &mut HeaderMap) {
+    if let Ok(value) = HeaderValue::from_str(id) {
+        headers.insert(HEADER, value);
     }
-    Ok(response)
 }

@@ -8,17 +8,16 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use actix_web::HttpMessage as _;
-use actix_web::body::{BodySize, MessageBody};
+use actix_web::body::{BodySize, EitherBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::error::PayloadError;
 use actix_web::http::header::TRANSFER_ENCODING;
-use actix_web::middleware::Next;
 use actix_web::web::Bytes;
 use futures::Stream;
 
 /// A body that is shared by its reader and the answer.
 #[derive(Clone)]
-struct Shared(Rc<RefCell<Payload>>);
+pub struct Shared(Rc<RefCell<Payload>>);
 
 impl Stream for Shared {
     type Item = Result<Bytes, PayloadError>;
@@ -29,7 +28,7 @@ impl Stream for Shared {
 }
 
 /// An answer that owns its request's body until it is sent.
-struct Holding<B> {
+pub struct Holding<B> {
     body: Pin<Box<B>>,
     _unread: Shared,
 }
@@ -46,16 +45,26 @@ impl<B: MessageBody> MessageBody for Holding<B> {
     }
 }
 
-pub async fn middleware(
-    mut request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+/// The body of a request, to be held by the answer; None if its length is known.
+pub fn share(request: &mut ServiceRequest) -> Option<Shared> {
     if !request.headers().contains_key(TRANSFER_ENCODING) {
-        return Ok(next.call(request).await?.map_into_left_body());
+        return None;
     }
     let unread = Shared(Rc::new(RefCell::new(request.take_payload())));
     request.set_payload(Payload::Stream { payload: Box::pin(unread.clone()) });
-    let response = next.call(request).await?;
-    let holding = |body| Holding { body: Box::pin(body), _unread: unread };
-    Ok(response.map_body(|_, body| holding(body)).map_into_right_body())
+    Some(unread)
+}
+
+/// The answer with what [`share`] returned for its request.
+pub fn hold<B: MessageBody + 'static>(
+    response: ServiceResponse<B>,
+    unread: Option<Shared>,
+) -> ServiceResponse<EitherBody<B, Holding<B>>> {
+    match unread {
+        None => response.map_into_left_body(),
+        Some(unread) => {
+            let holding = |body| Holding { body: Box::pin(body), _unread: unread };
+            response.map_body(|_, body| holding(body)).map_into_right_body()
+        }
+    }
 }

@@ -109,7 +109,9 @@ pub fn presented_key(request: &HttpRequest) -> Result<Option<&str>, ApiError> {
 
 fn bearer(value: &str) -> Result<&str, ApiError> {
     let key = value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let key = key.map(|(_, key)| key.trim()).filter(|key| !key.is_empty() && !key.contains([' ', '\t']));
+    let key = key
+        .map(|(_, key)| key.trim())
+        .filter(|key| !key.is_empty() && !key.bytes().any(|byte| byte == b' ' || byte == b'\t'));
     key.ok_or_else(|| Header::Authorization.invalid("must be `Bearer <key>`"))
 }
 

@@ -15,6 +15,10 @@ pub(super) fn push_amount(name: &str, amount: Option<Amount>, unit: Unit, json: 
 }
 
 pub(super) fn push_number(amount: Amount, unit: Unit, json: &mut String) {
+    // Most units have no decimals.
+    if unit.decimals() == 0 {
+        return push_digits(amount.steps(), json);
+    }
     let one = Amount::one(unit).steps();
     match amount.steps() % one {
         0 => push_digits(amount.steps() / one, json),

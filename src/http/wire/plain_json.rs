@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::counter_texts::CounterTexts;
 use super::json_text::{push_amount, push_number, push_string, push_time};
 use super::problem::ApiError;
+use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::counter::Counter;
 use crate::domain::values::digits::push_digits;
 use crate::service::error::ServiceError;
@@ -67,7 +68,7 @@ pub fn decision(decision: &Decision) -> Option<String> {
     push_list(matched_groups, &mut json, |group, json| push_string(group.as_str(), json));
     if let Some((id, expires_at_ms)) = reservation {
         json.push_str(",\"reservationId\":\"");
-        json.push_str(&id.to_text());
+        id.push_text(&mut json);
         json.push_str("\",\"expiresAt\":");
         push_time(*expires_at_ms, &mut json);
     }
@@ -85,7 +86,7 @@ pub fn settlement(settlement: &Settlement) -> Option<String> {
     }
     let mut json = String::with_capacity(BYTES);
     json.push_str("{\"reservationId\":\"");
-    json.push_str(&settlement.id.to_text());
+    settlement.id.push_text(&mut json);
     json.push_str("\",\"status\":");
     push_string(&settlement.status, &mut json);
     json.push_str(",\"counters\":");
@@ -130,7 +131,17 @@ fn push_counter(counter: &Counter, json: &mut String) {
         None => json.push_str("null"),
     }
     json.push_str(&texts.tail);
-    for (place, (name, value)) in counter.owner.by_name().enumerate() {
+    push_scope(&counter.owner, json);
+    json.push_str("}}");
+}
+
+fn push_scope(owner: &OwnerName, json: &mut String) {
+    if let (true, [user]) = (owner.scope().is_user(), owner.values()) {
+        json.push_str("\"user\":");
+        push_string(user, json);
+        return;
+    }
+    for (place, (name, value)) in owner.by_name().enumerate() {
         if place > 0 {
             json.push(',');
         }
@@ -138,7 +149,6 @@ fn push_counter(counter: &Counter, json: &mut String) {
         json.push(':');
         push_string(value, json);
     }
-    json.push_str("}}");
 }
 
 #[cfg(test)]
@@ -151,7 +161,6 @@ mod tests {
     use super::super::views::{CounterView, DecisionView};
     use super::*;
     use crate::domain::configuration::plan::Plan;
-    use crate::domain::configuration::scope::OwnerName;
     use crate::domain::metering::counter::ClosedUntil;
     use crate::domain::metering::fit::Fitted;
     use crate::domain::metering::reservation::{OperationName, ReservationId};

@@ -54,10 +54,11 @@ fn insert_limited(response: &mut HttpResponseBuilder, limited: &[Limited<'_>]) {
     };
     insert_text(response, POLICY, list(limited, Limited::write_policy));
     insert_text(response, STATE, list(limited, Limited::write_state));
-    response.insert_header((LIMIT, whole(tightest.quota, tightest.unit)));
-    response.insert_header((REMAINING, whole(tightest.remaining, tightest.unit)));
+    // Made from a number, a value needs no check of its bytes.
+    response.insert_header((LIMIT, HeaderValue::from(whole(tightest.quota, tightest.unit))));
+    response.insert_header((REMAINING, HeaderValue::from(whole(tightest.remaining, tightest.unit))));
     if let Some(reset_ms) = tightest.resets_at_ms {
-        response.insert_header((RESET, seconds_up(reset_ms)));
+        response.insert_header((RESET, HeaderValue::from(seconds_up(reset_ms))));
     }
 }
 
@@ -90,7 +91,10 @@ fn seconds_up(ms: TimeMs) -> TimeMs {
 
 /// Rounded down to whole units, since the headers take integers.
 fn whole(amount: Amount, unit: Unit) -> u64 {
-    amount.steps() / 10_u64.pow(unit.decimals())
+    match unit.decimals() {
+        0 => amount.steps(),
+        decimals => amount.steps() / 10_u64.pow(decimals),
+    }
 }
 
 /// A counter with a quota.

@@ -406,7 +406,7 @@ impl DecisionView {
             degraded: decision.degraded,
             matched: decision.matched,
             matched_group_ids: decision.matched_groups.clone(),
-            reservation_id: decision.reservation.as_ref().map(|(id, _)| id.to_text()),
+            reservation_id: decision.reservation.as_ref().map(|(id, _)| id.to_string()),
             expires_at: decision.reservation.as_ref().map(|(_, expires_at_ms)| TimeView(*expires_at_ms)),
             fitted: FittedView::of(decision.fitted.as_ref()),
             reasons: decision.reasons.clone(),

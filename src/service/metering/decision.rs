@@ -175,6 +175,9 @@ impl GroupOutcome {
 
 /// The groups that would have denied the call if they did not only observe.
 pub fn observed(outcomes: &[GroupOutcome], admission: &Admission, counted: Counted) -> Vec<Observed> {
+    if admission.observed.is_empty() && !outcomes.iter().any(|outcome| outcome.state.observed) {
+        return Vec::new();
+    }
     let early = |outcome: &GroupOutcome| admission.observed.iter().find(|early| early.group.id == outcome.group.id);
     let counting = outcomes.iter().filter(|outcome| outcome.group.observes());
     let counting = counting.filter(|outcome| outcome.state.observed || early(outcome).is_some());
@@ -234,19 +237,24 @@ pub fn overflow(outcomes: &[GroupOutcome]) -> Vec<Overflow> {
 
 /// Sorts counters: denying ones first, then the tightest. The balances that the call needed come with them.
 pub fn by_tightness(outcomes: &[GroupOutcome]) -> Vec<Counter> {
-    let mut counters: Vec<(bool, Counter)> =
-        outcomes.iter().map(|outcome| (outcome.state.over_limit, outcome.counter())).collect();
+    let (mut denying, mut others) = (Vec::new(), Vec::with_capacity(outcomes.len()));
+    for outcome in outcomes {
+        let counters = if outcome.state.over_limit { &mut denying } else { &mut others };
+        counters.push(outcome.counter());
+    }
     for balance in outcomes.iter().filter_map(GroupOutcome::balance) {
-        let is_known =
-            |(_, known): &(bool, Counter)| known.group.id == balance.group.id && known.owner == balance.owner;
-        if !counters.iter().any(is_known) {
-            counters.push((false, balance));
+        let is_known = |known: &Counter| known.group.id == balance.group.id && known.owner == balance.owner;
+        if !denying.iter().chain(&others).any(is_known) {
+            others.push(balance);
         }
     }
-    counters.sort_by(|(denying, one), (other_denying, other)| {
-        other_denying.cmp(denying).then_with(|| one.by_tightness(other))
-    });
-    counters.into_iter().map(|(_, counter)| counter).collect()
+    denying.sort_by(Counter::by_tightness);
+    others.sort_by(Counter::by_tightness);
+    if denying.is_empty() {
+        return others;
+    }
+    denying.append(&mut others);
+    denying
 }
 
 /// What can end a denial, besides the end of a window.

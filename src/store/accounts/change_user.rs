@@ -117,13 +117,14 @@ impl Store {
     pub async fn change_user(&self, args: ChangeUserArgs<'_>) -> Result<ChangeUserReply, StoreError> {
         let bucket = args.bucket;
         let owner = bucket.user(args.user);
+        let (holds, past) = (owner.holds(), owner.past());
         let keys = [
             bucket.stamp(),
             bucket.operation(&args.operation.name),
             bucket.clock(),
             owner.account,
-            owner.holds,
-            owner.past,
+            holds,
+            past,
             bucket.users(),
             bucket.leaving(),
             bucket.audit(),

@@ -341,7 +341,8 @@ impl Store {
     ) -> Result<CreditPage, StoreError> {
         let keys = {
             let owner_keys = bucket.owner(owner);
-            [owner_keys.account, bucket.credits(owner), owner_keys.holds, bucket.clock()]
+            let holds = owner_keys.holds();
+            [owner_keys.account, bucket.credits(owner), holds, bucket.clock()]
         };
         let mut arguments = Arguments::default();
         arguments.flag(bucket.is_sandbox()).text(group.as_str());

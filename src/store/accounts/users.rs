@@ -134,7 +134,7 @@ impl Store {
     /// [`StoreError`]
     pub async fn closed_windows(&self, bucket: &Bucket, owner: &OwnerName) -> Result<Vec<ClosedWindow>, StoreError> {
         let mut command = redis::cmd("HGETALL");
-        command.arg(bucket.owner(owner).past);
+        command.arg(bucket.owner(owner).past());
         let fields: HashMap<String, String> = text_map(self.command(&command).await?)?;
         Ok(fields.iter().filter_map(|(name, value)| read_closed(name, value)).collect())
     }
@@ -151,7 +151,7 @@ impl Store {
         after: TimeMs,
     ) -> Result<Option<HashSet<(GroupId, String)>>, StoreError> {
         let mut command = redis::cmd("ZRANGEBYSCORE");
-        command.arg(bucket.owner(owner).holds).arg(format!("({after}")).arg("+inf");
+        command.arg(bucket.owner(owner).holds()).arg(format!("({after}")).arg("+inf");
         command.arg("LIMIT").arg(0).arg(MOST_HOLDS + 1);
         let members: Vec<String> = redis::from_redis_value(self.command(&command).await?).map_err(unexpected)?;
         let entries = members.iter().filter_map(|member| member.split(' ').nth(1)).flat_map(|list| list.split(','));
@@ -174,7 +174,7 @@ impl Store {
         count: usize,
     ) -> Result<Vec<OpenHold>, StoreError> {
         let mut command = redis::cmd("ZRANGEBYSCORE");
-        command.arg(bucket.user(user).holds).arg(format!("({now}")).arg("+inf").arg("LIMIT").arg(0).arg(count);
+        command.arg(bucket.user(user).holds()).arg(format!("({now}")).arg("+inf").arg("LIMIT").arg(0).arg(count);
         let members: Vec<String> = redis::from_redis_value(self.command(&command).await?).map_err(unexpected)?;
         let mut open = Vec::new();
         for member in members {

@@ -4,6 +4,7 @@ use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::digits::push_digits;
 use crate::domain::values::ids::GroupId;
+use crate::store::parts::cut;
 
 /// Field for the owner's state apart from its counters.
 pub const ACCOUNT: &str = ".account";
@@ -102,12 +103,13 @@ pub(in crate::store) fn entry_group(id: &str) -> Option<GroupId> {
 /// A window in the form of scripts: `<quota|->[!<percent>…] <kind>/<start>/<end>`. `alerts`: percentages of the quota.
 pub(in crate::store) fn window_text(window: &Window, quota: Option<Amount>, alerts: &[u64]) -> String {
     let mut text = String::new();
-    push_window(window, quota, alerts, &mut text);
+    push_limit(quota, alerts, &mut text);
+    window.push_text(&mut text);
     text
 }
 
-/// Appends the result of [`window_text`].
-pub(in crate::store) fn push_window(window: &Window, quota: Option<Amount>, alerts: &[u64], text: &mut String) {
+/// Appends what stands before the window in [`window_text`].
+pub(in crate::store) fn push_limit(quota: Option<Amount>, alerts: &[u64], text: &mut String) {
     match quota {
         Some(quota) => push_digits(quota.steps(), text),
         None => text.push('-'),
@@ -117,7 +119,6 @@ pub(in crate::store) fn push_window(window: &Window, quota: Option<Amount>, aler
         push_digits(*percent, text);
     }
     text.push(' ');
-    window.push_text(text);
 }
 
 /// Parses what [`window_text`] wrote, with what scripts add: `<quota|->[+<rolled>][!<percent>…] <kind>/<start>/<end>`.
@@ -129,8 +130,8 @@ pub(in crate::store) fn read_window(text: &str) -> Option<ReadWindow> {
 
 /// Parses the first part of a window's text: the quota, and what was rolled over.
 pub(in crate::store) fn read_limit(text: &str) -> Option<(Option<Amount>, Amount)> {
-    let limit = text.split_once('!').map_or(text, |(limit, _alerts)| limit);
-    let (quota, rolled) = match limit.split_once('+') {
+    let limit = cut(text, b'!').map_or(text, |(limit, _alerts)| limit);
+    let (quota, rolled) = match cut(limit, b'+') {
         Some((quota, rolled)) => (quota, steps(rolled)?),
         None => (limit, Amount::ZERO),
     };

@@ -15,6 +15,7 @@ use crate::domain::values::ids::{GroupId, PlanId, UserId};
 use crate::store::Arguments;
 use crate::store::error::StoreError;
 use crate::store::keys::OwnerKeys;
+use crate::store::parts::Parts;
 use crate::store::reply::Fields;
 
 /// Facts that the node has cached, for the script to check.
@@ -170,6 +171,24 @@ pub enum Stale {
 impl CounterState {
     /// `<used>+<held>[+<granted>+<blocked>[+<rolled>]][*<credits>][=<own quota|->][><overflow>][!][?]`
     pub(in crate::store) fn parse(text: &str) -> Option<Self> {
+        let end = text.bytes().position(|byte| !byte.is_ascii_digit() && byte != b'+').unwrap_or(text.len());
+        let (amounts, marks) = text.split_at(end);
+        let mut amounts = Parts::of(amounts, b'+').map(steps);
+        let (used, held) = (amounts.next()??, amounts.next()??);
+        let (granted, blocked, rolled) = match amounts.next() {
+            None => (Amount::ZERO, Amount::ZERO, Amount::ZERO),
+            Some(granted) => (granted?, amounts.next()??, amounts.next().unwrap_or(Some(Amount::ZERO))?),
+        };
+        if amounts.next().is_some() {
+            return None;
+        }
+        let state = Self { used, held, granted, blocked, rolled, ..Self::default() };
+        // Most counters have none.
+        if marks.is_empty() { Some(state) } else { state.marked(marks) }
+    }
+
+    /// With what follows the amounts.
+    fn marked(self, text: &str) -> Option<Self> {
         let (text, observed) = text.strip_suffix('?').map_or((text, false), |text| (text, true));
         let (text, over_limit) = text.strip_suffix('!').map_or((text, false), |text| (text, true));
         let (text, overflow) = match text.split_once('>') {
@@ -181,21 +200,12 @@ impl CounterState {
             Some((text, "-")) => (text, Some(None)),
             Some((text, quota)) => (text, Some(Some(steps(quota)?))),
         };
-        let (text, balance) = match text.split_once('*') {
-            None => (text, None),
-            Some((text, credits)) => (text, Some(read_balance(credits)?)),
+        let balance = match text.strip_prefix('*') {
+            None if text.is_empty() => None,
+            None => return None,
+            Some(credits) => Some(read_balance(credits)?),
         };
-        let (used, rest) = text.split_once('+')?;
-        let marks = Self { over_limit, observed, quota, balance, overflow, ..Self::default() };
-        match rest.split_once('+') {
-            None => Some(Self { used: steps(used)?, held: steps(rest)?, ..marks }),
-            Some((held, rest)) => {
-                let (granted, rest) = rest.split_once('+')?;
-                let (blocked, rolled) = rest.split_once('+').unwrap_or((rest, "0"));
-                let (used, held, granted) = (steps(used)?, steps(held)?, steps(granted)?);
-                Some(Self { used, held, granted, blocked: steps(blocked)?, rolled: steps(rolled)?, ..marks })
-            }
-        }
+        Some(Self { over_limit, observed, quota, balance, overflow, ..self })
     }
 }
 
@@ -321,8 +331,11 @@ fn read_subscription(text: &str) -> Option<Subscription> {
 /// that would have denied the call if they did not only observe.
 pub(in crate::store) fn read_states(fields: &mut Fields) -> Result<Vec<CounterState>, StoreError> {
     let text = fields.text()?;
-    let states = text.split(' ').filter(|text| !text.is_empty()).map(CounterState::parse);
-    states.collect::<Option<_>>().ok_or_else(|| fields.unexpected("a counter"))
+    let mut states = Vec::new();
+    for state in Parts::of(&text, b' ').filter(|state| !state.is_empty()) {
+        states.push(CounterState::parse(state).ok_or_else(|| fields.unexpected("a counter"))?);
+    }
+    Ok(states)
 }
 
 pub(in crate::store) fn read_ran(fields: &mut Fields) -> Result<ScriptRun, StoreError> {

@@ -1,12 +1,13 @@
 //! The proposal that a node sends to a script: see `lua/lib/proposal.lua` and `lua/lib/program.lua`.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::account::push_window;
+use super::account::push_limit;
 use super::admission::{ApprovalRequest, Facts, OwnedBalance, OwnedGroup, Owner, UserExpiry};
-use crate::domain::time::window::WindowKind;
+use crate::domain::time::window::{Window, WindowKind};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::digits::{base64_text, push_digits, push_signed};
 use crate::store::client::library::Function;
@@ -187,11 +188,21 @@ impl Proposal<'_> {
         push_signed(validity.from_ms, &mut text);
         text.push(' ');
         push_signed(validity.until_ms, &mut text);
+        let mut last: Option<(Window, Range<usize>)> = None;
         for group in groups {
             text.push(';');
             let watch = group.watch.as_ref().filter(|_| group.quota.is_some());
             let alerts = watch.map_or(&[][..], |watch| &watch.alerts);
-            push_window(&group.window, group.quota, alerts, &mut text);
+            push_limit(group.quota, alerts, &mut text);
+            // Groups of a plan mostly have the same window as the one before.
+            let begin = text.len();
+            match &last {
+                Some((window, place)) if *window == group.window => text.extend_from_within(place.clone()),
+                _ => {
+                    group.window.push_text(&mut text);
+                    last = Some((group.window, begin..text.len()));
+                }
+            }
         }
         text
     }
@@ -207,7 +218,7 @@ impl Proposal<'_> {
         match self.facts.forget {
             None => arguments.text("-").text(""),
             Some(UserExpiry { user, at_ms: None }) => arguments.text("never").text(user.as_str()),
-            Some(UserExpiry { user, at_ms: Some(at_ms) }) => arguments.int(at_ms).text(user.as_str()),
+            Some(UserExpiry { user, at_ms: Some(at_ms) }) => arguments.signed(at_ms).text(user.as_str()),
         };
         match self.approval_request {
             None => arguments.text("-").text(""),

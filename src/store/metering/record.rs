@@ -127,8 +127,12 @@ impl PackedReservation {
 }
 
 fn joined(groups: &[GroupId]) -> Box<str> {
-    let ids: Vec<&str> = groups.iter().map(GroupId::as_str).collect();
-    ids.join(" ").into()
+    let mut ids = String::with_capacity(groups.iter().map(|group| group.as_str().len() + 1).sum());
+    for group in groups {
+        ids.push_str(if ids.is_empty() { "" } else { " " });
+        ids.push_str(group.as_str());
+    }
+    ids.into()
 }
 
 /// A reservation with its status and its entries.

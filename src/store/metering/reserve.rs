@@ -85,7 +85,7 @@ impl Store {
         };
         let keys = [args.bucket.operation(&args.operation.name)];
         let fields = self.propose(&self.library.reserve, proposal, &keys, |arguments| {
-            arguments.int(args.ttl_ms).text(args.call_label).text(args.snapshot);
+            arguments.signed(args.ttl_ms).text(args.call_label).text(args.snapshot);
         });
         read(fields.await?, args.ttl_ms, args.is_fitted)
     }

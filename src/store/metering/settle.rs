@@ -20,6 +20,7 @@ use crate::domain::values::ids::GroupId;
 use crate::store::client::library::WhenFull;
 use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
+use crate::store::parts::{Parsed, Parts, cut};
 use crate::store::reply::Fields;
 use crate::store::reporting::ledger::details_text;
 use crate::store::{Arguments, Store};
@@ -93,11 +94,10 @@ impl Target<'_> {
 
     /// The arguments that commit, release, refund and outcome have in common.
     pub(in crate::store) fn arguments(&self, store: &Store, details: &EntryDetails) -> Result<Arguments, StoreError> {
-        let flag = u8::from;
         let (sandbox, reports) = (self.bucket.is_sandbox(), self.reports_expiry);
         let mut arguments = Arguments::default();
-        arguments.int(format_args!("{} {} {}", flag(sandbox), flag(reports), store.ledger_entries));
-        arguments.int(self.id.created_at_ms).text(details_text(details)?).text(self.operation.fingerprint());
+        arguments.numbers(&[sandbox.into(), reports.into(), store.ledger_entries]).signed(self.id.created_at_ms);
+        arguments.text(details_text(details)?).text(self.operation.fingerprint());
         Ok(arguments)
     }
 }
@@ -218,15 +218,18 @@ pub(in crate::store) fn read(bucket: &Bucket, mut fields: Fields) -> Result<Sett
 /// Per owner `<owner>[ <group> <used>+<held>[+<granted>+<blocked>[+<rolled>]]/<quota|->[+<rolled>] <kind>/<start>/<end>#<sequence
 /// number>]…`, separated by ` ; `. No group is called `;`. The window says what was rolled over into it, also a closed one.
 fn read_accounts(bucket: &Bucket, text: &str) -> Option<Vec<Account>> {
-    let (mut accounts, mut words) = (Vec::new(), text.split(' ').filter(|word| !word.is_empty()));
+    let (mut accounts, mut words) = (Vec::new(), Parts::of(text, b' ').filter(|word| !word.is_empty()));
+    // Groups of a plan mostly have the same window.
+    let mut windows = Parsed::default();
     while let Some(owner) = words.next() {
         let owner = Arc::new(bucket.owner_word(owner)?);
         while let Some(group) = words.next().filter(|word| *word != ";") {
-            let (state, limit) = words.next()?.split_once('/')?;
-            let (window, _) = words.next()?.split_once('#')?;
+            let (state, limit) = cut(words.next()?, b'/')?;
+            let (window, _) = cut(words.next()?, b'#')?;
+            let window = windows.get(window, |window| Window::parse(window));
             let (_quota, rolled) = read_limit(limit)?;
             let (group, state) = (GroupId::parse(group).ok()?, CounterState { rolled, ..CounterState::parse(state)? });
-            accounts.push(Account { group, owner: Arc::clone(&owner), state, window: Window::parse(window) });
+            accounts.push(Account { group, owner: Arc::clone(&owner), state, window });
         }
     }
     Some(accounts)

@@ -93,7 +93,7 @@ impl Store {
         owner: &OwnerKeys,
         reports_expiry: bool,
     ) -> Result<(u64, bool), StoreError> {
-        let keys = [bucket.clock(), owner.account.clone(), owner.holds.clone(), bucket.outbox(), bucket.ledger()];
+        let keys = [bucket.clock(), owner.account.clone(), owner.holds(), bucket.outbox(), bucket.ledger()];
         let mut arguments = Arguments::default();
         arguments.flag(bucket.is_sandbox()).flag(reports_expiry).int(self.ledger_entries);
         let mut fields = self.call(&self.library.reclaim, &keys, &arguments).await?;

@@ -2,15 +2,16 @@
 
 use std::borrow::Cow;
 
-use super::ledger_items::{Groups, decoded, known, read_charge, read_denying_counter, read_held, stated};
-use super::parts::{Parsed, Parts};
+use super::ledger_items::{Groups, known, read_charge, read_denying_counter, read_held, stated};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::{OperationName, RequestSnapshot};
 use crate::domain::reporting::ledger::{Charge, DeniedCall, DenyingCounter, Entry, EntryKind};
 use crate::domain::values::ids::{EventName, KeyId, UserId};
+use crate::store::encoding::decoded;
 use crate::store::keys::Bucket;
 use crate::store::metering::request_snapshot::{parse_snapshot, snapshot_of};
+use crate::store::parts::{Parsed, Parts};
 
 /// The readable part of an unreadable entry: its charges, if any.
 pub(super) type Damaged = Option<Vec<Charge>>;

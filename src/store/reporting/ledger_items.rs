@@ -1,10 +1,5 @@
 //! The parts of a ledger entry: what it says of each counter, as `lua/lib/ledger.lua` writes them.
 
-use std::borrow::Cow;
-
-use percent_encoding::percent_decode_str;
-
-use super::parts::{Parsed, Parts};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::rollover::EndingWindow;
 use crate::domain::reporting::ledger::{Charge, DenyingCounter, Held, Rolled, RolledFrom};
@@ -12,14 +7,7 @@ use crate::domain::time::window::Window;
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::GroupId;
 use crate::store::metering::account::entry_group;
-
-/// A name as [`decode`](crate::store::keys::decode) reads it, without a copy if nothing is encoded, as in most names.
-pub(super) fn decoded(text: &str) -> Option<Cow<'_, str>> {
-    match text.contains('%') {
-        true => percent_decode_str(text).decode_utf8().ok(),
-        false => Some(Cow::Borrowed(text)),
-    }
-}
+use crate::store::parts::{Parsed, Parts};
 
 /// None for a part without a value.
 pub(super) fn stated(text: Option<&str>) -> Option<&str> {

@@ -4,7 +4,6 @@ pub mod ledger;
 mod ledger_entry;
 mod ledger_items;
 pub mod near;
-mod parts;
 pub mod repair;
 pub mod rollup;
 pub(crate) mod rollup_text;

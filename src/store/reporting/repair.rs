@@ -22,7 +22,7 @@ impl Store {
             Figure::Used => (keys.account, drift.group.to_string(), "used"),
             Figure::Held => (keys.account, drift.group.to_string(), "held"),
             Figure::Rolled => (keys.account, drift.group.to_string(), "rolled"),
-            Figure::Closed => (keys.past, format!("{}.{}", drift.group, drift.window_seq), "closed"),
+            Figure::Closed => (keys.past(), format!("{}.{}", drift.group, drift.window_seq), "closed"),
             Figure::Gone | Figure::Credits => return Ok(false),
         };
         let mut arguments = Arguments::default();

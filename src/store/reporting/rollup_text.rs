@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use percent_encoding::{AsciiSet, utf8_percent_encode};
+use percent_encoding::AsciiSet;
 
-use super::parts::Parts;
 use crate::domain::metering::reason::Reason;
 use crate::domain::reporting::rollup::{Count, DECIMALS, FigureSums, GroupSums, Labels, Metrics, RowName, RowValue};
 use crate::domain::reporting::sketch::Sketch;
 use crate::domain::values::digits::{push_digits, push_signed};
 use crate::domain::values::ids::GroupId;
-use crate::store::keys::{RESERVED, decode};
+use crate::store::encoding::{RESERVED, decode, encoded_in};
+use crate::store::parts::{Parts, cut};
 
 /// Separators within a row, and characters with a meaning in patterns, so that a user's rows can be selected.
 const RESERVED_IN_ROW: &AsciiSet = &RESERVED.add(b'=').add(b'*').add(b'?').add(b'[').add(b']').add(b'^').add(b'\\');
@@ -24,10 +24,7 @@ const METRICS_BYTES: usize = 160;
 const OTHER: &str = "*";
 
 fn encode(text: &str) -> Cow<'_, str> {
-    match text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')) {
-        true => Cow::Borrowed(text),
-        false => Cow::from(utf8_percent_encode(text, RESERVED_IN_ROW)),
-    }
+    encoded_in(text, RESERVED_IN_ROW)
 }
 
 fn push_value(value: &RowValue, text: &mut String) {
@@ -197,8 +194,7 @@ pub fn read_metrics(text: &str) -> Option<Metrics> {
 /// Adds the sums of a text; None for one that [`write_metrics`] did not write.
 pub fn add_metrics(text: &str, metrics: &mut Metrics) -> Option<()> {
     for part in Parts::of(text, b' ').filter(|part| !part.is_empty()) {
-        let end = part.bytes().position(|byte| byte == b'=')?;
-        let (name, value) = (&part[..end], &part[end + 1..]);
+        let (name, value) = cut(part, b'=')?;
         if let Some(group) = name.strip_prefix("g:") {
             let mut sums = Parts::of(value, b',').map(read_whole);
             let (charged, calls, denials) = (sums.next()??, sums.next()??, sums.next()??);

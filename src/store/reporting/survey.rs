@@ -42,7 +42,8 @@ impl Store {
         for owner in owners {
             let credits = bucket.credits(owner);
             let owner = bucket.owner(owner);
-            keys.extend([owner.account, owner.holds, owner.past, credits]);
+            let (holds, past) = (owner.holds(), owner.past());
+            keys.extend([owner.account, holds, past, credits]);
         }
         let mut arguments = Arguments::default();
         arguments.text(after.text()).int(MOST_ENTRIES).int(MOST_HOLDS);
@@ -78,7 +79,7 @@ impl Store {
             let score = self.command(&command).await?;
             redis::from_redis_value::<Option<f64>>(score).map_err(|error| StoreError::Unexpected(error.to_string()))
         };
-        match (bucket.owner(owner).index, owner.user()) {
+        match (bucket.place_of(owner), owner.user()) {
             (Some(index), _) => Ok(score(index.key, &index.name).await?.is_some_and(f64::is_infinite)),
             (None, Some(user)) => {
                 Ok(score(bucket.users(), user).await?.is_some() && score(bucket.leaving(), user).await?.is_none())

@@ -1,4 +1,4 @@
-//! Takes short texts apart: entries of the ledger and rows of rollups have dozens of parts.
+//! Takes short texts apart: replies, entries of the ledger and rows of rollups have dozens of parts.
 
 /// The parts of a text between separators, as [`str::split`] returns them. A search of its own for each part takes
 /// longer than a look at every byte, since parts have few bytes.
@@ -20,13 +20,16 @@ impl<'a> Iterator for Parts<'a> {
 
     fn next(&mut self) -> Option<&'a str> {
         let text = self.rest?;
-        let (part, rest) = match text.bytes().position(|byte| byte == self.separator) {
-            Some(end) => (&text[..end], Some(&text[end + 1..])),
-            None => (text, None),
-        };
+        let (part, rest) = cut(text, self.separator).map_or((text, None), |(part, rest)| (part, Some(rest)));
         self.rest = rest;
         Some(part)
     }
+}
+
+/// Splits a text at the first separator, as [`str::split_once`] does. `separator`: an ASCII character.
+pub(super) fn cut(text: &str, separator: u8) -> Option<(&str, &str)> {
+    let end = text.bytes().position(|byte| byte == separator)?;
+    Some((&text[..end], &text[end + 1..]))
 }
 
 /// How many texts are compared with the next one.
@@ -70,6 +73,7 @@ mod tests {
         fn parts_are_those_of_a_split(text in "[a:é ]{0,9}") {
             let expected: Vec<&str> = text.split(':').collect();
             prop_assert_eq!(Parts::of(&text, b':').collect::<Vec<_>>(), expected);
+            prop_assert_eq!(cut(&text, b':'), text.split_once(':'));
         }
 
         #[test]
