@@ -1,8 +1,8 @@
 # cargo from the PATH, or from where rustup puts it.
 CARGO ?= $(shell command -v cargo || echo "$(HOME)/.cargo/bin/cargo")
 
-# The compiler with Clippy's lints as errors, so that they cost no build of their own.
-LINTED := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-Dwarnings__CLIPPY_HACKERY__
+# The compiler with Clippy's lints as errors.
+LINTED := RUSTC_WORKSPACE_WRAPPER="$(CURDIR)/scripts/lint.sh" CLIPPY_ARGS=-Dwarnings__CLIPPY_HACKERY__
 
 .DEFAULT_GOAL := help
 PREFIX ?= /usr/local

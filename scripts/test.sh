@@ -20,8 +20,12 @@ computing() {
         --test model --test parsers --test replay --test scripts --test tidy
 }
 
-waiting() {
-    "$cargo" test --workspace --no-fail-fast --test faults --test process
+faults() {
+    "$cargo" test --workspace --no-fail-fast --test faults
+}
+
+processes() {
+    "$cargo" test --workspace --no-fail-fast --test process
 }
 
 others() {
@@ -32,7 +36,7 @@ browser() {
     "$cargo" test --workspace --no-fail-fast --test dashboard
 }
 
-groups=(computing waiting others browser)
+groups=(computing faults processes others browser)
 pids=()
 # A group that is interrupted takes its processes with it.
 trap 'kill "${pids[@]}" 2>/dev/null; exit 130' INT TERM

@@ -16,6 +16,7 @@ use crate::cli::direct::{CommandError, Direct};
 use crate::cli::print;
 use crate::domain::reporting::ledger::EntryKind;
 use crate::domain::time::window::parse_rfc3339;
+use crate::domain::values::document;
 use crate::domain::values::ids::UserId;
 use crate::service::gateway::Gateway;
 use crate::service::reporting::events::filter::EventFilter;
@@ -73,8 +74,7 @@ fn time_ms(text: &str) -> Result<u64, String> {
 }
 
 fn kind(text: &str) -> Result<EntryKind, String> {
-    EntryKind::parse(text)
-        .ok_or_else(|| format!("must be one or more of {}", EntryKind::ALL.map(EntryKind::as_str).join(", ")))
+    EntryKind::parse(text).ok_or_else(|| document::not_one_of(text, &EntryKind::ALL.map(EntryKind::as_str)))
 }
 
 impl From<SinkError> for CommandError {

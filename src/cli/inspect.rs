@@ -13,7 +13,8 @@ use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::metering::call::CounterContext;
 use crate::service::tenant::Tenant;
-use crate::store::metering::account::{ACCOUNT, Account, BLOCK, CounterText, EXTENDED, LIMITS, SUBSCRIPTION};
+use crate::store::accounts::limits::OwnQuota;
+use crate::store::metering::account::{ACCOUNT, Account, BLOCK, CounterText, EXTENDED, LIMITS, QUOTAS, SUBSCRIPTION};
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(about = None, long_about = None)]
@@ -88,6 +89,7 @@ fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) 
         }
         SUBSCRIPTION => return "plan, start of the subscription, start of the cycle, end".to_owned(),
         LIMITS => return "the user's custom limits, instead of the plan's".to_owned(),
+        QUOTAS => return of_quotas(value, unit_of).unwrap_or_else(|| "cannot be read".to_owned()),
         BLOCK => return "all calls are denied until the user is unblocked".to_owned(),
         EXTENDED => {
             let until = value.parse().map_or_else(|_| String::new(), rfc3339);
@@ -125,6 +127,19 @@ fn of_credits(value: &str, unit: Option<Unit>) -> Option<String> {
     let remaining = of_amount(head.split(' ').next()?, unit)?;
     let count = list.split(',').filter(|credit| !credit.is_empty()).count();
     Some(format!("{remaining} remain of {count} live credits"))
+}
+
+fn of_quotas(value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) -> Option<String> {
+    let of_quota = |own: &OwnQuota| {
+        let quota = match own.quota {
+            Some(quota) => of_amount(&quota.steps().to_string(), unit_of(&own.group))?,
+            None => "no limit".to_owned(),
+        };
+        let until = own.until_ms.map_or_else(String::new, |ms| format!(" until {}", rfc3339(ms)));
+        Some(format!("{quota} in {} instead of its quota{until}", own.group))
+    };
+    let quotas = OwnQuota::parse_all(value)?.iter().map(of_quota).collect::<Option<Vec<_>>>()?;
+    Some(quotas.join(", "))
 }
 
 /// `<window> <amount>`
@@ -191,6 +206,9 @@ fn of_account(account: &Account) -> String {
     }
     if account.flags.contains('w') {
         parts.push("some groups have alerts".to_owned());
+    }
+    if account.flags.contains('l') {
+        parts.push("some groups have own quotas".to_owned());
     }
     parts.join("; ")
 }

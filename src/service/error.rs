@@ -88,7 +88,7 @@ impl From<StoreError> for ServiceError {
 /// Checks that a quantity is greater than 0.
 ///
 /// # Errors
-/// [`ServiceError::Invalid`] naming `quantity`.
-pub fn positive(quantity: Number) -> Result<Number, ServiceError> {
-    if quantity.0.is_zero() { Err(ServiceError::invalid("quantity", "must be greater than 0")) } else { Ok(quantity) }
+/// A fault of `quantity`.
+pub fn positive(quantity: Number) -> Result<Number, FieldError> {
+    if quantity.0.is_zero() { Err(FieldError::new("quantity", "must be greater than 0")) } else { Ok(quantity) }
 }

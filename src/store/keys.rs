@@ -432,7 +432,7 @@ pub fn lease(work: &str, part: u8) -> String {
 }
 
 /// Version of the key layout that this build reads and writes.
-pub const LAYOUT_VERSION: &str = "7";
+pub const LAYOUT_VERSION: &str = "8";
 
 /// The change count of configurations, which nodes poll.
 pub const CONFIGURED_CHANGES: &str = "qg:{quotagate}:configured:changes";

@@ -89,8 +89,16 @@ impl Driven {
         // Drains the output, so that the driver never blocks on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let base = format!("http://127.0.0.1:{port}/session");
-        let arguments =
-            ["--headless", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1200,900"];
+        // The last two: fewer processes, which takes a tenth less time.
+        let arguments = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-dev-shm-usage",
+            "--disable-gpu",
+            "--window-size=1200,900",
+            "--in-process-gpu",
+            "--disable-features=IsolateOrigins,site-per-process,SpareRendererForSitePerProcess",
+        ];
         let options = json!({"binary": path_of(chromium()), "args": arguments});
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}, "unhandledPromptBehavior": "ignore"}}});

@@ -1,8 +1,10 @@
 //! A Redis Cluster of three masters. Under load, the slot of all counters moves from one master to another, or the
-//! master that owns it is killed.
+//! master that owns it is killed. Afterwards, batches whose operations are on all masters go on while the slot of some
+//! of them moves, and while a master does not answer.
 
 use std::sync::atomic::Ordering;
 
+use crate::batches::{A_BUCKET_KEY, Batches};
 use crate::outside::{is_as_acknowledged, is_at_most_acknowledged};
 use crate::stage::{Build, Stage};
 use crate::support::cluster::Cluster;
@@ -14,15 +16,11 @@ pub const MASTERS: usize = 3;
 const A_KEY: &str = "qg:{default:live}:stamp";
 
 impl Cluster {
-    async fn slot(&self) -> String {
-        self.servers[0].run::<u16>(&["CLUSTER", "KEYSLOT", A_KEY]).await.to_string()
-    }
-
-    /// Which server currently owns the app's slot.
-    async fn serving(&self) -> Option<usize> {
+    /// Which server currently owns the slot of a key.
+    async fn serving(&self, key: &str) -> Option<usize> {
         for (place, server) in self.servers.iter().enumerate() {
             let Ok(mut connection) = connect(&server.url()).await else { continue };
-            let stamp = redis::cmd("GET").arg(A_KEY).query_async::<Option<String>>(&mut connection).await;
+            let stamp = redis::cmd("GET").arg(key).query_async::<Option<String>>(&mut connection).await;
             if stamp.is_ok() {
                 return Some(place);
             }
@@ -31,12 +29,18 @@ impl Cluster {
     }
 
     pub async fn owner(&self) -> usize {
-        self.serving().await.expect("somebody has the slot")
+        self.owner_of(A_KEY).await
     }
 
-    /// Moves the slot key by key; `between` is awaited after every few keys.
-    async fn migrate(&self, slot: &str, to: usize, between: impl AsyncFn()) -> usize {
-        let from = self.owner().await;
+    async fn owner_of(&self, key: &str) -> usize {
+        self.serving(key).await.expect("somebody has the slot")
+    }
+
+    /// Moves the slot of a key to the next master, key by key; `between` is awaited after every few keys.
+    async fn migrate(&self, key: &str, between: impl AsyncFn()) -> usize {
+        let from = self.owner_of(key).await;
+        let to = (from + 1) % MASTERS;
+        let slot = &self.servers[0].run::<u16>(&["CLUSTER", "KEYSLOT", key]).await.to_string();
         let (source, target) = (&self.servers[from], &self.servers[to]);
         target.run::<()>(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &self.ids[from]]).await;
         source.run::<()>(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &self.ids[to]]).await;
@@ -60,6 +64,18 @@ impl Cluster {
 }
 
 impl Cluster {
+    /// Stops the first master until a batch is answered in part: 503 for its users, and the others' operations decided.
+    async fn hang_first(&self, batches: &Batches) {
+        // Otherwise a master that the others consider dead would stop all of them.
+        for server in &self.servers {
+            server.run::<()>(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]).await;
+        }
+        self.servers[0].hang();
+        batches.are_decided_in_part().await;
+        self.servers[0].wake();
+        batches.goes_on(2).await;
+    }
+
     /// Kills the slot's master once its replica has all data; no replica is promoted before [`Cluster::promote`].
     pub async fn lose_master(&mut self) {
         let owner = self.owner().await;
@@ -78,7 +94,7 @@ impl Cluster {
             allow.arg("SET").arg("cluster-replica-no-failover").arg("no");
             allow.query_async::<()>(&mut connection).await.unwrap();
         }
-        eventually("the replica is promoted", || async { self.serving().await.is_some() }).await;
+        eventually("the replica is promoted", || async { self.serving(A_KEY).await.is_some() }).await;
     }
 }
 
@@ -86,18 +102,16 @@ async fn migrated(times: usize) {
     let cluster = Cluster::start(MASTERS, false).await;
     // While a call's keys are spread over two masters, a gateway retries it until its timeout.
     let stage = Stage::of(cluster.url(), 2, Build::default().hasty()).await;
-    let slot = cluster.slot().await;
     let traffic = Traffic::start(&stage).await;
     let mut moved = 0;
     for _ in 0..times {
-        let to = (cluster.owner().await + 1) % MASTERS;
         let reported = || {
             let seen = traffic.seen();
             seen.answered.load(Ordering::Relaxed) + seen.unavailable.load(Ordering::Relaxed)
         };
         // Such a call may fail, and its caller repeats it.
         moved += cluster
-            .migrate(&slot, to, async || {
+            .migrate(A_KEY, async || {
                 let wanted = reported() + 2;
                 traffic.until("calls are answered", || reported() >= wanted).await;
             })
@@ -108,6 +122,16 @@ async fn migrated(times: usize) {
     let book = traffic.stop(&format!("the slot moved {times} times with {moved} keys in all")).await;
     let owner = cluster.owner().await;
     is_as_acknowledged(&cluster.servers[owner].url(), &stage, &book).await;
+
+    // Only batches, so that they take little time.
+    let batches = Batches::beside(&stage, "user").await;
+    for _ in 0..times {
+        // While keys of all that remains to be done are spread over two masters, nothing is decided.
+        assert!(cluster.migrate(A_BUCKET_KEY, async || batches.are_tried(2).await).await > 0);
+        batches.goes_on(2).await;
+    }
+    cluster.hang_first(&batches).await;
+    batches.stop(&stage).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,7 +158,7 @@ async fn lost(times: usize, waits: bool) {
         let bound = traffic.bound_on_loss(&cluster.servers[owner]).await;
         cluster.servers[owner].kill();
         may_be_lost += bound.by_now(&traffic);
-        eventually("the replica is promoted", || async { cluster.serving().await.is_some() }).await;
+        eventually("the replica is promoted", || async { cluster.serving(A_KEY).await.is_some() }).await;
         if !waits {
             // Also while there is no replica.
             traffic.goes_on(100).await;

@@ -22,8 +22,18 @@ async fn reserves_allowed_without_redis_are_not_in_flight() {
     let api = node.api(&key);
     api.subscribe("u", "busy").await;
     api.post("can-use", images("u", 1)).await.expect(200);
+    api.subscribe("v", "busy").await;
+    let held = api.reserved(images("v", 1)).await;
     node.is_ready(&[&key]).await;
     redis.kill();
+    // In a batch too, also after an operation of the same user that needs Redis.
+    let mut reserve = images("v", 1);
+    reserve["op"] = json!("reserve");
+    let commit = json!({"op": "commit", "reservationId": held});
+    let answer = api.post("batch", json!({"operations": [commit, reserve]})).await.expect(200);
+    let [commit, reserve] = [0, 1].map(|place| &answer["results"][place]);
+    assert_eq!((&commit["status"], &reserve["status"]), (&json!(503), &json!(200)), "{answer}");
+    assert_eq!(reserve["body"]["degraded"], true, "{answer}");
     for _ in 0..3 {
         let decision = api.reserve(images("u", 1)).await;
         assert_eq!((&decision["allowed"], &decision["degraded"]), (&json!(true), &json!(true)), "{decision}");
@@ -32,6 +42,7 @@ async fn reserves_allowed_without_redis_are_not_in_flight() {
     node.is_caught_up().await;
     assert_eq!(api.stands("u", "images").await, (3.0, 0.0));
     assert_eq!(api.stands("u", "in_flight").await, (0.0, 0.0));
+    assert_eq!(api.stands("v", "images").await, (1.0, 1.0));
     api.reserved(images("u", 1)).await;
     api.reserved(images("u", 1)).await;
     assert_eq!(api.reserve(images("u", 1)).await["reasons"], json!(["limit_reached"]));

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::batches::Batches;
 use crate::outside::{is_as_acknowledged, is_at_most_acknowledged};
 use crate::preload::{Preload, clock_off, owned};
 use crate::stage::{Build, Stage};
@@ -216,7 +217,8 @@ async fn awaited(environment: &[(String, String)], what: &str) {
     let mut group = Group::start(environment).await;
     let stage = Stage::of(group.url(), 2, Build::that_waits().hasty()).await;
     let traffic = Traffic::start(&stage).await;
-    traffic.goes_on(300).await;
+    let batches = Batches::beside(&stage, "app").await;
+    traffic.goes_on(200).await;
     group.promote().await;
     let before = traffic.seen().unavailable.load(Ordering::Relaxed);
     traffic
@@ -225,8 +227,10 @@ async fn awaited(environment: &[(String, String)], what: &str) {
         })
         .await;
     let _heir = group.heir().await;
-    traffic.goes_on(300).await;
+    traffic.goes_on(200).await;
+    batches.goes_on(4).await;
     let book = traffic.stop(what).await;
+    batches.stop(&stage).await;
     is_as_acknowledged(&group.replica.url(), &stage, &book).await;
 }
 

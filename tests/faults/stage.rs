@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::sync::{OnceCell, watch};
 
 use crate::gateway::{ADMIN_KEY, Process};
-use crate::support::{Redis, folder};
+use crate::support::{Api, Redis, folder};
 
 /// Quota of images per user, which the callers together try to exceed.
 pub const QUOTA: u64 = 40;
@@ -163,6 +163,11 @@ impl Stage {
             gateway(directory, Some(self.redis_url.clone()), Build::default(), log)
         };
         self.patient.get_or_init(start).await
+    }
+
+    /// A client for calls that must succeed.
+    pub async fn api(&self, key: &str) -> Api {
+        Api::at(&self.patient().await.url, key)
     }
 
     /// One call that must succeed.

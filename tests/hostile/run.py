@@ -27,7 +27,7 @@ ADMIN_KEY = "ak_" + secrets.token_hex(16)
 #: Wrong keys are answered ever more slowly, and `the_matrix_of_keys_is_complete` (tests/api) tries them all.
 LEFT_OUT = "positive_data_acceptance,ignored_auth"
 #: Generated calls per operation, besides those that the document implies.
-EXAMPLES = "6"
+EXAMPLES = "4"
 SEED = "20261122"
 #: For each answer. It is reached only when something hangs.
 MOST_SECONDS = 120

@@ -289,6 +289,11 @@ async fn inspect_explains_every_row() {
     for more in [json!({}), json!({"expiresAt": "2099-01-01T00:00:00Z"})] {
         gateway.call("POST", "grants", ADMIN_KEY, &grant(more)).await;
     }
+    let mut everything = group("everything", json!({"scope": ["user"], "unit": "count", "quota": 9}));
+    everything.as_object_mut().unwrap().remove("measure");
+    gateway.call("PUT", "policies/all", ADMIN_KEY, &json!({"groups": [everything]})).await;
+    let limit = json!({"scope": {"user": "u"}, "quota": null, "until": "2099-01-01T00:00:00Z"});
+    gateway.call("PUT", "limits/everything", key, &limit).await;
     for event in ["image.a", "image.a", "image.a", "image.a", "image.a", "video.a"] {
         let decision =
             gateway.call("POST", "reserve", key, &json!({"userId": "u", "event": event, "ttlSeconds": 3600})).await;
@@ -302,11 +307,15 @@ async fn inspect_explains_every_row() {
     let output = run(&["inspect", "u"], &[("QUOTAGATE_DATA_DIR", dir.path().to_str().unwrap())]);
     let printed = String::from_utf8(output.stdout).unwrap();
     for (field, meaning) in [
-        (".account", "some groups have grants or blocked amounts; some groups have alerts"),
+        (
+            ".account",
+            "some groups have grants or blocked amounts; some groups have alerts; some groups have own quotas",
+        ),
         (".block", "all calls are denied until the user is unblocked"),
         (".extended", "extended reservations may be charged until 15 minutes after 20"),
         (".limits", "the user's custom limits, instead of the plan's"),
         (".plan", "plan, start of the subscription, start of the cycle, end"),
+        (".quotas", "no limit in everything instead of its quota until 2099-01-01T00:00:00Z"),
         ("image", "4 cents used, 0 cents held of 3 cents in window 1, daily"),
         ("image.alerts", "alerts at 50, 100 % of 4 cents; reported in window 1: up to 100 %"),
         ("image.grants", "0.5 cents granted in window 1, 0.5 cents granted until 2099-01-01T00:00:00Z"),

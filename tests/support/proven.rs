@@ -14,8 +14,13 @@ pub async fn drifts(redis_url: &str, mode: &str) -> Vec<LocatedDrift> {
 
 /// The same, with the number of entries and owners that were checked.
 pub async fn verified(redis_url: &str, mode: &str) -> Verified {
+    verified_app(redis_url, "default", mode).await
+}
+
+/// The same for any app.
+pub async fn verified_app(redis_url: &str, app: &str, mode: &str) -> Verified {
     let gateway = gateway(redis_url);
-    let tenant = tenant(&gateway, mode).await;
+    let tenant = tenant_of(&gateway, app, mode).await;
     reached(async || gateway.verify(&tenant, None, |_, _| ()).await).await
 }
 
@@ -26,7 +31,11 @@ pub fn gateway(redis_url: &str) -> Gateway {
 
 /// The default app.
 pub async fn tenant(gateway: &Gateway, mode: &str) -> Tenant {
-    let app = AppId::parse("default").unwrap();
+    tenant_of(gateway, "default", mode).await
+}
+
+async fn tenant_of(gateway: &Gateway, app: &str, mode: &str) -> Tenant {
+    let app = AppId::parse(app).unwrap();
     let placement = reached(async || gateway.placement(&app).await).await;
     Tenant { app, mode: Mode::parse(mode).unwrap(), placement }
 }

@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::rollup::{Fields, RowName, RowSet};
 use crate::domain::time::day::Day;
-use crate::domain::values::field_error::FieldError;
+use crate::domain::values::document;
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::glob;
-use crate::domain::values::ids::GroupId;
+use crate::domain::values::ids::{GroupId, UserId};
 
 pub use forecast::{CounterUsage, Forecast, Range, Rate, forecast};
 pub use lines::{Line, LineName, Lines, TooManyLines};
@@ -40,7 +41,7 @@ impl By {
             "key" => Ok(Self::Key),
             _ => match text.strip_prefix("metadata.") {
                 Some(name) if !name.is_empty() => Ok(Self::Label(name.to_owned())),
-                _ => Err(format!("must be group, user, event, key or metadata.<name>, not `{text}`")),
+                _ => Err(document::not_one_of(text, &["group", "user", "event", "key", "metadata.<name>"])),
             },
         }
     }
@@ -116,7 +117,7 @@ impl Step {
 pub struct Filter {
     /// A name or a glob.
     pub event: Option<String>,
-    pub user: Option<String>,
+    pub user: Option<UserId>,
     pub key: Option<String>,
     /// Only the figures of this group.
     pub group: Option<GroupId>,
@@ -126,11 +127,11 @@ pub struct Filter {
 
 impl Filter {
     pub fn lets_through(&self, row: &RowName) -> bool {
-        let is = |wanted: &Option<String>, value: Option<&str>| wanted.as_deref().is_none_or(|it| Some(it) == value);
+        let is = |wanted: Option<&str>, value: Option<&str>| wanted.is_none() || wanted == value;
         let event = || row.event.as_str().unwrap_or_default();
         self.event.as_deref().is_none_or(|pattern| glob::matches(pattern, event()))
-            && is(&self.user, row.user.as_str())
-            && is(&self.key, row.key.as_str())
+            && is(self.user.as_ref().map(UserId::as_str), row.user.as_str())
+            && is(self.key.as_deref(), row.key.as_str())
             && self.labels.iter().all(|(name, value)| row.labels.get(name).unwrap_or_default() == value)
     }
 }
@@ -160,28 +161,41 @@ impl ReportSpec {
         self.by.contains(&By::Group) || self.filter.group.is_some()
     }
 
-    /// # Errors
-    /// What rollups cannot answer, naming the parameter.
-    pub fn check(&self, fields: &Fields) -> Result<(), FieldError> {
+    /// What rollups cannot answer, naming the parameters.
+    pub fn faults(&self, fields: &Fields) -> Faults {
+        let mut faults = Faults::default();
         let mut seen = BTreeSet::new();
         for by in &self.by {
-            if !seen.insert(by) {
-                return Err(FieldError::new("by", format!("must not contain `{}` twice", by.name())));
+            if seen.insert(by) {
+                faults.check("by", known_label(by, fields));
+            } else {
+                faults.add("by", format!("must not contain `{}` twice", by.name()));
             }
-            known_label(by, fields).map_err(|message| FieldError::new("by", message))?;
         }
         for name in self.filter.labels.keys() {
             let by = By::Label(name.clone());
-            known_label(&by, fields).map_err(|message| FieldError::new(by.name(), message))?;
+            faults.check(&by.name(), known_label(&by, fields));
         }
         if let Some(group) = self.filter.group.as_ref().filter(|group| !fields.units.contains_key(*group)) {
-            return Err(FieldError::new("groupId", format!("must be an existing group; there is no group `{group}`")));
+            faults.add("groupId", format!("must be an existing group; there is no group `{group}`"));
         }
         for ratio in &self.ratios {
-            ratio.check(fields, self.is_of_groups()).map_err(|message| FieldError::new("ratio", message))?;
+            faults.check("ratio", ratio.check(fields, self.is_of_groups()));
         }
-        Ok(())
+        faults
     }
+}
+
+/// The maximum number of days of one report: ten years.
+const MOST_DAYS: i64 = 3_660;
+
+/// Why a report cannot cover the days between these two.
+pub fn span_fault(from: Day, to: Day) -> Option<FieldError> {
+    if to < from {
+        return Some(FieldError::new("to", format!("must not be before `from` ({from})")));
+    }
+    let is_long = to.since(from) >= MOST_DAYS;
+    is_long.then(|| FieldError::new("from", format!("must be at most {MOST_DAYS} days before `to`")))
 }
 
 /// # Errors

@@ -11,8 +11,10 @@ use serde_path_to_error::Segment;
 use super::field_error::FieldError;
 pub use wording::{either, not_one_of, suggestion};
 
-/// The maximum number of faults that are returned for one document.
-const MOST_FAULTS: usize = 20;
+const UNKNOWN_PARAMETER: &str = "is not a parameter of this call";
+
+/// The maximum number of faults that are returned for one document or query.
+pub const MOST_FAULTS: usize = 20;
 /// How often a faulty document is parsed to find further faults.
 const MOST_READINGS: usize = 60;
 
@@ -53,11 +55,7 @@ pub fn read_checked<T: DeserializeOwned>(
         let (further, rest) = Search::of(serde_json::from_slice(bytes).unwrap_or_default()).run::<T>();
         add(&mut faults, further);
         if let Some(rest) = rest {
-            let known = faults.clone();
-            let is_known = |fault: &FieldError| {
-                known.iter().any(|known| concerns(&known.field, &fault.field) || depends(fault, &known.field))
-            };
-            add(&mut faults, check(&rest).into_iter().filter(|fault| !is_known(fault)).collect());
+            add_further(&mut faults, check(&rest));
         }
         faults.truncate(MOST_FAULTS);
         faults
@@ -81,6 +79,15 @@ fn add(faults: &mut Vec<FieldError>, more: Vec<FieldError>) {
     }
 }
 
+/// Adds the faults of the fields that can be parsed, without those that may vanish with a fault of another field.
+pub fn add_further(faults: &mut Vec<FieldError>, further: Vec<FieldError>) {
+    let known = faults.clone();
+    let is_known = |fault: &FieldError| {
+        known.iter().any(|known| concerns(&known.field, &fault.field) || depends(fault, &known.field))
+    };
+    faults.extend(further.into_iter().filter(|fault| !is_known(fault)));
+}
+
 /// Whether one of the fields contains the other.
 fn concerns(one: &str, other: &str) -> bool {
     let contains = |outer: &str, inner: &str| {
@@ -93,6 +100,10 @@ fn concerns(one: &str, other: &str) -> bool {
 /// fault there may be none, as in "provide `event` or `items`" if `items` cannot be parsed.
 fn depends(fault: &FieldError, faulty: &str) -> bool {
     let (parent, name) = faulty.rsplit_once('.').unwrap_or(("", faulty));
+    // The names that a suggestion has are no conditions.
+    if fault.message.starts_with(UNKNOWN_PARAMETER) {
+        return false;
+    }
     let is_beside = parent.is_empty() || fault.field.strip_prefix(parent).is_some_and(|rest| rest.starts_with('.'));
     is_beside && fault.message.split('`').skip(1).step_by(2).any(|named| named == name)
 }
@@ -125,9 +136,19 @@ pub fn read_within<T: DeserializeOwned>(parent: &str, value: &Value) -> Result<T
     })
 }
 
-/// A fault in a text that has no path, such as a query string.
-pub fn fault_of(message: &str) -> FieldError {
-    FieldError::new(field(".", message), wording::plain(message))
+/// A fault in a query string. Its message has no path.
+pub fn fault_of_query(message: &str) -> FieldError {
+    let plain = wording::plain(message);
+    let text = match plain.strip_prefix(wording::UNKNOWN_FIELD) {
+        Some(hint) => format!("{UNKNOWN_PARAMETER}{hint}"),
+        None => plain,
+    };
+    FieldError::new(field(".", message), text)
+}
+
+/// The fault of a parameter that a call does not have. `known` are those that it has.
+pub fn unknown_parameter(name: &str, known: &[&str]) -> FieldError {
+    FieldError::new(name, format!("{UNKNOWN_PARAMETER}{}", wording::hint(name, known)))
 }
 
 /// Finds the faults that follow the first one. Parsing ends at a fault, so the field is removed, or replaced by another

@@ -10,7 +10,7 @@ use crate::domain::values::field_error::Faults;
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Query, page_size};
+use crate::http::wire::body::Query;
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
@@ -76,12 +76,11 @@ pub async fn list(
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadConfiguration)?;
-    let AuditQuery { actor, action, target, cursor, limit } = query.read()?;
-    let filter = AuditFilter { actor, action, target };
-    let mut faults = Faults::default();
-    let after = faults.take(cursor::read(cursor.as_deref(), cursor::audit)).flatten();
-    let count = faults.take(page_size(limit)).unwrap_or_default();
-    faults.or(Some(()))?;
+    let (filter, after, count) = query.read_as(|AuditQuery { actor, action, target, cursor, limit }| {
+        let mut faults = Faults::default();
+        let (after, count) = cursor::page(cursor.as_deref(), limit, cursor::audit, &mut faults);
+        faults.or(Some((AuditFilter { actor, action, target }, after, count)))
+    })?;
     let page = readers
         .run(Reader::Scan, principal, async move |principal| {
             Ok(principal.gateway.audit(&principal.tenant, &filter, after, count).await?)

@@ -4,12 +4,13 @@ use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
+use crate::domain::values::document;
 use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::number::{Number, NumberOrText};
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, ParsedBody, Query, check_note, only_note, page_size, time};
+use crate::http::wire::body::{Body, ParsedBody, Query, check_note, only_note, time};
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
@@ -38,19 +39,17 @@ pub async fn list(
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
-    let ApprovalQuery { status, cursor, limit } = query.read()?;
-    let mut faults = Faults::default();
-    let open = match status.as_deref() {
-        None | Some("open") => true,
-        Some("decided") => false,
-        Some(_) => {
-            faults.add("status", "must be `open` or `decided`");
-            true
-        }
-    };
-    let from = faults.take(cursor::read(cursor.as_deref(), cursor::place)).flatten().unwrap_or_default();
-    let count = faults.take(page_size(limit)).unwrap_or_default();
-    faults.or(Some(()))?;
+    let (open, from, count) = query.read_as(|ApprovalQuery { status, cursor, limit }| {
+        let mut faults = Faults::default();
+        let open = match status.as_deref() {
+            None | Some("open") => Ok(true),
+            Some("decided") => Ok(false),
+            Some(other) => Err(document::not_one_of(other, &["open", "decided"])),
+        };
+        let open = faults.check("status", open);
+        let (from, count) = cursor::page(cursor.as_deref(), limit, cursor::place, &mut faults);
+        faults.or(open.map(|open| (open, from.unwrap_or_default(), count)))
+    })?;
     let (data, next) = readers
         .run(Reader::Page, principal, async move |principal| {
             Ok(principal.gateway.approvals(&principal.tenant, open, from, count).await?)

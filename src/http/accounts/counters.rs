@@ -9,7 +9,7 @@ use crate::domain::values::ids::GroupId;
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Query, page_size};
+use crate::http::wire::body::Query;
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::{CounterView, ListView};
@@ -35,12 +35,12 @@ pub async fn list(
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
-    let CounterQuery { group_id, cursor, limit } = query.read()?;
-    let mut faults = Faults::default();
-    let group = faults.check("groupId", GroupId::parse(&group_id));
-    let from = faults.take(cursor::read(cursor.as_deref(), cursor::place)).flatten().unwrap_or_default();
-    let count = faults.take(page_size(limit)).unwrap_or_default();
-    let group = faults.or(group)?;
+    let (group, from, count) = query.read_as(|CounterQuery { group_id, cursor, limit }| {
+        let mut faults = Faults::default();
+        let group = faults.check("groupId", GroupId::parse(&group_id));
+        let (from, count) = cursor::page(cursor.as_deref(), limit, cursor::place, &mut faults);
+        faults.or(group.map(|group| (group, from.unwrap_or_default(), count)))
+    })?;
     let (data, next) = readers
         .run(Reader::Page, principal, async move |principal| {
             Ok(principal.gateway.shared_counters(&principal.tenant, &group, from, count).await?)

@@ -9,13 +9,14 @@ use utoipa::ToSchema;
 use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::configuration::scope::{OwnerName, Subject};
 use crate::domain::values::field_error::{Faults, FieldError};
-use crate::domain::values::ids::{GroupId, UserId};
+use crate::domain::values::ids::{GroupId, KeyId, UserId};
+use crate::domain::values::metadata::Metadata;
 use crate::domain::values::number::{Number, NumberOrText};
 use crate::http::metering::usage::scope_values;
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, ParsedBody, Query, check_note, page_size, time};
+use crate::http::wire::body::{Body, ParsedBody, Query, check_note, time};
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
@@ -118,6 +119,29 @@ pub struct CreditQuery {
     scope: BTreeMap<String, String>,
 }
 
+/// The checked query.
+struct CreditPage {
+    group: GroupId,
+    user: Option<UserId>,
+    key: Option<KeyId>,
+    metadata: Metadata,
+    from: Option<u64>,
+    count: usize,
+}
+
+impl CreditQuery {
+    fn check(self) -> Result<CreditPage, Vec<FieldError>> {
+        let mut faults = Faults::default();
+        let group = faults.check("groupId", GroupId::parse(&self.group_id));
+        let user = faults.check("userId", self.user_id.as_deref().map(UserId::parse).transpose()).flatten();
+        let (key, metadata) = scope_values(self.scope, &["groupId", "userId", "cursor", "limit"], &mut faults);
+        let limit = self.limit.map(|limit| limit.parse::<usize>().unwrap_or(0));
+        let (from, count) = cursor::page(self.cursor.as_deref(), limit, cursor::offset, &mut faults);
+        let from = from.map(|from| from as u64);
+        faults.or(group.map(|group| CreditPage { group, user, key, metadata, from, count }))
+    }
+}
+
 /// The owner of a group's balance among these values.
 fn owner_of(group: &LimitGroup, subject: Subject<'_>) -> Result<OwnerName, ServiceError> {
     group.scope.owner(subject).ok_or_else(|| {
@@ -145,15 +169,7 @@ pub async fn list(
     if principal.require(Access::ReadUsers).is_err() {
         principal.require(Access::Subscriptions)?;
     }
-    let CreditQuery { group_id, user_id, cursor, limit, scope } = query.read()?;
-    let mut faults = Faults::default();
-    let group = faults.check("groupId", GroupId::parse(&group_id));
-    let user = faults.check("userId", user_id.as_deref().map(UserId::parse).transpose()).flatten();
-    let (key, metadata) = scope_values(scope, &["groupId", "userId", "cursor", "limit"], &mut faults);
-    let from = faults.take(cursor::read(cursor.as_deref(), cursor::offset)).flatten().map(|from| from as u64);
-    let limit = limit.map(|limit| limit.parse::<usize>().unwrap_or(0));
-    let count = faults.take(page_size(limit)).unwrap_or_default();
-    let group = faults.or(group)?;
+    let CreditPage { group, user, key, metadata, from, count } = query.read_as(CreditQuery::check)?;
     let (data, next) = readers
         .run(Reader::Page, principal, async move |principal| {
             let app = &principal.tenant.app;

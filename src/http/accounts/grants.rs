@@ -13,7 +13,7 @@ use crate::domain::values::number::{Number, NumberOrText};
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, ParsedBody, Query, check_note, idempotency_without_body, page_size, time};
+use crate::http::wire::body::{Body, ParsedBody, Query, check_note, idempotency_without_body, time};
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
@@ -88,12 +88,12 @@ pub async fn list(
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
-    let GrantQuery { user_id, cursor, limit } = query.read()?;
-    let mut faults = Faults::default();
-    let user = faults.check("userId", user_id.as_deref().map(UserId::parse).transpose());
-    let from = faults.take(cursor::read(cursor.as_deref(), cursor::place)).flatten().unwrap_or_default();
-    let count = faults.take(page_size(limit)).unwrap_or_default();
-    let user = faults.or(user)?;
+    let (user, from, count) = query.read_as(|GrantQuery { user_id, cursor, limit }| {
+        let mut faults = Faults::default();
+        let user = faults.check("userId", user_id.as_deref().map(UserId::parse).transpose());
+        let (from, count) = cursor::page(cursor.as_deref(), limit, cursor::place, &mut faults);
+        faults.or(user.map(|user| (user, from.unwrap_or_default(), count)))
+    })?;
     let (data, next) = readers
         .run(Reader::Page, principal, async move |principal| {
             Ok(match user {

@@ -13,7 +13,7 @@ use crate::domain::values::number::{Number, NumberOrText, explicit_null};
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, ParsedBody, Query, check_note, page_size, time};
+use crate::http::wire::body::{Body, ParsedBody, Query, check_note, time};
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
@@ -108,12 +108,12 @@ pub async fn list(
     if principal.require(Access::ReadUsers).is_err() {
         principal.require(Access::Subscriptions)?;
     }
-    let OwnerLimitQuery { group_id: group, cursor, limit } = query.read()?;
-    let mut faults = Faults::default();
-    let group = faults.check("groupId", GroupId::parse(&group));
-    let from = faults.take(cursor::read(cursor.as_deref(), cursor::place)).flatten().unwrap_or_default();
-    let count = faults.take(page_size(limit)).unwrap_or_default();
-    let group = faults.or(group)?;
+    let (group, from, count) = query.read_as(|OwnerLimitQuery { group_id, cursor, limit }| {
+        let mut faults = Faults::default();
+        let group = faults.check("groupId", GroupId::parse(&group_id));
+        let (from, count) = cursor::page(cursor.as_deref(), limit, cursor::place, &mut faults);
+        faults.or(group.map(|group| (group, from.unwrap_or_default(), count)))
+    })?;
     let (data, next) = readers
         .run(Reader::Page, principal, async move |principal| {
             Ok(principal.gateway.owner_limits(&principal.tenant, &group, from, count).await?)

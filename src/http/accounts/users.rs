@@ -14,7 +14,7 @@ use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::reporting::history::WindowView;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, ParsedBody, Query, only_note, page_size};
+use crate::http::wire::body::{Body, ParsedBody, Query, only_note};
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::{CounterView, ListView, PeriodView, number};
@@ -71,19 +71,19 @@ pub async fn list(
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
-    let UsersQuery { search, contains, cursor, limit } = query.read()?;
-    let mut faults = Faults::default();
-    if search.is_some() && contains.is_some() {
-        faults.add("contains", "cannot be combined with `search`");
-    }
-    for (name, text) in [("search", &search), ("contains", &contains)] {
-        if text.as_ref().is_some_and(|text| text.len() > 256) {
-            faults.add(name, "must have at most 256 bytes");
+    let (search, contains, after, count) = query.read_as(|UsersQuery { search, contains, cursor, limit }| {
+        let mut faults = Faults::default();
+        if search.is_some() && contains.is_some() {
+            faults.add("contains", "cannot be combined with `search`");
         }
-    }
-    let after = faults.take(cursor::read(cursor.as_deref(), cursor::name)).flatten();
-    let count = faults.take(page_size(limit)).unwrap_or_default();
-    faults.or(Some(()))?;
+        for (name, text) in [("search", &search), ("contains", &contains)] {
+            if text.as_ref().is_some_and(|text| text.len() > 256) {
+                faults.add(name, "must have at most 256 bytes");
+            }
+        }
+        let (after, count) = cursor::page(cursor.as_deref(), limit, cursor::name, &mut faults);
+        faults.or(Some((search, contains, after, count)))
+    })?;
     // Searching inside IDs has to read all of them.
     let reader = if contains.is_some() { Reader::Scan } else { Reader::Page };
     let page = readers

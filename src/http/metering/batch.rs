@@ -3,7 +3,7 @@
 
 mod operation_body;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use actix_web::HttpResponse;
 use futures::future::{FutureExt as _, join_all};
@@ -22,6 +22,7 @@ use super::reserve;
 use super::settlement::SettlementView;
 use super::track::{self, TrackBody, TrackedView, track_faults};
 use crate::domain::metering::idempotency::Idempotency;
+use crate::domain::metering::reservation::ReservationId;
 use crate::domain::values::document;
 use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::ids::{IdempotencyKey, UserId};
@@ -261,16 +262,26 @@ impl Operation {
         Ok(Self { call, idempotency })
     }
 
-    async fn run(self, principal: &Principal) -> ResultView {
+    /// The number of the bucket that has its user; None if no reservation has such an ID.
+    fn bucket(&self, principal: &Principal) -> Option<u8> {
+        match self.call.subject() {
+            Subject::User(user) => Some(principal.tenant.bucket_of(user).number()),
+            Subject::Reservation(id) => ReservationId::parse(id).map(|id| id.bucket),
+        }
+    }
+
+    /// Whether it may be decided without Redis during an outage. Then it does not depend on earlier operations.
+    fn may_run_without_store(&self, principal: &Principal) -> bool {
+        matches!(self.call, Call::Reserve(_)) && principal.gateway.app_allows_without_store(&principal.tenant.app)
+    }
+
+    async fn run(self, principal: &Principal) -> Result<ResultView, ApiError> {
         let Self { call, idempotency } = self;
         // Boxed because all operations of a batch wait at the same time, and most kinds need far less memory than the
         // largest.
-        let result = call.run(principal, idempotency.as_ref()).boxed_local().await;
+        let result = call.run(principal, idempotency.as_ref()).boxed_local().await?;
         let is_replayed = idempotency.is_some_and(|idempotency| idempotency.replayed.is_set());
-        match result {
-            Ok(result) => ResultView { replayed: result.replayed || is_replayed, ..result },
-            Err(error) => ResultView::failed(&error),
-        }
+        Ok(ResultView { replayed: result.replayed || is_replayed, ..result })
     }
 }
 
@@ -314,6 +325,13 @@ impl ResultView {
     fn failed(error: &ApiError) -> Self {
         let problem = error.problem();
         Self { status: problem.status, replayed: error.is_replayed(), body: AnswerView::Problem(Box::new(problem)) }
+    }
+
+    /// 503 for an operation after one of the same user of which nobody knows whether Redis decided it. If it ran, and
+    /// the caller then repeated the earlier one, they would have changed their order.
+    fn not_run() -> Self {
+        let why = "an earlier operation of the user in this batch is undecided".to_owned();
+        Self::failed(&ServiceError::StoreUnavailable(why).into())
     }
 }
 
@@ -376,20 +394,32 @@ fn key_of_place(batch: &IdempotencyKey, place: usize) -> Result<IdempotencyKey, 
 async fn run_all(principal: &Principal, operations: Vec<(usize, Operation)>) -> Vec<(usize, ResultView)> {
     let (chains, mut done) = chains(principal, operations).await;
     for wave in waves(chains) {
-        let wave = wave.into_iter().map(|chain| async move {
-            let mut results = Vec::with_capacity(chain.len());
-            for (place, operation) in chain {
-                results.push((place, operation.run(principal).await));
-            }
-            results
-        });
+        let wave = wave.into_iter().map(|chain| run_chain(principal, chain));
         done.extend(join_all(wave).await.into_iter().flatten());
     }
     done
 }
 
+/// Runs one user's operations in order, until Redis does not answer one.
+async fn run_chain(principal: &Principal, chain: Chain) -> Vec<(usize, ResultView)> {
+    let mut results = Vec::with_capacity(chain.len());
+    let mut is_undecided = false;
+    for (place, operation) in chain {
+        if is_undecided && !operation.may_run_without_store(principal) {
+            results.push((place, ResultView::not_run()));
+            continue;
+        }
+        let result = operation.run(principal).await;
+        // A full Redis, for example, is no reason to stop: it may refuse one operation and accept the next.
+        is_undecided |= matches!(result, Err(ApiError::Service(ServiceError::StoreUnavailable(_))));
+        results.push((place, result.unwrap_or_else(|error| ResultView::failed(&error))));
+    }
+    results
+}
+
 /// Groups operations by user, so that one user's operations run in order. Operations whose user could not be read are
-/// not run, since running one beside the others could change the order; they are returned as results.
+/// not run, since running one beside the others could change the order; they are returned as results. Neither are later
+/// ones in the same bucket, which may be of the same user.
 async fn chains(principal: &Principal, operations: Vec<(usize, Operation)>) -> (Vec<Chain>, Vec<(usize, ResultView)>) {
     let alone = operations.len() == 1;
     let users = operations.iter().map(async |(_, operation)| match operation.call.subject() {
@@ -400,8 +430,13 @@ async fn chains(principal: &Principal, operations: Vec<(usize, Operation)>) -> (
     let users = join_all(users).await;
     let (mut chains, mut failed) = (Vec::<Chain>::new(), Vec::new());
     let mut chain_of_user = HashMap::new();
+    let mut unread_buckets = HashSet::<u8>::new();
     for ((place, operation), user) in operations.into_iter().zip(users) {
+        let is_after_unread = !unread_buckets.is_empty()
+            && operation.bucket(principal).is_some_and(|bucket| unread_buckets.contains(&bucket))
+            && !operation.may_run_without_store(principal);
         match user {
+            _ if is_after_unread => failed.push((place, ResultView::not_run())),
             Ok(Some(user)) => {
                 let chain = *chain_of_user.entry(user).or_insert(chains.len());
                 match chains.get_mut(chain) {
@@ -411,7 +446,10 @@ async fn chains(principal: &Principal, operations: Vec<(usize, Operation)>) -> (
             }
             // There is no such reservation, so the operation changes no user and may run alone.
             Ok(None) => chains.push(vec![(place, operation)]),
-            Err(error) => failed.push((place, ResultView::failed(&error.into()))),
+            Err(error) => {
+                unread_buckets.extend(operation.bucket(principal));
+                failed.push((place, ResultView::failed(&error.into())));
+            }
         }
     }
     (chains, failed)

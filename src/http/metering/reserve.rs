@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::call::{ReserveBody, call, call_faults, count_decision, decided};
 use crate::domain::metering::idempotency::Idempotency;
+use crate::domain::values::field_error::FieldError;
 use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::{Body, ParsedBody, Query};
 use crate::http::wire::problem::{ApiError, Problem};
@@ -29,11 +30,11 @@ pub async fn reserve(
     body: Body<ReserveBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let deny_status = match query.read()?.on_deny.as_deref() {
-        None | Some("200") => false,
-        Some("429") => true,
-        Some(_) => return Err(ApiError::invalid("onDeny", "must be 200 or 429")),
-    };
+    let deny_status = query.read_as(|query| match query.on_deny.as_deref() {
+        None | Some("200") => Ok(false),
+        Some("429") => Ok(true),
+        Some(_) => Err(vec![FieldError::new("onDeny", "must be 200 or 429")]),
+    })?;
     let ParsedBody { value, idempotency } = body.read_checked(|body| call_faults(&principal, body)).await?;
     let decision = decide_reserve(&principal, value, idempotency.as_ref()).await?;
     if deny_status && !decision.allowed {

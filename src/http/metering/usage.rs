@@ -12,7 +12,7 @@ use crate::domain::configuration::limit_group::LimitGroup;
 use crate::domain::metering::admission::Caller;
 use crate::domain::metering::counter::Counter;
 use crate::domain::values::document;
-use crate::domain::values::field_error::Faults;
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::glob;
 use crate::domain::values::ids::{EventName, KeyId, UserId};
 use crate::domain::values::metadata::Metadata;
@@ -55,8 +55,8 @@ pub(in crate::http) fn scope_values(
             }
             None if name == "key" => key = faults.check("key", KeyId::parse(&value)),
             None => {
-                let suggestion = document::suggestion(&name, &[known, &["key"]].concat());
-                faults.add(&name, format!("is not a parameter of this call{suggestion}"));
+                let known = [known, &["key", "metadata.<name>"]].concat();
+                faults.0.push(document::unknown_parameter(&name, &known));
             }
         }
     }
@@ -72,12 +72,12 @@ struct UsageRequest {
 }
 
 impl UsageQuery {
-    fn check(self) -> Result<UsageRequest, ApiError> {
+    fn check(self) -> Result<UsageRequest, Vec<FieldError>> {
         let mut faults = Faults::default();
         let user = faults.check("userId", UserId::parse(&self.user_id));
         let event = faults.check("event", self.event.as_deref().map(EventName::parse).transpose()).flatten();
         let (key, metadata) = scope_values(self.scope, &["userId", "event"], &mut faults);
-        faults.or(user.map(|user| UsageRequest { user, event, key, metadata })).map_err(ApiError::from)
+        faults.or(user.map(|user| UsageRequest { user, event, key, metadata }))
     }
 }
 
@@ -145,7 +145,7 @@ pub async fn get_usage(
     query: Query<UsageQuery>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsage)?;
-    let asked = query.read()?.check()?;
+    let asked = query.read_as(UsageQuery::check)?;
     principal.require_user_token(&request, &asked.user)?;
     Ok(HttpResponse::Ok().json(read(&principal, &asked).await?))
 }
@@ -168,7 +168,7 @@ pub async fn stream_usage(
     watchers: web::Data<Watchers>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsage)?;
-    let asked = query.read()?.check()?;
+    let asked = query.read_as(UsageQuery::check)?;
     principal.require_user_token(&request, &asked.user)?;
     let permit = readers.admit(Reader::UsageStream, &principal.key.id)?;
     let watched = Watched {

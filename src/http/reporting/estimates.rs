@@ -13,7 +13,7 @@ use crate::domain::values::number::Number;
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Query, page_size};
+use crate::http::wire::body::Query;
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
@@ -95,11 +95,11 @@ pub async fn estimates(
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Explain)?;
-    let EstimatesQuery { event, cursor, limit } = query.read()?;
-    let mut faults = Faults::default();
-    let from = faults.take(cursor::read(cursor.as_deref(), cursor::offset)).flatten().unwrap_or_default();
-    let count = faults.take(page_size(limit)).unwrap_or_default();
-    faults.or(Some(()))?;
+    let (event, from, count) = query.read_as(|EstimatesQuery { event, cursor, limit }| {
+        let mut faults = Faults::default();
+        let (from, count) = cursor::page(cursor.as_deref(), limit, cursor::offset, &mut faults);
+        faults.or(Some((event, from.unwrap_or_default(), count)))
+    })?;
     let lines = readers
         .run(Reader::Scan, principal, async move |principal| {
             Ok(principal.gateway.estimates(&principal.tenant, event.as_deref()).await?)

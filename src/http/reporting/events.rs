@@ -7,13 +7,15 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use crate::domain::metering::reservation::ReservationId;
 use crate::domain::reporting::ledger::{EntryKind, Outcome};
-use crate::domain::time::window::parse_rfc3339;
+use crate::domain::values::document;
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::ids::{EventName, GroupId, KeyId, UserId};
 use crate::http::metering::usage::Draining;
 use crate::http::middleware::limits::{Limits, Reader};
 use crate::http::middleware::readers::{Permit, SharedReaders};
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Query, page_size};
+use crate::http::wire::body::{Query, time};
+use crate::http::wire::cursor;
 use crate::http::wire::header::{Header, single};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
@@ -29,90 +31,101 @@ const LOOK: Duration = Duration::from_millis(500);
 /// The query parameters as names with values: some may be repeated, and some have names made from metadata.
 type Parameters = Vec<(String, String)>;
 
-/// The parsed query of a page.
-#[derive(Default)]
-struct EventsPage {
-    query: EventQuery,
-    limit: Option<usize>,
+/// The parameters of the filter.
+const FILTERS: [&str; 11] = [
+    "type",
+    "userId",
+    "event",
+    "keyId",
+    "groupId",
+    "reservationId",
+    "outcome",
+    "late",
+    "reason",
+    "observed",
+    "metadata.<name>",
+];
+
+/// No event is older than 1970.
+fn time_ms(name: &str, text: &str, faults: &mut Faults) -> Option<u64> {
+    time(name, Some(text), faults).map(|time| u64::try_from(time).unwrap_or(0))
 }
 
-fn time_ms(name: &str, text: &str) -> Result<u64, ApiError> {
-    let time = parse_rfc3339(text).ok_or_else(|| ApiError::invalid(name, "must be an RFC 3339 time"))?;
-    // No event is older than 1970.
-    Ok(u64::try_from(time).unwrap_or(0))
+fn flag(text: &str) -> Result<bool, &'static str> {
+    text.parse().map_err(|_| "must be `true` or `false`")
 }
 
 /// Reads a parameter of the filter. Returns false if the name is not one of the filter.
-fn read_filter(filter: &mut EventFilter, name: &str, value: &str) -> Result<bool, ApiError> {
-    let bad = |error: crate::domain::values::ids::NameError| ApiError::invalid(name, error.to_string());
+fn read_filter(filter: &mut EventFilter, name: &str, value: &str, faults: &mut Faults) -> bool {
     match name {
         "type" => {
-            for word in value.split(',') {
-                let kinds = EntryKind::ALL.map(EntryKind::as_str).join(", ");
-                let kind = EntryKind::parse(word.trim());
-                filter
-                    .types
-                    .insert(kind.ok_or_else(|| ApiError::invalid(name, format!("must be one or more of {kinds}")))?);
+            let names = EntryKind::ALL.map(EntryKind::as_str);
+            for word in value.split(',').map(str::trim) {
+                let kind = EntryKind::parse(word).ok_or_else(|| document::not_one_of(word, &names));
+                filter.types.extend(faults.check(name, kind));
             }
         }
-        "userId" => filter.user = Some(UserId::parse(value).map_err(bad)?),
-        "event" => filter.event = Some(EventName::parse(value).map_err(bad)?.to_string()),
-        "keyId" => filter.key = Some(KeyId::parse(value).map_err(bad)?),
-        "groupId" => filter.group = Some(GroupId::parse(value).map_err(bad)?),
+        "userId" => filter.user = faults.check(name, UserId::parse(value)),
+        "event" => filter.event = faults.check(name, EventName::parse(value)).map(|event| event.to_string()),
+        "keyId" => filter.key = faults.check(name, KeyId::parse(value)),
+        "groupId" => filter.group = faults.check(name, GroupId::parse(value)),
         "reservationId" => {
-            let id = ReservationId::parse(value);
-            filter.reservation = Some(id.ok_or_else(|| ApiError::invalid(name, "must be the ID of a reservation"))?);
+            let id = ReservationId::parse(value).ok_or("must be the ID of a reservation");
+            filter.reservation = faults.check(name, id);
         }
         "outcome" => {
-            let known = [Outcome::Accepted, Outcome::Rejected].into_iter().find(|outcome| outcome.as_str() == value);
-            filter.outcome = Some(known.ok_or_else(|| ApiError::invalid(name, "must be `accepted` or `rejected`"))?);
+            let outcomes = [Outcome::Accepted, Outcome::Rejected];
+            let outcome = outcomes.into_iter().find(|outcome| outcome.as_str() == value);
+            let names = outcomes.map(Outcome::as_str);
+            filter.outcome = faults.check(name, outcome.ok_or_else(|| document::not_one_of(value, &names)));
         }
-        "late" => {
-            filter.late = Some(value.parse().map_err(|_| ApiError::invalid(name, "must be true or false"))?);
-        }
-        "observed" => {
-            filter.observed = Some(value.parse().map_err(|_| ApiError::invalid(name, "must be true or false"))?);
-        }
+        "late" => filter.late = faults.check(name, flag(value)),
+        "observed" => filter.observed = faults.check(name, flag(value)),
         "reason" => filter.reason = Some(value.to_owned()),
         other => match other.strip_prefix("metadata.") {
             Some(field) => filter.metadata.push((field.to_owned(), value.to_owned())),
-            None => return Ok(false),
+            None => return false,
         },
     }
-    Ok(true)
+    true
 }
 
-fn unknown(name: &str) -> ApiError {
-    ApiError::invalid(name, "is not a parameter of this call")
-}
-
-fn read_page(parameters: Parameters) -> Result<EventsPage, ApiError> {
-    let mut asked = EventsPage::default();
+/// The filter of a stream.
+fn read_stream(parameters: Parameters) -> Result<EventFilter, Vec<FieldError>> {
+    let (mut filter, mut faults) = (EventFilter::default(), Faults::default());
     for (name, value) in &parameters {
-        let query = &mut asked.query;
-        match name.as_str() {
-            "from" => query.span.from_ms = Some(time_ms(name, value)?),
-            "to" => query.span.to_ms = Some(time_ms(name, value)?),
-            "order" => {
-                query.order = match value.as_str() {
-                    "desc" => Order::NewestFirst,
-                    "asc" => Order::OldestFirst,
-                    _ => return Err(ApiError::invalid(name, "must be `desc` or `asc`")),
-                }
-            }
-            "limit" => {
-                asked.limit = Some(value.parse().map_err(|_| ApiError::invalid(name, "must be between 1 and 200"))?);
-            }
-            "cursor" => {
-                let cursor = EventId::parse(value);
-                query.cursor =
-                    Some(cursor.ok_or_else(|| ApiError::invalid(name, "must be `nextCursor` of an earlier page"))?);
-            }
-            _ if read_filter(&mut query.filter, name, value)? => {}
-            _ => return Err(unknown(name)),
+        if !read_filter(&mut filter, name, value, &mut faults) {
+            faults.0.push(document::unknown_parameter(name, &FILTERS));
         }
     }
-    Ok(asked)
+    faults.or(Some(filter))
+}
+
+/// The query of a page, and how many events it holds.
+fn read_page(parameters: Parameters) -> Result<(EventQuery, usize), Vec<FieldError>> {
+    let (mut query, mut faults) = (EventQuery::default(), Faults::default());
+    let (mut cursor, mut limit) = (None, None);
+    for (name, value) in &parameters {
+        match name.as_str() {
+            "from" => query.span.from_ms = time_ms(name, value, &mut faults),
+            "to" => query.span.to_ms = time_ms(name, value, &mut faults),
+            "order" => match value.as_str() {
+                "desc" => query.order = Order::NewestFirst,
+                "asc" => query.order = Order::OldestFirst,
+                other => faults.add(name, document::not_one_of(other, &["desc", "asc"])),
+            },
+            "limit" => limit = Some(value.parse::<usize>().unwrap_or(0)),
+            "cursor" => cursor = Some(value.as_str()),
+            _ if read_filter(&mut query.filter, name, value, &mut faults) => {}
+            _ => {
+                let known = [&FILTERS[..], &["from", "to", "order", "limit", "cursor"]].concat();
+                faults.0.push(document::unknown_parameter(name, &known));
+            }
+        }
+    }
+    let (cursor, count) = cursor::page(cursor, limit, EventId::parse, &mut faults);
+    query.cursor = cursor;
+    faults.or(Some((query, count)))
 }
 
 /// List commits, expiries, denials and other events, newest first
@@ -137,8 +150,7 @@ pub async fn list(
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadEvents)?;
-    let EventsPage { query, limit } = read_page(query.read()?)?;
-    let count = page_size(limit)?;
+    let (query, count) = query.read_as(read_page)?;
     let page = readers
         .run(Reader::Scan, principal, async move |principal| {
             Ok(principal.gateway.events(&principal.tenant, &query, count).await?)
@@ -165,12 +177,7 @@ pub async fn stream(
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadEvents)?;
-    let mut filter = EventFilter::default();
-    for (name, value) in &query.read()? {
-        if !read_filter(&mut filter, name, value)? {
-            return Err(unknown(name));
-        }
-    }
+    let filter = query.read_as(read_stream)?;
     let permit = readers.admit(Reader::EventStream, &principal.key.id)?;
     let position = match last_event(&request)? {
         Some(last) => last,

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use crate::domain::metering::reservation::ONE;
 use crate::domain::values::amount::parse_decimal;
-use crate::domain::values::field_error::Faults;
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::ids::{EventName, UserId};
 use crate::domain::values::number::Number;
 use crate::http::metering::call::item;
@@ -24,6 +24,7 @@ use crate::http::wire::auth::{Access, Principal};
 use crate::http::wire::body::Query;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::service::access::key_record::KeyKind;
+use crate::service::error::positive;
 use crate::service::metering::call::CallItem;
 use crate::service::reporting::explain::Question;
 use reservation::ExplainedReservationView;
@@ -47,13 +48,14 @@ pub struct ExplainQuery {
 
 impl ExplainQuery {
     /// `reservationId` cannot be combined with the parameters of a call.
-    fn is_alone(&self) -> Result<(), ApiError> {
+    fn is_alone(&self) -> Result<(), Vec<FieldError>> {
         let given = [("userId", &self.user_id), ("event", &self.event), ("quantity", &self.quantity)];
-        let mut named = given.into_iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name);
-        match named.next().or(self.rest.keys().next().map(String::as_str)) {
-            Some(field) => Err(ApiError::invalid(field, "cannot be combined with `reservationId`")),
-            None => Ok(()),
+        let named = given.into_iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name);
+        let mut faults = Faults::default();
+        for name in named.chain(self.rest.keys().map(String::as_str)) {
+            faults.add(name, "cannot be combined with `reservationId`");
         }
+        faults.or(Some(()))
     }
 }
 
@@ -68,9 +70,15 @@ pub struct ExplanationView {
     reservation: Option<ExplainedReservationView>,
 }
 
+/// What to explain.
+enum Asked {
+    Reservation(String),
+    Call(Box<Question>),
+}
+
 /// The call that the parameters describe. A secret key explains calls of itself, with its own metadata, unless the
 /// query names another key.
-fn question(principal: &Principal, query: ExplainQuery) -> Result<Question, ApiError> {
+fn question(principal: &Principal, query: ExplainQuery) -> Result<Question, Vec<FieldError>> {
     let mut faults = Faults::default();
     let missing = "is required; provide it or `reservationId`";
     let user = faults.check("userId", query.user_id.ok_or(missing));
@@ -80,14 +88,17 @@ fn question(principal: &Principal, query: ExplainQuery) -> Result<Question, ApiE
     let quantity = query.quantity.as_deref().map(parse_decimal).transpose();
     let quantity = faults.check("quantity", quantity).flatten().map_or(ONE, Number);
     let (key, metadata) = scope_values(query.rest, &PARAMETERS, &mut faults);
-    let (user, event) = faults.or(user.zip(event))?;
     let own = principal.key.kind == KeyKind::Secret && key.as_ref().is_none_or(|key| *key == principal.key.id);
-    let item = match own {
-        true => item(principal, event, quantity, metadata)?,
-        false => CallItem { event, quantity, metadata },
-    };
+    let item = event.and_then(|event| match own {
+        true => faults.take(item(principal, event, quantity, metadata)),
+        false => Some(CallItem { event, quantity, metadata }),
+    });
+    faults.0.extend(match &item {
+        Some(item) => item.faults(),
+        None => positive(quantity).err().into_iter().collect(),
+    });
     let key = key.or_else(|| own.then(|| principal.key.id.clone()));
-    Ok(Question { user, item, key })
+    faults.or(user.zip(item).map(|(user, item)| Question { user, item, key }))
 }
 
 /// Explain what happened to a reservation, or why a call would be allowed or denied now, without writing anything
@@ -105,21 +116,27 @@ pub async fn explain(
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Explain)?;
-    let query = query.read()?;
-    if let Some(id) = query.reservation_id.clone() {
-        query.is_alone()?;
-        let reservation = readers.run(Reader::Scan, principal, async move |principal| {
-            let (gateway, tenant) = (&principal.gateway, &principal.tenant);
-            let explained = gateway.explain_reservation(tenant, &id).await?;
-            let config = gateway.load_config(&tenant.app).await?;
-            Ok(ExplainedReservationView::new(&config, &explained))
-        });
-        return Ok(HttpResponse::Ok().json(ExplanationView { call: None, reservation: Some(reservation.await?) }));
-    }
-    let question = question(&principal, query)?;
-    let call = readers.run(Reader::Page, principal, async move |principal| {
-        let explanation = principal.gateway.explain(&principal.tenant, &question).await?;
-        Ok(ExplainedCallView::new(&question, &explanation))
-    });
-    Ok(HttpResponse::Ok().json(ExplanationView { call: Some(call.await?), reservation: None }))
+    let asked = query.read_as(|query| match query.reservation_id.clone() {
+        Some(id) => query.is_alone().map(|()| Asked::Reservation(id)),
+        None => question(&principal, query).map(|question| Asked::Call(Box::new(question))),
+    })?;
+    let view = match asked {
+        Asked::Reservation(id) => {
+            let reservation = readers.run(Reader::Scan, principal, async move |principal| {
+                let (gateway, tenant) = (&principal.gateway, &principal.tenant);
+                let explained = gateway.explain_reservation(tenant, &id).await?;
+                let config = gateway.load_config(&tenant.app).await?;
+                Ok(ExplainedReservationView::new(&config, &explained))
+            });
+            ExplanationView { call: None, reservation: Some(reservation.await?) }
+        }
+        Asked::Call(question) => {
+            let call = readers.run(Reader::Page, principal, async move |principal| {
+                let explanation = principal.gateway.explain(&principal.tenant, &question).await?;
+                Ok(ExplainedCallView::new(&question, &explanation))
+            });
+            ExplanationView { call: Some(call.await?), reservation: None }
+        }
+    };
+    Ok(HttpResponse::Ok().json(view))
 }

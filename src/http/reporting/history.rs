@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::metering::admission::Caller;
-use crate::domain::time::window::Window;
+use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::{Amount, Unit};
-use crate::domain::values::field_error::Faults;
-use crate::domain::values::ids::{GroupId, UserId};
+use crate::domain::values::field_error::{Faults, FieldError};
+use crate::domain::values::ids::{GroupId, KeyId, UserId};
+use crate::domain::values::metadata::Metadata;
 use crate::domain::values::number::Number;
 use crate::http::metering::usage::scope_values;
 use crate::http::middleware::limits::Reader;
@@ -36,6 +37,28 @@ pub struct HistoryQuery {
     /// `key` and `metadata.<name>`: counters with these names in their scope.
     #[serde(flatten)]
     scope: BTreeMap<String, String>,
+}
+
+/// The checked query.
+struct HistoryRequest {
+    user: UserId,
+    group: Option<GroupId>,
+    from: Option<TimeMs>,
+    to: Option<TimeMs>,
+    key: Option<KeyId>,
+    metadata: Metadata,
+}
+
+impl HistoryQuery {
+    fn check(self) -> Result<HistoryRequest, Vec<FieldError>> {
+        let mut faults = Faults::default();
+        let user = faults.check("userId", UserId::parse(&self.user_id));
+        let group = faults.check("groupId", self.group_id.as_deref().map(GroupId::parse).transpose()).flatten();
+        let from = time("from", self.from.as_deref(), &mut faults);
+        let to = time("to", self.to.as_deref(), &mut faults);
+        let (key, metadata) = scope_values(self.scope, &["userId", "groupId", "from", "to"], &mut faults);
+        faults.or(user.map(|user| HistoryRequest { user, group, from, to, key, metadata }))
+    }
 }
 
 /// One window of one counter. Amounts are in the unit.
@@ -107,13 +130,7 @@ pub async fn history(
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsage)?;
-    let HistoryQuery { user_id, group_id, from, to, scope } = query.read()?;
-    let mut faults = Faults::default();
-    let user = faults.check("userId", UserId::parse(&user_id));
-    let group = faults.check("groupId", group_id.as_deref().map(GroupId::parse).transpose()).flatten();
-    let (from, to) = (time("from", from.as_deref(), &mut faults), time("to", to.as_deref(), &mut faults));
-    let (key, metadata) = scope_values(scope, &["userId", "groupId", "from", "to"], &mut faults);
-    let user = faults.or(user)?;
+    let HistoryRequest { user, group, from, to, key, metadata } = query.read_as(HistoryQuery::check)?;
     principal.require_user_token(&request, &user)?;
     // An end user may not see counters that others share.
     let shared = principal.key.kind != KeyKind::Publishable;

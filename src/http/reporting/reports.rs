@@ -9,6 +9,7 @@ use actix_web::HttpResponse;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::ids::UserId;
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
@@ -47,7 +48,7 @@ pub async fn usage(
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
-    let UsageParameters { query, format, limit, top, after } = UsageParameters::read(query.read()?)?;
+    let UsageParameters { query, format, limit, top, after } = query.read_as(UsageParameters::read)?;
     // The report is serialized on the same thread, since it may have many lines.
     let report = readers.run(Reader::Scan, principal, async move |principal| {
         let mut report = principal.gateway.report(&principal.tenant, query).await?;
@@ -105,13 +106,16 @@ pub async fn unusual(
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
-    let UnusualQuery { at, days, by } = query.read()?;
-    let at = at.map(|at| day("at", &at, false)).transpose()?;
-    let days = days.unwrap_or(28);
-    if !(7..=366).contains(&days) {
-        return Err(ApiError::invalid("days", "must be between 7 and 366"));
-    }
-    let by = list(by.as_deref().unwrap_or("event"))?;
+    let (at, days, by) = query.read_as(|UnusualQuery { at, days, by }| {
+        let mut faults = Faults::default();
+        let at = at.and_then(|at| faults.take(day("at", &at, false)));
+        let days = days.unwrap_or(28);
+        if !(7..=366).contains(&days) {
+            faults.add("days", "must be between 7 and 366");
+        }
+        let by = list(by.as_deref().unwrap_or("event"), &mut faults);
+        faults.or(Some((at, days, by)))
+    })?;
     let report = readers
         .run(Reader::Scan, principal, async move |principal| {
             Ok(principal.gateway.unusual(&principal.tenant, at, days, by).await?)
@@ -142,8 +146,10 @@ pub async fn forecast(
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
-    let ForecastQuery { user_id } = query.read()?;
-    let user = UserId::parse(&user_id).map_err(|error| ApiError::invalid("userId", error.to_string()))?;
+    let user = query.read_as(|ForecastQuery { user_id }| {
+        UserId::parse(&user_id).map_err(|error| vec![FieldError::new("userId", error.to_string())])
+    })?;
+    let user_id = user.to_string();
     let (now_ms, outlooks) = readers
         .run(Reader::Scan, principal, async move |principal| {
             Ok(principal.gateway.forecast(&principal.tenant, &user).await?)
@@ -176,10 +182,10 @@ pub async fn limits(
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
-    let count = query.read()?.limit.unwrap_or(10);
-    if !(1..=50).contains(&count) {
-        return Err(ApiError::invalid("limit", "must be between 1 and 50"));
-    }
+    let count = query.read_as(|LimitsQuery { limit }| match limit.unwrap_or(10) {
+        count @ 1..=50 => Ok(count),
+        _ => Err(vec![FieldError::new("limit", "must be between 1 and 50")]),
+    })?;
     let limits = readers
         .run(Reader::Scan, principal, async move |principal| {
             Ok(principal.gateway.limits(&principal.tenant, count).await?)

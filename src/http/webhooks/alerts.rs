@@ -8,7 +8,7 @@ use crate::domain::values::field_error::Faults;
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Query, page_size};
+use crate::http::wire::body::Query;
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::views::ListView;
@@ -34,11 +34,11 @@ pub async fn list(
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
-    let AlertQuery { cursor, limit } = query.read()?;
-    let mut faults = Faults::default();
-    let before = faults.take(cursor::read(cursor.as_deref(), cursor::entry)).flatten();
-    let count = faults.take(page_size(limit)).unwrap_or_default();
-    faults.or(Some(()))?;
+    let (before, count) = query.read_as(|AlertQuery { cursor, limit }| {
+        let mut faults = Faults::default();
+        let page = cursor::page(cursor.as_deref(), limit, cursor::entry, &mut faults);
+        faults.or(Some(page))
+    })?;
     let (data, next) = readers
         .run(Reader::Page, principal, async move |principal| {
             Ok(principal.gateway.alerts(&principal.tenant, before, count).await?)

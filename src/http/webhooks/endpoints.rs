@@ -9,7 +9,7 @@ use crate::domain::webhooks::webhook::WebhookBody;
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
-use crate::http::wire::body::{Body, ParsedBody, Query, idempotency_without_body, page_size};
+use crate::http::wire::body::{Body, ParsedBody, Query, idempotency_without_body};
 use crate::http::wire::cursor;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::http::wire::versioned::{if_match, versioned};
@@ -114,11 +114,11 @@ pub async fn deliveries(
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadConfiguration)?;
-    let DeliveryQuery { status, cursor, limit } = query.read()?;
-    let mut faults = Faults::default();
-    let offset = faults.take(cursor::read(cursor.as_deref(), cursor::offset)).flatten().unwrap_or_default();
-    let count = faults.take(page_size(limit)).unwrap_or_default();
-    faults.or(Some(()))?;
+    let (status, offset, count) = query.read_as(|DeliveryQuery { status, cursor, limit }| {
+        let mut faults = Faults::default();
+        let (offset, count) = cursor::page(cursor.as_deref(), limit, cursor::offset, &mut faults);
+        faults.or(Some((status, offset.unwrap_or_default(), count)))
+    })?;
     let (data, next) = readers
         .run(Reader::Page, principal, async move |principal| {
             Ok(principal.gateway.deliveries(&principal.tenant, &id, status, offset, count).await?)

@@ -1,5 +1,6 @@
 //! Reading a request's body, query string and idempotency key. Every error names its field.
 
+use std::borrow::Cow;
 use std::future::{Ready, ready};
 use std::marker::PhantomData;
 
@@ -16,7 +17,7 @@ use super::payload;
 use super::problem::ApiError;
 use crate::domain::metering::idempotency::{Idempotency, Replayed};
 use crate::domain::time::window::{TimeMs, parse_rfc3339};
-use crate::domain::values::document;
+use crate::domain::values::document::{self, MOST_FAULTS};
 use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::ids::IdempotencyKey;
 use crate::http::middleware::limits::Limits;
@@ -32,8 +33,8 @@ pub const MOST_STRANGER_BYTES: usize = 4 * 1024;
 /// 256 KiB, for many operations in one body.
 pub const MOST_BATCH_BYTES: usize = 256 * 1024;
 
-/// The maximum number of faults that are returned for one query string.
-const MOST_QUERY_FAULTS: usize = 20;
+/// How often a faulty query string is parsed to find further faults.
+const MOST_READINGS: usize = 60;
 
 /// The size limit of a resource's bodies, where it differs from [`MOST_BYTES`].
 #[derive(Clone, Copy)]
@@ -159,14 +160,37 @@ pub struct DryRun {
     pub dry_run: bool,
 }
 
-/// A query string of type `T`. Like a body, it is checked when the handler reads it.
-pub struct Query<T>(Result<T, ApiError>);
+/// A query string of type `T`. Like a body, it is parsed when the handler reads it: a stranger's costs nothing.
+pub struct Query<T> {
+    text: String,
+    kind: PhantomData<T>,
+}
 
-impl<T> Query<T> {
+impl<T: DeserializeOwned> Query<T> {
+    /// For queries that need no check after parsing.
+    ///
     /// # Errors
-    /// invalid_request naming the field
+    /// invalid_request naming each faulty parameter
     pub fn read(self) -> Result<T, ApiError> {
-        self.0
+        self.read_as(Ok)
+    }
+
+    /// Converts the query. The faults that `convert` finds are returned together with those of parameters that have the
+    /// wrong form.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_as<U>(self, convert: impl FnOnce(T) -> Result<U, Vec<FieldError>>) -> Result<U, ApiError> {
+        let (value, mut faults) = read_query(&self.text);
+        match value.map(convert) {
+            Some(Ok(converted)) if faults.is_empty() => return Ok(converted),
+            Some(Err(further)) => document::add_further(&mut faults, further),
+            Some(Ok(_)) | None => {}
+        }
+        // A parameter that is repeated may have the same fault each time.
+        faults.dedup();
+        faults.truncate(MOST_FAULTS);
+        Err(faults.into())
     }
 }
 
@@ -175,60 +199,55 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Ok(Self(read_query(request.query_string()))))
+        ready(Ok(Self { text: request.query_string().to_owned(), kind: PhantomData }))
     }
 }
 
-fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
-    let parse = |query: &str| {
-        let parsed = web::Query::<T>::from_query(query).map(web::Query::into_inner);
+/// The query without the parameters that cannot be parsed, None if the rest cannot be parsed either; and all faults.
+fn read_query<T: DeserializeOwned>(query: &str) -> (Option<T>, Vec<FieldError>) {
+    let parse = |parts: &[Cow<'_, str>]| {
+        let parsed = web::Query::<T>::from_query(&parts.join("&")).map(web::Query::into_inner);
         parsed.map_err(|error| error.to_string().trim_start_matches("Query deserialize error: ").to_owned())
     };
-    let (mut parts, mut faults) = (query.split('&').collect::<Vec<_>>(), Vec::new());
+    let mut parts: Vec<Cow<'_, str>> = query.split('&').map(Cow::Borrowed).collect();
+    let mut faults: Vec<FieldError> = Vec::new();
     // Parsing ends at a fault, so the parameter is removed, and the others are parsed again.
-    loop {
-        let message = match parse(&parts.join("&")) {
-            Ok(value) if faults.is_empty() => return Ok(value),
-            Ok(_) => break,
+    for _ in 0..MOST_READINGS {
+        let message = match parse(&parts) {
+            Ok(value) => return (Some(value), faults),
             Err(message) => message,
         };
-        let mut fault = document::fault_of(&message);
-        if fault.field == "body" {
-            // The message does not name the parameter: without it, the query has no fault or another one.
-            let culprit = (0..parts.len()).find(|place| {
-                let others = parts.iter().enumerate().filter(|(other, _)| other != place).map(|(_, part)| *part);
-                parse(&others.collect::<Vec<_>>().join("&")).err().as_ref() != Some(&message)
-            });
-            fault.field = culprit.map_or("query", |place| name_of(parts[place])).to_owned();
+        let mut fault = document::fault_of_query(&message);
+        if message.starts_with("missing field `") {
+            // Any text will do: the parameter has a fault already.
+            parts.push(Cow::Owned(format!("{}=1", fault.field)));
+        } else {
+            // Parameters are parsed in order, so the faulty one is the last of the first parts that have this fault.
+            let places: Vec<usize> = (0..parts.len()).collect();
+            let culprit = places.partition_point(|last| parse(&parts[..=*last]).err().as_ref() != Some(&message));
+            if culprit == parts.len() {
+                faults.push(fault);
+                break;
+            }
+            let part = parts.remove(culprit);
+            if fault.field == "body" {
+                // The message does not name the parameter.
+                fault.field = name_of(&part).to_owned();
+            }
         }
-        let others: Vec<&str> = parts.iter().copied().filter(|part| name_of(part) != fault.field).collect();
-        let is_removed = others.len() < parts.len();
-        // A required parameter that was removed is missing now.
-        if !faults.iter().any(|known: &FieldError| known.field == fault.field) {
+        if !faults.iter().any(|known| known.field == fault.field) {
             faults.push(fault);
         }
-        if !is_removed || faults.len() >= MOST_QUERY_FAULTS {
+        if faults.len() == MOST_FAULTS {
             break;
         }
-        parts = others;
     }
-    Err(faults.into())
+    (None, faults)
 }
 
 /// The name of a parameter.
 fn name_of(part: &str) -> &str {
     part.split('=').next().unwrap_or(part)
-}
-
-/// How many items a page holds: 1 to 200, default 50.
-///
-/// # Errors
-/// Any other number.
-pub fn page_size(limit: Option<usize>) -> Result<usize, FieldError> {
-    match limit.unwrap_or(50) {
-        size @ 1..=200 => Ok(size),
-        _ => Err(FieldError::new("limit", "must be between 1 and 200")),
-    }
 }
 
 /// The time in a field that may be left out.

@@ -6,18 +6,27 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::time::day::Day;
-use crate::domain::values::field_error::FieldError;
+use crate::domain::values::field_error::Faults;
 use crate::service::access::audit::AuditCursor;
 use crate::service::tenant::BucketCursor;
 
 /// No list is longer.
 const MOST_OFFSET: usize = u32::MAX as usize;
 
-/// # Errors
-/// `parse` does not accept the cursor.
-pub(in crate::http) fn read<T>(text: Option<&str>, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, FieldError> {
-    let wrong = || FieldError::new("cursor", "must be `nextCursor` of an earlier page");
-    text.map(|text| parse(text).ok_or_else(wrong)).transpose()
+/// Where a page begins, and how many items it holds: 1 to 200, default 50.
+pub(in crate::http) fn page<T>(
+    cursor: Option<&str>,
+    limit: Option<usize>,
+    parse: impl Fn(&str) -> Option<T>,
+    faults: &mut Faults,
+) -> (Option<T>, usize) {
+    let start = cursor.map(|text| parse(text).ok_or("must be `nextCursor` of an earlier page"));
+    let start = start.and_then(|start| faults.check("cursor", start));
+    let size = limit.unwrap_or(50);
+    if !(1..=200).contains(&size) {
+        faults.add("limit", "must be between 1 and 200");
+    }
+    (start, size)
 }
 
 /// A cursor of bucket and offset.

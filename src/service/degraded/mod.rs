@@ -41,9 +41,12 @@ fn allowed(call: &Call, entry: Entry, replayed: bool) -> Decision {
 impl Gateway {
     /// Whether any cached app has `onStoreFailure: allow`.
     pub fn allows_without_store(&self) -> bool {
-        let allows =
-            |app: &AppId| self.configs.cached(app).is_some_and(|config| allows(config.settings.on_store_failure));
-        self.configs.apps().iter().any(allows)
+        self.configs.apps().iter().any(|app| self.app_allows_without_store(app))
+    }
+
+    /// Whether this app is cached and has `onStoreFailure: allow`.
+    pub fn app_allows_without_store(&self, app: &AppId) -> bool {
+        self.configs.cached(app).is_some_and(|config| allows(config.settings.on_store_failure))
     }
 
     /// During an outage: the answer to a reserve that does not need Redis or cannot reach it. None if Redis should be

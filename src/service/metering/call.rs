@@ -8,7 +8,7 @@ use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::{EventName, KeyId, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::domain::values::number::Number;
-use crate::service::error::ServiceError;
+use crate::service::error::{ServiceError, positive};
 use crate::service::tenant::Tenant;
 use crate::store::keys::call_label;
 use crate::store::metering::operation::Operation;
@@ -79,9 +79,7 @@ impl CallItem {
         if self.event.is_refund() {
             faults.push(FieldError::new("event", "must not end in `.refund`; send refunds to `track`"));
         }
-        if self.quantity.0.is_zero() {
-            faults.push(FieldError::new("quantity", "must be greater than 0"));
-        }
+        faults.extend(positive(self.quantity).err());
         faults
     }
 }

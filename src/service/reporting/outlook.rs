@@ -72,9 +72,12 @@ impl Gateway {
         let day = at.unwrap_or(today.plus(-1));
         let from = day.plus(-days);
         let asked = ReportSpec { from, to: day, step: Step::Day, by, filter: Filter::default(), ratios: Vec::new() };
-        asked.check(&fields)?;
-        let row_set = asked.row_set();
-        self.first_day(tenant, row_set, Some(from), day, today).map_err(|error| within_reach(error, at.is_some()))?;
+        let (mut faults, row_set) = (asked.faults(&fields), asked.row_set());
+        // `at` is the day itself, and `days` are those before it.
+        let field = if at.is_some() { "at" } else { "days" };
+        let first = self.first_day(tenant, row_set, Some(from), day, today);
+        let first = faults.check(field, first.map_err(|fault| fault.message));
+        faults.or(first)?;
         let wanted = RowSelection { tenant, row_set, from, to: day, user: None };
         self.fold_all(tenant, wanted.buckets()).await?;
         let mut histories: BTreeMap<Vec<Option<String>>, BTreeMap<Day, Line>> = BTreeMap::new();
@@ -167,19 +170,6 @@ impl Gateway {
         .await?;
         let first = charged.keys().next().copied().unwrap_or(today);
         Ok((today.since(first), charged))
-    }
-}
-
-/// Names the parameter that caused the error: `at` for the day itself, `days` for those before it.
-fn within_reach(error: ServiceError, at: bool) -> ServiceError {
-    match error {
-        ServiceError::Invalid(mut faults) => {
-            for fault in &mut faults {
-                fault.field = if at { "at" } else { "days" }.to_owned();
-            }
-            ServiceError::Invalid(faults)
-        }
-        other => other,
     }
 }
 

@@ -4,10 +4,13 @@ use std::collections::HashMap;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use crate::domain::reporting::report::{By, Filter, Line, LineName, Lines, Ratio, ReportSpec, Step, TooManyLines};
+use crate::domain::reporting::report::{
+    By, Filter, Line, LineName, Lines, Ratio, ReportSpec, Step, TooManyLines, span_fault,
+};
 use crate::domain::reporting::rollup::{Fields, Metrics, RowName, RowSet};
 use crate::domain::time::day::Day;
 use crate::domain::time::window::TimeMs;
+use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::UserId;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
@@ -76,13 +79,13 @@ impl Gateway {
         let fields = self.load_config(&tenant.app).await?.report_fields();
         let today = self.today(tenant).await?;
         let (from, to) = (query.from, query.to.unwrap_or(today));
-        let user = query.filter.user.as_deref().map(UserId::parse).transpose();
-        let user = user.map_err(|error| ServiceError::invalid("userId", error.to_string()))?;
         let ReportQuery { step, by, filter, ratios, .. } = query;
         let mut asked = ReportSpec { from: to, to, step, by, filter, ratios };
-        asked.check(&fields)?;
-        asked.from = self.first_day(tenant, asked.row_set(), from, to, today)?;
-        let wanted = RowSelection { tenant, row_set: asked.row_set(), from: asked.from, to, user: user.as_ref() };
+        let mut faults = asked.faults(&fields);
+        let first = faults.take(self.first_day(tenant, asked.row_set(), from, to, today));
+        asked.from = faults.or(first)?;
+        let user = asked.filter.user.as_ref();
+        let wanted = RowSelection { tenant, row_set: asked.row_set(), from: asked.from, to, user };
         let whole = self.fold_all(tenant, wanted.buckets()).await?;
         let lines = self.lines(&wanted, &asked, &fields).await?;
         Ok(Report { asked, fields, lines, whole })
@@ -151,7 +154,7 @@ impl Gateway {
         from: Option<Day>,
         to: Day,
         today: Day,
-    ) -> Result<Day, ServiceError> {
+    ) -> Result<Day, FieldError> {
         let kept = self.rollup.days_of(row_set);
         // In a sandbox the clock is moved manually, while storage time is real time, so any of its days may be stored.
         let oldest = if tenant.mode.is_sandbox() { None } else { Some(today.plus(1 - kept)) };
@@ -165,17 +168,8 @@ impl Gateway {
         if let Some(oldest) = oldest.filter(|oldest| from < *oldest) {
             let message =
                 format!("must be {oldest} or later, since report rows are stored for {kept} days ({setting})");
-            return Err(ServiceError::invalid("from", message));
+            return Err(FieldError::new("from", message));
         }
-        if to < from {
-            return Err(ServiceError::invalid("to", format!("must not be before `from` ({from})")));
-        }
-        if to.since(from) >= MOST_DAYS {
-            return Err(ServiceError::invalid("from", format!("must be at most {MOST_DAYS} days before `to`")));
-        }
-        Ok(from)
+        span_fault(from, to).map_or(Ok(from), Err)
     }
 }
-
-/// The maximum number of days of one report: ten years.
-const MOST_DAYS: i64 = 3_660;

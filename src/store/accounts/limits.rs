@@ -11,14 +11,13 @@ use crate::domain::values::ids::{GroupId, UserId};
 use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::keys::{Bucket, decode};
+use crate::store::metering::account::QUOTAS;
 use crate::store::metering::admission::{Facts, Owner, Stale, read_stale};
 use crate::store::metering::operation::Operation;
 use crate::store::metering::proposal::Proposal;
 use crate::store::metering::record::Record;
 use crate::store::reply::{Fields, optional_text};
 
-/// Field of an account with the quotas of its owner.
-const QUOTAS: &str = ".quotas";
 /// Concurrent reads; they share the node's connections.
 const PARALLEL: usize = 64;
 
@@ -67,6 +66,11 @@ impl OwnQuota {
         let quota = self.quota.map_or_else(|| "-".to_owned(), |quota| quota.steps().to_string());
         let note = utf8_percent_encode(self.note.as_deref().unwrap_or_default(), NON_ALPHANUMERIC);
         format!("{}:{quota}:{}:{}:{note}", self.group, unit.most().steps(), until_text(self.until_ms))
+    }
+
+    /// The quotas in [`QUOTAS`]. None for a text that scripts never write.
+    pub fn parse_all(text: &str) -> Option<Vec<Self>> {
+        text.split(',').filter(|item| !item.is_empty()).map(Self::parse).collect()
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -148,9 +152,7 @@ impl Store {
             let mut command = redis::cmd("HGET");
             command.arg(bucket.owner(owner).account).arg(QUOTAS);
             let text = optional_text(self.command(&command).await?)?.unwrap_or_default();
-            let quotas = text.split(',').filter(|item| !item.is_empty()).map(OwnQuota::parse);
-            let quotas: Option<Vec<OwnQuota>> = quotas.collect();
-            quotas.ok_or_else(|| StoreError::Unexpected(format!("quotas {text:?}")))
+            OwnQuota::parse_all(&text).ok_or_else(|| StoreError::Unexpected(format!("quotas {text:?}")))
         };
         stream::iter(owners).map(read).buffered(PARALLEL).try_collect().await
     }

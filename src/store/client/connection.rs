@@ -17,7 +17,8 @@ use crate::store::error::is_forbidden;
 
 /// How many commands may wait for a connection, and how many bytes it collects before it writes. This is enough for
 /// all operations of a batch and some other calls, so that they reach Redis in one write. The defaults of the client
-/// library are 50 commands and 8 KiB.
+/// library are 50 commands and 8 KiB. In a cluster it lets only the bytes be set, so a master gets at most 50 commands
+/// in one write.
 const MOST_WAITING: usize = 256;
 const MOST_UNWRITTEN_BYTES: usize = 256 * 1024;
 
@@ -77,6 +78,7 @@ impl Link {
                 .connection_timeout(timeout)
                 .response_timeout(timeout)
                 .tcp_settings(at_once())
+                .write_backpressure_boundary(MOST_UNWRITTEN_BYTES)
                 .build()?;
             return Ok(Self::Cluster(Box::new(ClusterLink { client, connection: Mutex::new(None) })));
         }

@@ -13,7 +13,7 @@ use crate::store::{Arguments, Store, keys};
 /// The layout to convert from.
 pub const FROM: &str = "6";
 /// The layout during the conversion, which no release serves.
-pub const BETWEEN: &str = "6>7";
+pub const BETWEEN: &str = "6>8";
 
 /// Keys per step of a scan.
 const PAGE: usize = 1_000;

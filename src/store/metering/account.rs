@@ -12,6 +12,8 @@ pub const ACCOUNT: &str = ".account";
 pub const SUBSCRIPTION: &str = ".plan";
 /// Field of a user's custom limits, as JSON.
 pub const LIMITS: &str = ".limits";
+/// Field of quotas that replace those of groups for this owner.
+pub const QUOTAS: &str = ".quotas";
 /// Field of a blocked user.
 pub const BLOCK: &str = ".block";
 /// Field with the time until which an extended reservation may be charged (ms).
@@ -31,7 +33,7 @@ pub struct Account {
     pub longest_ttl_ms: TimeMs,
     /// `never`, or milliseconds.
     pub forget_at: Option<String>,
-    /// g: grants or blocked amounts exist; w: alerts are watched.
+    /// g: grants or blocked amounts exist; w: alerts are watched; l: own quotas exist.
     pub flags: String,
 }
 

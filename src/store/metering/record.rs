@@ -58,7 +58,7 @@ pub struct PackedReservation {
     pub created_at_ms: TimeMs,
     expires_at_ms: TimeMs,
     changes: u64,
-    /// Two lines as in a record: event and user, then the request snapshot.
+    /// Two lines: `<event> <key> <user>`, and the request snapshot.
     request: Box<str>,
     /// IDs, separated by spaces.
     groups: Box<str>,
@@ -103,7 +103,8 @@ impl PackedReservation {
 
     /// The user, without parsing the rest.
     pub fn user(&self) -> Option<UserId> {
-        self.request.split(' ').nth(2).and_then(decode).and_then(|user| UserId::parse(&user).ok())
+        let (call_label, _snapshot) = self.request.split_once('\n')?;
+        call_label.split(' ').nth(2).and_then(decode).and_then(|user| UserId::parse(&user).ok())
     }
 
     /// None if it is damaged, which cannot happen within one process.
@@ -405,6 +406,14 @@ mod tests {
     use proptest::prelude::*;
 
     const WHOLE: &str = "held 1795228329143 60000 AbCdEfGh-_12 request=f1\nimage.a key_1\np 7\nuser:u g:1:5,h:c1:1";
+
+    #[test]
+    fn a_cached_reservation_names_its_user() {
+        let packed = PackedReservation::fresh(1, 2, "image.a key_1 u%20v", "p 7 u=w", &[]);
+        assert_eq!(packed.user().map(|user| user.to_string()).as_deref(), Some("u v"));
+        let again = PackedReservation::of(&packed.unpack().unwrap()).unwrap();
+        assert_eq!(again.user(), packed.user());
+    }
 
     #[test]
     fn the_user_of_a_record_is_its_first_owner_or_in_the_label() {

@@ -169,7 +169,7 @@ pub fn with_value(text: &str, value: u64) -> String {
 }
 
 /// Parses a snapshot with the event and user of the preceding line.
-pub(in crate::store) fn parse_snapshot(event: &str, user: &str, text: &str) -> Option<RequestSnapshot> {
+fn parse_snapshot(event: &str, user: &str, text: &str) -> Option<RequestSnapshot> {
     let first = EventName::parse(&decode(event)?).ok();
     snapshot_of(first.as_ref(), UserId::parse(&decode(user)?).ok()?, text)
 }

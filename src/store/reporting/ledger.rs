@@ -398,6 +398,7 @@ mod tests {
             entry("a key_1 u", "user:u g:1:3:3:5,h>b:b1:1:1:-", labelled),
             entry("a key_1 u%20v", "user:u%20v g:2:4:4:5", labelled),
             entry("b - u", "user:u b:1:5:5:5", labelled),
+            entry("- key_1 -", "user:- g:1:3:3:5", labelled),
             entry("a key_1 u", "user:u:v g:1:3:3:5", labelled),
         ];
         let page = page(&entries.into_iter().enumerate().collect::<Vec<_>>());
@@ -415,7 +416,12 @@ mod tests {
         });
         assert_eq!(
             said.collect::<Vec<_>>(),
-            ["a key_1 u: user u >g 3, user u h>b 1", "a key_1 u v: user u v >g 4", "b - u: user u >b 5"]
+            [
+                "a key_1 u: user u >g 3, user u h>b 1",
+                "a key_1 u v: user u v >g 4",
+                "b - u: user u >b 5",
+                "- key_1 -: user - >g 3"
+            ]
         );
         assert_eq!(page.damaged.len(), 1, "a user has no second value");
     }

@@ -10,7 +10,7 @@ use crate::domain::reporting::ledger::{Charge, DeniedCall, DenyingCounter, Entry
 use crate::domain::values::ids::{EventName, KeyId, UserId};
 use crate::store::encoding::decoded;
 use crate::store::keys::Bucket;
-use crate::store::metering::request_snapshot::{parse_snapshot, snapshot_of};
+use crate::store::metering::request_snapshot::snapshot_of;
 use crate::store::parts::{Parsed, Parts};
 
 /// The readable part of an unreadable entry: its charges, if any.
@@ -37,6 +37,9 @@ pub(super) struct EntryReader<'a> {
     snapshots: Parsed<(&'a str, &'a str), RequestSnapshot>,
 }
 
+/// A name `-`, encoded. Calls have an event and a user, so that there `-` is a name; elsewhere it stands for an unknown one.
+const DASH: &str = "%2D";
+
 /// A name of an entry's head; None if it is unknown.
 fn name(word: &str) -> Option<Cow<'_, str>> {
     if word == "-" { None } else { decoded(word) }
@@ -51,17 +54,17 @@ impl<'a> EntryReader<'a> {
             None => EntryParts::of_layout_6(&field)?,
         };
         let head = parts.head;
+        let is_call = parts.snapshot.is_some() || parts.held.is_some();
         let [event, key, user] = head.label;
+        let [event, user] = [event, user].map(|word| if is_call && word == "-" { DASH } else { word });
         let event = self.events.get(event, |word| known(name(word).as_deref(), |it| EventName::parse(it).ok()))?;
         let key = self.keys.get(key, |word| known(name(word).as_deref(), |it| KeyId::parse(it).ok()))?;
         let user = known(name(user).as_deref(), |user| UserId::parse(user).ok())?;
-        let snapshot = known(parts.snapshot, |text| match (&event, &user) {
-            (Some(event), Some(user)) => {
-                let known = (text, head.label[0]);
-                let snapshot = self.snapshots.get(known, |_| snapshot_of(Some(event), user.clone(), text))?;
-                Some(RequestSnapshot { user: user.clone(), ..snapshot })
-            }
-            _ => parse_snapshot(head.label[0], head.label[2], text),
+        let snapshot = known(parts.snapshot, |text| {
+            let (event, user) = (event.as_ref()?, user.as_ref()?);
+            let known = (text, head.label[0]);
+            let snapshot = self.snapshots.get(known, |_| snapshot_of(Some(event), user.clone(), text))?;
+            Some(RequestSnapshot { user: user.clone(), ..snapshot })
         })?;
         let groups = &mut self.groups;
         let charges = lists(bucket, parts.charges, |of, item| read_charge(of, item, groups))?;

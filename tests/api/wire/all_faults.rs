@@ -198,7 +198,8 @@ async fn all_faults_of_an_operators_body_are_named() {
 async fn all_faults_of_a_query_are_named() {
     let (world, _) = prepared().await;
     let (app, admin) = (&world.app, &world.admin.with("x-mode", "test"));
-    let table: [(&Api, &str, &[&str]); 9] = [
+    let repeated = format!("reports/usage?ratio=x&ratio=x{}", "&colour=1".repeat(30));
+    let table: [(&Api, &str, &[&str]); 26] = [
         (app, "credits?groupId=a.b&userid=u&limit=0&cursor=x", &["groupId", "userid", "cursor", "limit"]),
         (app, "limits?groupId=a.b&limit=0&cursor=x", &["groupId", "cursor", "limit"]),
         (app, "limits?limt=1&limit=x", &["limt", "limit", "groupId"]),
@@ -208,10 +209,94 @@ async fn all_faults_of_a_query_are_named() {
         (admin, "users?search=a&contains=a&limit=0", &["contains", "limit"]),
         (admin, "approvals?status=closed&limit=0", &["status", "limit"]),
         (admin, "estimates?limit=0&cursor=x", &["cursor", "limit"]),
+        (admin, "estimates?limt=1&limit=0", &["limt", "limit"]),
+        (admin, "users?colour=1&limit=0", &["colour", "limit"]),
+        (app, "usage?userid=u&event=", &["userId", "event", "userid"]),
+        (app, "events?type=comit,draw&type=drw&late=1&limit=0&colour=1", &["type", "type", "late", "colour", "limit"]),
+        (app, "events?userId=&from=x&to=y&order=up&cursor=x", &["userId", "from", "to", "order", "cursor"]),
+        (app, "events/stream?outcome=good&observed=1&from=x", &["outcome", "observed", "from"]),
+        (app, "explain?quantity=0&key=a%20b&colour=1", &["userId", "event", "colour", "key", "quantity"]),
+        (app, "explain?userId=u&event=x.refund&quantity=0", &["event", "quantity"]),
+        (app, "explain?reservationId=x&event=x&key=k", &["event", "key"]),
+        // Without `reservationId`, which is wrong, `key` could be right.
+        (app, "explain?reservationId=x&reservationId=y&key=k", &["reservationId"]),
+        (admin, "reports/usage?from=x&period=hour&by=team,colour", &["from", "period", "by", "by"]),
+        (admin, "reports/usage?from=2027-02-02&to=2027-02-01&top=x&userId=", &["top", "userId", "to"]),
+        (admin, "reports/usage?by=metadata.tier&groupId=none&ratio=frames/calls", &["by", "groupId", "ratio"]),
+        (admin, repeated.as_str(), &["ratio", "colour", "colour"]),
+        (admin, "reports/unusual?at=x&days=y&by=team&days=1", &["days", "at", "by"]),
+        (admin, "reports/limits?limit=0&colour=1", &["colour", "limit"]),
+        (admin, "reports/forecast?userid=u", &["userid", "userId"]),
     ];
     for (api, path, expected) in table {
         assert_eq!(fields(api.get(path).await), expected, "{path}");
     }
+    let answer = world.admin.send("PUT", "configuration?dryRun=x&prune=y&dryrun=true", None).await;
+    assert_eq!(fields(answer), ["dryRun", "prune", "dryrun"]);
+}
+
+/// The operations with a query: method, path, and the names of its parameters.
+fn queries() -> Vec<(String, String, Vec<String>)> {
+    let document: Value = serde_json::from_str(include_str!("../../../docs/openapi.json")).unwrap();
+    // Any name of metadata is accepted, and whether a plan exists depends on the configuration.
+    let is_free = |name: &str| ["metadata.{name}", "moveTo"].contains(&name);
+    let mut found = Vec::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let of_query = parameters.filter(|parameter| parameter["in"] == "query");
+            let names = of_query.map(|parameter| parameter["name"].as_str().unwrap());
+            let names: Vec<String> = names.filter(|name| !is_free(name)).map(str::to_owned).collect();
+            if !names.is_empty() {
+                found.push((method.to_uppercase(), path.replace("{id}", "none"), names));
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_operation_names_all_faults_of_its_query_and_suggests_its_parameters() {
+    let (world, _) = prepared().await;
+    let mut count = 0;
+    for (method, path, names) in queries() {
+        // What an app's key may not call, an operator's key may.
+        let by_app = world.app.send(&method, &format!("{path}?colour=1"), None).await;
+        let api = if by_app.status == 403 { &world.admin } else { &world.app };
+        let faults = async |query: String| {
+            let answer = api.send(&method, &format!("{path}?{query}"), None).await;
+            let errors = answer.json["errors"].as_array().cloned().unwrap_or_default();
+            let text = |fault: &Value, name: &str| fault[name].as_str().unwrap().to_owned();
+            errors.iter().map(|fault| (text(fault, "field"), text(fault, "message"))).collect::<Vec<_>>()
+        };
+        let is_named = |name: &str, found: &[(String, String)]| found.iter().any(|(field, _)| field == name);
+        // A stream without a fault does not end.
+        let ends = if path.ends_with("/stream") { "&colour=1" } else { "" };
+        let mut wrong = vec!["colour"];
+        for name in &names {
+            // No number, time, name or cursor has a control character, but some texts may have any.
+            if is_named(name, &faults(format!("{name}=%00{ends}")).await) {
+                wrong.push(name);
+            }
+        }
+        let all: String = names.iter().map(|name| format!("{name}=%00&")).collect();
+        let found = faults(all + "colour=1").await;
+        for name in &wrong {
+            assert!(is_named(name, &found), "{method} {path} does not name `{name}`: {found:?}");
+        }
+        count += wrong.len() - 1;
+
+        let misspelt = |name: &str| name[..name.len() - 1].to_owned();
+        let long: Vec<&String> = names.iter().filter(|name| name.len() > 3).collect();
+        let all: String = long.iter().map(|name| format!("{}=1&", misspelt(name))).collect();
+        let found = faults(all + "colour=1").await;
+        for name in long {
+            let hint = format!("; did you mean `{name}`?");
+            let is_hinted = found.iter().any(|(field, text)| *field == misspelt(name) && text.ends_with(&hint));
+            assert!(is_hinted, "{method} {path} does not suggest `{name}`: {found:?}");
+        }
+    }
+    assert!(count > 80, "{count} parameters can be wrong");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,8 @@ use chrono_tz::TZ_VARIANTS;
 /// A list of more accepted names than this is left out if one of them is close to the given one.
 const MOST_NAMES: usize = 12;
 
+pub const UNKNOWN_FIELD: &str = "is not a known field";
+
 /// serde's message as a predicate that follows the field's name.
 pub fn plain(message: &str) -> String {
     let quoted = |start: &str| message.strip_prefix(start)?.split_once('`').map(|(name, rest)| (name, names(rest)));
@@ -12,11 +14,7 @@ pub fn plain(message: &str) -> String {
         return not_one_of(given, &accepted);
     }
     if let Some((given, accepted)) = quoted("unknown field `") {
-        let suggested = suggestion(given, &accepted);
-        return match (accepted.is_empty(), suggested.is_empty()) {
-            (false, true) if accepted.len() <= MOST_NAMES => format!("is not a known field; use {}", either(&accepted)),
-            _ => format!("is not a known field{suggested}"),
-        };
+        return format!("{UNKNOWN_FIELD}{}", hint(given, &accepted));
     }
     if message.starts_with("missing field `") {
         return "is required".to_owned();
@@ -72,6 +70,15 @@ pub fn either(names: &[&str]) -> String {
         Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
         Some((last, _)) => last.clone(),
         None => "left out".to_owned(),
+    }
+}
+
+/// The closest name for an unknown one, or all names if they are few and none is close.
+pub fn hint(given: &str, accepted: &[&str]) -> String {
+    let suggested = suggestion(given, accepted);
+    match (accepted.is_empty(), suggested.is_empty()) {
+        (false, true) if accepted.len() <= MOST_NAMES => format!("; use {}", either(accepted)),
+        _ => suggested,
     }
 }
 
