@@ -1,9 +1,9 @@
 // The shell: who is signed in, what is worked on, and which page is shown.
 
 import { h, render } from './vendor/preact.js';
-import { useEffect, useErrorBoundary, useRef, useState } from './vendor/hooks.js';
+import { useEffect, useErrorBoundary, useLayoutEffect, useRef, useState } from './vendor/hooks.js';
 import * as api from './api.js';
-import { ClockTime, Empty, ErrorBox, Heading, Loading, here, html, link, useLoad } from './ui.js';
+import { ClockTime, Empty, ErrorBox, Heading, Loading, arrive, here, html, link, useLoad } from './ui.js';
 import { Palette } from './palette.js';
 import { SignIn } from './pages/sign_in.js';
 import { Overview } from './pages/overview.js';
@@ -50,7 +50,7 @@ function Page({ file, name, props }) {
       () => setState({ read: null, failed: true }),
     );
   }, []);
-  useEffect(() => {
+  useLayoutEffect(() => {
     // The title was not there yet when the page was gone to.
     if (moved && state.read) document.querySelector('main')?.querySelector('h1')?.focus();
   }, [state.read]);
@@ -76,6 +76,7 @@ const onMove = (redraw) => {
   const move = () => {
     moved = true;
     address = location.hash;
+    arrive();
     redraw();
   };
   addEventListener('hashchange', move);
@@ -159,7 +160,7 @@ function Shell() {
   useEffect(() => {
     api.get('app').then(({ currency }) => api.setCurrency(currency ?? null), () => {});
   }, [api.place.app]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     // A new page begins at its title, also for those who cannot see it.
     if (shown.current !== place) main.current?.querySelector('h1')?.focus();
     shown.current = place;

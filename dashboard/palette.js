@@ -1,6 +1,6 @@
 // Search from every page: users by any part of ID, name or tag, plans, policies, webhooks, keys and pages. Enter opens what is chosen.
 
-import { useEffect, useRef, useState } from './vendor/hooks.js';
+import { useEffect, useLayoutEffect, useRef, useState } from './vendor/hooks.js';
 import * as api from './api.js';
 import { ErrorBox, html, link, useLoad, useSettled } from './ui.js';
 
@@ -65,7 +65,8 @@ export function Palette({ pages, close }) {
     location.hash = hit.href;
   };
   const ready = found !== null || users.error !== null || text === '';
-  useEffect(() => {
+  // Opens before the next key press, so what is typed at once is searched for.
+  useLayoutEffect(() => {
     if (!dialog.current.open) dialog.current.showModal();
   }, []);
   useEffect(() => {

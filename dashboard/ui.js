@@ -1,7 +1,7 @@
 // What every page is made of. Text from the API only ever becomes a text node.
 
 import { cloneElement, h } from './vendor/preact.js';
-import { useCallback, useEffect, useId, useRef, useState } from './vendor/hooks.js';
+import { useCallback, useEffect, useId, useLayoutEffect, useRef, useState } from './vendor/hooks.js';
 import htm from './vendor/htm.js';
 import * as api from './api.js';
 
@@ -28,10 +28,20 @@ export const go = (names, query) => {
   location.hash = link(names, query);
 };
 
+/** The address of the page that is shown. A link changes `location.hash` a moment before its page is shown. */
+let shown = location.hash;
+
+/** The page at `location.hash` is shown now. */
+export function arrive() {
+  shown = location.hash;
+}
+
 /** Keeps a list's filter in the address without a new step in the browser's history. */
 export function keepFilter(query) {
-  const { names } = here();
-  history.replaceState(null, '', link(names, query));
+  // The user has gone to another page already.
+  if (location.hash !== shown) return;
+  history.replaceState(null, '', link(here().names, query));
+  arrive();
 }
 
 // --- loading ------------------------------------------------------------------------------------------------------
@@ -168,7 +178,7 @@ export const More = ({ pages }) =>
 export function Table({ label, compact, wide, children }) {
   const frame = useRef(null);
   const shape = compact ? 'compact' : wide ? 'wide' : 'rows';
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (shape !== 'rows') return;
     // Some screen readers announce no table where its parts are drawn as blocks, so each part names its role.
     const table = frame.current.firstElementChild;
@@ -360,7 +370,8 @@ export function faultsOf(error, shown) {
  */
 export function Dialog({ title, action, danger, busy, blocked, error, submit, close, children }) {
   const dialog = useRef(null);
-  useEffect(() => {
+  // Opens before the next key press, so what is typed at once goes into the dialog.
+  useLayoutEffect(() => {
     if (dialog.current.open) return;
     dialog.current.showModal();
     // What is to be filled in comes before names that can be copied.

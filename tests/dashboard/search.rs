@@ -52,7 +52,7 @@ async fn users_plans_keys_and_pages_are_found_from_every_page_by_any_part_of_the
         browser.sees_title(title).await;
         browser.sees_no_dialog().await;
     }
-    // With several results, the arrow keys select one.
+    // With several results, the arrow keys select one. What is typed right after the click is searched for.
     browser.click("Search Ctrl K").await;
     browser.press("lovel").await;
     browser.until(&format!("{found} === 'user Ada.Lovelace@example.com; user lovely_carl'")).await;

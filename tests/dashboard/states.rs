@@ -216,3 +216,19 @@ async fn an_empty_page_names_its_data_and_says_what_to_do_next() {
     }
     without_faults(browser).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_is_followed_also_when_a_filter_changes_before_its_page_is_shown() {
+    let (_world, browser) = signed_in().await;
+    browser.visit("#/alerts").await;
+    let both = "location.hash = '#/plans'; const field = document.querySelector('[aria-label=\"Search alerts\"]'); \
+        field.value = 'x'; field.dispatchEvent(new Event('input', { bubbles: true }))";
+    browser.run(both, json!([])).await;
+    browser.sees_title("Plans").await;
+    assert_eq!(browser.run("return location.hash", json!([])).await, "#/plans");
+    // And a filter still stays in the address of its page.
+    browser.visit("#/alerts").await;
+    browser.fill("Search alerts", "nobody").await;
+    browser.until("location.hash.includes('search=nobody')").await;
+    without_faults(browser).await;
+}

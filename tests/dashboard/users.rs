@@ -25,6 +25,7 @@ async fn a_customer_at_20_of_20_gets_10_more_until_the_end_of_the_month() {
     let call = json!({"userId": "u_42", "event": "mail.send"});
     assert_eq!(app.reserve(call.clone()).await["allowed"], false);
     browser.page("Users").await;
+    browser.until("document.activeElement.tagName === 'H1'").await;
     // `/` moves the focus to the search from any page.
     browser.press("/").await;
     browser.press("u_4").await;
