@@ -22,6 +22,16 @@ pub struct FileSink<F> {
     origin: Origin,
 }
 
+impl<F> Drop for FileSink<F> {
+    fn drop(&mut self) {
+        // Written before another process may write.
+        let _ = self.file.flush();
+        // Closing the file is not enough: a child process that is just being started may still have a copy of it and
+        // so keep the lock.
+        let _ = self.file.get_ref().unlock();
+    }
+}
+
 impl<F: Format> FileSink<F> {
     /// Opens or creates the file and locks it.
     ///

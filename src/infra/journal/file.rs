@@ -144,9 +144,9 @@ impl JournalFile {
 
     /// The same file opened read-only, so that each append fails.
     #[cfg(test)]
-    pub fn unwritable(self) -> Self {
-        let file = File::open(&self.path).expect("it is there");
-        Self { file, ..self }
+    pub fn unwritable(mut self) -> Self {
+        self.file = File::open(&self.path).expect("it is there");
+        self
     }
 
     pub fn path(&self) -> &Path {
@@ -198,6 +198,14 @@ impl JournalFile {
         let aside = self.path.with_extension("damaged");
         fs::rename(&self.path, &aside)?;
         Ok(aside)
+    }
+}
+
+impl Drop for JournalFile {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child process that is just being started may still have a copy of it and
+        // so keep the lock.
+        let _ = self.file.unlock();
     }
 }
 

@@ -26,7 +26,8 @@ fn journals(directory: &Path) -> Vec<PathBuf> {
 async fn close(journal: Journal, directory: &Path) {
     drop(journal);
     for _ in 0..10_000 {
-        let free = |path: &PathBuf| fs::File::open(path).is_ok_and(|file| file.try_lock().is_ok());
+        let free =
+            |path: &PathBuf| fs::File::open(path).is_ok_and(|file| file.try_lock().is_ok() && file.unlock().is_ok());
         if journals(directory).iter().all(free) {
             return;
         }
