@@ -294,6 +294,7 @@ async fn after_a_503_the_later_operations_of_that_user_are_not_run() {
     let refused: Value = stage.answer("batch", "hung", &batch).await.json().await.unwrap();
     redis.wake();
 
+    assert_eq!(refused["results"].as_array().map(Vec::len), Some(TRACKS + 2), "{refused}");
     for result in refused["results"].as_array().into_iter().flatten() {
         assert_eq!((&result["status"], &result["body"]["code"]), (&json!(503), &json!("store_unavailable")));
     }

@@ -207,6 +207,31 @@ async fn tracks_exceed_the_limit_by_the_headroom_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_batch_no_operation_overtakes_a_refused_one_of_its_reservation() {
+    let full = Full::prepared().await;
+    let (drawn, other) = (full.app.reserved(call("u", "image.a")).await, full.app.reserved(call("u", "image.a")).await);
+    // More than the limit and the headroom together.
+    full.redis.run::<()>(&["SET", "filler", &"x".repeat(2 * HEADROOM as usize)]).await;
+    full.limit(1).await;
+    let batch = json!({"operations": [
+        {"op": "commit", "reservationId": drawn, "quantity": 1, "final": false, "idempotencyKey": "draw"},
+        {"op": "release", "reservationId": drawn},
+        {"op": "commit", "reservationId": other},
+    ]});
+    let statuses = async || {
+        let answer = full.app.post("batch", batch.clone()).await.expect(200);
+        let statuses: Vec<u64> =
+            answer["results"].as_array().unwrap().iter().map(|result| result["status"].as_u64().unwrap()).collect();
+        statuses
+    };
+    assert_eq!(statuses().await, [503, 503, 200], "the release waits for the draw, and the other reservation does not");
+    full.limit(0).await;
+    assert_eq!(statuses().await, [200, 200, 200]);
+    assert_eq!(full.app.stands("u", "images").await, (2.0, 0.0), "what was drawn is charged, the rest is free");
+    assert!(verified(&full.redis.url(), "live").await.drifts.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readyz_warns_without_a_limit_near_it_and_of_evictions() {
     let full = Full::prepared().await;
     assert!(full.warnings().await.contains("maxmemory is not set"));

@@ -270,7 +270,8 @@ impl Operation {
         }
     }
 
-    /// Whether it may be decided without Redis during an outage. Then it does not depend on earlier operations.
+    /// Whether it may be decided without Redis during an outage. Then it runs also after an operation of which nobody
+    /// knows whether Redis decided it, as it would if sent alone.
     fn may_run_without_store(&self, principal: &Principal) -> bool {
         matches!(self.call, Call::Reserve(_)) && principal.gateway.app_allows_without_store(&principal.tenant.app)
     }
@@ -327,10 +328,10 @@ impl ResultView {
         Self { status: problem.status, replayed: error.is_replayed(), body: AnswerView::Problem(Box::new(problem)) }
     }
 
-    /// 503 for an operation after one of the same user of which nobody knows whether Redis decided it. If it ran, and
-    /// the caller then repeated the earlier one, they would have changed their order.
+    /// 503 for an operation that was not run because of the 503 of an earlier one. If this one ran now, and the caller
+    /// repeated the earlier one, the two would be decided in the wrong order.
     fn not_run() -> Self {
-        let why = "an earlier operation of the user in this batch is undecided".to_owned();
+        let why = "an earlier operation of the batch has to be repeated first".to_owned();
         Self::failed(&ServiceError::StoreUnavailable(why).into())
     }
 }
@@ -400,18 +401,27 @@ async fn run_all(principal: &Principal, operations: Vec<(usize, Operation)>) -> 
     done
 }
 
-/// Runs one user's operations in order, until Redis does not answer one.
+/// Runs one user's operations in order, until Redis does not answer one. A full Redis is no reason to stop, since it may
+/// refuse one operation and accept the next; but no operation overtakes a refused one of its reservation.
 async fn run_chain(principal: &Principal, chain: Chain) -> Vec<(usize, ResultView)> {
     let mut results = Vec::with_capacity(chain.len());
-    let mut is_undecided = false;
+    let (mut is_undecided, mut refused) = (false, HashSet::new());
     for (place, operation) in chain {
-        if is_undecided && !operation.may_run_without_store(principal) {
+        let reservation = match operation.call.subject() {
+            Subject::User(_) => None,
+            Subject::Reservation(id) => Some(id.to_owned()),
+        };
+        let is_after_refused = reservation.as_ref().is_some_and(|id| refused.contains(id));
+        if is_after_refused || (is_undecided && !operation.may_run_without_store(principal)) {
             results.push((place, ResultView::not_run()));
             continue;
         }
         let result = operation.run(principal).await;
-        // A full Redis, for example, is no reason to stop: it may refuse one operation and accept the next.
-        is_undecided |= matches!(result, Err(ApiError::Service(ServiceError::StoreUnavailable(_))));
+        match &result {
+            Err(ApiError::Service(ServiceError::StoreUnavailable(_))) => is_undecided = true,
+            Err(ApiError::Service(ServiceError::StoreRefused(_))) => refused.extend(reservation),
+            _ => {}
+        }
         results.push((place, result.unwrap_or_else(|error| ResultView::failed(&error))));
     }
     results
@@ -447,7 +457,10 @@ async fn chains(principal: &Principal, operations: Vec<(usize, Operation)>) -> (
             // There is no such reservation, so the operation changes no user and may run alone.
             Ok(None) => chains.push(vec![(place, operation)]),
             Err(error) => {
-                unread_buckets.extend(operation.bucket(principal));
+                // A damaged record has the same error each time, so nobody waits for it.
+                if matches!(error, ServiceError::StoreUnavailable(_)) {
+                    unread_buckets.extend(operation.bucket(principal));
+                }
                 failed.push((place, ResultView::failed(&error.into())));
             }
         }

@@ -62,7 +62,9 @@ fn read_filter(filter: &mut EventFilter, name: &str, value: &str, faults: &mut F
             let names = EntryKind::ALL.map(EntryKind::as_str);
             for word in value.split(',').map(str::trim) {
                 let kind = EntryKind::parse(word).ok_or_else(|| document::not_one_of(word, &names));
-                filter.types.extend(faults.check(name, kind));
+                // One fault says what is accepted.
+                let Some(kind) = faults.check(name, kind) else { break };
+                filter.types.insert(kind);
             }
         }
         "userId" => filter.user = faults.check(name, UserId::parse(value)),
@@ -107,6 +109,8 @@ fn read_page(parameters: Parameters) -> Result<(EventQuery, usize), Vec<FieldErr
     let (mut cursor, mut limit) = (None, None);
     for (name, value) in &parameters {
         match name.as_str() {
+            "limit" if limit.is_some() => faults.add(name, "must occur only once"),
+            "cursor" if cursor.is_some() => faults.add(name, "must occur only once"),
             "from" => query.span.from_ms = time_ms(name, value, &mut faults),
             "to" => query.span.to_ms = time_ms(name, value, &mut faults),
             "order" => match value.as_str() {

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::domain::metering::reservation::ONE;
 use crate::domain::values::amount::parse_decimal;
+use crate::domain::values::document;
 use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::ids::{EventName, UserId};
 use crate::domain::values::number::Number;
@@ -52,9 +53,12 @@ impl ExplainQuery {
         let given = [("userId", &self.user_id), ("event", &self.event), ("quantity", &self.quantity)];
         let named = given.into_iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name);
         let mut faults = Faults::default();
-        for name in named.chain(self.rest.keys().map(String::as_str)) {
+        let (known, unknown): (Vec<&str>, Vec<&str>) =
+            self.rest.keys().map(String::as_str).partition(|name| *name == "key" || name.starts_with("metadata."));
+        for name in named.chain(known) {
             faults.add(name, "cannot be combined with `reservationId`");
         }
+        faults.0.extend(unknown.into_iter().map(|name| document::unknown_parameter(name, &PARAMETERS)));
         faults.or(Some(()))
     }
 }

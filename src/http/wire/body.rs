@@ -33,6 +33,9 @@ pub const MOST_STRANGER_BYTES: usize = 4 * 1024;
 /// 256 KiB, for many operations in one body.
 pub const MOST_BATCH_BYTES: usize = 256 * 1024;
 
+/// The maximum number of parameters of a query, since faults are found by parsing it again.
+const MOST_PARAMETERS: usize = 100;
+
 /// How often a faulty query string is parsed to find further faults.
 const MOST_READINGS: usize = 60;
 
@@ -181,6 +184,9 @@ impl<T: DeserializeOwned> Query<T> {
     /// # Errors
     /// As [`Self::read`].
     pub fn read_as<U>(self, convert: impl FnOnce(T) -> Result<U, Vec<FieldError>>) -> Result<U, ApiError> {
+        if self.text.split('&').count() > MOST_PARAMETERS {
+            return Err(FieldError::new("query", format!("must have at most {MOST_PARAMETERS} parameters")).into());
+        }
         let (value, mut faults) = read_query(&self.text);
         match value.map(convert) {
             Some(Ok(converted)) if faults.is_empty() => return Ok(converted),
@@ -230,6 +236,10 @@ fn read_query<T: DeserializeOwned>(query: &str) -> (Option<T>, Vec<FieldError>) 
                 break;
             }
             let part = parts.remove(culprit);
+            // Further ones of that name would be faulty too.
+            let mut later = parts.split_off(culprit);
+            later.retain(|other| name_of(other) != name_of(&part));
+            parts.append(&mut later);
             if fault.field == "body" {
                 // The message does not name the parameter.
                 fault.field = name_of(&part).to_owned();

@@ -199,7 +199,10 @@ async fn all_faults_of_a_query_are_named() {
     let (world, _) = prepared().await;
     let (app, admin) = (&world.app, &world.admin.with("x-mode", "test"));
     let repeated = format!("reports/usage?ratio=x&ratio=x{}", "&colour=1".repeat(30));
-    let table: [(&Api, &str, &[&str]); 26] = [
+    // Too many to look for the faults of each.
+    let many = format!("usage?{}", "userId=u&".repeat(100));
+    let table: [(&Api, &str, &[&str]); 29] = [
+        (app, many.as_str(), &["query"]),
         (app, "credits?groupId=a.b&userid=u&limit=0&cursor=x", &["groupId", "userid", "cursor", "limit"]),
         (app, "limits?groupId=a.b&limit=0&cursor=x", &["groupId", "cursor", "limit"]),
         (app, "limits?limt=1&limit=x", &["limt", "limit", "groupId"]),
@@ -213,11 +216,13 @@ async fn all_faults_of_a_query_are_named() {
         (admin, "users?colour=1&limit=0", &["colour", "limit"]),
         (app, "usage?userid=u&event=", &["userId", "event", "userid"]),
         (app, "events?type=comit,draw&type=drw&late=1&limit=0&colour=1", &["type", "type", "late", "colour", "limit"]),
+        (app, "events?limit=3&limit=5&cursor=bad&cursor=worse", &["limit", "cursor", "cursor"]),
         (app, "events?userId=&from=x&to=y&order=up&cursor=x", &["userId", "from", "to", "order", "cursor"]),
         (app, "events/stream?outcome=good&observed=1&from=x", &["outcome", "observed", "from"]),
         (app, "explain?quantity=0&key=a%20b&colour=1", &["userId", "event", "colour", "key", "quantity"]),
         (app, "explain?userId=u&event=x.refund&quantity=0", &["event", "quantity"]),
         (app, "explain?reservationId=x&event=x&key=k", &["event", "key"]),
+        (app, "explain?reservationId=x&key=k&usrId=u", &["key", "usrId"]),
         // Without `reservationId`, which is wrong, `key` could be right.
         (app, "explain?reservationId=x&reservationId=y&key=k", &["reservationId"]),
         (admin, "reports/usage?from=x&period=hour&by=team,colour", &["from", "period", "by", "by"]),
