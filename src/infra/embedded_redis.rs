@@ -32,6 +32,7 @@ use tokio::time::{Instant, sleep, timeout};
 pub use program::COMPACT_HOLDS;
 use program::find_program;
 
+use crate::infra::lock_file::LockFile;
 use crate::infra::supervise::{Parts, Pulse, Supervised};
 
 /// `sockaddr_un` has 104 bytes on macOS and 108 on Linux, including the terminating zero.
@@ -128,7 +129,7 @@ pub struct EmbeddedRedis {
     /// Locked by the task that monitors the server; None while no server runs.
     child: Arc<Mutex<Option<Child>>>,
     watch: Supervised,
-    _data_dir_lock: DataDirLock,
+    _data_dir_lock: LockFile,
 }
 
 impl EmbeddedRedis {
@@ -141,7 +142,7 @@ impl EmbeddedRedis {
     pub async fn start(options: &EmbeddedOptions, parts: &Parts) -> Result<EmbeddedRedis, EmbeddedRedisError> {
         let (program, version) = find_program().await?;
         let data_dir = make_data_dir(&options.data_dir)?;
-        let lock = DataDirLock::acquire(&data_dir)?;
+        let lock = lock_data_dir(&data_dir)?;
         let socket = socket_path(&data_dir)?;
         let EmbeddedOptions { appendfsync, maxmemory, .. } = *options;
         let server = Arc::new(Server { program, socket, data_dir, appendfsync, maxmemory });
@@ -347,27 +348,13 @@ impl Server {
 }
 
 /// The gateway's lock on its data directory.
-struct DataDirLock(File);
-
-impl DataDirLock {
-    fn acquire(data_dir: &Path) -> Result<DataDirLock, EmbeddedRedisError> {
-        let path = data_dir.join("lock");
-        let file = open_private(&path, OpenOptions::new().write(true))?;
-        match file.try_lock() {
-            Ok(()) => Ok(DataDirLock(file)),
-            Err(fs::TryLockError::WouldBlock) => {
-                Err(EmbeddedRedisError::DataDirInUse { data_dir: data_dir.to_owned() })
-            }
-            Err(fs::TryLockError::Error(source)) => Err(at(&path)(source)),
-        }
-    }
-}
-
-impl Drop for DataDirLock {
-    fn drop(&mut self) {
-        // Closing the file is not enough: a child process that is just being started may still have a copy of it and
-        // so keep the lock.
-        let _ = self.0.unlock();
+fn lock_data_dir(data_dir: &Path) -> Result<LockFile, EmbeddedRedisError> {
+    let path = data_dir.join("lock");
+    let file = LockFile(open_private(&path, OpenOptions::new().write(true))?);
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(EmbeddedRedisError::DataDirInUse { data_dir: data_dir.to_owned() }),
+        Err(fs::TryLockError::Error(source)) => Err(at(&path)(source)),
     }
 }
 

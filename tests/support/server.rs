@@ -63,6 +63,16 @@ impl Redis {
         command.query_async(&mut self.connect().await).await.unwrap()
     }
 
+    /// Returns in a later millisecond of Redis: a list of the oldest events ends before the present one.
+    pub async fn next_millisecond(&self) {
+        let now = async || {
+            let (seconds, micros): (u64, u64) = self.run(&["TIME"]).await;
+            seconds * 1000 + micros / 1000
+        };
+        let begun = now().await;
+        while now().await <= begun {}
+    }
+
     /// Every key that matches a pattern with its serialized value: equal dumps mean equal states.
     pub async fn dump(&self, pattern: &str) -> Vec<(String, Vec<u8>)> {
         let mut keys: Vec<String> = self.run(&["KEYS", pattern]).await;

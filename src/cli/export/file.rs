@@ -7,6 +7,7 @@ use std::path::Path;
 use super::format::{Format, Line, Origin};
 use super::sink::{Sink, SinkError};
 use crate::cli::print;
+use crate::infra::lock_file::LockFile;
 use crate::service::reporting::events::id::EventId;
 use crate::service::reporting::events::view::EventView;
 
@@ -18,18 +19,8 @@ const BLOCK: u64 = 64 * 1024;
 pub struct FileSink<F> {
     format: F,
     name: String,
-    file: BufWriter<File>,
+    file: BufWriter<LockFile>,
     origin: Origin,
-}
-
-impl<F> Drop for FileSink<F> {
-    fn drop(&mut self) {
-        // Written before another process may write.
-        let _ = self.file.flush();
-        // Closing the file is not enough: a child process that is just being started may still have a copy of it and
-        // so keep the lock.
-        let _ = self.file.get_ref().unlock();
-    }
 }
 
 impl<F: Format> FileSink<F> {
@@ -40,7 +31,7 @@ impl<F: Format> FileSink<F> {
     pub fn open(path: &Path, format: F, origin: &Origin) -> Result<Self, SinkError> {
         let name = path.display().to_string();
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-        let file = opened.map_err(|error| SinkError::Write { place: name.clone(), error })?;
+        let file = LockFile(opened.map_err(|error| SinkError::Write { place: name.clone(), error })?);
         match file.try_lock() {
             Err(std::fs::TryLockError::WouldBlock) => return Err(SinkError::Busy(name)),
             // The file system does not support locks.

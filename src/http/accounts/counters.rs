@@ -4,8 +4,6 @@ use actix_web::HttpResponse;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::domain::values::field_error::Faults;
-use crate::domain::values::ids::GroupId;
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
@@ -36,10 +34,7 @@ pub async fn list(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
     let (group, from, count) = query.read_as(|CounterQuery { group_id, cursor, limit }| {
-        let mut faults = Faults::default();
-        let group = faults.check("groupId", GroupId::parse(&group_id));
-        let (from, count) = cursor::page(cursor.as_deref(), limit, cursor::place, &mut faults);
-        faults.or(group.map(|group| (group, from.unwrap_or_default(), count)))
+        cursor::page_of_group(&group_id, cursor.as_deref(), limit)
     })?;
     let (data, next) = readers
         .run(Reader::Page, principal, async move |principal| {

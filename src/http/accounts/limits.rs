@@ -109,10 +109,7 @@ pub async fn list(
         principal.require(Access::Subscriptions)?;
     }
     let (group, from, count) = query.read_as(|OwnerLimitQuery { group_id, cursor, limit }| {
-        let mut faults = Faults::default();
-        let group = faults.check("groupId", GroupId::parse(&group_id));
-        let (from, count) = cursor::page(cursor.as_deref(), limit, cursor::place, &mut faults);
-        faults.or(group.map(|group| (group, from.unwrap_or_default(), count)))
+        cursor::page_of_group(&group_id, cursor.as_deref(), limit)
     })?;
     let (data, next) = readers
         .run(Reader::Page, principal, async move |principal| {

@@ -270,8 +270,8 @@ impl Operation {
         }
     }
 
-    /// Whether it may be decided without Redis during an outage. Then it runs also after an operation of which nobody
-    /// knows whether Redis decided it, as it would if sent alone.
+    /// Whether it may be decided without Redis during an outage. Then it also runs after an operation whose outcome is
+    /// unknown, as if sent alone.
     fn may_run_without_store(&self, principal: &Principal) -> bool {
         matches!(self.call, Call::Reserve(_)) && principal.gateway.app_allows_without_store(&principal.tenant.app)
     }
@@ -457,7 +457,7 @@ async fn chains(principal: &Principal, operations: Vec<(usize, Operation)>) -> (
             // There is no such reservation, so the operation changes no user and may run alone.
             Ok(None) => chains.push(vec![(place, operation)]),
             Err(error) => {
-                // A damaged record has the same error each time, so nobody waits for it.
+                // A damaged record fails again on each try, so other operations do not wait for it.
                 if matches!(error, ServiceError::StoreUnavailable(_)) {
                     unread_buckets.extend(operation.bucket(principal));
                 }

@@ -54,13 +54,15 @@ pub(in crate::http) fn scope_values(
                 metadata.insert(field.to_owned(), serde_json::Value::String(value));
             }
             None if name == "key" => key = faults.check("key", KeyId::parse(&value)),
-            None => {
-                let known = [known, &["key", "metadata.<name>"]].concat();
-                faults.0.push(document::unknown_parameter(&name, &known));
-            }
+            None => faults.0.push(unknown_scope(&name, known)),
         }
     }
     (key, faults.check("metadata", Metadata::try_from(metadata)).unwrap_or_default())
+}
+
+/// The fault of a name that is neither one of `known` nor of a counter's scope.
+pub(in crate::http) fn unknown_scope(name: &str, known: &[&str]) -> FieldError {
+    document::unknown_parameter(name, &[known, &["key", "metadata.<name>"]].concat())
 }
 
 /// The checked query.

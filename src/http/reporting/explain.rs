@@ -13,12 +13,11 @@ use utoipa::ToSchema;
 
 use crate::domain::metering::reservation::ONE;
 use crate::domain::values::amount::parse_decimal;
-use crate::domain::values::document;
 use crate::domain::values::field_error::{Faults, FieldError};
 use crate::domain::values::ids::{EventName, UserId};
 use crate::domain::values::number::Number;
 use crate::http::metering::call::item;
-use crate::http::metering::usage::scope_values;
+use crate::http::metering::usage::{scope_values, unknown_scope};
 use crate::http::middleware::limits::Reader;
 use crate::http::middleware::readers::SharedReaders;
 use crate::http::wire::auth::{Access, Principal};
@@ -58,7 +57,7 @@ impl ExplainQuery {
         for name in named.chain(known) {
             faults.add(name, "cannot be combined with `reservationId`");
         }
-        faults.0.extend(unknown.into_iter().map(|name| document::unknown_parameter(name, &PARAMETERS)));
+        faults.0.extend(unknown.into_iter().map(|name| unknown_scope(name, &PARAMETERS)));
         faults.or(Some(()))
     }
 }

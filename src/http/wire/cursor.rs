@@ -6,7 +6,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::time::day::Day;
-use crate::domain::values::field_error::Faults;
+use crate::domain::values::field_error::{Faults, FieldError};
+use crate::domain::values::ids::GroupId;
 use crate::service::access::audit::AuditCursor;
 use crate::service::tenant::BucketCursor;
 
@@ -27,6 +28,21 @@ pub(in crate::http) fn page<T>(
         faults.add("limit", "must be between 1 and 200");
     }
     (start, size)
+}
+
+/// A page of what one group has, over all buckets: the group, where the page begins, and how many items it holds.
+///
+/// # Errors
+/// All faults of `groupId`, `cursor` and `limit`.
+pub(in crate::http) fn page_of_group(
+    group_id: &str,
+    cursor: Option<&str>,
+    limit: Option<usize>,
+) -> Result<(GroupId, BucketCursor, usize), Vec<FieldError>> {
+    let mut faults = Faults::default();
+    let group = faults.check("groupId", GroupId::parse(group_id));
+    let (start, size) = page(cursor, limit, place, &mut faults);
+    faults.or(group.map(|group| (group, start.unwrap_or_default(), size)))
 }
 
 /// A cursor of bucket and offset.

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::infra::lock_file::LockFile;
+
 const HEADER: &str = "quotagate journal 1\n";
 const ENDING: &str = "journal";
 /// Hex digits of a record's checksum.
@@ -29,7 +31,7 @@ pub struct Record {
 #[derive(Debug)]
 pub struct JournalFile {
     path: PathBuf,
-    file: File,
+    file: LockFile,
     /// Bytes of complete records.
     length: u64,
 }
@@ -92,7 +94,7 @@ impl JournalFile {
     pub fn create(directory: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let path = directory.join(format!("{}.{ENDING}", hex::encode(rand::random::<[u8; 8]>())));
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let file = LockFile(OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?);
         // Another process may take it over first; then the next call creates another one.
         file.try_lock()?;
         let mut journal = Self { path, file, length: 0 };
@@ -128,7 +130,7 @@ impl JournalFile {
     /// # Errors
     /// The file cannot be read.
     pub fn adopt(path: &Path) -> io::Result<Option<(Self, FileContent)>> {
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let file = LockFile(OpenOptions::new().read(true).write(true).open(path)?);
         match file.try_lock() {
             Err(fs::TryLockError::WouldBlock) => return Ok(None),
             other => other?,
@@ -144,9 +146,9 @@ impl JournalFile {
 
     /// The same file opened read-only, so that each append fails.
     #[cfg(test)]
-    pub fn unwritable(mut self) -> Self {
-        self.file = File::open(&self.path).expect("it is there");
-        self
+    pub fn unwritable(self) -> Self {
+        let file = LockFile(File::open(&self.path).expect("it is there"));
+        Self { file, ..self }
     }
 
     pub fn path(&self) -> &Path {
@@ -201,14 +203,6 @@ impl JournalFile {
     }
 }
 
-impl Drop for JournalFile {
-    fn drop(&mut self) {
-        // Closing the file is not enough: a child process that is just being started may still have a copy of it and
-        // so keep the lock.
-        let _ = self.file.unlock();
-    }
-}
-
 /// Stores a record that cannot be done, with the reason, in a file for inspection that is never read. Returns its
 /// path.
 ///
@@ -216,7 +210,8 @@ impl Drop for JournalFile {
 /// The file cannot be written.
 pub fn refuse(directory: &Path, record: &Record) -> io::Result<PathBuf> {
     let path = directory.join("refused");
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+    let mut options = OpenOptions::new();
+    let file = LockFile(options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?);
     // Several processes may share the directory.
     file.lock()?;
     let length = file.metadata()?.len();

@@ -321,6 +321,19 @@ async fn the_first_of_a_commit_and_a_release_of_one_reservation_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_reservation_does_not_hold_up_other_users() {
+    let world = with_quota(20, &["u", "v"]).await;
+    let id = world.app.reserved(image("u", 1)).await;
+    let record = world.redis.run::<Vec<String>>(&["KEYS", "qg:*:op:*"]).await;
+    world.redis.run::<()>(&["SET", &record[0], "damaged"]).await;
+    // This node has not cached whose reservation it is.
+    let (_node, other) = world.another_node().await;
+    let results = batch(&other, json!([op("commit", json!({"reservationId": id})), op("track", image("v", 1))])).await;
+    assert_eq!(statuses(&results), [500, 200], "{results:?}");
+    assert_eq!(world.app.stands("v", "images").await, (1.0, 0.0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operations_of_one_user_keep_their_order_also_where_the_node_has_to_ask_first() {
     let users: Vec<String> = (0..12).map(|number| format!("u{number}")).collect();
     let names: Vec<&str> = users.iter().map(String::as_str).collect();

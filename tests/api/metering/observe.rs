@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::events;
 use crate::configuration::budgets::{call, group, names, open_plan, policy, standings};
 use crate::support::{Api, World};
 
@@ -36,11 +37,6 @@ fn as_floats(list: &Value) -> Value {
         }
     }
     list
-}
-
-async fn events(world: &World, query: &str) -> Vec<Value> {
-    let admin = world.admin.with("x-mode", "test");
-    admin.get(&format!("events?order=asc&{query}")).await.expect(200)["data"].as_array().unwrap().clone()
 }
 
 async fn line(world: &World, query: &str) -> Value {

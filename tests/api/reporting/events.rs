@@ -61,6 +61,7 @@ async fn eventful() -> World {
     app.get("usage?userId=v").await.expect(200);
     app.commit(&late).await;
     world.admin.with("x-mode", "test").post("users/v/reset", json!({})).await.expect(200);
+    world.redis.next_millisecond().await;
     world
 }
 
@@ -194,6 +195,7 @@ async fn pages_over_all_buckets_meet_without_gap_or_double_in_both_orders() {
         ids.push(tracked["eventId"].as_str().unwrap().to_owned());
         assert_eq!(app.reserve(call).await["allowed"], false);
     }
+    world.redis.next_millisecond().await;
     let newest = pages(&app, "", 5).await;
     let mut oldest = pages(&app, "&order=asc", 7).await;
     oldest.reverse();
@@ -215,6 +217,7 @@ async fn a_page_looks_at_so_many_entries_only_and_its_cursor_survives_trimming()
         'about', 'image.a - u', 'charges', '-', 'memo', '', 'told', '') end";
     let ledger = "qg:{default:test/main}:ledger";
     world.redis.run::<()>(&["EVAL", script, "1", ledger]).await;
+    world.redis.next_millisecond().await;
     for order in ["asc", "desc"] {
         let first = world.app.get(&format!("events?event=nothing&order={order}")).await.expect(200);
         assert_eq!(list(&first).len(), 0);

@@ -6,6 +6,7 @@ mod invalid;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
+use super::events;
 use crate::configuration::budgets::{names, policy};
 use crate::support::proven::drifts;
 use crate::support::{Api, World};
@@ -44,11 +45,6 @@ fn fitted(value: u64) -> Value {
 
 async fn held(api: &Api) -> (f64, f64) {
     (api.stands("u", "tokens").await.1, api.stands("u", "spend").await.1)
-}
-
-async fn events(world: &World, query: &str) -> Vec<Value> {
-    let admin = world.admin.with("x-mode", "test");
-    admin.get(&format!("events?order=asc&{query}")).await.expect(200)["data"].as_array().unwrap().clone()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
