@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::commands::{Printed, command, done, on_terminal, printed, refused, secret_key};
+use crate::commands::{Printed, command, done, on_terminal, on_terminal_after, printed, refused, secret_key};
 use crate::gateway::{ADMIN_KEY, Process, run};
 use crate::support::{Redis, Running, connect, folder};
 
@@ -244,6 +244,24 @@ async fn nothing_changes_unasked_and_only_prune_deletes() {
     assert!(code == Some(1) && err.contains(&format!("{faulty}:6: plans[1]")), "{err}");
     assert_eq!(out, "~ plan:b\n    groups.b_calls.quota: 5 → 6\n+ plan:c\n", "also beside a fault");
     assert!(refused(&gateway, &["plans", "delete", "b", "--yes"]).contains("--move-to moves them"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_else_changed_after_the_question_is_not_overwritten() {
+    let dir = folder();
+    let gateway = Process::start(dir.path(), &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)]);
+    let files = [5, 6, 7].map(|quota| {
+        let file = dir.path().join(format!("{quota}.yaml"));
+        fs::write(&file, format!("plans:\n{}", plan("a", quota))).unwrap();
+        file.to_str().unwrap().to_owned()
+    });
+    done(&gateway, &["apply", &files[0], "--yes"]);
+    let other = async { done(&gateway, &["apply", &files[1], "--yes"]) };
+    let (code, out, _) = on_terminal_after(other, &gateway, &["apply", &files[2]]).await;
+    assert!(code == Some(1) && out.contains("quota: 5 → 7"), "{out}");
+    assert!(out.contains("nothing was changed: somebody else changed the configuration meanwhile"), "{out}");
+    let (_, out, _) = apply(&gateway, &[&files[2], "--dry-run"]);
+    assert!(out.contains("quota: 6 → 7"), "{out}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

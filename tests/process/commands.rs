@@ -1,6 +1,7 @@
 //! How tests run the commands that talk to a gateway.
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
@@ -37,6 +38,22 @@ pub fn refused(gateway: &Process, arguments: &[&str]) -> String {
 
 /// Runs a command on a terminal, and answers its question.
 pub fn on_terminal(gateway: &Process, answer: &str, arguments: &[&str]) -> Printed {
+    printed(terminal(gateway, answer, arguments).output().unwrap())
+}
+
+/// The same with the answer `y`, given only after something else was done.
+pub async fn on_terminal_after(done: impl Future, gateway: &Process, arguments: &[&str]) -> Printed {
+    let mut terminal = terminal(gateway, "-", arguments);
+    let mut child = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "asked\n");
+    done.await;
+    child.stdin.as_mut().unwrap().write_all(b"y\n").unwrap();
+    printed(child.wait_with_output().unwrap())
+}
+
+fn terminal(gateway: &Process, answer: &str, arguments: &[&str]) -> Command {
     let settings = [("QUOTAGATE_URL", gateway.url.as_str()), ("QUOTAGATE_KEY", ADMIN_KEY)];
     let program = quotagate(&[], &settings);
     let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process/terminal.py");
@@ -48,7 +65,7 @@ pub fn on_terminal(gateway: &Process, answer: &str, arguments: &[&str]) -> Print
             None => terminal.env_remove(name),
         };
     }
-    printed(terminal.output().unwrap())
+    terminal
 }
 
 /// A secret key of live mode.

@@ -1,4 +1,7 @@
-"""Runs a command on a terminal and answers its question: terminal.py ANSWER COMMAND…"""
+"""Runs a command on a terminal and answers its question: terminal.py ANSWER COMMAND…
+
+With the answer `-` it prints a line to standard error as soon as it is asked, and waits for the answer on standard input.
+"""
 
 import os
 import pty
@@ -20,7 +23,10 @@ while True:
         break
     told += read
     if not asked and told.endswith(b"[y/N] "):
-        os.write(terminal, answer.encode() + b"\n")
         asked = True
+        if answer == "-":
+            print("asked", file=sys.stderr, flush=True)
+            answer = sys.stdin.readline().strip()
+        os.write(terminal, answer.encode() + b"\n")
 sys.stdout.buffer.write(told)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
