@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 
+use crate::fleet::redis_seconds;
 use crate::load::{self, Connection, Turn};
 use crate::stage::{Stage, USERS, address, reserve, user};
 use crate::{CONNECTIONS, ROUNDS, RUN, median, tell};
@@ -53,18 +54,21 @@ async fn run(stage: &Stage, time: Duration) -> (f64, Duration) {
 
 pub async fn report_all() {
     let stage = Stage::set(1).await;
-    let (mut alone, mut together, mut took) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut alone, mut together, mut took, mut busy) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         alone.push(load::run(&stage, Turn::Pair, CONNECTIONS, RUN).await.rate);
+        let before = (Instant::now(), redis_seconds(&stage.redis).await);
         let (rate, latency) = run(&stage, RUN).await;
+        busy.push((redis_seconds(&stage.redis).await - before.1) / before.0.elapsed().as_secs_f64());
         together.push(rate);
         took.push(latency.as_secs_f64() * 1e3);
     }
     let (alone, together) = (median(alone), median(together));
     println!(
         "reserve + commit: {alone:.0} pairs/s as single calls on {CONNECTIONS} connections, {together:.0} pairs/s in \
-         batches of {OPERATIONS} on {SENDERS}; a batch of reserves takes {:.1} ms",
-        median(took)
+         batches of {OPERATIONS} on {SENDERS}; a batch of reserves takes {:.1} ms, and Redis is busy for {:.0} % of the time",
+        median(took),
+        median(busy) * 100.0
     );
     tell("pairs in batches / pairs as single calls", format!("{:.2}", together / alone), ">= 2.50");
 }

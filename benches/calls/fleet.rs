@@ -1,8 +1,9 @@
 //! What calls cost each part of a fleet in processor time, which holds whatever else shares the machine, and whether a
 //! model of one Redis and one node foretells three masters and two nodes. docs/scaling.md reckons with these figures.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::gateway::Process;
 use crate::load::{self, Turn};
 use crate::stage::Stage;
 use crate::{CONNECTIONS, RUN, tell};
@@ -21,7 +22,7 @@ fn process_seconds(pid: &str) -> f64 {
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
 }
 
-async fn redis_seconds(redis: &crate::support::Redis) -> f64 {
+pub async fn redis_seconds(redis: &crate::support::Redis) -> f64 {
     let info: String = redis.run(&["INFO", "cpu"]).await;
     let of = |name: &str| {
         let line = info.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
@@ -53,6 +54,23 @@ pub async fn cost(stage: &Stage, turn: Turn) -> (Cost, f64, f64) {
     let micros = |seconds: f64| seconds * 1e6 / turns;
     let cost = Cost { gateway: micros(after.0 - before.0), redis: micros(all), generator: micros(after.2 - before.2) };
     (cost, load.rate, servers.into_iter().fold(0.0, f64::max) / all)
+}
+
+/// What nodes without traffic take beside a busy one.
+pub async fn idle_nodes() {
+    const NODES: usize = 4;
+    const SECONDS: u64 = 30;
+    let mut stage = Stage::set(NODES).await;
+    stage.idle = stage.nodes.split_off(1);
+    let seconds = |node: &Process| process_seconds(&node.id().to_string());
+    let of_all = |stage: &Stage| stage.nodes.iter().chain(&stage.idle).map(seconds).collect::<Vec<f64>>();
+    let before = of_all(&stage);
+    load::run(&stage, Turn::Pair, CONNECTIONS, Duration::from_secs(SECONDS)).await;
+    let mut spent: Vec<f64> = of_all(&stage).iter().zip(before).map(|(after, before)| after - before).collect();
+    spent[1..].sort_by(f64::total_cmp);
+    println!("processor seconds in {SECONDS} s of the busy node and of {} without traffic: {spent:.2?}", NODES - 1);
+    let idle: f64 = spent[1..NODES - 1].iter().sum();
+    tell("idle nodes without the one that folds / the busy node", format!("{:.1} %", idle / spent[0] * 100.0), "< 3 %");
 }
 
 fn reported(what: &str, cost: &Cost) {

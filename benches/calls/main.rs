@@ -94,7 +94,12 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         if wanted("http") {
-            over_http(&Stage::set(1).await).await;
+            let stage = Stage::set(1).await;
+            println!("Redis writes each change to a file, as the gateway's own does:");
+            over_http(&stage).await;
+            stage.redis.run::<String>(&["CONFIG", "SET", "appendonly", "no"]).await;
+            println!("Redis without a file:");
+            over_http(&stage).await;
         }
         if wanted("batch") {
             batch::report_all().await;
@@ -110,6 +115,9 @@ fn main() {
         }
         if wanted("fleet") {
             fleet::report_all().await;
+        }
+        if wanted("idle") {
+            fleet::idle_nodes().await;
         }
         if wanted("readers") {
             readers::report_all().await;
