@@ -61,9 +61,9 @@ pub async fn idle_nodes() {
     const NODES: usize = 4;
     const SECONDS: u64 = 30;
     let mut stage = Stage::set(NODES).await;
-    stage.idle = stage.nodes.split_off(1);
+    let idle_nodes = stage.nodes.split_off(1);
     let seconds = |node: &Process| process_seconds(&node.id().to_string());
-    let of_all = |stage: &Stage| stage.nodes.iter().chain(&stage.idle).map(seconds).collect::<Vec<f64>>();
+    let of_all = |stage: &Stage| stage.nodes.iter().chain(&idle_nodes).map(seconds).collect::<Vec<f64>>();
     let before = of_all(&stage);
     load::run(&stage, Turn::Pair, CONNECTIONS, Duration::from_secs(SECONDS)).await;
     let mut spent: Vec<f64> = of_all(&stage).iter().zip(before).map(|(after, before)| after - before).collect();

@@ -97,7 +97,7 @@ fn main() {
             println!("Redis writes each change to a file, as the gateway's own does:");
             over_http(&Stage::set(1).await).await;
             println!("Redis without a file:");
-            // A stage of its own: expired holds of the first one would have to be settled.
+            // On the first stage, calls would also settle the holds that have expired there.
             let stage = Stage::set(1).await;
             stage.redis.run::<String>(&["CONFIG", "SET", "appendonly", "no"]).await;
             over_http(&stage).await;

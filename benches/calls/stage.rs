@@ -16,8 +16,6 @@ pub const USERS: usize = 100_000;
 
 pub struct Stage {
     pub nodes: Vec<Process>,
-    /// Nodes without traffic.
-    pub idle: Vec<Process>,
     pub redis: Redis,
     /// The other masters, if it is a cluster.
     pub others: Vec<Redis>,
@@ -96,7 +94,7 @@ impl Stage {
         first.post("subscriptions", &key, "{\"userId\":\"first\",\"planId\":\"bench\"}").await;
         let answer = first.post("reserve", &key, &reserve("first")).await;
         let no_op = NoOp::start(&answer);
-        Self { nodes, idle: Vec::new(), redis, others, no_op, key, _data: data }
+        Self { nodes, redis, others, no_op, key, _data: data }
     }
 
     pub async fn subscribe(&self, users: std::ops::Range<usize>) {

@@ -256,8 +256,8 @@ async fn what_somebody_else_changed_after_the_question_is_not_overwritten() {
         file.to_str().unwrap().to_owned()
     });
     done(&gateway, &["apply", &files[0], "--yes"]);
-    let other = async { done(&gateway, &["apply", &files[1], "--yes"]) };
-    let (code, out, _) = on_terminal_after(other, &gateway, &["apply", &files[2]]).await;
+    let other = || drop(done(&gateway, &["apply", &files[1], "--yes"]));
+    let (code, out, _) = on_terminal_after(other, &gateway, &["apply", &files[2]]);
     assert!(code == Some(1) && out.contains("quota: 5 → 7"), "{out}");
     assert!(out.contains("nothing was changed: somebody else changed the configuration meanwhile"), "{out}");
     let (_, out, _) = apply(&gateway, &[&files[2], "--dry-run"]);

@@ -41,14 +41,14 @@ pub fn on_terminal(gateway: &Process, answer: &str, arguments: &[&str]) -> Print
     printed(terminal(gateway, answer, arguments).output().unwrap())
 }
 
-/// The same with the answer `y`, given only after something else was done.
-pub async fn on_terminal_after(done: impl Future, gateway: &Process, arguments: &[&str]) -> Printed {
+/// The same with the answer `y`, which it gives only after `done` has run.
+pub fn on_terminal_after(done: impl FnOnce(), gateway: &Process, arguments: &[&str]) -> Printed {
     let mut terminal = terminal(gateway, "-", arguments);
     let mut child = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "asked\n");
-    done.await;
+    done();
     child.stdin.as_mut().unwrap().write_all(b"y\n").unwrap();
     printed(child.wait_with_output().unwrap())
 }
