@@ -38,7 +38,9 @@ USERS = 300
 #: Calls of the floor, which all other counts of Redis are divided by.
 FLOOR_CALLS = 3_000
 #: Options that the gateway gives to the Redis that it starts itself.
-COMPACT_HOLDS = ["--zset-max-listpack-value", "256", "--zset-max-listpack-entries", "64"]
+COMPACT = [
+    "--hash-max-listpack-value", "256", "--zset-max-listpack-value", "256", "--zset-max-listpack-entries", "64",
+]
 PREFIX = "qg:{default:live}:"
 #: Parts of the background work, each with a lease (src/service/leases.rs).
 LEASES = [f"qg:{{quotagate}}:lease:rollups:{part}" for part in range(8)]
@@ -147,7 +149,7 @@ class Stage(NamedTuple):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        options = ["--port", str(port), "--save", "", "--hz", "1", *COMPACT_HOLDS]
+        options = ["--port", str(port), "--save", "", "--hz", "1", *COMPACT]
         server = Counted(["redis-server", *options], counts_redis)
         redis = wait_for("the start of Redis", lambda: connected(port))
         settings = {

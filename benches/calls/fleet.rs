@@ -91,6 +91,7 @@ pub async fn report_all() {
     drop(stage);
     let cluster = Stage::on_cluster(2, 3).await;
     cluster.subscribe(0..crate::stage::USERS).await;
+    cluster.warm_up().await;
     load::run(&cluster, Turn::Reserve, CONNECTIONS, RUN).await;
     let (spread, found, busiest) = cost(&cluster, Turn::Reserve).await;
     reported("a reserve, three masters, two nodes", &spread);

@@ -17,14 +17,19 @@ async fn standing(stage: &Stage) -> (u64, u64) {
     (entries, folded)
 }
 
+pub async fn wait_until_folded(stage: &Stage) {
+    let (entries, _) = standing(stage).await;
+    while standing(stage).await.1 < entries {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 pub async fn report_all() {
     let stage = Stage::set(1).await;
     let load = run(&stage, Turn::Pair, CONNECTIONS, LOADED).await;
     let (entries, folded) = standing(&stage).await;
     let begun = Instant::now();
-    while standing(&stage).await.1 < entries {
-        tokio::time::sleep(LOOK).await;
-    }
+    wait_until_folded(&stage).await;
     let taken = begun.elapsed().as_secs_f64();
     println!("{LOADED:?} of {:.0} reserves and commits a second: {entries} entries of the ledger", load.rate);
     let left = entries - folded;

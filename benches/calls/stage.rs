@@ -4,11 +4,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::gateway::{ADMIN_KEY, Process};
-use crate::load::{Connection, each};
+use crate::load::{Connection, each, field};
 use crate::no_op::NoOp;
+use crate::rollup;
 use crate::support::cluster::Cluster;
 use crate::support::{Api, Redis, new_key};
-use quotagate::infra::embedded_redis::COMPACT_HOLDS;
+use quotagate::infra::embedded_redis::COMPACT;
 
 const MASTERS: usize = 3;
 const DEFAULT_APP: &str = "default";
@@ -45,10 +46,10 @@ pub fn plan(groups: usize) -> Value {
     json!({"periodType": "monthly", "periodAnchor": "subscription_start", "groups": (0..groups).map(group).collect::<Vec<_>>()})
 }
 
-/// The body of a reserve.
+/// The body of a reserve. Its hold outlives the bench: what a call costs that finds expired holds is another question.
 pub fn reserve(user: &str) -> String {
     format!(
-        "{{\"userId\":\"{user}\",\"event\":\"llm.chat\",\"metadata\":{{\"model\":\"chat-large\",\"prompt_tokens\":374,\"completion_tokens\":44}}}}"
+        "{{\"userId\":\"{user}\",\"event\":\"llm.chat\",\"ttlSeconds\":3600,\"metadata\":{{\"model\":\"chat-large\",\"prompt_tokens\":374,\"completion_tokens\":44}}}}"
     )
 }
 
@@ -57,16 +58,17 @@ pub fn user(number: usize) -> String {
 }
 
 impl Stage {
-    /// With [`USERS`] on a plan of three groups.
+    /// With [`USERS`] on a plan of three groups, who have called before.
     pub async fn set(nodes: usize) -> Self {
         let stage = Self::with(nodes, 3).await;
         stage.subscribe(0..USERS).await;
+        stage.warm_up().await;
         stage
     }
 
     /// Without users.
     pub async fn with(nodes: usize, groups: usize) -> Self {
-        let redis = Redis::with(&COMPACT_HOLDS).await;
+        let redis = Redis::with(&COMPACT).await;
         let url = redis.url();
         Self::on(redis, Vec::new(), &url, nodes, groups, DEFAULT_APP).await
     }
@@ -103,5 +105,17 @@ impl Stage {
             connection.post("subscriptions", &self.key, &body).await;
         })
         .await;
+    }
+
+    /// One reserve and commit of each of [`USERS`], since a user's first call in a window creates the counters. Returns
+    /// when reports include these calls.
+    pub async fn warm_up(&self) {
+        each(address(&self.nodes[0]), 0..USERS, async |connection, number| {
+            let answer = connection.post("reserve", &self.key, &reserve(&user(number))).await;
+            let body = format!("{{\"reservationId\":\"{}\"}}", field(&answer, "reservationId"));
+            connection.post("commit", &self.key, &body).await;
+        })
+        .await;
+        rollup::wait_until_folded(self).await;
     }
 }

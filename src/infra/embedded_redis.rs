@@ -29,7 +29,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
-pub use program::COMPACT_HOLDS;
+pub use program::COMPACT;
 use program::find_program;
 
 use crate::infra::lock_file::LockFile;
@@ -247,7 +247,7 @@ impl Server {
             .args(["--appendonly", "yes", "--appendfsync", self.appendfsync.as_redis_word()])
             .args(["--save", "", "--maxmemory-policy", "noeviction", "--maxmemory"])
             .arg(self.maxmemory.to_string())
-            .args(COMPACT_HOLDS)
+            .args(COMPACT)
             .stdin(server_lock)
             .stdout(log)
             .stderr(log_for_errors)

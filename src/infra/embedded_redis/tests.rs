@@ -180,6 +180,7 @@ async fn the_server_has_no_tcp_port_and_the_settings_of_a_store() {
         ("appendfsync", "always"),
         ("save", ""),
         ("maxmemory-policy", "noeviction"),
+        ("hash-max-listpack-value", "256"),
         ("zset-max-listpack-value", "256"),
         ("zset-max-listpack-entries", "64"),
     ];
