@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use quotagate::domain::values::ids::UserId;
+use quotagate::infra::embedded_redis::COMPACT;
 
 use crate::table::{BELIEF, DAY_1, Table, counted};
 
@@ -72,4 +73,24 @@ async fn a_user_and_a_reservation_take_few_bytes() {
     let user = bytes(table.bucket.account(&UserId::parse("u").unwrap())).await;
     assert!(user <= 260, "a user with three groups takes {user} bytes");
     assert_eq!(bytes(record).await, held, "of a finished one only the first word changes");
+}
+
+/// By default Redis stores a hash in a larger form as soon as one of its texts has more than 64 bytes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_the_settings_of_the_private_redis_a_long_counter_keeps_its_user_compact() {
+    const MONTH: &str = "monthly/20270131T102030/20270228T102030";
+    let table = Table::new().await;
+    for setting in COMPACT.chunks_exact(2) {
+        let name = setting[0].trim_start_matches('-');
+        table.redis.run::<()>(&["CONFIG", "SET", name, setting[1]]).await;
+    }
+    let spend = [("spend", MONTH, 137_500_000, 1_000_000_000_000)];
+    let first = table.hold(&spend).await;
+    table.commit(&first).await;
+    table.hold(&spend).await;
+    let key = table.bucket.account(&UserId::parse("u").unwrap());
+    let counter: String = table.redis.run(&["HGET", &key, "spend"]).await;
+    assert!(counter.len() > 64, "{counter}");
+    let encoding: String = table.redis.run(&["OBJECT", "ENCODING", &key]).await;
+    assert_eq!(encoding, "listpack", "{counter}");
 }

@@ -20,11 +20,10 @@ use crate::store::reporting::ledger::Page;
 use crate::store::reporting::rollup::{RollupCursor, WrittenDay, WrittenRow};
 use crate::store::reporting::stream::{Place, Stream};
 
-/// Entries folded in one step. A step costs its reads and its transaction, and each entry costs its share of them. More
-/// entries would let other calls wait longer while Redis writes their rows.
-const BATCH: usize = 400;
+/// Entries folded in one step. It usually writes at most 600 rows, so that other calls do not wait long.
+const BATCH: usize = 200;
 /// Steps per stream before a report is returned: 50,000 entries.
-const STEPS_BEFORE_A_REPORT: usize = 125;
+const STEPS_BEFORE_A_REPORT: usize = 250;
 /// Buckets folded concurrently.
 const BUCKETS_AT_ONCE: usize = 2;
 
