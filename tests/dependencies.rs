@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::mpsc;
 
+use quotagate::infra::embedded_redis::COMPACT;
 use serde_json::{Value, json};
 
 fn read(file: &str) -> String {
@@ -193,6 +194,15 @@ fn every_container_image_is_pinned_by_digest() {
         let digest = image.split_once("@sha256:").map(|(_, digest)| digest).unwrap_or_default();
         let is_hex = digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         assert!(digest.len() == 64 && is_hex, "{image} is not pinned: add @sha256: and the digest of the image");
+    }
+}
+
+#[test]
+fn the_compose_file_stores_counters_and_holds_as_the_private_redis_does() {
+    let text = read("docker-compose.yml");
+    for setting in COMPACT.chunks_exact(2) {
+        let part = setting.join(" ");
+        assert!(text.contains(&part), "docker-compose.yml lacks `{part}`");
     }
 }
 
