@@ -84,7 +84,7 @@ async fn with_the_settings_of_the_private_redis_a_long_counter_keeps_its_user_co
         let name = setting[0].trim_start_matches('-');
         table.redis.run::<()>(&["CONFIG", "SET", name, setting[1]]).await;
     }
-    let spend = [("spend", MONTH, 137_500_000, 1_000_000_000_000)];
+    let spend = [("spend", MONTH, 13_750_000_000, 1_000_000_000_000)];
     let first = table.hold(&spend).await;
     table.commit(&first).await;
     table.hold(&spend).await;
