@@ -53,7 +53,9 @@ fn image() -> serde_json::Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_log_cuts_no_call_and_the_private_redis_starts_again() {
     let dir = TempDir::new().unwrap();
-    let gateway = start(&dir, &[ADMIN, ("QUOTAGATE_REDIS_TIMEOUT_MS", "500")], nobody_reads()).await;
+    // By default Redis may lose the last two seconds when it is killed, and the new key with them.
+    let settings = [ADMIN, ("QUOTAGATE_REDIS_TIMEOUT_MS", "500"), ("QUOTAGATE_APPENDFSYNC", "always")];
+    let gateway = start(&dir, &settings, nobody_reads()).await;
     let (_, key) = live_key(&gateway).await;
     let url = format!("redis+unix://{}", dir.path().join("redis.sock").display());
     let server = async || {

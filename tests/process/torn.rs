@@ -12,9 +12,9 @@ use crate::support::{connect, eventually, folder, monthly};
 
 const ADMIN: (&str, &str) = ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY);
 
-/// A gateway whose user `u` has used 5.
+/// A gateway whose user `u` has used 5, and whose Redis has written that to its file.
 async fn with_five_used(dir: &Path) -> (Process, String) {
-    let gateway = Process::start(dir, &[ADMIN]);
+    let gateway = Process::start(dir, &[ADMIN, ("QUOTAGATE_APPENDFSYNC", "always")]);
     gateway.call("PUT", "plans/pro", ADMIN_KEY, &monthly(20)).await;
     let key = gateway.call("POST", "keys", ADMIN_KEY, &json!({"kind": "secret", "mode": "live"})).await;
     let key = key["key"].as_str().unwrap().to_owned();
