@@ -17,6 +17,7 @@ async fn standing(stage: &Stage) -> (u64, u64) {
     (entries, folded)
 }
 
+/// Returns when reports include all calls. Not for a cluster, whose app has other buckets.
 pub async fn wait_until_folded(stage: &Stage) {
     let (entries, _) = standing(stage).await;
     while standing(stage).await.1 < entries {

@@ -63,6 +63,7 @@ impl Stage {
         let stage = Self::with(nodes, 3).await;
         stage.subscribe(0..USERS).await;
         stage.warm_up().await;
+        rollup::wait_until_folded(&stage).await;
         stage
     }
 
@@ -107,8 +108,7 @@ impl Stage {
         .await;
     }
 
-    /// One reserve and commit of each of [`USERS`], since a user's first call in a window creates the counters. Returns
-    /// when reports include these calls.
+    /// One reserve and commit of each of [`USERS`], since a user's first call in a window creates the counters.
     pub async fn warm_up(&self) {
         each(address(&self.nodes[0]), 0..USERS, async |connection, number| {
             let answer = connection.post("reserve", &self.key, &reserve(&user(number))).await;
@@ -116,6 +116,5 @@ impl Stage {
             connection.post("commit", &self.key, &body).await;
         })
         .await;
-        rollup::wait_until_folded(self).await;
     }
 }
