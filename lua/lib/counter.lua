@@ -98,7 +98,8 @@ end
 -- lives of a name there is a gap, in either direction.
 local function trim(owner, group, last, now)
   local first_field = group .. '.first'
-  local first = args.stored(redis.call('HGET', owner.past, first_field) or last)
+  local known = redis.call('HGET', owner.past, first_field)
+  local first = args.stored(known or last)
   if first > last then
     first = oldest(owner, group) or last
   end
@@ -117,7 +118,10 @@ local function trim(owner, group, last, now)
     end
     dropped = dropped + 1
   end
-  redis.call('HSET', owner.past, first_field, first)
+  local text = args.digits(first)
+  if text ~= known then
+    redis.call('HSET', owner.past, first_field, text)
+  end
 end
 
 -- Moves a counter's closing window to `past`. It is stored while a reservation with a hold in it may still be charged

@@ -24,6 +24,30 @@ local function rolled_ending(group, stored, proposed)
   return '+0+0+' .. args.digits(window.rolled(stored)) .. ' '
 end
 
+-- Groups whose windows close with the present call, followed by leftovers of others.
+local closing = {}
+
+-- The sequence number of a window that begins with this call, and whether it closes one that is stored: then the group
+-- keeps what `counter.close` needs. Nil for a window that is none of them, and for what only the general path begins: a
+-- window with alerts or rolled quota, one of an owner that expires, and one that closes while something is held in it.
+local function begin_window(owner, group, counter_text, used, held, stored, seq, proposed)
+  if not owner.is_user or owner.account_rest ~= '' or owner.has_alerts or group.rollover then
+    return nil
+  end
+  if not counter_text then
+    return '1', false
+  end
+  if held ~= '0' or not stored or window.is_concurrent(seq) then
+    return nil
+  end
+  local number, change = window.resolve(seq, stored, proposed)
+  if change ~= 'turned' then
+    return nil
+  end
+  group.stored, group.stored_seq, group.closed_used, group.closed_held = stored, seq, used, 0
+  return number, true
+end
+
 -- Answers a reserve that does not fit, as lib/admission does. `place`: of the first owner's part in ARGV.
 local function deny(defined, now, created, frame, place)
   local fingerprint, label, memo = ARGV[2], ARGV[6], ARGV[7]
@@ -90,7 +114,7 @@ function straight_reserve.decide(defined)
   end
   local owners, tag_length, number, tails, seqs = defined.owners, #defined.tag, args.number, frame.tails, frame.seqs
   local ends = frame.ends
-  local place, window_at, is_over = first_owner, 1, false
+  local place, window_at, is_over, closed = first_owner, 1, false, 0
   for at = 1, #owners do
     local owner, key = owners[at], KEYS[at + 1]
     local values = redis_call('HMGET', key, unpack(owner.fields))
@@ -122,11 +146,20 @@ function straight_reserve.decide(defined)
       local used, held, tail = match(values[index + 1] or '', counter_pattern)
       if tail ~= tails[window_at] then
         local stored, seq = match(tail or '', '^/(%S+ %S+)#(%w+)$')
-        local ending = ' '
-        if stored ~= frame[window_at] then
-          ending = rolled_ending(owner.groups[index], stored, frame[window_at])
+        local ending, group, proposed = ' ', owner.groups[index], frame[window_at]
+        if stored ~= proposed then
+          ending = rolled_ending(group, stored, proposed)
           if not ending then
-            return nil
+            local closes
+            seq, closes = begin_window(owner, group, values[index + 1], used, held, stored, seq, proposed)
+            if not seq then
+              return nil
+            end
+            if closes then
+              closed = closed + 1
+              closing[closed] = group
+            end
+            used, held, tail, ending = '0', '0', '/' .. proposed .. '#' .. seq, ' '
           end
         end
         tails[window_at], seqs[window_at], ends[window_at] = tail, seq, ending
@@ -197,6 +230,14 @@ function straight_reserve.decide(defined)
   end
   if redis_call('SET', KEYS[1], text_of_record, 'NX', 'GET', 'PX', defined.life) then
     return nil
+  end
+  if closed > 0 then
+    -- Only a user's windows close here.
+    local user = owners[1]
+    user.key, user.past, user.longest_ttl = KEYS[2], keys.past(defined.tag, user.word), math.max(user.longest + 0, ttl_text + 0)
+    for at = 1, closed do
+      counter.close(user, closing[at], now)
+    end
   end
   local name, ending = sub(KEYS[1], tag_length + 4), ' ' .. held_label .. ' ' .. created
   for at = 1, #owners do

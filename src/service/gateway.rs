@@ -53,7 +53,7 @@ pub struct Gateway {
     /// By the key of the user's counters.
     pub(crate) subscriptions: Cache<String, Arc<Subscribed>>,
     /// By the key of the reservation's record.
-    pub(crate) reservations: Cache<String, Arc<PackedReservation>>,
+    pub(crate) reservations: Cache<String, PackedReservation>,
     pub(crate) placements: Cache<AppId, Placement>,
     /// The existing apps.
     pub(crate) apps: KnownApps,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use quotagate::domain::values::ids::UserId;
 use quotagate::infra::embedded_redis::COMPACT;
 
-use crate::table::{BELIEF, DAY_1, Table, counted};
+use crate::table::{BELIEF, DAY_1, DAY_2, FOR_EVER, Table, counted};
 
 /// Number of calls of each command since the last reset, without the function calls themselves.
 async fn commands(table: &Table) -> BTreeMap<String, u64> {
@@ -51,6 +51,23 @@ async fn the_commands_of_a_call_are_few_however_many_groups_it_counts_in() {
         table.reserve(&[("a", DAY_1, 100, 9)]).await;
         assert_eq!(commands(&table).await, counts("get=2 hmget=1 exists=1 xadd=1"), "denied reserve");
     }
+}
+
+/// The straight path begins windows too: the general path would read the account's alerts and the holds as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_calls_of_a_user_and_in_a_window_take_the_straight_path() {
+    let table = Table::new().await;
+    let on = |day| [("a", day, 1, 9), ("b", FOR_EVER, 1, 9)];
+    commands(&table).await;
+    let id = table.hold(&on(DAY_1)).await;
+    assert_eq!(commands(&table).await, counts("get=2 hmget=1 hset=1 zadd=1 set=1"), "a user's first call");
+    table.commit(&id).await;
+    commands(&table).await;
+    table.hold(&on(DAY_2)).await;
+    // It also reads until when an extension runs and which closed window is the oldest, and writes both windows.
+    assert_eq!(commands(&table).await, counts("get=2 hmget=1 hget=2 hset=3 zadd=1 set=1"), "the next day");
+    assert_eq!(table.stands("a", DAY_2).await, (0, 1));
+    assert_eq!(table.stands("b", FOR_EVER).await, (1, 1));
 }
 
 /// Measured with the allocator that Redis uses on Linux; other allocators round up differently.

@@ -156,9 +156,9 @@ impl Gateway {
                     let snapshot = value.map_or(Cow::Borrowed(snapshot), |value| with_value(snapshot, value).into());
                     let groups = &decision.matched_groups;
                     let overflow = decision.overflow.iter().map(|overflow| (&overflow.from, &overflow.balance));
-                    let known = PackedReservation::fresh(ran.now_ms, expires_at_ms, call_label, &snapshot, groups)
-                        .with_overflow(overflow);
-                    self.reservations.insert(facts.bucket.operation(&id.name), Arc::new(known));
+                    let request = [call_label, &snapshot];
+                    let known = PackedReservation::fresh(ran.now_ms, expires_at_ms, request, groups, overflow);
+                    self.reservations.insert(facts.bucket.operation(&id.name), known);
                 }
                 Attempt::Done(Decision {
                     reservation: Some((id, expires_at_ms)),

@@ -134,7 +134,7 @@ impl Gateway {
                         (Some(known), Some(Measured { snapshot: Some(snapshot), changes, .. })) if drew => {
                             let after = StoredReservation { snapshot, changes: changes + 1, ..known };
                             let packed = PackedReservation::of(&after)?;
-                            self.reservations.insert(bucket.operation(&id.name), Arc::new(packed));
+                            self.reservations.insert(bucket.operation(&id.name), packed);
                         }
                         // The state that another call has caused is not known here.
                         _ => self.forget(&bucket, &id),
@@ -329,7 +329,7 @@ impl Gateway {
     }
 
     /// The cached reservation. A record of another time has the same name if its idempotency key was reused.
-    fn cached_reservation(&self, key: &str, id: &ReservationId) -> Option<Arc<PackedReservation>> {
+    fn cached_reservation(&self, key: &str, id: &ReservationId) -> Option<PackedReservation> {
         self.reservations.get(key).filter(|known| known.created_at_ms == id.created_at_ms)
     }
 
@@ -343,7 +343,7 @@ impl Gateway {
         let found = self.store.reservation(bucket, &id.name).await?;
         let found = found.filter(|found| found.created_at_ms == id.created_at_ms);
         if let Some(found) = &found {
-            self.reservations.insert(key, Arc::new(PackedReservation::of(found)?));
+            self.reservations.insert(key, PackedReservation::of(found)?);
         }
         Ok(found)
     }

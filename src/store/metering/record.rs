@@ -52,70 +52,70 @@ impl StoredOverflow {
     }
 }
 
-/// A compact form of a reservation with few allocations, since a node caches many.
-#[derive(Debug)]
+/// A compact form of a reservation with one allocation, since a node caches many.
+#[derive(Clone, Debug)]
 pub struct PackedReservation {
     pub created_at_ms: TimeMs,
     expires_at_ms: TimeMs,
     changes: u64,
-    /// Two lines: `<event> <key> <user>`, and the request snapshot.
-    request: Box<str>,
-    /// IDs, separated by spaces.
-    groups: Box<str>,
-    /// `<limit group>><balance>`, separated by spaces.
-    overflow: Box<str>,
+    /// Four lines: `<event> <key> <user>`, the request snapshot, the IDs of groups, and `<limit group>><balance>` for
+    /// what overflows.
+    text: Box<str>,
 }
 
 impl PackedReservation {
-    /// A new reservation, with `call_label` and a snapshot as [`super::request_snapshot::snapshot_text`] wrote it.
-    pub fn fresh(
+    /// A new reservation, with `call_label` and a snapshot as [`super::request_snapshot::snapshot_text`] wrote it, and
+    /// the groups that overflow with their balances.
+    pub fn fresh<'a>(
         created_at_ms: TimeMs,
         expires_at_ms: TimeMs,
-        call_label: &str,
-        snapshot: &str,
+        request: [&str; 2],
         groups: &[GroupId],
+        overflow: impl Iterator<Item = (&'a GroupId, &'a GroupId)>,
     ) -> Self {
-        let request = [call_label, "\n", snapshot].concat().into();
-        Self { created_at_ms, expires_at_ms, changes: 0, request, groups: joined(groups), overflow: Box::default() }
-    }
-
-    /// With the groups that overflow, and their balances.
-    #[must_use]
-    pub fn with_overflow<'a>(self, overflow: impl Iterator<Item = (&'a GroupId, &'a GroupId)>) -> Self {
-        let ids: Vec<String> = overflow.map(|(from, balance)| format!("{from}>{balance}")).collect();
-        Self { overflow: ids.join(" ").into(), ..self }
+        let [call_label, snapshot] = request;
+        let of_groups: usize = groups.iter().map(|group| group.as_str().len() + 1).sum();
+        let mut text = String::with_capacity(call_label.len() + snapshot.len() + of_groups + 3);
+        for part in [call_label, "\n", snapshot, "\n"] {
+            text.push_str(part);
+        }
+        for group in groups {
+            text.push_str(group.as_str());
+            text.push(' ');
+        }
+        text.push('\n');
+        for (from, balance) in overflow {
+            text.extend([from.as_str(), ">", balance.as_str(), " "]);
+        }
+        Self { created_at_ms, expires_at_ms, changes: 0, text: text.into() }
     }
 
     /// # Errors
     /// [`StoreError::Unexpected`] if the snapshot cannot be serialized; never in practice.
     pub fn of(reservation: &StoredReservation) -> Result<Self, StoreError> {
         let StoredReservation { created_at_ms, expires_at_ms, changes, snapshot, groups, overflow } = reservation;
-        let packed = Self {
-            created_at_ms: *created_at_ms,
-            expires_at_ms: *expires_at_ms,
-            changes: *changes,
-            request: request_text(snapshot)?.into(),
-            groups: joined(groups),
-            overflow: Box::default(),
-        };
-        Ok(packed.with_overflow(overflow.iter().map(|overflow| (&overflow.from, &overflow.balance))))
+        let (call_label, snapshot) = request_text(snapshot)?;
+        let overflow = overflow.iter().map(|overflow| (&overflow.from, &overflow.balance));
+        let packed = Self::fresh(*created_at_ms, *expires_at_ms, [&call_label, &snapshot], groups, overflow);
+        Ok(Self { changes: *changes, ..packed })
     }
 
     /// The user, without parsing the rest.
     pub fn user(&self) -> Option<UserId> {
-        let (call_label, _snapshot) = self.request.split_once('\n')?;
+        let call_label = self.text.lines().next()?;
         call_label.split(' ').nth(2).and_then(decode).and_then(|user| UserId::parse(&user).ok())
     }
 
     /// None if it is damaged, which cannot happen within one process.
     pub fn unpack(&self) -> Option<StoredReservation> {
-        let groups = self.groups.split_whitespace().map(GroupId::parse).collect::<Result<_, _>>().ok()?;
+        let Self { created_at_ms, expires_at_ms, changes, text } = self;
+        let mut lines = text.split('\n');
+        let (call_label, snapshot) = (lines.next()?, lines.next()?);
+        let groups = lines.next()?.split_whitespace().map(GroupId::parse).collect::<Result<_, _>>().ok()?;
         let mut overflow = Vec::new();
-        for id in self.overflow.split_whitespace() {
+        for id in lines.next()?.split_whitespace() {
             StoredOverflow::add(&mut overflow, id, "0")?;
         }
-        let Self { created_at_ms, expires_at_ms, changes, request, .. } = self;
-        let (call_label, snapshot) = request.split_once('\n')?;
         Some(StoredReservation {
             created_at_ms: *created_at_ms,
             expires_at_ms: *expires_at_ms,
@@ -125,15 +125,6 @@ impl PackedReservation {
             overflow,
         })
     }
-}
-
-fn joined(groups: &[GroupId]) -> Box<str> {
-    let mut ids = String::with_capacity(groups.iter().map(|group| group.as_str().len() + 1).sum());
-    for group in groups {
-        ids.push_str(if ids.is_empty() { "" } else { " " });
-        ids.push_str(group.as_str());
-    }
-    ids.into()
 }
 
 /// A reservation with its status and its entries.
@@ -409,7 +400,7 @@ mod tests {
 
     #[test]
     fn a_cached_reservation_names_its_user() {
-        let packed = PackedReservation::fresh(1, 2, "image.a key_1 u%20v", "p 7 u=w", &[]);
+        let packed = PackedReservation::fresh(1, 2, ["image.a key_1 u%20v", "p 7 u=w"], &[], std::iter::empty());
         assert_eq!(packed.user().map(|user| user.to_string()).as_deref(), Some("u v"));
         let again = PackedReservation::of(&packed.unpack().unwrap()).unwrap();
         assert_eq!(again.user(), packed.user());

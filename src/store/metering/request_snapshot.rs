@@ -205,13 +205,13 @@ pub(in crate::store) fn snapshot_of(first: Option<&EventName>, user: UserId, tex
     })
 }
 
-/// A snapshot after the line `<event> - <user>`, for a node's cache.
+/// `<event> - <user>` and the snapshot, for a node's cache.
 ///
 /// # Errors
 /// As [`snapshot_text`].
-pub(in crate::store) fn request_text(snapshot: &RequestSnapshot) -> Result<String, StoreError> {
+pub(in crate::store) fn request_text(snapshot: &RequestSnapshot) -> Result<(String, String), StoreError> {
     let event = snapshot.event().map_or_else(|| "-".to_owned(), |event| encode(event.as_str()));
-    Ok(format!("{event} - {}\n{}", encode(snapshot.user.as_str()), snapshot_text(snapshot)?))
+    Ok((format!("{event} - {}", encode(snapshot.user.as_str())), snapshot_text(snapshot)?))
 }
 
 /// Parses `<event> <key> <user>` and the snapshot after it: returns the encoded key and the snapshot.
@@ -280,9 +280,8 @@ mod tests {
             let text = snapshot_text(&snapshot).unwrap();
             prop_assert!(!text.contains('\n'));
             prop_assert_eq!(parse_request(&beside, &text), Some(("key_1", snapshot.clone())));
-            let cached = request_text(&snapshot).unwrap();
-            let (beside, text) = cached.split_once('\n').unwrap();
-            prop_assert_eq!(parse_request(beside, text), Some(("-", snapshot)));
+            let (beside, text) = request_text(&snapshot).unwrap();
+            prop_assert_eq!(parse_request(&beside, &text), Some(("-", snapshot)));
         }
     }
 
