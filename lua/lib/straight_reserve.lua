@@ -4,6 +4,9 @@ local straight_reserve = {}
 
 local counter_pattern, account_pattern = straight.counter_pattern, straight.account_pattern
 
+-- The end of an account whose alerts are watched (lib/alert).
+local watched = ' flags=w'
+
 -- Whether the index of its scope already has an owner, which is not a user, until the end of this window.
 local function is_renewed(owner, renewal, rest)
   if owner.renewal ~= renewal or owner.rest ~= rest then
@@ -12,6 +15,15 @@ local function is_renewed(owner, renewal, rest)
     owner.is_renewed = forget and (forget == 'never' or (renew ~= 'never' and renew + 0 <= forget + 0))
   end
   return owner.is_renewed
+end
+
+-- Whether a user stays at least as long as the call requires, see lib/retention. `forget_at`: of the call.
+local function is_kept(owner, forget_at)
+  local known = owner.forget
+  if forget_at == '-' or not known then
+    return forget_at == '-' and not (owner.is_user and known)
+  end
+  return known == 'never' or (forget_at ~= 'never' and forget_at + 0 <= known + 0)
 end
 
 -- For a stored window that differs from the proposed one only in its rolled quota: the end of its counter's state,
@@ -29,13 +41,14 @@ local closing = {}
 
 -- The sequence number of a window that begins with this call, and whether it closes one that is stored: then the group
 -- keeps what `counter.close` needs. Nil for a window that is none of them, and for what only the general path begins: a
--- window with alerts or rolled quota, one of an owner that expires, and one that closes while something is held in it.
-local function begin_window(owner, group, counter_text, used, held, stored, seq, proposed)
-  if not owner.is_user or owner.account_rest ~= '' or owner.has_alerts or group.rollover then
+-- window with alerts or rolled quota, one of an owner that is not a user, and one that closes while something is held in it.
+local function begin_window(owner, group, now, counter_text, used, held, stored, seq, proposed)
+  if not owner.is_user or owner.account_rest == watched or owner.has_alerts or group.rollover then
     return nil
   end
   if not counter_text then
-    return '1', false
+    -- As counter.read does.
+    return owner.forget and args.digits(math.floor(now / 1000)) or '1', false
   end
   if held ~= '0' or not stored or window.is_concurrent(seq) then
     return nil
@@ -121,7 +134,8 @@ function straight_reserve.decide(defined)
     local version, expiry, account_end = match(values[1] or account.nothing, account_pattern)
     local rest = straight.account_rest(owner, account_end)
     if owner.is_user then
-      if (at == 1 and version ~= user_version) or (rest ~= '' and rest ~= ' flags=w') then
+      owner.forget = rest ~= '' and match(rest, '^ forget=(%S+)$')
+      if (at == 1 and version ~= user_version) or (rest ~= '' and rest ~= watched and not owner.forget) then
         return nil
       end
     else
@@ -151,7 +165,7 @@ function straight_reserve.decide(defined)
           ending = rolled_ending(group, stored, proposed)
           if not ending then
             local closes
-            seq, closes = begin_window(owner, group, values[index + 1], used, held, stored, seq, proposed)
+            seq, closes = begin_window(owner, group, now, values[index + 1], used, held, stored, seq, proposed)
             if not seq then
               return nil
             end
@@ -173,7 +187,8 @@ function straight_reserve.decide(defined)
       place, window_at = place + 1, window_at + 1
     end
   end
-  if ARGV[place] and (ARGV[place] ~= '' or ARGV[place + 1] ~= '-' or ARGV[place + 5]) then
+  -- What follows the amounts may be left out, see lib/proposal.
+  if (ARGV[place] or '') ~= '' or ARGV[place + 5] or not is_kept(owners[1], ARGV[place + 1] or '-') then
     return nil
   end
   local over_place, over_amounts, over_state, balance_text, credits_text
@@ -238,6 +253,9 @@ function straight_reserve.decide(defined)
     for at = 1, closed do
       counter.close(user, closing[at], now)
     end
+    if user.forget and user.forget ~= 'never' then
+      redis_call('PEXPIRE', user.past, args.digits(clock.ttl(user.forget - now, defined.sandbox)))
+    end
   end
   local name, ending = sub(KEYS[1], tag_length + 4), ' ' .. held_label .. ' ' .. created
   for at = 1, #owners do
@@ -246,7 +264,7 @@ function straight_reserve.decide(defined)
     if count > 0 then
       redis_call('HSET', KEYS[at + 1], unpack(owner.changes, 1, count))
       redis_call('ZADD', holds, expires_at, name .. ' ' .. owner.list .. ending)
-      if not owner.is_user and owner.forget ~= 'never' then
+      if owner.forget and owner.forget ~= 'never' then
         -- The set of holds begins anew whenever it was empty.
         redis_call('PEXPIRE', holds, args.digits(clock.ttl(owner.forget - now, defined.sandbox)))
       end

@@ -14,7 +14,7 @@ use quotagate::domain::values::ids::{AppId, EventName, GroupId, IdempotencyKey, 
 use quotagate::store::Store;
 use quotagate::store::configuration::test_clock::SetClockReply;
 use quotagate::store::keys::Bucket;
-use quotagate::store::metering::admission::{Facts, OwnedGroup, Owner};
+use quotagate::store::metering::admission::{Facts, OwnedGroup, Owner, UserExpiry};
 use quotagate::store::metering::extend::{ExtendArgs, ExtendReply};
 use quotagate::store::metering::operation::Operation;
 use quotagate::store::metering::request_snapshot::snapshot_text;
@@ -65,9 +65,11 @@ pub struct Belief<'a> {
     pub version: &'a str,
     pub validity: Validity,
     pub verdict: &'a str,
+    pub forget: Option<UserExpiry<'a>>,
 }
 
-pub const BELIEF: Belief<'static> = Belief { revision: 1, version: "0", validity: Validity::ALWAYS, verdict: "" };
+pub const BELIEF: Belief<'static> =
+    Belief { revision: 1, version: "0", validity: Validity::ALWAYS, verdict: "", forget: None };
 
 impl Belief<'_> {
     /// Valid within the bounds of a window.
@@ -168,7 +170,7 @@ impl Table {
             version: belief.version,
             validity: belief.validity,
             reports_expiry: false,
-            forget: None,
+            forget: belief.forget,
         }
     }
 

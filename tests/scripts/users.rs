@@ -12,8 +12,7 @@ use quotagate::store::accounts::grants::{GrantArgs, GrantReply, RevokeArgs, Revo
 use quotagate::store::client::library::WhenFull;
 use quotagate::store::metering::admission::{OwnedGroup, Owner, Stale, UserExpiry};
 use quotagate::store::metering::operation::Operation;
-use quotagate::store::metering::request_snapshot::snapshot_text;
-use quotagate::store::metering::reserve::{ReserveArgs, ReserveReply};
+use quotagate::store::metering::reserve::ReserveReply;
 
 use crate::table::{BELIEF, Belief, DAY_1, DAY_2, IN_FLIGHT, MOST, NOON, Table, harmless, keyed, ms, settled};
 
@@ -291,24 +290,8 @@ async fn data_of_users_who_never_subscribed_expire_after_the_last_window() {
     let table = Table::new().await;
     let reserve = async |name: &str, group: (&str, &str, u64, u64), at_ms: Option<i64>| {
         let user = UserId::parse(name).unwrap();
-        let mut facts = table.facts(&BELIEF);
-        facts.forget = Some(UserExpiry { user: &user, at_ms });
-        let owners = [table.owner(name, &[group])];
-        let args = ReserveArgs {
-            bucket: &table.bucket,
-            operation: &harmless(),
-            facts,
-            verdict: "",
-            ttl_ms: 60_000,
-            call_label: "e k u",
-            snapshot: &snapshot_text(&crate::table::snapshot()).unwrap(),
-            owners: &owners,
-            asked: None,
-            observed: "",
-            is_fitted: false,
-            growth: None,
-        };
-        table.store.reserve(args).await.unwrap()
+        let belief = Belief { forget: Some(UserExpiry { user: &user, at_ms }), ..BELIEF };
+        table.reserve_as(&harmless(), belief, 60_000, &[table.owner(name, &[group])]).await
     };
     let ttl = async |key: String| table.redis.run::<i64>(&["PTTL", &key]).await;
     let names = async |key: String| table.redis.run::<Vec<String>>(&["ZRANGE", &key, "0", "-1"]).await;

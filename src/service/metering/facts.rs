@@ -34,7 +34,7 @@ const STALE_ATTEMPTS: usize = 12;
 /// A call removes at most this many batches of 64 expired holds.
 const RECLAIM_ATTEMPTS: usize = 8_192;
 
-/// The expiry of owners that are not users is rounded up to a multiple of this.
+/// The expiry of owners is rounded up to a multiple of this, so that most calls leave it as it is.
 const RENEW_STEP_MS: TimeMs = 60 * 60 * 1000;
 
 /// The version of a user whose state was never changed by an operator or subscription.
@@ -118,12 +118,12 @@ impl CallFacts {
     pub fn for_counting_script<'a>(&'a self, user: &'a UserId, admission: &Admission) -> Facts<'a> {
         let own = || admission.matched.iter().filter(|matched| matched.owner == 0);
         let forgettable = self.subscribed.version == NEVER_WRITTEN && own().next().is_some();
-        let forget = forgettable.then(|| UserExpiry { user, at_ms: last_end(self.now_ms, own()) });
+        let forget = forgettable.then(|| UserExpiry { user, at_ms: last_end(self.now_ms, own()).map(rounded_up) });
         Facts { forget, ..self.for_script(admission.validity) }
     }
 }
 
-/// Rounded up, so that most calls do not have to extend the expiry.
+/// Rounded up to [`RENEW_STEP_MS`].
 pub(crate) fn rounded_up(at_ms: TimeMs) -> TimeMs {
     (at_ms / RENEW_STEP_MS).saturating_add(1).saturating_mul(RENEW_STEP_MS)
 }
