@@ -289,8 +289,8 @@ impl Step {
         let has_quota = group.rollover.is_some() || self.pick(3, 8) > 0;
         let quota = Edit::Quota(has_quota.then(|| scaled(group.id, self.pick(3, 40) as u64)));
         let periods = match at {
-            // None of its periods may depend on a subscription.
-            "basic" => [Period::Daily, Period::Weekly, Period::Monthly],
+            // None of their periods may depend on a subscription.
+            "basic" | "caps" => [Period::Daily, Period::Weekly, Period::Monthly],
             _ => [Period::Daily, Period::Hours(30), Period::Months(2)],
         };
         let own = group.scope == super::rules::Scope::User;
