@@ -99,6 +99,9 @@ def per(prompt: Any, completion: Any) -> dict[str, Any]:
     return {"per": {"prompt_tokens": prompt, "completion_tokens": completion}}
 
 
+#: The plan of users without a subscription.
+DEFAULT = "default"
+
 PLANS: dict[str, dict[str, Any]] = {
     "one": images(1),
     "packs": {
@@ -109,6 +112,7 @@ PLANS: dict[str, dict[str, Any]] = {
         ],
     },
     "three": images(3),
+    DEFAULT: images(3),
     "nine": images(9),
     "teams": {
         "periodType": "monthly",
@@ -167,6 +171,9 @@ class Stage(NamedTuple):
         stage = cls(server, gateway, redis, http)
         for plan in plans:
             admin.call("PUT", f"plans/{plan}", PLANS[plan])
+            if plan == DEFAULT:
+                admin.call("PUT", "app", {"defaultPlanId": plan})
+                continue
             started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(stage.second() // 60 * 60 - 86_400 * 3))
             for number in range(USERS):
                 body = {"userId": user(plan, number), "planId": plan, "startedAt": started}
@@ -254,7 +261,7 @@ def thousands(figure: float) -> str:
 
 
 def count_redis(binaries: Path) -> None:
-    plans = ["three", "nine", "teams", "llm", "one", "packs"]
+    plans = ["three", "nine", "teams", "llm", "one", "packs", DEFAULT]
     stage = Stage.set(binaries, plans, counts_redis=True, counts_gateway=False)
     redis = stage.server
     table = Table("Redis, per call", "count")
@@ -266,9 +273,13 @@ def count_redis(binaries: Path) -> None:
         table.line(name, thousands(figure), f"{figure / base:.2f}", wanted)
 
     line("floor: a script with one HMGET and one HSET", base)
-    stage.warm_up("three", image)
+    first, held = stage.count_reserve(redis, "three", image)
+    stage.settle("commit", held)
     reserve, held = stage.count_reserve(redis, "three", image)
     line("reserve, three groups", reserve, 2.8)
+    line("  a user's first reserve", first)
+    stage.warm_up(DEFAULT, image)
+    line("  a user without a subscription", stage.count_reserve(redis, DEFAULT, image)[0])
     commit, folding = stage.count_commit(redis, held)
     line("commit as held, with folding", commit + folding, 3.8)
     line("  the commit alone", commit)
@@ -277,8 +288,9 @@ def count_redis(binaries: Path) -> None:
     line("release", redis.per_call(lambda: stage.settle("release", held), USERS), 3.2)
     line("denied reserve, one of three groups over limit",
          redis.per_call(lambda: stage.reserve("three", denied, allowed=False), USERS), 2.4)
-    llm_reserve, llm_commit = count_llm(stage)
+    llm_first, llm_reserve, llm_commit = count_llm(stage)
     line("LLM reserve: tokens, cents, requests per minute", llm_reserve, 3.3)
+    line("  the first one in its minute", llm_first)
     line("LLM commit with figures", llm_commit, 4.2)
     for name, event, target in [
         ("reserve for a user and a team, one group each", "job.small", 3.8),
@@ -307,17 +319,21 @@ def count_overflow(stage: Stage) -> float:
     return stage.count_reserve(stage.server, "packs", image)[0]
 
 
-def count_llm(stage: Stage) -> tuple[float, float]:
-    """Reserve and commit of LLM calls, all within one minute of the users' windows: these begin at whole minutes."""
+def count_llm(stage: Stage) -> tuple[float, float, float]:
+    """First reserve in a minute, further reserve, and commit of LLM calls, all within one minute of the users' windows:
+    these begin at whole minutes."""
+    stage.warm_up("llm", llm)
     for _ in range(3):
-        wait_for("the next minute", lambda: True if stage.second() % 60 < 2 else None)
+        last = stage.second() // 60
+        wait_for("the next minute", lambda: True if stage.second() // 60 > last else None)
         minute = stage.second() // 60
-        stage.warm_up("llm", llm)
+        first, held = stage.count_reserve(stage.server, "llm", llm)
+        stage.settle("commit", held)
         reserve, held = stage.count_reserve(stage.server, "llm", llm)
         figures = {"completion_tokens": 52}
         commit = stage.server.per_call(lambda: stage.settle("commit", held, metadata=figures), USERS)
         if stage.second() // 60 == minute:
-            return reserve, commit
+            return first, reserve, commit
     raise RuntimeError("the LLM calls did not fit into one minute; the machine is too busy")
 
 

@@ -94,14 +94,12 @@ local function oldest(owner, group)
   return found
 end
 
--- Drops closed windows beyond the ring that no late commit can reach any more. Between the sequence numbers of two
--- lives of a name there is a gap, in either direction.
-local function trim(owner, group, last, now)
-  local first_field = group .. '.first'
-  local known = redis.call('HGET', owner.past, first_field)
-  local first = args.stored(known or last)
+-- Drops closed windows beyond the ring that no late commit can reach any more. Returns the number of the oldest window
+-- that is left; `first`: the one so far, `last`: of the window that is about to be added. Between the sequence numbers of
+-- two lives of a name there is a gap, in either direction.
+local function trim(owner, group, first, last, now)
   if first > last then
-    first = oldest(owner, group) or last
+    first = math.min(oldest(owner, group) or last, last)
   end
   local dropped = 0
   while last - first >= counter.past_windows and dropped < 4 do
@@ -114,14 +112,11 @@ local function trim(owner, group, last, now)
       redis.call('HDEL', owner.past, field)
       first = first + 1
     else
-      first = oldest(owner, group) or last
+      first = math.min(oldest(owner, group) or last, last)
     end
     dropped = dropped + 1
   end
-  local text = args.digits(first)
-  if text ~= known then
-    redis.call('HSET', owner.past, first_field, text)
-  end
+  return first
 end
 
 -- Moves a counter's closing window to `past`. It is stored while a reservation with a hold in it may still be charged
@@ -130,16 +125,23 @@ end
 function counter.close(owner, group, now)
   local seq, stored, keep_until = group.stored_seq, group.stored, now + counter.past_open_ms
   if group.closed_held == 0 then
-    local extended_until = args.stored(redis.call('HGET', owner.key, '.extended'))
+    local extended_until = args.stored(redis_call('HGET', owner.key, '.extended'))
     -- Without any reservation there is nothing to wait for.
     local last_begin = math.min(now, clock.parse(window.finish(stored)))
     keep_until = owner.longest_ttl > 0 and math.max(last_begin + owner.longest_ttl, extended_until) + clock.grace_ms or 0
   end
   local granted = owner.adjusted and allowance.granted_at_end(owner.key, group.id, seq, window.finish(stored)) or 0
-  redis.call('HSET', owner.past, group.id .. '.' .. seq,
-    group.closed_used .. ' ' .. stored .. ' ' .. args.digits(granted) .. ' ' .. args.digits(keep_until))
+  local first_field, last = group.id .. '.first', args.stored(match(seq, '%d+'))
+  local known = redis_call('HGET', owner.past, first_field)
+  local first = args.digits(trim(owner, group.id, args.stored(known or last), last, now))
+  local field = group.id .. '.' .. seq
+  local closed = group.closed_used .. ' ' .. stored .. ' ' .. args.digits(granted) .. ' ' .. args.digits(keep_until)
+  if first == known then
+    redis_call('HSET', owner.past, field, closed)
+  else
+    redis_call('HSET', owner.past, field, closed, first_field, first)
+  end
   owner.has_closed = true
-  trim(owner, group.id, args.stored(string.match(seq, '%d+')), now)
 end
 
 -- Fields of `past` of an owner that may expire are removed together with its counters, which are stored until no

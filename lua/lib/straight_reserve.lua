@@ -17,13 +17,12 @@ local function is_renewed(owner, renewal, rest)
   return owner.is_renewed
 end
 
--- Whether a user stays at least as long as the call requires, see lib/retention. `forget_at`: of the call.
-local function is_kept(owner, forget_at)
-  local known = owner.forget
-  if forget_at == '-' or not known then
-    return forget_at == '-' and not (owner.is_user and known)
+-- Whether a user, who is forgotten at `known`, stays at least until `forget_at`, as the call requires; see lib/retention.
+local function is_kept(known, forget_at)
+  if forget_at == '-' or known == 'never' then
+    return true
   end
-  return known == 'never' or (forget_at ~= 'never' and forget_at + 0 <= known + 0)
+  return known and forget_at ~= 'never' and forget_at + 0 <= known + 0
 end
 
 -- For a stored window that differs from the proposed one only in its rolled quota: the end of its counter's state,
@@ -188,7 +187,7 @@ function straight_reserve.decide(defined)
     end
   end
   -- What follows the amounts may be left out, see lib/proposal.
-  if (ARGV[place] or '') ~= '' or ARGV[place + 5] or not is_kept(owners[1], ARGV[place + 1] or '-') then
+  if ARGV[place] and (ARGV[place] ~= '' or ARGV[place + 5] or not is_kept(owners[1].forget, ARGV[place + 1])) then
     return nil
   end
   local over_place, over_amounts, over_state, balance_text, credits_text

@@ -17,16 +17,16 @@ end
 
 -- '<kind>/<start>/<end>' of a window.
 function window.bounds(text)
-  return string.match(text, ' (%S+)$')
+  return string.match(text, '^[^ ]* (.+)$')
 end
 
 -- The end of a window, or of its bounds.
 function window.finish(text)
-  return string.match(text, '([^/]+)$')
+  return string.match(text, '^.*/(.+)$')
 end
 
 function window.start(text)
-  return string.match(text, '/([^/]+)/')
+  return string.match(text, '^[^/]*/([^/]+)/')
 end
 
 -- '+<rolled>', or '' if nothing was rolled over into a window.
@@ -50,7 +50,7 @@ function window.kind(text)
 end
 
 local function times(text)
-  return string.match(text, '/([^/]+)/([^/]+)$')
+  return string.match(text, '^[^/]*/([^/]+)/(.+)$')
 end
 
 -- Brings a stored window to the proposed one. Returns the sequence number and what has to happen: 'same' (then also
