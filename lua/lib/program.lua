@@ -55,7 +55,7 @@ local function read_owner(kind, text)
     -- Of its present call.
     -- For lib/credits: the balances, and the fields that the general path reads.
     kept_balances = false, general_fields = false,
-    used = {}, sums = {}, word = false, list = false, count = 0, key = false, set_of_holds = false,
+    used = {}, held = {}, sums = {}, word = false, list = false, count = 0, key = false, set_of_holds = false,
     expiry = false, expiry_ms = 0,
     -- What `.account` says after the expiry, see straight.account_rest.
     account_end = false, longest = false, account_rest = false,

@@ -1,8 +1,8 @@
 -- The straight path: the commonest reserves, denials, commits and releases, decided at the beginning of their call. It
 -- applies every check and writes what the general path would write, but only in the common case: the node's
--- facts are correct, no window has turned, nothing has expired, and there are no grants, blocked amounts or draws. In all
--- other cases it writes nothing and returns nil, and the general path decides. Its answer is one text: the parts of the
--- general path's reply, separated by line ends.
+-- facts are correct, nothing has expired, and there are no grants, blocked amounts or draws. A reserve may begin a window if
+-- nothing is held in the one before. In all other cases it writes nothing and returns nil, and the general path decides. Its
+-- answer is one text: the parts of the general path's reply, separated by line ends.
 local straight = {
   -- A counter, with its window and sequence number as one tail, and `.account`, see lib/account. Most counters of a group
   -- have one tail, so a tail is parsed only if it differs from that of the call before.

@@ -70,23 +70,24 @@ local function deny(defined, now, created, frame, place)
   local is_kept, counters, over_limit, window_at, number = fingerprint ~= '-', '', '', 1, args.number
   for at = 1, #defined.owners do
     local owner = defined.owners[at]
-    local groups, limits, used_texts, sums, list = owner.groups, owner.limits, owner.used, owner.sums, ''
+    local groups, limits, used_texts, held_texts, sums, list = owner.groups, owner.limits, owner.used, owner.held, owner.sums, ''
     place = place + (owner.is_user and 0 or 1)
     for index = 1, #groups do
       -- What was rolled over may have room, also if the group has no rollover any more.
       if frame.ends[window_at] ~= ' ' then
         return nil
       end
-      local group, amount, used_text, sum, limit = groups[index], ARGV[place], used_texts[index], sums[index], limits[index]
-      local used, held, mark = number[used_text] or used_text + 0, sum - (number[amount] or amount + 0), ' '
-      if used + sum > limit then
+      local group, amount, limit = groups[index], ARGV[place], limits[index]
+      local used_text, held_text, mark = used_texts[index], held_texts[index], ' '
+      local used = number[used_text] or used_text + 0
+      if used + sums[index] > limit then
         mark = '! '
-        list = (list == '' and '' or list .. ',') .. group.id .. ':' .. amount .. ':' .. args.digits(used + held) .. ':' .. group.limit_text
+        list = (list == '' and '' or list .. ',') .. group.id .. ':' .. amount .. ':' .. args.digits(used + held_text) .. ':' .. group.limit_text
         if ledger.is_near(used, limit) then
           list = list .. ':' .. used_text .. ':' .. frame.bounds[window_at]
         end
       end
-      counters = counters .. used_text .. '+' .. args.digits(held) .. mark
+      counters = counters .. used_text .. '+' .. held_text .. mark
       if is_kept then
         group.amount_text, group.window = amount, frame[window_at]
       end
@@ -154,7 +155,7 @@ function straight_reserve.decide(defined)
     end
     owner.word, owner.set_of_holds, owner.version = word, holds, version
     owner.expiry, owner.expiry_ms = expiry, expiry_ms
-    local limits, used_texts, sums = owner.limits, owner.used, owner.sums
+    local limits, used_texts, held_texts, sums = owner.limits, owner.used, owner.held, owner.sums
     for index = 1, #limits do
       local used, held, tail = match(values[index + 1] or '', counter_pattern)
       if tail ~= tails[window_at] then
@@ -182,7 +183,7 @@ function straight_reserve.decide(defined)
       if (number[used] or used + 0) + sum > limits[index] then
         is_over = true
       end
-      used_texts[index], sums[index] = used, sum
+      used_texts[index], held_texts[index], sums[index] = used, held, sum
       place, window_at = place + 1, window_at + 1
     end
   end
