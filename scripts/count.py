@@ -39,7 +39,8 @@ USERS = 300
 FLOOR_CALLS = 3_000
 #: Options that the gateway gives to the Redis that it starts itself.
 COMPACT = [
-    "--hash-max-listpack-value", "256", "--zset-max-listpack-value", "256", "--zset-max-listpack-entries", "64",
+    "--hash-max-listpack-value", "256", "--hash-max-listpack-entries", "64",
+    "--zset-max-listpack-value", "256", "--zset-max-listpack-entries", "64",
 ]
 PREFIX = "qg:{default:live}:"
 #: Parts of the background work, each with a lease (src/service/leases.rs).

@@ -12,10 +12,18 @@ const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 const OLDEST_MAJOR_VERSION: u32 = 7;
 
 /// Stores a user's counters, and a user's holds if they are few, as one compact block each. Counters then need three
-/// fifths of the memory, holds one fifth. By default Redis does so only for texts up to 64 bytes. More holds than this
-/// are faster to search in the normal form.
-pub const COMPACT: [&str; 6] =
-    ["--hash-max-listpack-value", "256", "--zset-max-listpack-value", "256", "--zset-max-listpack-entries", "64"];
+/// fifths of the memory, holds one fifth. By default Redis does so only for texts up to 64 bytes. More entries than
+/// these are faster to search in the normal form.
+pub const COMPACT: [&str; 8] = [
+    "--hash-max-listpack-value",
+    "256",
+    "--hash-max-listpack-entries",
+    "64",
+    "--zset-max-listpack-value",
+    "256",
+    "--zset-max-listpack-entries",
+    "64",
+];
 
 /// The first program on the PATH that is new enough, with its version.
 pub(super) async fn find_program() -> Result<(&'static str, String), EmbeddedRedisError> {

@@ -181,6 +181,7 @@ async fn the_server_has_no_tcp_port_and_the_settings_of_a_store() {
         ("save", ""),
         ("maxmemory-policy", "noeviction"),
         ("hash-max-listpack-value", "256"),
+        ("hash-max-listpack-entries", "64"),
         ("zset-max-listpack-value", "256"),
         ("zset-max-listpack-entries", "64"),
     ];
