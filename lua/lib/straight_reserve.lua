@@ -41,15 +41,16 @@ local closing = {}
 -- The sequence number of a window that begins with this call, and whether it closes one that is stored: then the group
 -- keeps what `counter.close` needs. Nil for a window that is none of them, and for what only the general path begins: a
 -- window with alerts or rolled quota, one of an owner that is not a user, and one that closes while something is held in it.
-local function begin_window(owner, group, now, counter_text, used, held, stored, seq, proposed)
+local function begin_window(owner, group, now, value, proposed)
   if not owner.is_user or owner.account_rest == watched or owner.has_alerts or group.rollover then
     return nil
   end
-  if not counter_text then
+  if not value then
     -- As counter.read does.
     return owner.forget and args.digits(math.floor(now / 1000)) or '1', false
   end
-  if held ~= '0' or not stored or window.is_concurrent(seq) then
+  local used, held, stored, seq = account.counter(value)
+  if held ~= '0' or window.is_concurrent(seq) then
     return nil
   end
   local number, change = window.resolve(seq, stored, proposed)
@@ -165,7 +166,7 @@ function straight_reserve.decide(defined)
           ending = rolled_ending(group, stored, proposed)
           if not ending then
             local closes
-            seq, closes = begin_window(owner, group, now, values[index + 1], used, held, stored, seq, proposed)
+            seq, closes = begin_window(owner, group, now, values[index + 1], proposed)
             if not seq then
               return nil
             end
