@@ -8,6 +8,11 @@ local counter = {
   past_open_ms = (24 * 60 + 15) * 60 * 1000,
 }
 
+-- The sequence number of a counter's first window, see lib/window; `expires`: whether its owner may expire.
+function counter.first_seq(expires, now)
+  return expires and args.digits(math.floor(now / 1000)) or '1'
+end
+
 -- Returns whether the clock is before a window that has begun.
 function counter.read(owner, now)
   local behind, differs = false, false
@@ -16,7 +21,7 @@ function counter.read(owner, now)
   if owner.limited then
     own_quota.apply(owner, now)
   end
-  local first = owner.mortal and args.digits(math.floor(now / 1000)) or '1'
+  local first = counter.first_seq(owner.mortal, now)
   local groups = owner.groups
   for place = 1, #groups do
     local group, value = groups[place], values[place + 1]

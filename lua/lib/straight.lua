@@ -8,6 +8,8 @@ local straight = {
   -- have one tail, so a tail is parsed only if it differs from that of the call before.
   counter_pattern = '^(%d+)%+(%d+)(/.*)$',
   account_pattern = '^v(%d+) expiry=(%d+)(.*)$',
+  -- The rest of an account whose alerts are watched, see lib/alert.
+  watched = ' flags=w',
 }
 
 -- Takes apart what follows the expiry in `.account`: the longest life of a reservation, and the rest. Most owners have the

@@ -2,10 +2,7 @@
 -- what it writes. What it keeps of the present call is in the program's owners.
 local straight_reserve = {}
 
-local counter_pattern, account_pattern = straight.counter_pattern, straight.account_pattern
-
--- The end of an account whose alerts are watched (lib/alert).
-local watched = ' flags=w'
+local counter_pattern, account_pattern, watched = straight.counter_pattern, straight.account_pattern, straight.watched
 
 -- Whether the index of its scope already has an owner, which is not a user, until the end of this window.
 local function is_renewed(owner, renewal, rest)
@@ -46,8 +43,7 @@ local function begin_window(owner, group, now, value, proposed)
     return nil
   end
   if not value then
-    -- As counter.read does.
-    return owner.forget and args.digits(math.floor(now / 1000)) or '1', false
+    return counter.first_seq(owner.forget, now), false
   end
   local used, held, stored, seq = account.counter(value)
   if held ~= '0' or window.is_concurrent(seq) then

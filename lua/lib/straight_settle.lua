@@ -39,7 +39,7 @@ local function settle_owner(owner, defined, parts, now, charges)
   local values = redis_call('HMGET', owner.key, unpack(owner.fields))
   local version, expiry, account_end = match(values[1] or account.nothing, account_pattern)
   local rest = straight.account_rest(owner, account_end)
-  if rest ~= '' and not match(rest, '^ forget=%S+$') and (charges or rest ~= ' flags=w') then
+  if rest ~= '' and not match(rest, '^ forget=%S+$') and (charges or rest ~= straight.watched) then
     return nil
   end
   if expiry ~= '0' and expiry + 0 <= now and not straight.next_expiry(owner.set_of_holds, now) then

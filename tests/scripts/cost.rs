@@ -55,7 +55,7 @@ async fn the_commands_of_a_call_are_few_however_many_groups_it_counts_in() {
     }
 }
 
-/// The straight path begins windows too: the general path would read the account's alerts and the holds as well.
+/// The straight path begins windows too. A call that it hands over reads the stamp and the counters once more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_calls_of_a_user_and_in_a_window_take_the_straight_path() {
     let table = Table::new().await;

@@ -40,6 +40,19 @@ async fn resetting_a_user_whose_data_will_expire_leaves_nothing_without_an_expir
     assert!(counters > 0 && past > 0 && past <= counters, "{past} and {counters}");
 }
 
+/// So only few calls have to extend the expiry, which takes the general path.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_is_forgotten_at_a_full_hour() {
+    let world = staged().await;
+    for now in ["2027-01-31T10:00:00Z", "2027-01-31T10:44:59Z"] {
+        world.app.freeze(now).await;
+        world.app.reserved(image("u")).await;
+        let account: String = world.redis.run(&["HGET", &format!("{TAG}:account:user:u"), ".account"]).await;
+        // 24 hours is the longest life of a reservation, 15 minutes its grace: this is 2027-02-01T11:00:00Z.
+        assert!(account.ends_with(" forget=1801479600000"), "{account} at {now}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_who_comes_back_when_due_to_be_forgotten_is_listed() {
     let world = staged().await;
