@@ -2,6 +2,7 @@
 
 pub use super::encoding::{decode, encode};
 use super::encoding::{encoded, encoded_in_scope};
+use super::parts::cut;
 use super::reporting::stream::{Place, Stream};
 use crate::domain::configuration::scope::{OwnerName, Scope};
 use crate::domain::metering::reservation::OperationName;
@@ -183,7 +184,7 @@ impl Bucket {
 
     /// The owner with that name in the ledger, which is the end of its keys: `user:u_42`.
     pub fn owner_word(&self, word: &str) -> Option<OwnerName> {
-        let (names, values) = word.split_once(':')?;
+        let (names, values) = cut(word, b':')?;
         if names == "user" && values.bytes().all(|byte| byte != b':') {
             return Some(OwnerName::of_user_named(decode(values)?));
         }

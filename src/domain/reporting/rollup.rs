@@ -3,6 +3,7 @@
 
 mod day_rows;
 mod fold;
+mod group_map;
 mod learn;
 mod metrics;
 mod row;
@@ -10,6 +11,7 @@ mod row_sums;
 
 pub use day_rows::DayRows;
 pub use fold::{Fields, Folding, cost};
+pub use group_map::GroupMap;
 pub use learn::{learn, learned_row};
 pub use metrics::{COST_DECIMALS, Count, DECIMALS, FigureSums, GroupSums, Metrics, number};
 pub use row::{Labels, OTHER, RowName, RowSet, RowValue};

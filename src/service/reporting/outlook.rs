@@ -160,8 +160,8 @@ impl Gateway {
             let called = |metrics: &Metrics| metrics.counts.iter().any(|count| *count != 0);
             for metrics in rows.into_values().filter(called) {
                 let of_day = charged.entry(day).or_default();
-                for (group, sums) in metrics.groups {
-                    let sum = of_day.entry(group).or_default();
+                for (group, sums) in metrics.groups.iter() {
+                    let sum = of_day.entry(group.clone()).or_default();
                     *sum = sum.saturating_add(sums.charged);
                 }
             }

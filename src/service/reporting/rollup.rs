@@ -49,7 +49,8 @@ pub(in crate::service) fn additions(entries: &[StoredEntry], fields: &Fields) ->
     for StoredEntry { entry, .. } in entries {
         let day = Day::of(entry.at_ms);
         for (name, metrics) in folding.rows(entry) {
-            sums.entry((day, RowSet::Users)).or_default().add(name, Cow::Owned(metrics));
+            let of_day = sums.entry((day, RowSet::Users));
+            of_day.or_insert_with(|| RowSums::with_capacity(entries.len())).add(name, Cow::Owned(metrics));
         }
         for (name, metrics) in learn(entry, fields) {
             sums.entry((day, RowSet::Estimates)).or_default().add(name, Cow::Owned(metrics));

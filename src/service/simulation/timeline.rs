@@ -15,7 +15,7 @@ use crate::domain::values::ids::{EventName, GroupId, KeyId, PlanId, UserId};
 use crate::store::reporting::stream::Stream;
 
 /// Units of groups, to tell money from other amounts.
-pub type Units = HashMap<GroupId, Unit>;
+pub type Units = BTreeMap<GroupId, Unit>;
 
 /// A recorded call.
 #[derive(Clone, Debug)]

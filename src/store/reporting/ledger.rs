@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use redis::Value;
 
-use super::ledger_entry::{Damaged, EntryReader, charges_alone};
+use super::ledger_entry::{EntryReader, charges_alone};
 use super::stream::Stream;
 use crate::domain::reporting::entry_id::EntryId;
-use crate::domain::reporting::ledger::{Charge, Entry, EntryDetails, StoredEntry};
+use crate::domain::reporting::ledger::{Charge, EntryDetails, StoredEntry};
 use crate::domain::time::window::TimeMs;
 use crate::store::Store;
 use crate::store::error::StoreError;
@@ -241,14 +241,7 @@ pub(in crate::store) fn read_entries(bucket: &Bucket, value: Value) -> Result<Pa
     let mut page = Page { entries: Vec::with_capacity(entries.len()), ..Page::default() };
     let mut reader = EntryReader::default();
     for stored in &entries {
-        let (id, entry) = read_stored(bucket, stored, &mut reader)?;
-        page.bytes += bytes_of(stored);
-        page.first = page.first.or(Some(id));
-        page.last = Some(id);
-        match entry {
-            Ok(entry) => page.entries.push(StoredEntry { id, entry }),
-            Err(charges) => page.damaged.push(DamagedEntry { id, charges }),
-        }
+        read_stored(bucket, stored, &mut reader, &mut page)?;
     }
     Ok(page)
 }
@@ -274,16 +267,31 @@ fn read_stored<'a>(
     bucket: &Bucket,
     stored: &'a Value,
     reader: &mut EntryReader<'a>,
-) -> Result<(EntryId, Result<Entry, Damaged>), StoreError> {
+    page: &mut Page,
+) -> Result<(), StoreError> {
     let Value::Array(parts) = stored else { return Err(unexpected("an entry without parts")) };
     let [id, Value::Array(fields)] = parts.as_slice() else { return Err(unexpected("an entry without fields")) };
     let name = text(id).unwrap_or_default();
     let id = EntryId::parse(name).ok_or_else(|| unexpected(format!("id {name}")))?;
-    let pairs = fields.chunks_exact(2).filter_map(|pair| Some((text(&pair[0])?, text(&pair[1])?)));
-    let known: Vec<(&str, &str)> = pairs.collect();
+    let mut pairs = fields.chunks_exact(2).filter_map(|pair| Some((text(&pair[0])?, text(&pair[1])?)));
+    // Entries of this layout have one field.
+    let (one, several);
+    let known: &[(&str, &str)] = if fields.len() == 2 {
+        one = pairs.next();
+        one.as_slice()
+    } else {
+        several = pairs.collect::<Vec<_>>();
+        &several
+    };
     // Texts that are not UTF-8 count as damage too.
-    let entry = (2 * known.len() == fields.len()).then(|| reader.read(bucket, &known)).flatten();
-    Ok((id, entry.ok_or_else(|| charges_alone(bucket, &known))))
+    match (2 * known.len() == fields.len()).then(|| reader.read(bucket, known)).flatten() {
+        Some(entry) => page.entries.push(StoredEntry { id, entry }),
+        None => page.damaged.push(DamagedEntry { id, charges: charges_alone(bucket, known) }),
+    }
+    page.bytes += bytes_of(stored);
+    page.first = page.first.or(Some(id));
+    page.last = Some(id);
+    Ok(())
 }
 
 #[cfg(test)]

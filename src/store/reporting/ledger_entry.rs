@@ -11,7 +11,7 @@ use crate::domain::values::ids::{EventName, KeyId, UserId};
 use crate::store::encoding::decoded;
 use crate::store::keys::Bucket;
 use crate::store::metering::request_snapshot::snapshot_of;
-use crate::store::parts::{Parsed, Parts};
+use crate::store::parts::{Parsed, Parts, cut_long};
 
 /// The readable part of an unreadable entry: its charges, if any.
 pub(super) type Damaged = Option<Vec<Charge>>;
@@ -107,9 +107,14 @@ struct EntryParts<'a> {
 
 impl<'a> EntryParts<'a> {
     fn parse(entry: &'a str) -> Option<Self> {
-        let mut lines = entry.splitn(4, '\n').map(|line| stated(Some(line)));
-        let head = EntryHead::parse(lines.next()??)?;
-        let (list, snapshot, details) = (lines.next().flatten(), lines.next().flatten(), lines.next().flatten());
+        let mut rest = entry;
+        let mut line = || {
+            let (line, others) = cut_long(rest, b'\n').unwrap_or((rest, ""));
+            rest = others;
+            stated(Some(line))
+        };
+        let (head, list, snapshot) = (EntryHead::parse(line()?)?, line(), line());
+        let details = stated(Some(rest));
         let none = Self { head, charges: None, held: None, denying: None, observed: None, snapshot, details };
         Some(match none.head.kind {
             "denial" | "observed" => Self { denying: list, observed: details, details: None, ..none },
@@ -206,7 +211,7 @@ fn lists<'a, T>(
     mut read: impl FnMut(&OwnerName, &'a str) -> Option<T>,
 ) -> Option<Vec<T>> {
     let mut found = Vec::new();
-    let mut words = text.unwrap_or("").split(' ').filter(|word| !word.is_empty());
+    let mut words = Parts::of(text.unwrap_or(""), b' ').filter(|word| !word.is_empty());
     while let Some(owner) = words.next() {
         let owner = bucket.owner_word(owner)?;
         for item in Parts::of(words.next()?, b',') {

@@ -9,7 +9,6 @@ use crate::domain::metering::reason::Reason;
 use crate::domain::reporting::rollup::{Count, DECIMALS, FigureSums, GroupSums, Labels, Metrics, RowName, RowValue};
 use crate::domain::reporting::sketch::Sketch;
 use crate::domain::values::digits::{push_digits, push_signed};
-use crate::domain::values::ids::GroupId;
 use crate::store::encoding::{RESERVED, decode, encoded_in};
 use crate::store::parts::{Parts, cut};
 
@@ -134,18 +133,18 @@ fn read_decimal(text: &str) -> Option<i128> {
 pub fn write_metrics(metrics: &Metrics) -> String {
     let mut text = String::with_capacity(METRICS_BYTES);
     for count in Count::ALL {
-        push_sum(&[count.as_str()], metrics.get(count), push_whole, &mut text);
+        push_sum("", count.as_str(), metrics.get(count), push_whole, &mut text);
     }
-    push_sum(&["quantity"], metrics.quantity, push_decimal, &mut text);
-    push_sum(&["cost"], metrics.cost, push_whole, &mut text);
+    push_sum("", "quantity", metrics.quantity, push_decimal, &mut text);
+    push_sum("", "cost", metrics.cost, push_whole, &mut text);
     for (name, sum) in &metrics.figures {
-        push_sum(&["f:", &encode(name)], *sum, push_decimal, &mut text);
+        push_sum("f:", &encode(name), *sum, push_decimal, &mut text);
     }
     for (reason, count) in &metrics.reasons {
-        push_sum(&["r:", reason.as_str()], *count, push_whole, &mut text);
+        push_sum("r:", reason.as_str(), *count, push_whole, &mut text);
     }
-    for (group, GroupSums { charged, calls, denials, observed, credited, lapsed, voided }) in &metrics.groups {
-        push_name(&["g:", group.as_str()], &mut text);
+    for (group, GroupSums { charged, calls, denials, observed, credited, lapsed, voided }) in metrics.groups.iter() {
+        push_name("g:", group.as_str(), &mut text);
         let sums = [charged, calls, denials, observed, credited, lapsed, voided];
         // Most groups have only the first three.
         let count = match (credited, lapsed, voided, observed) {
@@ -161,25 +160,26 @@ pub fn write_metrics(metrics: &Metrics) -> String {
         }
     }
     for (name, FigureSums { sketch, compared, exceeded }) in &metrics.learned {
-        push_name(&["s:", &encode(name)], &mut text);
+        push_name("s:", &encode(name), &mut text);
         let (compared, exceeded) = (compared.to_string(), exceeded.to_string());
         text.extend([compared.as_str(), ",", exceeded.as_str(), ";", sketch.text().as_str()]);
     }
     text
 }
 
-fn push_name(name: &[&str], text: &mut String) {
+fn push_name(kind: &str, name: &str, text: &mut String) {
     if !text.is_empty() {
         text.push(' ');
     }
-    text.extend(name.iter().copied());
+    text.push_str(kind);
+    text.push_str(name);
     text.push('=');
 }
 
 /// A sum of 0 is left out.
-fn push_sum(name: &[&str], sum: i128, push: fn(i128, &mut String), text: &mut String) {
+fn push_sum(kind: &str, name: &str, sum: i128, push: fn(i128, &mut String), text: &mut String) {
     if sum != 0 {
-        push_name(name, text);
+        push_name(kind, name, text);
         push(sum, text);
     }
 }
@@ -195,37 +195,29 @@ pub fn read_metrics(text: &str) -> Option<Metrics> {
 pub fn add_metrics(text: &str, metrics: &mut Metrics) -> Option<()> {
     for part in Parts::of(text, b' ').filter(|part| !part.is_empty()) {
         let (name, value) = cut(part, b'=')?;
-        if let Some(group) = name.strip_prefix("g:") {
-            let mut sums = Parts::of(value, b',').map(read_whole);
-            let (charged, calls, denials) = (sums.next()??, sums.next()??, sums.next()??);
-            let mut optional = || sums.next().unwrap_or(Some(0));
-            let (observed, credited, lapsed, voided) = (optional()?, optional()?, optional()?, optional()?);
-            // Usually the row that it is added to has the same groups.
-            let known = match metrics.groups.get_mut(group) {
-                Some(known) => known,
-                None => metrics.groups.entry(GroupId::parse(group).ok()?).or_default(),
-            };
-            known.add(&GroupSums { charged, calls, denials, observed, credited, lapsed, voided });
-            continue;
-        }
-        if let Some(figure) = name.strip_prefix("s:") {
-            let (counts, sketch) = value.split_once(';')?;
-            let (compared, exceeded) = counts.split_once(',')?;
-            let (compared, exceeded) = (compared.parse().ok()?, exceeded.parse().ok()?);
-            let sums = FigureSums { sketch: Sketch::parse(sketch)?, compared, exceeded };
-            metrics.learned.entry(decode(figure)?).or_default().add(&sums);
-        } else if let Some(figure) = name.strip_prefix("f:") {
-            add(metrics.figures.entry(decode(figure)?).or_default(), read_decimal(value)?);
-        } else if let Some(reason) = name.strip_prefix("r:") {
-            add(metrics.reasons.entry(Reason::parse(reason)?).or_default(), read_whole(value)?);
-        } else if let Some(count) = Count::parse(name) {
-            metrics.count(count, read_whole(value)?);
-        } else {
-            match name {
+        match name.split_at_checked(2) {
+            Some(("g:", group)) => {
+                let mut sums = Parts::of(value, b',').map(read_whole);
+                let (charged, calls, denials) = (sums.next()??, sums.next()??, sums.next()??);
+                let mut optional = || sums.next().unwrap_or(Some(0));
+                let (observed, credited, lapsed, voided) = (optional()?, optional()?, optional()?, optional()?);
+                let sums = GroupSums { charged, calls, denials, observed, credited, lapsed, voided };
+                metrics.groups.named(group)?.add(&sums);
+            }
+            Some(("s:", figure)) => {
+                let (counts, sketch) = value.split_once(';')?;
+                let (compared, exceeded) = counts.split_once(',')?;
+                let (compared, exceeded) = (compared.parse().ok()?, exceeded.parse().ok()?);
+                let sums = FigureSums { sketch: Sketch::parse(sketch)?, compared, exceeded };
+                metrics.learned.entry(decode(figure)?).or_default().add(&sums);
+            }
+            Some(("f:", figure)) => add(metrics.figures.entry(decode(figure)?).or_default(), read_decimal(value)?),
+            Some(("r:", reason)) => add(metrics.reasons.entry(Reason::parse(reason)?).or_default(), read_whole(value)?),
+            _ => match name {
                 "quantity" => add(&mut metrics.quantity, read_decimal(value)?),
                 "cost" => add(&mut metrics.cost, read_whole(value)?),
-                _ => return None,
-            }
+                _ => metrics.count(Count::parse(name)?, read_whole(value)?),
+            },
         }
     }
     Some(())
@@ -238,6 +230,7 @@ fn add(sum: &mut i128, more: i128) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::values::ids::GroupId;
     use proptest::prelude::*;
 
     fn values() -> impl Strategy<Value = RowValue> {
@@ -275,7 +268,7 @@ mod tests {
             let (charged, calls, denials, observed) = (sums.0.into(), sums.1.into(), sums.2.into(), sums.3.into());
             let [credited, lapsed, voided] = credits.map(i128::from);
             let sums = GroupSums { charged, calls, denials, observed, credited, lapsed, voided };
-            metrics.groups.insert(GroupId::parse("lg_a-1").unwrap(), sums);
+            *metrics.groups.of(&GroupId::parse("lg_a-1").unwrap()) = sums;
             for (name, (figure, compared, exceeded)) in learned {
                 let mut sums = FigureSums { compared, exceeded, ..FigureSums::default() };
                 sums.sketch.add(figure.into());

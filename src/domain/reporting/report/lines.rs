@@ -80,7 +80,7 @@ impl<'a> Lines<'a> {
             return self.add_to(day, row, None, metrics);
         }
         let wanted = self.asked.filter.group.as_ref();
-        for group in metrics.groups.keys().filter(|group| wanted.is_none_or(|wanted| wanted == *group)) {
+        for group in metrics.groups.ids().filter(|group| wanted.is_none_or(|wanted| wanted == *group)) {
             if let Some(metrics) = metrics.of_group(group) {
                 self.add_to(day, row, Some(group), &metrics)?;
             }

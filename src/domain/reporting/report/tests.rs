@@ -32,8 +32,8 @@ fn metrics(calls: i128, tokens: i128) -> Metrics {
     metrics.count(Count::Calls, calls);
     metrics.figures.insert("prompt_tokens".to_owned(), 4 * tokens * STEPS);
     metrics.figures.insert("completion_tokens".to_owned(), tokens * STEPS);
-    metrics.groups.insert(group("spend"), GroupSums { charged: 500_000 * calls, calls, ..GroupSums::default() });
-    metrics.groups.insert(group("calls"), GroupSums { charged: calls, calls, denials: 1, ..GroupSums::default() });
+    *metrics.groups.of(&group("spend")) = GroupSums { charged: 500_000 * calls, calls, ..GroupSums::default() };
+    *metrics.groups.of(&group("calls")) = GroupSums { charged: calls, calls, denials: 1, ..GroupSums::default() };
     metrics
 }
 
@@ -135,7 +135,7 @@ fn lines_are_separated_by_step_and_by_value() {
 fn by_group_each_line_covers_only_its_group() {
     let found = lines(&asked(&["group"], &["charged/calls"]), &rows());
     let line_text = |(name, line): &(LineName, Line)| {
-        let sums = &line.metrics.groups[&group(name.values[0].as_deref().unwrap())];
+        let sums = line.metrics.groups.get(&group(name.values[0].as_deref().unwrap())).unwrap();
         let ratio = line.ratios().next().unwrap().unwrap().to_string();
         (line.metrics.get(Count::Calls), line.metrics.get(Count::Denials), sums.charged, line.metrics.cost, ratio)
     };

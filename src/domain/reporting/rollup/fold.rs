@@ -1,11 +1,11 @@
 //! Which rows an entry changes, and by how much.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
 
-use super::metrics::{Count, DECIMALS, GroupSums, Metrics};
+use super::metrics::{Count, DECIMALS, Metrics};
 use super::row::{Labels, RowName, RowValue};
 use crate::domain::configuration::estimate::LearnedFigure;
 use crate::domain::configuration::scope::OwnerName;
@@ -21,7 +21,8 @@ pub struct Fields {
     pub labels: BTreeSet<String>,
     /// Names of metadata fields that are summed.
     pub figures: BTreeSet<String>,
-    pub units: HashMap<GroupId, Unit>,
+    /// In a tree, since an app has few groups and each charge is looked up.
+    pub units: BTreeMap<GroupId, Unit>,
     /// The figures from which estimates are learned.
     pub learned: Arc<[LearnedFigure]>,
 }
@@ -41,7 +42,7 @@ impl Fields {
 
 /// The cost of an entry in steps of cents (10^-6): the largest sum of a counter with the unit cents, since several
 /// groups may count the same money. A counter has a charge for each window and credit.
-pub fn cost(entry: &Entry, units: &HashMap<GroupId, Unit>) -> i64 {
+pub fn cost(entry: &Entry, units: &BTreeMap<GroupId, Unit>) -> i64 {
     let mut sums: Vec<((&OwnerName, &GroupId), i64)> = Vec::new();
     for charge in entry.charges.iter().filter(|charge| units.get(&charge.group) == Some(&Unit::Cents)) {
         // What a balance took over belongs to the group whose quota was exceeded.
@@ -119,7 +120,7 @@ impl<'a> Folding<'a> {
 fn credits(entry: &Entry) -> Metrics {
     let mut metrics = Metrics::default();
     for charge in &entry.charges {
-        let sums = metrics.groups.entry(charge.group.clone()).or_default();
+        let sums = metrics.groups.of(&charge.group);
         let sum = match entry.kind {
             EntryKind::Credit => &mut sums.credited,
             EntryKind::Lapse => &mut sums.lapsed,
@@ -173,23 +174,19 @@ fn whole(entry: &Entry, metadata: Option<&Metadata>, fields: &Fields) -> Metrics
     }
     metrics.cost = i128::from(cost(entry, &fields.units));
     for charge in &entry.charges {
-        let group = metrics.groups.entry(charge.group.clone()).or_default();
+        let group = metrics.groups.of(&charge.group);
         group.charged = group.charged.saturating_add(i128::from(charge.change));
         // A call that counts for several owners of a group is one call of the group.
         group.calls = i128::from(is_call);
     }
     for counter in entry.denying.iter().filter(|_| entry.kind == EntryKind::Denial) {
-        let group = metrics.groups.entry(counter.group.clone()).or_default();
+        let group = metrics.groups.of(&counter.group);
         match counter.observed {
             true => group.observed = 1,
             false => group.denials = 1,
         }
     }
-    // Nearly always all of them stay, and a look at them costs less than `retain`.
-    let nothing = GroupSums::default();
-    if metrics.groups.values().any(|group| *group == nothing) {
-        metrics.groups.retain(|_, group| *group != nothing);
-    }
+    metrics.groups.remove_zeros();
     metrics
 }
 
@@ -209,10 +206,10 @@ fn item(entry: &Entry, entry_items: &EntryItem, fields: &Fields, metrics: &mut M
         | EntryKind::Denial => return,
     };
     metrics.quantity = entry_items.quantity.and_then(scaled).map_or(0, |quantity| sign * quantity);
-    for name in &fields.figures {
-        let figure = entry_items.figures.get(name).and_then(|text| parse_decimal(text).ok()).and_then(scaled);
-        if let Some(figure) = figure.filter(|figure| *figure != 0) {
-            metrics.figures.insert(name.clone(), sign * figure);
+    for (name, text) in entry_items.figures.iter().filter(|(name, _)| fields.figures.contains(*name)) {
+        let figure = parse_decimal(text).ok().and_then(scaled).filter(|figure| *figure != 0);
+        if let Some(figure) = figure {
+            metrics.figures.insert(name.to_owned(), sign * figure);
         }
     }
 }
@@ -227,8 +224,8 @@ fn scaled(value: Decimal) -> Option<i128> {
 }
 
 fn is_retry(metadata: &Metadata) -> bool {
-    let attempt = metadata.get("attempt").unwrap_or_default();
-    attempt == "retry" || parse_decimal(attempt).is_ok_and(|number| number > Decimal::ONE)
+    let is_retry = |attempt| attempt == "retry" || parse_decimal(attempt).is_ok_and(|number| number > Decimal::ONE);
+    metadata.get("attempt").is_some_and(is_retry)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 
+use super::group_map::GroupMap;
 use crate::domain::metering::reason::Reason;
 use crate::domain::reporting::sketch::Sketch;
 use crate::domain::values::ids::GroupId;
@@ -136,7 +137,7 @@ pub struct Metrics {
     /// In steps of 10^-6 cents, minus refunds.
     pub cost: i128,
     pub reasons: BTreeMap<Reason, i128>,
-    pub groups: BTreeMap<GroupId, GroupSums>,
+    pub groups: GroupMap,
     /// In steps of 10^-12, by the name of the metadata field.
     pub figures: BTreeMap<String, i128>,
     /// By the name of the metadata field; only in the rows of estimates.
@@ -150,27 +151,19 @@ impl Metrics {
 
     /// Increases or decreases a count.
     pub fn count(&mut self, count: Count, by: i128) {
-        let sum = &mut self.counts[count as usize];
-        *sum = sum.saturating_add(by);
+        add(&mut self.counts[count as usize], by);
     }
 
     pub fn add(&mut self, other: &Self) {
-        for count in Count::ALL {
-            self.count(count, other.get(count));
+        for (sum, more) in self.counts.iter_mut().zip(other.counts) {
+            add(sum, more);
         }
-        self.quantity = self.quantity.saturating_add(other.quantity);
-        self.cost = self.cost.saturating_add(other.cost);
+        add(&mut self.quantity, other.quantity);
+        add(&mut self.cost, other.cost);
         for (reason, count) in &other.reasons {
             add(self.reasons.entry(*reason).or_default(), *count);
         }
-        for (group, sums) in &other.groups {
-            match self.groups.get_mut(group) {
-                Some(known) => known.add(sums),
-                None => {
-                    self.groups.insert(group.clone(), *sums);
-                }
-            }
-        }
+        self.groups.add(&other.groups);
         for (name, sum) in &other.figures {
             add(self.figures.entry(name.clone()).or_default(), *sum);
         }
@@ -182,7 +175,8 @@ impl Metrics {
     /// Only the figures of one group: its calls, denials, observed denials, charges and credits. None if the row has none.
     pub fn of_group(&self, group: &GroupId) -> Option<Self> {
         let sums = *self.groups.get(group)?;
-        let mut only = Self { groups: [(group.clone(), sums)].into(), ..Self::default() };
+        let mut only = Self::default();
+        *only.groups.of(group) = sums;
         only.count(Count::Calls, sums.calls);
         only.count(Count::Denials, sums.denials);
         only.count(Count::Observed, sums.observed);
@@ -190,8 +184,11 @@ impl Metrics {
     }
 }
 
+/// Most sums of an entry are 0.
 fn add(sum: &mut i128, more: i128) {
-    *sum = sum.saturating_add(more);
+    if more != 0 {
+        *sum = sum.saturating_add(more);
+    }
 }
 
 /// A sum with `decimals` places as a number. Digits beyond 28 are dropped.

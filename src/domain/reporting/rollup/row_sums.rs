@@ -1,8 +1,10 @@
 //! What entries add to the rows of a day and row set.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use foldhash::fast::RandomState;
 
 use super::metrics::Metrics;
 use super::row::{RowName, RowSet};
@@ -12,12 +14,21 @@ use super::row::{RowName, RowSet};
 #[derive(Clone, Debug, Default)]
 pub struct RowSums {
     rows: Vec<(RowName, Metrics)>,
-    places: BTreeMap<RowName, usize>,
+    places: HashMap<RowName, usize, RandomState>,
     /// The place of the row that was changed last. Often the next entry changes it again.
     last: usize,
 }
 
 impl RowSums {
+    /// With room for so many rows.
+    pub fn with_capacity(rows: usize) -> Self {
+        Self {
+            rows: Vec::with_capacity(rows),
+            places: HashMap::with_capacity_and_hasher(rows, RandomState::default()),
+            last: 0,
+        }
+    }
+
     pub fn add(&mut self, name: RowName, metrics: Cow<'_, Metrics>) {
         if let Some((_, sums)) = self.rows.get_mut(self.last).filter(|(known, _)| *known == name) {
             return sums.add(&metrics);

@@ -74,9 +74,9 @@ impl Columns {
         let of_groups = report.asked.is_of_groups();
         let metrics = || report.lines.iter().map(|(_, line)| &line.metrics);
         let known = |group: &&GroupId| report.fields.units.contains_key(*group);
-        let groups = metrics().flat_map(|metrics| metrics.groups.keys()).filter(|_| !by_group).filter(known);
+        let groups = metrics().flat_map(|metrics| metrics.groups.ids()).filter(|_| !by_group).filter(known);
         let has_credits = |(_, sums): &(&GroupId, &GroupSums)| CREDITS.iter().any(|(_, of)| of(sums) != 0);
-        let balances = metrics().flat_map(|metrics| &metrics.groups).filter(has_credits).map(|(group, _)| group);
+        let balances = metrics().flat_map(|metrics| metrics.groups.iter()).filter(has_credits).map(|(group, _)| group);
         Self {
             by_group,
             groups: groups.cloned().collect(),
@@ -118,7 +118,7 @@ impl Columns {
             unit(group).map_or_else(String::new, |unit| number(sum, unit.decimals()).to_string())
         };
         let charged: OfGroup = |sums| sums.charged;
-        let own = metrics.groups.keys().next();
+        let own = metrics.groups.ids().next();
         if self.by_group {
             cells.push(own.map_or_else(String::new, |group| cell(group, charged)));
             cells.push(own.and_then(unit).map_or_else(String::new, |unit| unit.to_string()));
