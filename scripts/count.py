@@ -35,6 +35,8 @@ PROFILE = os.environ.get("PROFILE", "counting")
 ADMIN_KEY = "ak_count_0123456789abcdefghij"
 #: Users of each plan, and calls of each kind: one call per user.
 USERS = 300
+#: How often each user calls before the entries are folded: with fewer entries, most of the steps would not be full.
+FOLDED_ROUNDS = 4
 #: Calls of the floor, which all other counts of Redis are divided by.
 FLOOR_CALLS = 3_000
 #: Options that the gateway gives to the Redis that it starts itself.
@@ -226,11 +228,13 @@ class Stage(NamedTuple):
         return figure, held
 
     def count_commit(self, counted: Counted, reservations: list[str]) -> tuple[float, float]:
-        """Instructions of a commit, and of folding its entry."""
+        """Instructions of a commit of the plan `three`, and of folding its entry."""
         self.fold()
         self.stop_folding()
         commit = counted.per_call(lambda: self.settle("commit", reservations), USERS)
-        folding = counted.per_call(self.fold, USERS)
+        for _ in range(FOLDED_ROUNDS - 1):
+            self.settle("commit", self.reserve("three", image))
+        folding = counted.per_call(self.fold, FOLDED_ROUNDS * USERS)
         self.stop_folding()
         return commit, folding
 

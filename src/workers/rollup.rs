@@ -45,7 +45,7 @@ const LOOK_IDLE: Duration = Duration::from_secs(15);
 const LOOK_AT_ALL: Duration = Duration::from_secs(60);
 const LOOK_FAR_SOON: Duration = Duration::from_secs(5);
 /// Steps per bucket and stream in one check, so that other buckets get their turn: 10,000 entries.
-const STEPS: usize = 50;
+const STEPS: usize = 25;
 const STEPS_AT_ONCE: usize = 5;
 /// A stream is measured after this fraction of its limit was folded, and whenever it is trimmed: a fortieth.
 const MEASURED_SHARE: u64 = 40;

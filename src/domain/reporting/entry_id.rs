@@ -10,7 +10,7 @@ pub struct EntryId {
 impl EntryId {
     pub fn parse(text: &str) -> Option<Self> {
         // Without the searcher of `split_once`, since folding parses an ID per entry.
-        let dash = text.bytes().position(|byte| byte == b'-')?;
+        let dash = text.bytes().rposition(|byte| byte == b'-')?;
         Some(Self { time_ms: text[..dash].parse().ok()?, number: text[dash + 1..].parse().ok()? })
     }
 

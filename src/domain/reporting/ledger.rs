@@ -1,5 +1,7 @@
 //! The entries of the ledger: each change of `used` with the balance after it, expiries, outcomes, and denials.
 
+use std::sync::Arc;
+
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -142,7 +144,7 @@ pub struct Charge {
     pub from: Option<GroupId>,
     /// Sequence number of the counter's window; of a balance `b` and the number of the credit, with what the entry is
     /// about: `b2`, `b2.credited`, `b2.lapsed`, `b2.voided`.
-    pub window_seq: String,
+    pub window_seq: Arc<str>,
     /// Negative for a refund; 0 if the group matched and was charged nothing.
     pub change: i64,
     /// `used` after the change.

@@ -128,7 +128,7 @@ impl<I: Clone> Proof<I> {
             let balance = steps(charge.balance);
             let before = balance - charge.change;
             let accounts = self.owners.entry(charge.owner.clone()).or_default();
-            let account = (charge.group.clone(), charge.window_seq.clone());
+            let account = (charge.group.clone(), charge.window_seq.to_string());
             let opening = if self.whole && self.unreadable == 0 { 0 } else { before };
             let unreadable = self.unreadable;
             let (last, gaps) = (id.clone(), Vec::new());
@@ -316,7 +316,7 @@ mod tests {
             owner: owner(),
             group: group(),
             from: None,
-            window_seq: window_seq.to_owned(),
+            window_seq: window_seq.into(),
             change,
             balance: amount(balance),
             limit: None,

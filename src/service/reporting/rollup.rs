@@ -20,10 +20,10 @@ use crate::store::reporting::ledger::Page;
 use crate::store::reporting::rollup::{RollupCursor, WrittenDay, WrittenRow};
 use crate::store::reporting::stream::{Place, Stream};
 
-/// Entries folded in one step. It usually writes at most 600 rows, so that other calls do not wait long.
-const BATCH: usize = 200;
+/// Entries folded in one step. It usually writes at most 1,200 rows, so that other calls do not wait long.
+const BATCH: usize = 400;
 /// Steps per stream before a report is returned: 50,000 entries.
-const STEPS_BEFORE_A_REPORT: usize = 250;
+const STEPS_BEFORE_A_REPORT: usize = 125;
 /// Buckets folded concurrently.
 const BUCKETS_AT_ONCE: usize = 2;
 

@@ -108,7 +108,7 @@ impl Link {
     /// Runs a command without a key; in a cluster, on the master of `key`.
     pub async fn run_at(&self, key: &str, command: &Cmd) -> RedisResult<Value> {
         match self {
-            Self::Cluster(link) => Box::pin(link.run_at(key, command)).await.and_then(Value::extract_error),
+            Self::Cluster(link) => Box::pin(link.run_at(key, command)).await.and_then(own_error),
             Self::Single(_) | Self::Sentinel(_) => self.run(command).await,
         }
     }
@@ -128,7 +128,7 @@ impl Link {
     pub async fn run_on(&self, master: Option<u16>, command: &Cmd) -> RedisResult<Value> {
         match (self, master) {
             (Self::Cluster(link), Some(slot)) => {
-                Box::pin(link.run_on(slot, command)).await.and_then(Value::extract_error)
+                Box::pin(link.run_on(slot, command)).await.and_then(own_error)
             }
             _ => self.run(command).await,
         }
@@ -160,9 +160,9 @@ impl Link {
 
     async fn run_once(&self, command: &Cmd) -> RedisResult<Value> {
         match self {
-            Self::Single(manager) => manager.clone().req_packed_command(command).await.and_then(Value::extract_error),
-            Self::Sentinel(link) => Box::pin(link.run(command)).await.and_then(Value::extract_error),
-            Self::Cluster(link) => Box::pin(link.run(command)).await.and_then(Value::extract_error),
+            Self::Single(manager) => manager.clone().req_packed_command(command).await.and_then(own_error),
+            Self::Sentinel(link) => Box::pin(link.run(command)).await.and_then(own_error),
+            Self::Cluster(link) => Box::pin(link.run(command)).await.and_then(own_error),
         }
     }
 }
@@ -179,6 +179,15 @@ fn single(url: &str) -> RedisResult<redis::Client> {
 
 fn master_of(key: &str) -> SingleNodeRoutingInfo {
     SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master))
+}
+
+/// The error that a reply is. Its parts are not searched, since a page of the ledger has thousands of them and only `EXEC`
+/// answers with errors in a list.
+fn own_error(reply: Value) -> RedisResult<Value> {
+    match reply {
+        Value::ServerError(error) => Err(error.into()),
+        reply => Ok(reply),
+    }
 }
 
 fn broke(error: &RedisError) -> bool {
@@ -263,7 +272,7 @@ impl ClusterLink {
     async fn masters(&self) -> RedisResult<Vec<u16>> {
         let mut command = redis::cmd("CLUSTER");
         command.arg("SLOTS");
-        let found = self.run(&command).await.and_then(Value::extract_error)?;
+        let found = self.run(&command).await.and_then(own_error)?;
         // First and last slot, the master's address, port and ID, and its replicas.
         let (mut known, mut slots) = (Vec::new(), Vec::new());
         for range in redis::from_redis_value::<Vec<Vec<Value>>>(found)? {

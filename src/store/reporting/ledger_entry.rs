@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::ledger_items::{Groups, known, read_charge, read_denying_counter, read_held, stated};
+use super::ledger_items::{Names, known, read_charge, read_denying_counter, read_held, stated};
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::{OperationName, RequestSnapshot};
@@ -32,7 +32,7 @@ pub(super) fn charges_alone(bucket: &Bucket, fields: &[(&str, &str)]) -> Damaged
 pub(super) struct EntryReader<'a> {
     events: Parsed<&'a str, Option<EventName>>,
     keys: Parsed<&'a str, Option<KeyId>>,
-    groups: Groups<'a>,
+    names: Names<'a>,
     /// By the text and the event; of any user.
     snapshots: Parsed<(&'a str, &'a str), RequestSnapshot>,
 }
@@ -66,10 +66,10 @@ impl<'a> EntryReader<'a> {
             let snapshot = self.snapshots.get(known, |_| snapshot_of(Some(event), user.clone(), text))?;
             Some(RequestSnapshot { user: user.clone(), ..snapshot })
         })?;
-        let groups = &mut self.groups;
-        let charges = lists(bucket, parts.charges, |of, item| read_charge(of, item, groups))?;
-        let mut denying = lists(bucket, parts.denying, |of, item| read_denying_counter(of, item, groups))?;
-        let observing = lists(bucket, parts.observed, |of, item| read_denying_counter(of, item, groups))?;
+        let names = &mut self.names;
+        let charges = lists(bucket, parts.charges, |of, item| read_charge(of, item, names))?;
+        let mut denying = lists(bucket, parts.denying, |of, item| read_denying_counter(of, item, names))?;
+        let observing = lists(bucket, parts.observed, |of, item| read_denying_counter(of, item, names))?;
         denying.extend(observing.into_iter().map(|counter| DenyingCounter { observed: true, ..counter }));
         let held = known(parts.held, |held| held.split(',').map(read_held).collect::<Option<Vec<_>>>())?;
         let observed = head.kind == "observed";
@@ -200,8 +200,8 @@ impl<'a> EntryHead<'a> {
 
 /// Parses the field with an entry's charges.
 pub(super) fn read_charges(bucket: &Bucket, text: &str) -> Option<Vec<Charge>> {
-    let mut groups = Groups::default();
-    lists(bucket, Some(text).filter(|text| *text != "-"), |owner, item| read_charge(owner, item, &mut groups))
+    let mut names = Names::default();
+    lists(bucket, Some(text).filter(|text| *text != "-"), |owner, item| read_charge(owner, item, &mut names))
 }
 
 /// `<owner> <item>,<item>… <owner> …`

@@ -1,5 +1,7 @@
 //! The parts of a ledger entry: what it says of each counter, as `lua/lib/ledger.lua` writes them.
 
+use std::sync::Arc;
+
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::rollover::EndingWindow;
 use crate::domain::reporting::ledger::{Charge, DenyingCounter, Held, Rolled, RolledFrom};
@@ -22,11 +24,15 @@ pub(super) fn known<'a, T>(text: Option<&'a str>, read: impl FnOnce(&'a str) -> 
     }
 }
 
-/// The groups of the items that were read before.
-pub(super) type Groups<'a> = Parsed<&'a str, GroupId>;
+/// What the items that were read before name: most items have the groups and sequence numbers of others.
+#[derive(Default)]
+pub(super) struct Names<'a> {
+    groups: Parsed<&'a str, GroupId>,
+    window_seqs: Parsed<&'a str, Arc<str>>,
+}
 
-fn read_group<'a>(name: &'a str, groups: &mut Groups<'a>) -> Option<GroupId> {
-    groups.get(name, |name| GroupId::parse(name).ok())
+fn read_group<'a>(name: &'a str, names: &mut Names<'a>) -> Option<GroupId> {
+    names.groups.get(name, |name| GroupId::parse(name).ok())
 }
 
 fn steps(text: &str) -> Option<Amount> {
@@ -35,16 +41,16 @@ fn steps(text: &str) -> Option<Amount> {
 
 /// `[<limit group>>]<group>:<sequence number>:<change>:<used after it>[:<limit|->[:<window>|:closed|:rolled/…]]`; entries of
 /// earlier layouts have no limit.
-pub(super) fn read_charge<'a>(owner: &OwnerName, item: &'a str, groups: &mut Groups<'a>) -> Option<Charge> {
+pub(super) fn read_charge<'a>(owner: &OwnerName, item: &'a str, names: &mut Names<'a>) -> Option<Charge> {
     let mut parts = Parts::of(item, b':');
     let name = parts.next()?;
-    let (from, group) = if let Some(group) = read_group(name, groups) {
+    let (from, group) = if let Some(group) = read_group(name, names) {
         (None, group)
     } else {
         let (from, balance) = name.split_once('>')?;
-        (Some(read_group(from, groups)?), read_group(balance, groups)?)
+        (Some(read_group(from, names)?), read_group(balance, names)?)
     };
-    let window_seq = parts.next()?.to_owned();
+    let window_seq = names.window_seqs.get(parts.next()?, |seq| Some(Arc::from(*seq)))?;
     let (change, balance) = (parts.next()?.parse().ok()?, steps(parts.next()?)?);
     let limit = match parts.next() {
         None | Some("-") => None,
@@ -77,12 +83,12 @@ fn read_rolled_from(text: &str) -> Option<RolledFrom> {
 pub(super) fn read_denying_counter<'a>(
     owner: &OwnerName,
     item: &'a str,
-    groups: &mut Groups<'a>,
+    names: &mut Names<'a>,
 ) -> Option<DenyingCounter> {
     let mut parts = Parts::of(item, b':');
     Some(DenyingCounter {
         owner: owner.clone(),
-        group: read_group(parts.next()?, groups)?,
+        group: read_group(parts.next()?, names)?,
         requested: steps(parts.next()?)?,
         count: steps(parts.next()?)?,
         limit: steps(parts.next()?)?,

@@ -191,7 +191,7 @@ impl EventCharge {
             unit,
             amount: signed(charge.change, unit),
             balance: number(charge.balance, unit),
-            window: charge.window_seq.clone(),
+            window: charge.window_seq.to_string(),
             rolled: charge.rolled.as_ref().map(|rolled| number(rolled.amount, unit)),
         }
     }

@@ -41,7 +41,7 @@ fn charge(group: &str, change: i64) -> Charge {
         owner: OwnerName::of_user(&UserId::parse("u").unwrap()),
         group: GroupId::parse(group).unwrap(),
         from: None,
-        window_seq: "1".to_owned(),
+        window_seq: "1".into(),
         change,
         balance: Amount::ZERO,
         limit: None,
@@ -129,7 +129,7 @@ fn a_commit_is_a_call_with_its_labels_figures_charges_and_the_larger_cost() {
 #[test]
 fn the_cost_of_a_counter_is_the_sum_over_its_windows_and_credits() {
     let of = |group: &str, window_seq: &str, change: i64| Charge {
-        window_seq: window_seq.to_owned(),
+        window_seq: window_seq.into(),
         ..charge(group, change)
     };
     let beyond = |charge: Charge| Charge { from: Some(GroupId::parse("spend").unwrap()), ..charge };
