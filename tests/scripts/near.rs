@@ -35,7 +35,8 @@ async fn note(table: &Table, counters: &[(&str, u64, Option<i64>)]) -> Vec<(Stri
 async fn drop_near(table: &Table, names: &[&str]) -> Vec<(String, u64)> {
     let (owners, g): (Vec<OwnerName>, GroupId) = (names.iter().map(|name| user(name)).collect(), group("g"));
     let names: Vec<_> = owners.iter().map(|owner| (owner, &g)).collect();
-    table.store.drop_near(&table.bucket, &names).await.unwrap();
+    let recorded = table.store.recorded_near(&table.bucket).await.unwrap();
+    table.store.drop_near(&table.bucket, &recorded, &names).await.unwrap();
     known(table).await
 }
 

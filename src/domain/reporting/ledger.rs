@@ -267,10 +267,10 @@ pub struct EntryItem {
 
 impl Entry {
     /// The items of the request with what this entry adds to them; none if the request is not known.
-    pub fn entry_items(&self) -> Vec<EntryItem> {
+    pub fn entry_items(&self) -> impl Iterator<Item = EntryItem> {
         let items: &[Item] = self.snapshot.as_ref().map_or(&[], |snapshot| &snapshot.items);
         let nothing = Actual::default();
-        let entry_items = items.iter().enumerate().map(|(place, item)| {
+        items.iter().enumerate().map(move |(place, item)| {
             let actual = self.details.actual.get(place).unwrap_or(&nothing);
             let metadata = item.metadata.clone().merged(&actual.metadata);
             // After draws, every entry has increments. The figures of a reservation's refund are the refunded amounts.
@@ -281,13 +281,12 @@ impl Entry {
                 false => (Some(actual.quantity.unwrap_or(item.quantity).0), metadata.clone()),
             };
             EntryItem { event: item.event.clone(), quantity, metadata, figures }
-        });
-        entry_items.collect()
+        })
     }
 
     /// The metadata of the first item, overridden by the actual figures.
     pub fn metadata(&self) -> Metadata {
-        self.entry_items().into_iter().next().map(|entry_items| entry_items.metadata).unwrap_or_default()
+        self.entry_items().next().map(|entry_items| entry_items.metadata).unwrap_or_default()
     }
 }
 

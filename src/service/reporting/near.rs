@@ -87,47 +87,40 @@ fn share(used: Amount, limit: Option<Amount>) -> Option<u64> {
     u64::try_from(u128::from(used.steps()) * u128::from(AT_LIMIT) / u128::from(limit.steps())).ok()
 }
 
-/// What entries say of counters, according to the last entry of each.
-#[derive(Default)]
-struct LastStates<'a> {
-    /// Used thousandths of the limit, and the end of the window.
-    near: HashMap<CounterName<'a>, (u64, Option<TimeMs>)>,
-    /// Counters that had room; they may occur twice, and may be near their limits since.
-    others: Vec<CounterName<'a>>,
+/// The counters that these entries charge or found full, with the used thousandths of the limit and the window if they are
+/// near the limit.
+fn mentioned(entries: &[StoredEntry]) -> impl Iterator<Item = (CounterName<'_>, Option<(u64, &Window)>)> {
+    entries.iter().flat_map(|StoredEntry { entry, .. }| {
+        let charged = entry.charges.iter().filter(|charge| !charge.closed).map(|charge| {
+            let window = charge.window.as_ref();
+            let near = window.and_then(|window| Some((share(charge.balance, charge.limit)?, window)));
+            ((&charge.owner, &charge.group), near)
+        });
+        let full = entry.denying.iter().filter_map(|DenyingCounter { owner, group, used, limit, .. }| {
+            // Holds may deny a call although `used` is not near the limit.
+            let (used, window) = used.as_ref()?;
+            Some(((owner, group), Some((share(*used, Some(*limit))?, window))))
+        });
+        charged.chain(full)
+    })
 }
 
-impl<'a> LastStates<'a> {
-    fn of(entries: &'a [StoredEntry]) -> Self {
-        let mut states = Self::default();
-        for StoredEntry { entry, .. } in entries {
-            for charge in entry.charges.iter().filter(|charge| !charge.closed) {
-                let near =
-                    charge.window.as_ref().and_then(|window| Some((share(charge.balance, charge.limit)?, window)));
-                states.add((&charge.owner, &charge.group), near);
+/// Those near their limits according to the last entry of each: used thousandths, and the end of the window.
+fn near(entries: &[StoredEntry]) -> HashMap<CounterName<'_>, (u64, Option<TimeMs>)> {
+    let mut near = HashMap::new();
+    for (name, state) in mentioned(entries) {
+        match state.filter(|(share, window)| *share >= NEAR && is_long(window)) {
+            Some((share, window)) => {
+                near.insert(name, (share, window.end_ms));
             }
-            for DenyingCounter { owner, group, used, limit, .. } in &entry.denying {
-                let near = used.as_ref().and_then(|(used, window)| Some((share(*used, Some(*limit))?, window)));
-                // Holds may deny a call although `used` is not near the limit.
-                if near.is_some() {
-                    states.add((owner, group), near);
-                }
+            // Usually there are none, so nothing needs to be hashed.
+            None if near.is_empty() => {}
+            None => {
+                near.remove(&name);
             }
         }
-        states
     }
-
-    /// `near`: the used share of its limit, and its window.
-    fn add(&mut self, name: CounterName<'a>, near: Option<(u64, &Window)>) {
-        if let Some((share, window)) = near.filter(|(share, window)| *share >= NEAR && is_long(window)) {
-            self.near.insert(name, (share, window.end_ms));
-            return;
-        }
-        // Usually there are none, so nothing needs to be hashed.
-        if !self.near.is_empty() {
-            self.near.remove(&name);
-        }
-        self.others.push(name);
-    }
+    near
 }
 
 impl Gateway {
@@ -141,14 +134,27 @@ impl Gateway {
         bucket: &Bucket,
         entries: &[StoredEntry],
     ) -> Result<(), ServiceError> {
-        let LastStates { near, mut others } = LastStates::of(entries);
-        if !near.is_empty() {
-            others.retain(|name| !near.contains_key(name));
-            let counter = |(name, (share, ends_at_ms))| NearCounter { name, share, ends_at_ms };
-            let near: Vec<NearCounter<'_>> = near.into_iter().map(counter).collect();
-            self.store.record_near(bucket, most_of(tenant), &near).await?;
+        if mentioned(entries).next().is_none() {
+            return Ok(());
         }
-        Ok(self.store.drop_near(bucket, &others).await?)
+        let near = near(entries);
+        if !near.is_empty() {
+            let counter = |(name, (share, ends_at_ms)): (&_, &_)| NearCounter {
+                name: *name,
+                share: *share,
+                ends_at_ms: *ends_at_ms,
+            };
+            let counters: Vec<NearCounter<'_>> = near.iter().map(counter).collect();
+            self.store.record_near(bucket, most_of(tenant), &counters).await?;
+        }
+        let recorded = self.store.recorded_near(bucket).await?;
+        // Usually none is, and then the others are not listed.
+        if !recorded.is_empty() {
+            let others = mentioned(entries).map(|(name, _)| name).filter(|name| !near.contains_key(name));
+            let others: Vec<CounterName<'_>> = others.collect();
+            self.store.drop_near(bucket, &recorded, &others).await?;
+        }
+        Ok(())
     }
 
     /// Counters at and near their limits, at most `count` of each, with their present state.

@@ -127,9 +127,7 @@ impl Link {
     /// Runs a command without a key on one of [`Self::masters`].
     pub async fn run_on(&self, master: Option<u16>, command: &Cmd) -> RedisResult<Value> {
         match (self, master) {
-            (Self::Cluster(link), Some(slot)) => {
-                Box::pin(link.run_on(slot, command)).await.and_then(own_error)
-            }
+            (Self::Cluster(link), Some(slot)) => Box::pin(link.run_on(slot, command)).await.and_then(own_error),
             _ => self.run(command).await,
         }
     }

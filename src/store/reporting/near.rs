@@ -76,20 +76,26 @@ impl Store {
         self.call(&self.library.near, &keys, &arguments).await?.only_status("noted")
     }
 
-    /// Drops recorded counters that are no longer near their limits.
+    /// Some of the recorded counters, as the other calls name them: all, unless there are many.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn drop_near(&self, bucket: &Bucket, names: &[CounterName<'_>]) -> Result<(), StoreError> {
-        if names.is_empty() {
-            return Ok(());
-        }
+    pub async fn recorded_near(&self, bucket: &Bucket) -> Result<HashSet<String>, StoreError> {
         let mut command = redis::cmd("ZRANGE");
         command.arg(bucket.near()).arg(0).arg(READ);
-        let recorded: HashSet<String> = redis::from_redis_value(self.command(&command).await?).map_err(damaged)?;
-        if recorded.is_empty() {
-            return Ok(());
-        }
+        redis::from_redis_value(self.command(&command).await?).map_err(damaged)
+    }
+
+    /// Drops counters that are no longer near their limits. `recorded`: [`Self::recorded_near`].
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn drop_near(
+        &self,
+        bucket: &Bucket,
+        recorded: &HashSet<String>,
+        names: &[CounterName<'_>],
+    ) -> Result<(), StoreError> {
         let mut members = members(names.iter().copied());
         if recorded.len() <= READ {
             members.retain(|member| recorded.contains(member));

@@ -78,17 +78,17 @@ impl<'a> Folding<'a> {
         if entry.kind.is_of_credits() {
             return vec![(self.row(entry, None, &Metadata::default()), credits(entry))];
         }
-        let entry_items = entry.entry_items();
-        let Some((first, others)) = entry_items.split_first() else {
+        let mut entry_items = entry.entry_items();
+        let Some(first) = entry_items.next() else {
             let name = self.row(entry, entry.event.as_ref(), &Metadata::default());
             return vec![(name, whole(entry, None, self.fields))];
         };
         let mut metrics = whole(entry, Some(&first.metadata), self.fields);
-        item(entry, first, self.fields, &mut metrics);
+        item(entry, &first, self.fields, &mut metrics);
         let mut rows = vec![(self.row(entry, Some(&first.event), &first.metadata), metrics)];
-        for other in others {
+        for other in entry_items {
             let mut metrics = Metrics::default();
-            item(entry, other, self.fields, &mut metrics);
+            item(entry, &other, self.fields, &mut metrics);
             if metrics != Metrics::default() {
                 rows.push((self.row(entry, Some(&other.event), &other.metadata), metrics));
             }

@@ -9,12 +9,8 @@ use crate::domain::values::ids::GroupId;
 pub struct GroupMap(Vec<(GroupId, GroupSums)>);
 
 impl GroupMap {
-    /// The place of a group's sums, or where they belong. Entries often name groups in order, so the last one is looked at
-    /// first.
+    /// The place of a group's sums, or where they belong.
     fn find(&self, group: &str) -> Result<usize, usize> {
-        if self.0.last().is_none_or(|(last, _)| last.as_str() < group) {
-            return Err(self.0.len());
-        }
         self.0.binary_search_by(|(known, _)| known.as_str().cmp(group))
     }
 

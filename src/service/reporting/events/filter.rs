@@ -66,7 +66,7 @@ impl EventFilter {
     }
 
     fn has_metadata(&self, entry: &Entry) -> bool {
-        entry.entry_items().iter().any(|entry_items| {
+        entry.entry_items().any(|entry_items| {
             self.metadata.iter().all(|(name, value)| entry_items.metadata.get(name) == Some(value.as_str()))
         })
     }

@@ -239,7 +239,6 @@ impl EventView {
         let snapshot = entry.snapshot.as_ref();
         let items: Vec<EventItem> = entry
             .entry_items()
-            .into_iter()
             .map(|entry_items| EventItem {
                 event: entry_items.event.to_string(),
                 quantity: entry_items.quantity.map(Number),

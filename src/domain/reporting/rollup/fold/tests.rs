@@ -128,10 +128,8 @@ fn a_commit_is_a_call_with_its_labels_figures_charges_and_the_larger_cost() {
 
 #[test]
 fn the_cost_of_a_counter_is_the_sum_over_its_windows_and_credits() {
-    let of = |group: &str, window_seq: &str, change: i64| Charge {
-        window_seq: window_seq.into(),
-        ..charge(group, change)
-    };
+    let of =
+        |group: &str, window_seq: &str, change: i64| Charge { window_seq: window_seq.into(), ..charge(group, change) };
     let beyond = |charge: Charge| Charge { from: Some(GroupId::parse("spend").unwrap()), ..charge };
     let cost = |charges: Vec<Charge>| first(&entry(EntryKind::Commit, Vec::new(), charges)).1.cost;
     // A balance that matches the event itself, with two credits and what no credit covers.
