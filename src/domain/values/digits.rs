@@ -1,4 +1,5 @@
-//! Writes numbers as text. Each metering call writes dozens of them, so this avoids the formatter.
+//! Writes and reads numbers as text. Each metering call writes dozens of them, and folding an entry reads as many, so this
+//! avoids the formatter and the general parser.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,6 +12,25 @@ pub fn push_digits(number: u64, text: &mut String) {
 /// The same for a number that may be negative.
 pub fn push_signed(number: i64, text: &mut String) {
     text.push_str(itoa::Buffer::new().format(number));
+}
+
+/// At most this many digits fit into 63 bits.
+const MOST_DIGITS: usize = 18;
+
+/// The number whose decimal digits these are; the same as parsing it, but with fewer instructions for a few digits.
+pub fn read_number(text: &str) -> Option<i64> {
+    let digits = text.as_bytes();
+    if digits.is_empty() || digits.len() > MOST_DIGITS {
+        return text.parse().ok();
+    }
+    let mut number = 0;
+    for byte in digits {
+        match byte {
+            b'0'..=b'9' => number = 10 * number + i64::from(byte - b'0'),
+            _ => return text.parse().ok(),
+        }
+    }
+    Some(number)
 }
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -49,6 +69,31 @@ mod tests {
             let mut text = String::from("x");
             push_signed(number, &mut text);
             assert_eq!(text, format!("x{number}"));
+        }
+    }
+
+    #[test]
+    fn a_number_is_read_as_the_parser_does() {
+        for text in [
+            "",
+            "0",
+            "7",
+            "00012",
+            "-7",
+            "+7",
+            "-",
+            "1.5",
+            "1e3",
+            " 1",
+            "é",
+            "999999999999999999",
+            "1000000000000000000",
+            "9223372036854775807",
+            "9223372036854775808",
+            "-9223372036854775808",
+            "-9223372036854775809",
+        ] {
+            assert_eq!(read_number(text), text.parse().ok(), "{text}");
         }
     }
 

@@ -7,6 +7,7 @@ use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::{OperationName, RequestSnapshot};
 use crate::domain::reporting::ledger::{Charge, DeniedCall, DenyingCounter, Entry, EntryKind};
+use crate::domain::values::digits::read_number;
 use crate::domain::values::ids::{EventName, KeyId, UserId};
 use crate::store::encoding::decoded;
 use crate::store::keys::Bucket;
@@ -75,10 +76,10 @@ impl<'a> EntryReader<'a> {
         let observed = head.kind == "observed";
         Some(Entry {
             kind: EntryKind::parse(if observed { "denial" } else { head.kind })?,
-            at_ms: head.at.parse().ok()?,
+            at_ms: read_number(head.at)?,
             late: head.late,
             operation: known(head.operation, OperationName::parse)?,
-            created_at_ms: known(head.created, |created| created.parse().ok())?,
+            created_at_ms: known(head.created, read_number)?,
             snapshot,
             user,
             event,

@@ -7,6 +7,7 @@ use crate::domain::metering::rollover::EndingWindow;
 use crate::domain::reporting::ledger::{Charge, DenyingCounter, Held, Rolled, RolledFrom};
 use crate::domain::time::window::Window;
 use crate::domain::values::amount::Amount;
+use crate::domain::values::digits::read_number;
 use crate::domain::values::ids::GroupId;
 use crate::store::metering::account::entry_group;
 use crate::store::parts::{Parsed, Parts};
@@ -36,7 +37,7 @@ fn read_group<'a>(name: &'a str, names: &mut Names<'a>) -> Option<GroupId> {
 }
 
 fn steps(text: &str) -> Option<Amount> {
-    Amount::from_steps(text.parse().ok()?).ok()
+    Amount::from_steps(u64::try_from(read_number(text)?).ok()?).ok()
 }
 
 /// `[<limit group>>]<group>:<sequence number>:<change>:<used after it>[:<limit|->[:<window>|:closed|:rolled/…]]`; entries of
@@ -51,7 +52,7 @@ pub(super) fn read_charge<'a>(owner: &OwnerName, item: &'a str, names: &mut Name
         (Some(read_group(from, names)?), read_group(balance, names)?)
     };
     let window_seq = names.window_seqs.get(parts.next()?, |seq| Some(Arc::from(*seq)))?;
-    let (change, balance) = (parts.next()?.parse().ok()?, steps(parts.next()?)?);
+    let (change, balance) = (read_number(parts.next()?)?, steps(parts.next()?)?);
     let limit = match parts.next() {
         None | Some("-") => None,
         Some(limit) => Some(steps(limit)?),

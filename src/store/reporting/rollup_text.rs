@@ -8,7 +8,7 @@ use percent_encoding::AsciiSet;
 use crate::domain::metering::reason::Reason;
 use crate::domain::reporting::rollup::{Count, DECIMALS, FigureSums, GroupSums, Labels, Metrics, RowName, RowValue};
 use crate::domain::reporting::sketch::Sketch;
-use crate::domain::values::digits::{push_digits, push_signed};
+use crate::domain::values::digits::{push_digits, push_signed, read_number};
 use crate::store::encoding::{RESERVED, decode, encoded_in};
 use crate::store::parts::{Parts, cut};
 
@@ -111,7 +111,7 @@ fn push_decimal(sum: i128, text: &mut String) {
 
 /// Nearly all sums fit into 64 bits, which are read with fewer instructions.
 fn read_whole(text: &str) -> Option<i128> {
-    text.parse::<i64>().map(i128::from).or_else(|_| text.parse()).ok()
+    read_number(text).map(i128::from).or_else(|| text.parse().ok())
 }
 
 fn read_decimal(text: &str) -> Option<i128> {

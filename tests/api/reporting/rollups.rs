@@ -335,7 +335,7 @@ async fn a_step_is_one_short_transaction() {
     assert!(folded.whole, "{folded:?}");
     let stats: String = world.redis.run(&["INFO", "commandstats"]).await;
     let spent = stats.lines().find(|line| line.starts_with("cmdstat_exec")).unwrap_or_default();
-    println!("folding 500 entries into 1,000 rows, 400 at a time; each second call is empty: {spent}");
+    println!("folding 500 entries into 1,000 rows, at most 800 in one step: {spent}");
     let line = world.admin.with("x-mode", "test").get("reports/usage?by=event").await.expect(200);
     assert_eq!(line["data"][0]["calls"], 500);
 }
