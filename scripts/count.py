@@ -35,7 +35,7 @@ PROFILE = os.environ.get("PROFILE", "counting")
 ADMIN_KEY = "ak_count_0123456789abcdefghij"
 #: Users of each plan, and calls of each kind: one call per user.
 USERS = 300
-#: How often each user calls before the entries are folded: with fewer entries, most of the steps would not be full.
+#: How often each user calls before the entries are folded: three full steps of 400 (src/service/reporting/rollup.rs).
 FOLDED_ROUNDS = 4
 #: Calls of the floor, which all other counts of Redis are divided by.
 FLOOR_CALLS = 3_000
