@@ -97,6 +97,23 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn rows_with_other_groups_are_added_up(rows in prop::array::uniform2(prop::collection::btree_map("[a-d]", -2..3_i128, 0..4))) {
+            let (mut expected, mut sums) = (BTreeMap::<String, i128>::new(), GroupMap::default());
+            for row in rows {
+                let mut groups = GroupMap::default();
+                for (name, charged) in row {
+                    groups.named(&name).unwrap().charged = charged;
+                    *expected.entry(name).or_default() += charged;
+                }
+                sums.add(&groups);
+            }
+            let sums: Vec<_> = sums.iter().map(|(group, sums)| (group.as_str().to_owned(), sums.charged)).collect();
+            prop_assert_eq!(sums, expected.into_iter().collect::<Vec<_>>());
+        }
+    }
+
     #[test]
     fn no_group_has_a_name_that_is_no_id() {
         let mut groups = GroupMap::default();
