@@ -53,7 +53,7 @@ pub struct Config {
     #[arg(long, env = "QUOTAGATE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Threads that serve HTTP, 1 to 256; by default one per core
+    /// Threads that serve HTTP, 1 to 256; by default two per core
     #[arg(
         long,
         env = "QUOTAGATE_WORKERS",
@@ -386,9 +386,11 @@ fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
+/// Two per core: Redis answers the calls that it reads together only after the last of them, and meanwhile their worker
+/// has nothing to do. The other one uses the core then.
 fn default_workers() -> u16 {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    u16::try_from(cores).map_or(MAX_WORKERS, |cores| cores.min(MAX_WORKERS))
+    u16::try_from(2 * cores).map_or(MAX_WORKERS, |workers| workers.min(MAX_WORKERS))
 }
 
 #[cfg(test)]
@@ -414,7 +416,8 @@ mod tests {
         let config = parse(&[]).unwrap();
         assert_eq!(config.bind.to_string(), "127.0.0.1:8080");
         assert_eq!(config.redis_timeout(), Duration::from_secs(2));
-        assert!((1..=MAX_WORKERS).contains(&config.workers));
+        let cores = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(usize::from(config.workers), (2 * cores).min(usize::from(MAX_WORKERS)));
         assert_eq!((config.log.as_str(), config.log_format), ("info,actix_server=warn", LogFormat::Text));
         let embedded = config.embedded_redis().unwrap();
         assert_eq!(embedded.data_dir, PathBuf::from("./data"));

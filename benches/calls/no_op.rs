@@ -24,7 +24,9 @@ pub fn serve(answer: String) {
             });
             App::new().app_data(answer.clone()).route("/{path:.*}", post)
         });
-        let server = server.workers(2).bind("127.0.0.1:0").unwrap();
+        // One per core is best for it, since it never waits.
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let server = server.workers(cores).bind("127.0.0.1:0").unwrap();
         println!("{}", server.addrs()[0]);
         std::io::stdout().flush().unwrap();
         server.run().await.unwrap();

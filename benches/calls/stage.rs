@@ -83,7 +83,7 @@ impl Stage {
     }
 
     async fn on(redis: Redis, others: Vec<Redis>, url: &str, nodes: usize, groups: usize, app: &str) -> Self {
-        let settings = [("QUOTAGATE_ADMIN_KEY", ADMIN_KEY), ("QUOTAGATE_REDIS_URL", url), ("QUOTAGATE_WORKERS", "2")];
+        let settings = [("QUOTAGATE_ADMIN_KEY", ADMIN_KEY), ("QUOTAGATE_REDIS_URL", url)];
         let data = TempDir::new().unwrap();
         let nodes: Vec<_> = (0..nodes).map(|_| Process::start(data.path(), &settings)).collect();
         let admin = Api::at(&nodes[0].url, ADMIN_KEY);
