@@ -18,7 +18,7 @@ fn place(row_set: RowSet) -> Place {
 }
 
 /// One row of each row set, with that many calls.
-fn days(user: &str, calls: i128) -> Vec<WrittenDay> {
+fn days(user: &str, calls: i64) -> Vec<WrittenDay> {
     let mut metrics = Metrics::default();
     metrics.count(Count::Calls, calls);
     let name = RowName { user: RowValue::of(Some(user)), ..RowName::default() };

@@ -111,13 +111,14 @@ pub fn snapshot() -> RequestSnapshot {
         version: 1,
         rules: None,
         policies: Vec::new(),
-        items: vec![Item {
+        items: [Item {
             event: EventName::parse("image.render").unwrap(),
             quantity: ONE,
             metadata: Default::default(),
             estimated: Default::default(),
             drawn: None,
-        }],
+        }]
+        .into(),
         fitted: None,
     }
 }

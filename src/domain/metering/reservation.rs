@@ -140,8 +140,8 @@ pub struct RequestSnapshot {
     pub rules: Option<Box<PlanBody>>,
     /// The policies that matched, with their versions.
     pub policies: Vec<(PolicyId, u64)>,
-    /// The requested event, or several.
-    pub items: Vec<Item>,
+    /// The requested event, or several. Shared, since many reservations are the same but for their user.
+    pub items: Arc<[Item]>,
     /// The figure that was fitted; until it is enlarged, its item has this value.
     pub fitted: Option<Fitted>,
 }
@@ -348,7 +348,7 @@ impl RequestSnapshot {
             self.totals(app, rules, item, measured, &mut totals)?;
             items.push(Item { drawn: Some(drawn), ..item.clone() });
         }
-        Ok((Self { items, ..self.clone() }, totals))
+        Ok((Self { items: items.into(), ..self.clone() }, totals))
     }
 
     /// The running sums with one more draw.
@@ -375,7 +375,7 @@ impl RequestSnapshot {
     /// # Errors
     /// Figures that cannot be measured, naming group and field; a reservation of several items.
     pub fn enlarge(&self, app: &AppId, rules: &Rules, more: Number) -> Result<(Self, Vec<Total>), FieldError> {
-        let [item] = self.items.as_slice() else {
+        let [item] = &*self.items else {
             return Err(FieldError::new(
                 "quantity",
                 "cannot be extended for a reservation of several items; only `ttlSeconds` can",
@@ -383,7 +383,7 @@ impl RequestSnapshot {
         };
         let sum = item.quantity.0.checked_add(more.0).ok_or_else(|| FieldError::new("quantity", SUM_TOO_LARGE))?;
         let before = self.settle(app, rules, &[Actual::default()])?;
-        let enlarged = Self { items: vec![Item { quantity: Number(sum), ..item.clone() }], ..self.clone() };
+        let enlarged = Self { items: [Item { quantity: Number(sum), ..item.clone() }].into(), ..self.clone() };
         let after = enlarged.settle(app, rules, &[Actual::default()])?;
         let further = after.into_iter().zip(before).map(|(after, before)| {
             let amount = after.amount.saturating_sub(before.amount);

@@ -156,7 +156,7 @@ pub struct Charge {
     /// The charge went to a closed window, so the counter's present window did not change.
     pub closed: bool,
     /// The window begins, and something was rolled over into it.
-    pub rolled: Option<Rolled>,
+    pub rolled: Option<Box<Rolled>>,
 }
 
 /// What was rolled over into a window.

@@ -443,7 +443,7 @@ mod tests {
             let before = (window_seq.parse::<u64>().unwrap() - 1).to_string();
             let from = RolledFrom { window_seq: Some(before), ending, max: amount(10) };
             let rolled = Rolled { amount: amount(amount_rolled), from: Some(from) };
-            Charge { rolled: Some(rolled), ..charge(window_seq, 0, 0) }
+            Charge { rolled: Some(Box::new(rolled)), ..charge(window_seq, 0, 0) }
         };
         let drifts = |entries: &[Charge], whole: bool, rolled: u64| {
             let mut proof = Proof::new(whole);
@@ -465,7 +465,7 @@ mod tests {
         assert_eq!(drifts(&[charge("3", 1, 1), charge("3", -1, 0)], true, 4), [(Figure::Rolled, 4, 0, vec![])]);
         assert_eq!(drifts(&[charge("3", 1, 1), charge("3", -1, 0)], false, 4), []);
         let kept = Rolled { amount: amount(4), from: None };
-        assert_eq!(drifts(&[Charge { rolled: Some(kept), ..charge("3", 0, 0) }], true, 4), []);
+        assert_eq!(drifts(&[Charge { rolled: Some(Box::new(kept)), ..charge("3", 0, 0) }], true, 4), []);
     }
 
     #[test]

@@ -48,10 +48,10 @@ pub(in crate::service) fn additions(entries: &[StoredEntry], fields: &Fields) ->
     let mut folding = Folding::new(fields);
     for StoredEntry { entry, .. } in entries {
         let day = Day::of(entry.at_ms);
-        for (name, metrics) in folding.rows(entry) {
+        folding.each_row(entry, |name, metrics| {
             let of_day = sums.entry((day, RowSet::Users));
             of_day.or_insert_with(|| RowSums::with_capacity(entries.len())).add(name, Cow::Owned(metrics));
-        }
+        });
         for (name, metrics) in learn(entry, fields) {
             sums.entry((day, RowSet::Estimates)).or_default().add(name, Cow::Owned(metrics));
         }

@@ -201,7 +201,7 @@ mod tests {
             (UserId::parse("u").unwrap(), AppId::parse("a").unwrap(), KeyId::parse("key_1").unwrap());
         let caller = Caller { user: &user, app: &app, key: Some(&key) };
         let held = vec![(GroupId::parse("g").unwrap(), Amount::ZERO)];
-        let call = Call { user: 0, key: Some(key.clone()), event: None, items: Vec::new(), held, plan: None };
+        let call = Call { user: 0, key: Some(key.clone()), event: None, items: [].into(), held, plan: None };
         let found = |scope: Value, call: &Call| {
             let config = config(&scope, "*");
             owners_in(&config.policies[0].groups[0], call, caller).iter().map(OwnerName::to_string).collect::<Vec<_>>()

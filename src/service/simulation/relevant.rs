@@ -61,7 +61,7 @@ impl<'a> Relevant<'a> {
         let keeps = |name: &str| self.names.contains(name) || own.is_some_and(|own| own.contains(name));
         if let Some(snapshot) = &mut entry.snapshot {
             snapshot.rules = None;
-            for item in &mut snapshot.items {
+            for item in Arc::make_mut(&mut snapshot.items) {
                 item.drawn = None;
                 item.metadata.retain(keeps);
             }

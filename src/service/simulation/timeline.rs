@@ -1,6 +1,7 @@
 //! The recorded calls as a timeline: an entry of the ledger says how a reservation ended and when it was made.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::reason::Reason;
@@ -25,7 +26,7 @@ pub struct Call {
     pub key: Option<KeyId>,
     pub event: Option<EventName>,
     /// Empty if only the held amounts are known, because the reservation expired without a commit or release.
-    pub items: Vec<Item>,
+    pub items: Arc<[Item]>,
     pub held: Vec<(GroupId, Amount)>,
     /// The user's plan at that time.
     pub plan: Option<PlanId>,
@@ -243,7 +244,7 @@ impl TimelineBuilder {
     pub fn made(&mut self, at_ms: TimeMs, user: UserId, item: Item, deeds: Vec<CallAction>) {
         let user = self.user(user);
         let event = Some(item.event.clone());
-        let call = self.push(Call { user, key: None, event, items: vec![item], held: Vec::new(), plan: None });
+        let call = self.push(Call { user, key: None, event, items: [item].into(), held: Vec::new(), plan: None });
         for action in deeds {
             let order = self.timeline.moments.len() as u64;
             self.timeline.moments.push(Moment { at_ms, order, call, action, cost: 0 });
@@ -282,8 +283,11 @@ impl TimelineBuilder {
 }
 
 /// The items without what later draws added.
-fn as_made(items: Vec<Item>) -> Vec<Item> {
-    items.into_iter().map(|item| Item { drawn: None, ..item }).collect()
+fn as_made(items: Arc<[Item]>) -> Arc<[Item]> {
+    if items.iter().all(|item| item.drawn.is_none()) {
+        return items;
+    }
+    items.iter().map(|item| Item { drawn: None, ..item.clone() }).collect()
 }
 
 /// Both streams have IDs of the same clock. The result is even, so that a reservation can be placed before its entry.

@@ -95,7 +95,7 @@ const NO_PLAN: &str = "-";
 /// metadata that is no word.
 fn plain_text(snapshot: &RequestSnapshot) -> Option<String> {
     let RequestSnapshot { user: _, key, plan, version, rules: _, policies, items, fitted } = snapshot;
-    let [Item { event: _, quantity, metadata, estimated, drawn }] = items.as_slice() else { return None };
+    let [Item { event: _, quantity, metadata, estimated, drawn }] = &**items else { return None };
     let has_more =
         key.is_some() || !policies.is_empty() || fitted.is_some() || !estimated.is_empty() || drawn.is_some();
     let plan = plan.as_ref().map(PlanId::as_str);
@@ -200,7 +200,7 @@ pub(in crate::store) fn snapshot_of(first: Option<&EventName>, user: UserId, tex
         version: stored.version,
         rules: rules.map(serde_json::from_str).transpose().ok()?,
         policies: stored.policies.into_owned(),
-        items,
+        items: items.into(),
         fitted,
     })
 }
@@ -223,6 +223,8 @@ pub(in crate::store) fn parse_request<'a>(call_label: &'a str, snapshot: &str) -
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -273,7 +275,7 @@ mod tests {
                 version: 7,
                 rules: None,
                 policies: has_plan.then(|| (PolicyId::parse("all").unwrap(), 3)).into_iter().collect(),
-                items,
+                items: items.into(),
                 fitted,
             };
             let beside = call_label(snapshot.event().unwrap(), &key, &snapshot.user);
@@ -310,7 +312,7 @@ mod tests {
                 version: 0,
                 rules: None,
                 policies: Vec::new(),
-                items,
+                items: items.into(),
                 fitted: Some(fitted.clone()),
             };
             let text = snapshot_text(&least).unwrap();
@@ -321,7 +323,7 @@ mod tests {
                 let decided = with_value(&text, 1800);
                 let found = parse_snapshot("llm.chat", "u", decided.strip_suffix(rules).unwrap()).unwrap();
                 let mut expected = least.clone();
-                let Item { quantity, metadata, .. } = &mut expected.items[fitted.item];
+                let Item { quantity, metadata, .. } = &mut Arc::make_mut(&mut expected.items)[fitted.item];
                 set_figure(&fitted.field, 1800, quantity, metadata);
                 expected.fitted = Some(Fitted { value: 1800, ..fitted.clone() });
                 assert_eq!(found, expected);
@@ -340,19 +342,21 @@ mod tests {
             version: 7,
             rules: None,
             policies: Vec::new(),
-            items: vec![Item {
+            items: [Item {
                 event: EventName::parse("llm.chat").unwrap(),
                 quantity: ONE,
                 metadata: Metadata::default(),
                 estimated: LearnedValues::default(),
                 drawn: None,
-            }],
+            }]
+            .into(),
             fitted: None,
         };
         assert_eq!(snapshot_text(&snapshot).unwrap(), "free 7");
-        snapshot.items[0].quantity = serde_json::from_str("2.5").unwrap();
+        let item = &mut Arc::make_mut(&mut snapshot.items)[0];
+        item.quantity = serde_json::from_str("2.5").unwrap();
         for (name, value) in [("model", "large=1"), ("tokens", "374"), ("empty", "")] {
-            snapshot.items[0].metadata.set(name, value.to_owned());
+            item.metadata.set(name, value.to_owned());
         }
         let words = "free 7 2.5 empty= model=large=1 tokens=374";
         assert_eq!(snapshot_text(&snapshot).unwrap(), words);
@@ -360,7 +364,7 @@ mod tests {
         let without_plan = RequestSnapshot { plan: None, version: 0, ..snapshot.clone() };
         assert_eq!(snapshot_text(&without_plan).unwrap(), words.replacen("free 7", "- 0", 1));
         let named_as_none = RequestSnapshot { plan: Some(PlanId::parse(NO_PLAN).unwrap()), ..without_plan };
-        snapshot.items[0].metadata.set("name", "two words".to_owned());
+        Arc::make_mut(&mut snapshot.items)[0].metadata.set("name", "two words".to_owned());
         for snapshot in [named_as_none, snapshot] {
             let text = snapshot_text(&snapshot).unwrap();
             assert!(text.starts_with("{\"plan\":"), "{text}");

@@ -61,7 +61,7 @@ pub(super) fn read_charge<'a>(owner: &OwnerName, item: &'a str, names: &mut Name
     let closed = window_mark == Some("closed");
     let rolled = window_mark.and_then(|mark| mark.strip_prefix("rolled/"));
     let window = known(window_mark.filter(|_| !closed && rolled.is_none()), Window::parse)?;
-    let rolled = known(rolled, read_rolled)?;
+    let rolled = known(rolled, read_rolled)?.map(Box::new);
     Some(Charge { owner: owner.clone(), group, from, window_seq, change, balance, limit, window, closed, rolled })
 }
 

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
-use redis::Pipeline;
+use redis::{Cmd, Pipeline, Value};
 
-use super::rollup_text::{add_metrics, pattern_of_user, read_metrics, read_name, write_metrics, write_name};
+use super::rollup_text::{
+    METRICS_BYTES, NAME_BYTES, add_metrics, pattern_of_user, read_metrics, read_name, write_metrics, write_name,
+};
 use super::stream::{Place, Stream};
 use crate::domain::reporting::entry_id::EntryId;
 use crate::domain::reporting::rollup::{Metrics, RowName, RowSet};
@@ -94,6 +96,15 @@ fn is_rolled(mut reply: Fields) -> Result<bool, StoreError> {
     }
 }
 
+/// None for a row that does not exist.
+fn stored_text(value: &Value) -> Result<Option<&str>, StoreError> {
+    match value {
+        Value::Nil => Ok(None),
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).map(Some).map_err(unexpected),
+        _ => Err(damaged("a row that is no text")),
+    }
+}
+
 fn read_row(name: &str, metrics: &str) -> Result<(RowName, Metrics), StoreError> {
     let name = read_name(name).ok_or_else(|| damaged(&format!("row {name}")))?;
     Ok((name, read_metrics(metrics).ok_or_else(|| damaged("the sums of a row"))?))
@@ -135,8 +146,8 @@ impl Store {
         let texts = self.row_texts(bucket, place, &written.iter().map(String::as_str).collect::<Vec<_>>()).await?;
         let mut rows = HashMap::with_capacity(names.len());
         for (name, text) in names.into_iter().zip(texts) {
-            if let Some(text) = text {
-                rows.insert(name, read_metrics(&text).ok_or_else(|| damaged("the sums of a row"))?);
+            if let Some(text) = stored_text(&text)? {
+                rows.insert(name, read_metrics(text).ok_or_else(|| damaged("the sums of a row"))?);
             }
         }
         Ok(rows)
@@ -155,27 +166,23 @@ impl Store {
         let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
         let texts = self.row_texts(bucket, place, &names).await?;
         for (row, text) in rows.iter_mut().zip(texts) {
-            if let Some(text) = text {
-                add_metrics(&text, &mut row.metrics).ok_or_else(|| damaged("the sums of a row"))?;
+            if let Some(text) = stored_text(&text)? {
+                add_metrics(text, &mut row.metrics).ok_or_else(|| damaged("the sums of a row"))?;
             }
         }
         Ok(())
     }
 
-    /// The stored sums of the named rows.
-    async fn row_texts(
-        &self,
-        bucket: &Bucket,
-        place: Place,
-        names: &[&str],
-    ) -> Result<Vec<Option<String>>, StoreError> {
+    /// The stored sums of the named rows, as Redis returns them.
+    async fn row_texts(&self, bucket: &Bucket, place: Place, names: &[&str]) -> Result<Vec<Value>, StoreError> {
         let mut texts = Vec::with_capacity(names.len());
         for page in names.chunks(PAGE) {
-            let mut command = redis::cmd("HMGET");
-            command.arg(bucket.rollup(place)).arg(page);
-            let values: Vec<Option<String>> =
-                redis::from_redis_value(self.command(&command).await?).map_err(unexpected)?;
-            texts.extend(values);
+            let mut command = Cmd::with_capacity(page.len() + 2, page.len() * NAME_BYTES);
+            command.arg("HMGET").arg(bucket.rollup(place)).arg(page);
+            match self.command(&command).await? {
+                Value::Array(values) => texts.extend(values),
+                _ => return Err(damaged("no list of rows")),
+            }
         }
         Ok(texts)
     }
@@ -221,11 +228,13 @@ impl Store {
         commands.cmd("MULTI").add_command(part("begin"));
         for (day, names) in days.iter().zip(keys[2..].chunks_exact(2)) {
             let aside = &names[1];
-            commands.cmd("HSET").arg(aside);
+            let rows = day.rows.len();
+            let mut command = Cmd::with_capacity(2 * rows + 2, rows * (NAME_BYTES + METRICS_BYTES));
+            command.arg("HSET").arg(aside);
             for WrittenRow { name, metrics } in &day.rows {
-                commands.arg(name).arg(write_metrics(metrics));
+                command.arg(name).arg(write_metrics(metrics));
             }
-            commands.cmd("EXPIRE").arg(aside).arg(day.ttl_s);
+            commands.add_command(command).cmd("EXPIRE").arg(aside).arg(day.ttl_s);
         }
         commands.add_command(part("end")).cmd("EXEC");
         let reply = self.transaction(function.round_trips(), &keys[0], &commands).await?;

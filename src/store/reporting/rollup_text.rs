@@ -17,8 +17,8 @@ const RESERVED_IN_ROW: &AsciiSet = &RESERVED.add(b'=').add(b'*').add(b'?').add(b
 /// Steps in a whole unit of quantities and figures.
 const STEPS: i128 = 10_i128.pow(DECIMALS);
 /// Enough for most names and sums.
-const NAME_BYTES: usize = 96;
-const METRICS_BYTES: usize = 160;
+pub const NAME_BYTES: usize = 96;
+pub const METRICS_BYTES: usize = 160;
 /// Placeholder for a value that did not fit into the limit on rows.
 const OTHER: &str = "*";
 
@@ -132,8 +132,9 @@ fn read_decimal(text: &str) -> Option<i128> {
 /// and figures are decimal numbers, cost, charges and credits are steps of their units.
 pub fn write_metrics(metrics: &Metrics) -> String {
     let mut text = String::with_capacity(METRICS_BYTES);
-    for count in Count::ALL {
-        push_sum("", count.as_str(), metrics.get(count), push_whole, &mut text);
+    for (count, sum) in Count::ALL.into_iter().zip(metrics.counts).filter(|(_, sum)| *sum != 0) {
+        push_name("", count.as_str(), &mut text);
+        push_signed(sum, &mut text);
     }
     push_sum("", "quantity", metrics.quantity, push_decimal, &mut text);
     push_sum("", "cost", metrics.cost, push_whole, &mut text);
@@ -145,7 +146,8 @@ pub fn write_metrics(metrics: &Metrics) -> String {
     }
     for (group, GroupSums { charged, calls, denials, observed, credited, lapsed, voided }) in metrics.groups.iter() {
         push_name("g:", group.as_str(), &mut text);
-        let sums = [charged, calls, denials, observed, credited, lapsed, voided];
+        let [calls, denials, observed] = [calls, denials, observed].map(|count| i128::from(*count));
+        let sums = [*charged, calls, denials, observed, *credited, *lapsed, *voided];
         // Most groups have only the first three.
         let count = match (credited, lapsed, voided, observed) {
             (0, 0, 0, 0) => 3,
@@ -156,7 +158,7 @@ pub fn write_metrics(metrics: &Metrics) -> String {
             if place > 0 {
                 text.push(',');
             }
-            push_whole(*sum, &mut text);
+            push_whole(sum, &mut text);
         }
     }
     for (name, FigureSums { sketch, compared, exceeded }) in &metrics.learned {
@@ -197,10 +199,12 @@ pub fn add_metrics(text: &str, metrics: &mut Metrics) -> Option<()> {
         let (name, value) = cut(part, b'=')?;
         match name.split_at_checked(2) {
             Some(("g:", group)) => {
-                let mut sums = Parts::of(value, b',').map(read_whole);
-                let (charged, calls, denials) = (sums.next()??, sums.next()??, sums.next()??);
-                let mut optional = || sums.next().unwrap_or(Some(0));
-                let (observed, credited, lapsed, voided) = (optional()?, optional()?, optional()?, optional()?);
+                let mut sums = Parts::of(value, b',');
+                let charged = read_whole(sums.next()?)?;
+                let (calls, denials) = (read_number(sums.next()?)?, read_number(sums.next()?)?);
+                let observed = sums.next().map_or(Some(0), read_number)?;
+                let mut credits = || sums.next().map_or(Some(0), read_whole);
+                let (credited, lapsed, voided) = (credits()?, credits()?, credits()?);
                 let sums = GroupSums { charged, calls, denials, observed, credited, lapsed, voided };
                 metrics.groups.named(group)?.add(&sums);
             }
@@ -216,7 +220,7 @@ pub fn add_metrics(text: &str, metrics: &mut Metrics) -> Option<()> {
             _ => match name {
                 "quantity" => add(&mut metrics.quantity, read_decimal(value)?),
                 "cost" => add(&mut metrics.cost, read_whole(value)?),
-                _ => metrics.count(Count::parse(name)?, read_whole(value)?),
+                _ => metrics.count(Count::parse(name)?, read_number(value)?),
             },
         }
     }
@@ -262,7 +266,7 @@ mod tests {
         ) {
             let mut metrics = Metrics { quantity, cost: i128::from(cost), figures, ..Metrics::default() };
             for (count, by) in Count::ALL.into_iter().zip(counts) {
-                metrics.count(count, i128::from(by));
+                metrics.count(count, by);
             }
             metrics.reasons.insert(Reason::LimitReached, 3);
             let (charged, calls, denials, observed) = (sums.0.into(), sums.1.into(), sums.2.into(), sums.3.into());

@@ -27,13 +27,14 @@ fn row(event: &str, labels: &[(&str, &str)]) -> RowName {
 
 const STEPS: i128 = 1_000_000_000_000;
 
-fn metrics(calls: i128, tokens: i128) -> Metrics {
-    let mut metrics = Metrics { cost: 500_000 * calls, ..Metrics::default() };
+fn metrics(calls: i64, tokens: i128) -> Metrics {
+    let charged = i128::from(calls);
+    let mut metrics = Metrics { cost: 500_000 * charged, ..Metrics::default() };
     metrics.count(Count::Calls, calls);
     metrics.figures.insert("prompt_tokens".to_owned(), 4 * tokens * STEPS);
     metrics.figures.insert("completion_tokens".to_owned(), tokens * STEPS);
-    *metrics.groups.of(&group("spend")) = GroupSums { charged: 500_000 * calls, calls, ..GroupSums::default() };
-    *metrics.groups.of(&group("calls")) = GroupSums { charged: calls, calls, denials: 1, ..GroupSums::default() };
+    *metrics.groups.of(&group("spend")) = GroupSums { charged: 500_000 * charged, calls, ..GroupSums::default() };
+    *metrics.groups.of(&group("calls")) = GroupSums { charged, calls, denials: 1, ..GroupSums::default() };
     metrics
 }
 

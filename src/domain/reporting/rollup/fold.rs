@@ -59,41 +59,51 @@ pub fn cost(entry: &Entry, units: &BTreeMap<GroupId, Unit>) -> i64 {
 #[derive(Clone, Debug)]
 pub struct Folding<'a> {
     fields: &'a Fields,
+    /// The app has groups of cents.
+    counts_cents: bool,
     /// The metadata of the row that was named last, and its labels: often the next entry has the same.
     last: Option<(Metadata, Labels)>,
 }
 
 impl<'a> Folding<'a> {
     /// Of entries with these fields.
-    pub const fn new(fields: &'a Fields) -> Self {
-        Self { fields, last: None }
+    pub fn new(fields: &'a Fields) -> Self {
+        Self { fields, counts_cents: fields.units.values().any(|unit| *unit == Unit::Cents), last: None }
     }
 
-    /// The changes of an entry, row by row. A call of several items counts in the row of its first item, with all its
+    /// Calls `add` with each change of an entry, row by row. A call of several items counts in the row of its first item, with all its
     /// charges; quantity and figures of each item are in the item's own row. Resets and rollovers count as nothing.
-    pub fn rows(&mut self, entry: &Entry) -> Vec<(RowName, Metrics)> {
+    pub fn each_row(&mut self, entry: &Entry, mut add: impl FnMut(RowName, Metrics)) {
         if matches!(entry.kind, EntryKind::Reset | EntryKind::Rollover) {
-            return Vec::new();
+            return;
         }
         if entry.kind.is_of_credits() {
-            return vec![(self.row(entry, None, &Metadata::default()), credits(entry))];
+            return add(self.row(entry, None, &Metadata::default()), credits(entry));
         }
         let mut entry_items = entry.entry_items();
         let Some(first) = entry_items.next() else {
             let name = self.row(entry, entry.event.as_ref(), &Metadata::default());
-            return vec![(name, whole(entry, None, self.fields))];
+            return add(name, self.whole(entry, None));
         };
-        let mut metrics = whole(entry, Some(&first.metadata), self.fields);
+        let mut metrics = self.whole(entry, Some(&first.metadata));
         item(entry, &first, self.fields, &mut metrics);
-        let mut rows = vec![(self.row(entry, Some(&first.event), &first.metadata), metrics)];
+        add(self.row(entry, Some(&first.event), &first.metadata), metrics);
         for other in entry_items {
             let mut metrics = Metrics::default();
             item(entry, &other, self.fields, &mut metrics);
             if metrics != Metrics::default() {
-                rows.push((self.row(entry, Some(&other.event), &other.metadata), metrics));
+                add(self.row(entry, Some(&other.event), &other.metadata), metrics);
             }
         }
-        rows
+    }
+
+    /// The change by the entry as a whole.
+    fn whole(&self, entry: &Entry, metadata: Option<&Metadata>) -> Metrics {
+        let mut metrics = whole(entry, metadata);
+        if self.counts_cents {
+            metrics.cost = i128::from(cost(entry, &self.fields.units));
+        }
+        metrics
     }
 
     fn row(&mut self, entry: &Entry, event: Option<&EventName>, metadata: &Metadata) -> RowName {
@@ -131,8 +141,8 @@ fn credits(entry: &Entry) -> Metrics {
     metrics
 }
 
-/// The change by the entry as a whole.
-fn whole(entry: &Entry, metadata: Option<&Metadata>, fields: &Fields) -> Metrics {
+/// The change by the entry as a whole, without its cost.
+fn whole(entry: &Entry, metadata: Option<&Metadata>) -> Metrics {
     let mut metrics = Metrics::default();
     let counted = match entry.kind {
         EntryKind::Commit | EntryKind::Track => Some(Count::Calls),
@@ -172,12 +182,11 @@ fn whole(entry: &Entry, metadata: Option<&Metadata>, fields: &Fields) -> Metrics
     if let Some(reason) = entry.reason.filter(|_| counted == Some(Count::Denials)) {
         metrics.reasons.insert(reason, 1);
     }
-    metrics.cost = i128::from(cost(entry, &fields.units));
     for charge in &entry.charges {
         let group = metrics.groups.of(&charge.group);
         group.charged = group.charged.saturating_add(i128::from(charge.change));
         // A call that counts for several owners of a group is one call of the group.
-        group.calls = i128::from(is_call);
+        group.calls = i64::from(is_call);
     }
     for counter in entry.denying.iter().filter(|_| entry.kind == EntryKind::Denial) {
         let group = metrics.groups.of(&counter.group);

@@ -84,11 +84,11 @@ pub struct GroupSums {
     /// Steps of the group's unit, minus refunds.
     pub charged: i128,
     /// Calls that matched the group.
-    pub calls: i128,
+    pub calls: i64,
     /// Calls that were denied because of the group's limit.
-    pub denials: i128,
+    pub denials: i64,
     /// Calls that the group would have denied if it did not only observe.
-    pub observed: i128,
+    pub observed: i64,
     /// Of a balance: steps that were added as credits.
     pub credited: i128,
     /// Of a balance: steps that credits had left when they expired, or got back later.
@@ -100,9 +100,9 @@ pub struct GroupSums {
 impl GroupSums {
     pub fn add(&mut self, other: &Self) {
         add(&mut self.charged, other.charged);
-        add(&mut self.calls, other.calls);
-        add(&mut self.denials, other.denials);
-        add(&mut self.observed, other.observed);
+        self.calls = self.calls.saturating_add(other.calls);
+        self.denials = self.denials.saturating_add(other.denials);
+        self.observed = self.observed.saturating_add(other.observed);
         add(&mut self.credited, other.credited);
         add(&mut self.lapsed, other.lapsed);
         add(&mut self.voided, other.voided);
@@ -131,7 +131,7 @@ impl FigureSums {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metrics {
     /// In the order of [`Count::ALL`].
-    pub counts: [i128; Count::ALL.len()],
+    pub counts: [i64; Count::ALL.len()],
     /// In steps of 10^-12, minus refunds.
     pub quantity: i128,
     /// In steps of 10^-6 cents, minus refunds.
@@ -146,17 +146,18 @@ pub struct Metrics {
 
 impl Metrics {
     pub fn get(&self, count: Count) -> i128 {
-        self.counts[count as usize]
+        self.counts[count as usize].into()
     }
 
     /// Increases or decreases a count.
-    pub fn count(&mut self, count: Count, by: i128) {
-        add(&mut self.counts[count as usize], by);
+    pub fn count(&mut self, count: Count, by: i64) {
+        let sum = &mut self.counts[count as usize];
+        *sum = sum.saturating_add(by);
     }
 
     pub fn add(&mut self, other: &Self) {
         for (sum, more) in self.counts.iter_mut().zip(other.counts) {
-            add(sum, more);
+            *sum = sum.saturating_add(more);
         }
         add(&mut self.quantity, other.quantity);
         add(&mut self.cost, other.cost);

@@ -60,7 +60,7 @@ fn entry(kind: EntryKind, items: Vec<Item>, charges: Vec<Charge>) -> Entry {
         version: 0,
         rules: None,
         policies: Vec::new(),
-        items: items.clone(),
+        items: items.clone().into(),
         fitted: None,
     };
     Entry {
@@ -83,8 +83,14 @@ fn entry(kind: EntryKind, items: Vec<Item>, charges: Vec<Charge>) -> Entry {
     }
 }
 
+fn rows_of(folding: &mut Folding<'_>, entry: &Entry) -> Vec<(RowName, Metrics)> {
+    let mut rows = Vec::new();
+    folding.each_row(entry, |name, metrics| rows.push((name, metrics)));
+    rows
+}
+
 fn rows(entry: &Entry) -> Vec<(RowName, Metrics)> {
-    Folding::new(&fields()).rows(entry)
+    rows_of(&mut Folding::new(&fields()), entry)
 }
 
 /// The entry's first row.
@@ -261,7 +267,7 @@ fn each_entry_has_the_labels_of_its_own_metadata() {
         let mut item = item("a", 1, json!({}));
         item.metadata = labels;
         let entry = entry(EntryKind::Track, vec![item], Vec::new());
-        let (name, _) = folding.rows(&entry).swap_remove(0);
+        let (name, _) = rows_of(&mut folding, &entry).swap_remove(0);
         assert_eq!((name.labels.get("model"), name.labels.get("secret")), (expected, None));
         assert_eq!(name, first(&entry).0);
     }

@@ -50,7 +50,7 @@ fn entry(kind: EntryKind, item: Item, actual: Option<Value>) -> Entry {
             version: 0,
             rules: None,
             policies: Vec::new(),
-            items: vec![item],
+            items: [item].into(),
             fitted: None,
         }),
         details: EntryDetails { actual: actual.into_iter().collect(), ..EntryDetails::default() },
