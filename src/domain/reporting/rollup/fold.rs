@@ -71,8 +71,9 @@ impl<'a> Folding<'a> {
         Self { fields, counts_cents: fields.units.values().any(|unit| *unit == Unit::Cents), last: None }
     }
 
-    /// Calls `add` with each change of an entry, row by row. A call of several items counts in the row of its first item, with all its
-    /// charges; quantity and figures of each item are in the item's own row. Resets and rollovers count as nothing.
+    /// Calls `add` with the changes of an entry, row by row. A call of several items counts in the row of its first
+    /// item, with all its charges; quantity and figures of each item are in the item's own row. Resets and rollovers
+    /// count as nothing.
     pub fn each_row(&mut self, entry: &Entry, mut add: impl FnMut(RowName, Metrics)) {
         if matches!(entry.kind, EntryKind::Reset | EntryKind::Rollover) {
             return;
@@ -99,7 +100,7 @@ impl<'a> Folding<'a> {
 
     /// The change by the entry as a whole.
     fn whole(&self, entry: &Entry, metadata: Option<&Metadata>) -> Metrics {
-        let mut metrics = whole(entry, metadata);
+        let mut metrics = without_cost(entry, metadata);
         if self.counts_cents {
             metrics.cost = i128::from(cost(entry, &self.fields.units));
         }
@@ -141,8 +142,8 @@ fn credits(entry: &Entry) -> Metrics {
     metrics
 }
 
-/// The change by the entry as a whole, without its cost.
-fn whole(entry: &Entry, metadata: Option<&Metadata>) -> Metrics {
+/// The change by an entry as a whole, without its cost.
+fn without_cost(entry: &Entry, metadata: Option<&Metadata>) -> Metrics {
     let mut metrics = Metrics::default();
     let counted = match entry.kind {
         EntryKind::Commit | EntryKind::Track => Some(Count::Calls),
