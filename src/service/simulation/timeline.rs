@@ -301,3 +301,22 @@ pub fn cost<'a>(units: &Units, changes: impl Iterator<Item = (&'a GroupId, i64)>
     let cents = changes.filter(|(group, _)| units.get(*group) == Some(&Unit::Cents)).map(|(_, change)| change);
     cents.max_by_key(|change| change.unsigned_abs()).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_call_is_replayed_without_what_its_draws_added() {
+        let item = |drawn: serde_json::Value| -> Item {
+            serde_json::from_value(json!({"event": "llm.chat", "quantity": 1, "drawn": drawn})).unwrap()
+        };
+        let made = [item(json!(null)), item(json!(null))];
+        let drawn = item(json!({"quantity": 2, "fields": {"tokens": 120}}));
+        assert_ne!(drawn, made[0]);
+        assert_eq!(*as_made([made[0].clone(), drawn].into()), made);
+        assert_eq!(*as_made(made.clone().into()), made);
+    }
+}
