@@ -27,8 +27,7 @@ impl Node {
         Self::with(redis_url, most, PATIENT_MS).await
     }
 
-    /// With [`HASTY_MS`] the node soon gives up on a hanging Redis, or refuses a call when the machine pauses. It has one
-    /// worker, so that its only connection is open when Redis begins to hang.
+    /// With [`HASTY_MS`] the node soon gives up on a hanging Redis, to which its one worker is connected before.
     pub async fn with(redis_url: &str, most: u32, redis_timeout_ms: u64) -> Self {
         let mut node = Self { process: None, url: String::new(), dir: folder(), most, redis_timeout_ms };
         node.start_again(redis_url).await;
@@ -38,14 +37,13 @@ impl Node {
     pub async fn start_again(&mut self, redis_url: &str) {
         let (dir, redis_url, most) = (self.dir.path().to_owned(), redis_url.to_owned(), self.most.to_string());
         let (log, timeout_ms) = (self.log_file(), self.redis_timeout_ms.to_string());
-        let workers = if self.redis_timeout_ms == HASTY_MS { "1" } else { "4" };
         let started = tokio::task::spawn_blocking(move || {
             let settings = [
                 ("QUOTAGATE_REDIS_URL", redis_url.as_str()),
                 ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY),
                 ("QUOTAGATE_REDIS_TIMEOUT_MS", timeout_ms.as_str()),
                 ("QUOTAGATE_DEGRADED_RESERVES", most.as_str()),
-                ("QUOTAGATE_WORKERS", workers),
+                ("QUOTAGATE_WORKERS", if timeout_ms == HASTY_MS.to_string() { "1" } else { "4" }),
             ];
             Process::start_with(&dir, &settings, &log)
         });

@@ -26,9 +26,13 @@ struct Node {
 }
 
 impl Node {
+    /// With two workers, since each keeps some of the memory that it has used.
     async fn start() -> Self {
         let dir = TempDir::new().unwrap();
-        let process = Process::start(dir.path(), &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY), ("QUOTAGATE_LOG", "error")]);
+        let process = Process::start(
+            dir.path(),
+            &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY), ("QUOTAGATE_LOG", "error"), ("QUOTAGATE_WORKERS", "2")],
+        );
         let created = process.call("POST", "keys", ADMIN_KEY, &json!({"kind": "secret", "mode": "live"})).await;
         let key = created["key"].as_str().unwrap().to_owned();
         // Warms up the node, so that its regular memory is allocated.
