@@ -32,7 +32,7 @@ impl Gateway {
     ) -> Result<Prepared<T>, ServiceError> {
         match evaluate(facts, call, purpose) {
             Ok(admission) => Ok(Prepared::Admitted(admission)),
-            Err(fault) => match self.check_facts(facts, &call.user).await? {
+            Err(fault) => match Box::pin(self.check_facts(facts, &call.user)).await? {
                 Some(stale) => Ok(Prepared::Stale(stale)),
                 None => Err(fault.into()),
             },

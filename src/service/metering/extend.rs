@@ -161,8 +161,12 @@ impl Gateway {
                 }
                 Attempt::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
             }
-            ExtendReply::Before(_) if let Some(retry) = self.check_facts(facts, &known.snapshot.user).await? => retry,
-            ExtendReply::Before(first) => Attempt::Done(Some(self.repeat_extend(context, *first).await?)),
+            ExtendReply::Before(_)
+                if let Some(retry) = Box::pin(self.check_facts(facts, &known.snapshot.user)).await? =>
+            {
+                retry
+            }
+            ExtendReply::Before(first) => Attempt::Done(Some(Box::pin(self.repeat_extend(context, *first)).await?)),
         })
     }
 

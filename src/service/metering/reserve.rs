@@ -48,7 +48,7 @@ impl Gateway {
         call.check()?;
         let operation = Operation::new(call.user.as_str(), idempotency, false);
         if self.degraded.is_engaged()
-            && let Some(decision) = self.reserve_before_store(tenant, call, &operation).await?
+            && let Some(decision) = Box::pin(self.reserve_before_store(tenant, call, &operation)).await?
         {
             return Ok(decision);
         }
@@ -57,7 +57,7 @@ impl Gateway {
         });
         match decided.await {
             Err(ServiceError::StoreUnavailable(what)) => {
-                let decision = self.reserve_without_store(tenant, call, &operation).await?;
+                let decision = Box::pin(self.reserve_without_store(tenant, call, &operation)).await?;
                 decision.ok_or(ServiceError::StoreUnavailable(what))
             }
             decided => decided,
@@ -75,8 +75,8 @@ impl Gateway {
             Ok(Prepared::Stale(stale)) => return Ok(stale),
             Err(refusal) => {
                 // A stored answer is returned, whatever the configuration is now.
-                let first =
-                    self.store.reserved_before(&facts.bucket, operation, call.fit.is_some()).await?.ok_or(refusal)?;
+                let first = Box::pin(self.store.reserved_before(&facts.bucket, operation, call.fit.is_some()));
+                let first = first.await?.ok_or(refusal)?;
                 let admission = Admission::empty(facts.effective_limits(), OwnerName::of_user(&call.user));
                 return self.reserve_answer(context, &admission, None, first).await;
             }
@@ -167,12 +167,12 @@ impl Gateway {
                 })
             }
             ReserveReply::HeldBefore(_) | ReserveReply::Before(_)
-                if let Some(retry) = self.check_facts(facts, &call.user).await? =>
+                if let Some(retry) = Box::pin(self.check_facts(facts, &call.user)).await? =>
             {
                 retry
             }
-            ReserveReply::HeldBefore(found) => Attempt::Done(self.repeat_held(context, &found).await?),
-            ReserveReply::Before(first) => Attempt::Done(self.repeat(context, *first).await?),
+            ReserveReply::HeldBefore(found) => Attempt::Done(Box::pin(self.repeat_held(context, &found)).await?),
+            ReserveReply::Before(first) => Attempt::Done(Box::pin(self.repeat(context, *first)).await?),
         })
     }
 

@@ -102,7 +102,7 @@ impl Gateway {
                 // A stored answer is returned, whatever the configuration is now.
                 return match self.store.tracked_before(&facts.bucket, operation).await? {
                     Some(TrackReply::Before(first)) => {
-                        self.repeat_track(context, purpose, *first).await.map(Attempt::Done)
+                        Box::pin(self.repeat_track(context, purpose, *first)).await.map(Attempt::Done)
                     }
                     Some(_) => Err(ServiceError::IdempotencyKeyReused),
                     None => Err(refusal),
@@ -160,9 +160,9 @@ impl Gateway {
                 let observed = observed(&outcomes, &admission, Counted::After);
                 Attempt::Done(Tracked { crossed, observed, ..tracked(operation, &outcomes, status, ran.now_ms) })
             }
-            TrackReply::Before(first) => match self.check_facts(facts, &call.user).await? {
+            TrackReply::Before(first) => match Box::pin(self.check_facts(facts, &call.user)).await? {
                 Some(retry) => retry,
-                None => Attempt::Done(self.repeat_track(context, purpose, *first).await?),
+                None => Attempt::Done(Box::pin(self.repeat_track(context, purpose, *first)).await?),
             },
         })
     }
