@@ -142,3 +142,13 @@ fn make_install_puts_program_pages_and_completions_under_the_prefix() {
     assert!(make.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap().status.success());
     assert!(Path::new(&root).join("usr/bin/quotagate").exists());
 }
+
+#[test]
+fn a_release_is_trained_with_calls_that_succeed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut train = Command::new(root.join("scripts/train.py"));
+    train.arg(Path::new(env!("CARGO_BIN_EXE_quotagate")).parent().unwrap());
+    train.envs([("ROUNDS", "1"), ("PYTHONDONTWRITEBYTECODE", "1")]);
+    let (code, out, err) = printed(started::mark(&mut train).output().unwrap());
+    assert_eq!(code, Some(0), "{out}{err}");
+}
