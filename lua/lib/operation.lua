@@ -42,7 +42,7 @@ function operation.keep(key, fingerprint, answer, owners, keep_ms)
 end
 
 -- How long (ms) a reservation's record is stored after a call with an idempotency key: a repetition finds its answer by
--- the record's user.
+-- the record's user. A second longer than the answer, since Redis counts each lifetime from its own command.
 function operation.record_ttl(expires_at, now, sandbox)
-  return clock.ttl(math.max(expires_at - now + clock.grace_ms, operation.answer_ttl_ms), sandbox)
+  return clock.ttl(math.max(expires_at - now + clock.grace_ms, operation.answer_ttl_ms + 1000), sandbox)
 end
