@@ -4,6 +4,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 cargo=${CARGO:-cargo}
+# Where rustup puts its programs, if they are not on the PATH.
+export PATH="$PATH:$HOME/.cargo/bin"
 if [ "${PROFILE_GUIDED:-yes}" = no ]; then
     exec "$cargo" build --release --locked --bin quotagate
 fi
