@@ -80,7 +80,6 @@ impl Gateway {
     ///
     /// # Errors
     /// [`ServiceError`]
-    /// [`ServiceError`]
     pub(in crate::service) async fn follow_keys(&self, changes: String) -> Result<(), ServiceError> {
         if self.keys.is_as_of(&changes) {
             return Ok(());
