@@ -6,6 +6,7 @@ use futures::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::fleet::redis_seconds;
 use crate::stage::{Stage, USERS, address, reserve, user};
 use crate::{RUN, tell};
 
@@ -74,6 +75,8 @@ pub struct Load {
     pub rate: f64,
     pub p50: Duration,
     pub p99: Duration,
+    /// The part of the time in which Redis works.
+    pub redis_busy: f64,
 }
 
 /// The text of a field of a flat answer.
@@ -84,6 +87,7 @@ pub fn field<'a>(answer: &'a str, name: &str) -> &'a str {
 
 /// One turn after another on each connection.
 pub async fn run(stage: &Stage, turn: Turn, connections: usize, time: Duration) -> Load {
+    let redis = redis_seconds(&stage.redis).await;
     let started = Instant::now();
     let tasks = (0..connections).map(|first| async move {
         let node = &stage.nodes[first % stage.nodes.len()];
@@ -106,9 +110,11 @@ pub async fn run(stage: &Stage, turn: Turn, connections: usize, time: Duration) 
         latencies
     });
     let mut latencies = join_all(tasks).await.concat();
+    let seconds = started.elapsed().as_secs_f64();
+    let redis_busy = (redis_seconds(&stage.redis).await - redis) / seconds;
     latencies.sort();
     let at = |part: f64| latencies[((latencies.len() - 1) as f64 * part) as usize];
-    Load { rate: latencies.len() as f64 / started.elapsed().as_secs_f64(), p50: at(0.5), p99: at(0.99) }
+    Load { rate: latencies.len() as f64 / seconds, p50: at(0.5), p99: at(0.99), redis_busy }
 }
 
 /// What part of a second's work Redis spends in functions when two nodes share it.

@@ -77,6 +77,14 @@ async fn over_http(stage: &Stage) {
     tell("reserve + commit pairs / no-op", ratio(rate(&pair), rate(&no_op)), ">= 0.16");
     let p99 = ratio(micros(&reserve, |load| load.p99), micros(&no_op, |load| load.p99));
     tell("p99 of reserve / p99 of no-op", p99, "<= 2");
+    for (what, loads) in [("reserve", &reserve), ("reserve + commit", &pair)] {
+        let busy = medians(loads, |load| load.redis_busy);
+        let most = rate(loads) / busy / rate(&no_op);
+        println!(
+            "{what}: Redis works for {:.0} % of the time; if it worked all the time, it would be {most:.2} of the no-op",
+            busy * 100.0
+        );
+    }
     let [no_op, reserve, _] = in_turn(stage, 1).await;
     let bare = redis_time::bare_round_trip(stage).await;
     tell("median of reserve, 1 connection", format!("{:.0} us", micros(&reserve, |load| load.p50)), "<= 180 us");
