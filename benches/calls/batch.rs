@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 
-use crate::fleet::redis_seconds;
 use crate::load::{self, Connection, Turn};
+use crate::redis_time::redis_seconds;
 use crate::stage::{Stage, USERS, address, reserve, user};
 use crate::{CONNECTIONS, ROUNDS, RUN, median, tell};
 

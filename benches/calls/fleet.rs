@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::gateway::Process;
 use crate::load::{self, Turn};
+use crate::redis_time::redis_seconds;
 use crate::stage::Stage;
 use crate::{CONNECTIONS, RUN, tell};
 
@@ -20,15 +21,6 @@ fn process_seconds(pid: &str) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
-}
-
-pub async fn redis_seconds(redis: &crate::support::Redis) -> f64 {
-    let info: String = redis.run(&["INFO", "cpu"]).await;
-    let of = |name: &str| {
-        let line = info.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
-        line.unwrap().trim().parse::<f64>().unwrap()
-    };
-    of("used_cpu_user") + of("used_cpu_sys")
 }
 
 /// Processor time so far: of all nodes, of each Redis, of this process.

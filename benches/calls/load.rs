@@ -6,7 +6,7 @@ use futures::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::fleet::redis_seconds;
+use crate::redis_time::redis_seconds;
 use crate::stage::{Stage, USERS, address, reserve, user};
 use crate::{RUN, tell};
 

@@ -47,6 +47,16 @@ pub async fn function_seconds(redis: &Redis) -> f64 {
     stat(redis, "fcall").await.1 / 1e6
 }
 
+/// Processor time of Redis so far, in seconds.
+pub async fn redis_seconds(redis: &Redis) -> f64 {
+    let info: String = redis.run(&["INFO", "cpu"]).await;
+    let of = |name: &str| {
+        let line = info.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
+        line.unwrap().trim().parse::<f64>().unwrap()
+    };
+    of("used_cpu_user") + of("used_cpu_sys")
+}
+
 struct Bare {
     connection: MultiplexedConnection,
     number: usize,

@@ -117,7 +117,7 @@ pub async fn serve(
     Ok(Served::UntilStopped)
 }
 
-/// A resource of the API. The API is no scope, since a scope costs each call about 700 instructions.
+/// A resource of the API. A scope for all of them would cost each call about 700 instructions.
 fn resource(path: &str) -> Resource {
     plain_resource(&[API, path].concat())
 }
