@@ -196,7 +196,7 @@ impl Table {
             is_fitted: false,
             growth: None,
         };
-        self.store.reserve(args).await.unwrap()
+        self.store.reserve(&args).await.unwrap()
     }
 
     /// A reserve of the user `u` for a minute, with correct assumptions.

@@ -213,43 +213,51 @@ impl Gateway {
         };
         facts.plan = self.plan_of(&cache_key, &facts.config, &facts.subscribed, facts.now_ms);
         let (mut stale_attempts, mut reclaim_attempts) = (0, 0);
-        loop {
-            match attempt(&facts).await? {
+        while stale_attempts <= STALE_ATTEMPTS && reclaim_attempts <= RECLAIM_ATTEMPTS {
+            let (stale, now_ms) = match attempt(&facts).await? {
                 Attempt::Done(answer) => return Ok(answer),
                 Attempt::Again(ran) => {
                     self.clocks.observe_time(&facts.bucket, ran.now_ms);
                     count_reclaimed(ran);
                     metrics::counter!("quotagate_retries_total", "cause" => "reclaim").increment(1);
                     reclaim_attempts += 1;
+                    continue;
                 }
-                Attempt::Stale(stale, now_ms) => {
-                    self.clocks.observe_time(&facts.bucket, now_ms);
-                    facts.now_ms = now_ms;
-                    metrics::counter!("quotagate_retries_total", "cause" => cause(&stale)).increment(1);
-                    match stale {
-                        Stale::Time => {}
-                        Stale::User(truth) => {
-                            facts.subscribed = Arc::new(truth);
-                            self.subscriptions.insert(cache_key.clone(), Arc::clone(&facts.subscribed));
-                        }
-                        Stale::Configuration { stamp } => {
-                            Box::pin(self.catch_up(tenant, stamp)).await?;
-                            facts.config = self.config(&tenant.app).await?;
-                            facts.estimates = self.known_estimates(tenant, &facts.config);
-                        }
-                        Stale::Stamp => {
-                            facts.config =
-                                Box::pin(self.stamp_bucket(&tenant.app, &facts.bucket, &facts.config)).await?;
-                        }
-                    }
-                    facts.plan = self.plan_of(&cache_key, &facts.config, &facts.subscribed, facts.now_ms);
-                    stale_attempts += 1;
-                }
-            }
-            if stale_attempts > STALE_ATTEMPTS || reclaim_attempts > RECLAIM_ATTEMPTS {
-                return Err(ServiceError::StoreRefused("the facts of the call kept changing".to_owned()));
-            }
+                Attempt::Stale(stale, now_ms) => (stale, now_ms),
+            };
+            self.clocks.observe_time(&facts.bucket, now_ms);
+            facts.now_ms = now_ms;
+            // Boxed, since most calls do not await it: the smaller a call's future, the less memory it goes through.
+            Box::pin(self.update_facts(tenant, &cache_key, &mut facts, stale)).await?;
+            stale_attempts += 1;
         }
+        Err(ServiceError::StoreRefused("the facts of the call kept changing".to_owned()))
+    }
+
+    /// Replaces a stale fact, and the plan that follows from it.
+    async fn update_facts(
+        &self,
+        tenant: &Tenant,
+        cache_key: &str,
+        facts: &mut CallFacts,
+        stale: Stale,
+    ) -> Result<(), ServiceError> {
+        metrics::counter!("quotagate_retries_total", "cause" => cause(&stale)).increment(1);
+        match stale {
+            Stale::Time => {}
+            Stale::User(truth) => {
+                facts.subscribed = Arc::new(truth);
+                self.subscriptions.insert(cache_key.to_owned(), Arc::clone(&facts.subscribed));
+            }
+            Stale::Configuration { stamp } => {
+                self.catch_up(tenant, stamp).await?;
+                facts.config = self.config(&tenant.app).await?;
+                facts.estimates = self.known_estimates(tenant, &facts.config);
+            }
+            Stale::Stamp => facts.config = self.stamp_bucket(&tenant.app, &facts.bucket, &facts.config).await?,
+        }
+        facts.plan = self.plan_of(cache_key, &facts.config, &facts.subscribed, facts.now_ms);
+        Ok(())
     }
 
     /// The cached facts about a user. If the node has not seen the user, one set of facts per plan, beginning with the

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::admit::{Prepared, asked, observed_reason, verdict};
+use super::admit::{asked, evaluate, observed_reason, verdict};
 use super::call::{Call, CallContext, contexts};
 use super::decision::{Counted, Decision, GroupOutcome, Retry, group_outcomes};
 use super::facts::{Attempt, CallFacts};
@@ -18,6 +18,7 @@ use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::metering::reservation::{RequestSnapshot, ReservationId};
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::Amount;
+use crate::domain::values::field_error::FieldError;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
@@ -55,13 +56,12 @@ impl Gateway {
         let decided = self.with_facts(tenant, &call.user, async |facts| {
             self.reserve_attempt(CallContext { tenant, facts, call, operation: &operation }, ttl_ms).await
         });
-        match decided.await {
-            Err(ServiceError::StoreUnavailable(what)) => {
-                let decision = Box::pin(self.reserve_without_store(tenant, call, &operation)).await?;
-                decision.ok_or(ServiceError::StoreUnavailable(what))
-            }
-            decided => decided,
-        }
+        let what = match decided.await {
+            Err(ServiceError::StoreUnavailable(what)) => what,
+            decided => return decided,
+        };
+        let decision = Box::pin(self.reserve_without_store(tenant, call, &operation)).await?;
+        decision.ok_or(ServiceError::StoreUnavailable(what))
     }
 
     async fn reserve_attempt(
@@ -70,23 +70,11 @@ impl Gateway {
         ttl_ms: TimeMs,
     ) -> Result<Attempt<Decision>, ServiceError> {
         let CallContext { facts, call, operation, .. } = context;
-        let admission = match self.admission(facts, call, Purpose::Ask).await {
-            Ok(Prepared::Admitted(admission)) => admission,
-            Ok(Prepared::Stale(stale)) => return Ok(stale),
-            Err(refusal) => {
-                // A stored answer is returned, whatever the configuration is now.
-                let first = Box::pin(self.store.reserved_before(&facts.bucket, operation, call.fit.is_some()));
-                let first = first.await?.ok_or(refusal)?;
-                let admission = Admission::empty(facts.effective_limits(), OwnerName::of_user(&call.user));
-                return self.reserve_answer(context, &admission, None, first).await;
-            }
+        let admission = match evaluate(facts, call, Purpose::Ask) {
+            Ok(admission) => admission,
+            Err(fault) => return Box::pin(self.reserve_rejected(context, fault)).await,
         };
-        let requests = call.requests(&admission.learned);
-        let limits = facts.effective_limits();
-        let snapshot = RequestSnapshot::new(call.caller(facts), limits, facts.has_own_rules(), &requests);
-        let growing = call.fit.as_ref().zip(admission.growth.as_ref());
-        let least = growing.map(|(fit, growth)| fit.fitted(growth.wish, growth.min));
-        let snapshot = snapshot_text(&RequestSnapshot { fitted: least, ..snapshot })?;
+        let snapshot = snapshot_text(&request_snapshot(facts, call, &admission))?;
         let call_label = call.call_label();
         let owners = facts.owners(&admission, Limits::Enforced);
         let asked = asked(facts, call, &admission, operation)?;
@@ -104,13 +92,28 @@ impl Gateway {
             is_fitted: call.fit.is_some(),
             growth: admission.growth.as_ref(),
         };
-        let reply = self.store.reserve(args).await?;
+        let reply = self.store.reserve(&args).await?;
         let request = RequestTexts { call_label: &call_label, snapshot: &snapshot };
         let attempt = self.reserve_answer(context, &admission, Some(request), reply).await?;
         Ok(match attempt {
             Attempt::Done(decision) => Attempt::Done(Decision { retry: retry(facts, call, &decision), ..decision }),
             other => other,
         })
+    }
+
+    /// For a call that is invalid under the node's facts. A stored answer is returned, whatever the configuration is now.
+    async fn reserve_rejected(
+        &self,
+        context: CallContext<'_>,
+        fault: FieldError,
+    ) -> Result<Attempt<Decision>, ServiceError> {
+        let CallContext { facts, call, operation, .. } = context;
+        if let Some(stale) = self.check_facts(facts, &call.user).await? {
+            return Ok(stale);
+        }
+        let first = self.store.reserved_before(&facts.bucket, operation, call.fit.is_some()).await?.ok_or(fault)?;
+        let admission = Admission::empty(facts.effective_limits(), OwnerName::of_user(&call.user));
+        self.reserve_answer(context, &admission, None, first).await
     }
 
     async fn reserve_answer(
@@ -228,6 +231,15 @@ impl Gateway {
     }
 }
 
+/// What later calls need to know of the request; with `fit`, with its least value.
+fn request_snapshot(facts: &CallFacts, call: &Call, admission: &Admission) -> RequestSnapshot {
+    let (requests, limits) = (call.requests(&admission.learned), facts.effective_limits());
+    let growing = call.fit.as_ref().zip(admission.growth.as_ref());
+    let fitted = growing.map(|(fit, growth)| fit.fitted(growth.wish, growth.min));
+    let snapshot = RequestSnapshot::new(call.caller(facts), limits, facts.has_own_rules(), &requests);
+    RequestSnapshot { fitted, ..snapshot }
+}
+
 /// The fitted figure of an allowed call.
 fn fitted(call: &Call, value: Option<u64>) -> Option<Fitted> {
     call.fit.as_ref().zip(value).map(|(fit, value)| Fitted { value, ..fit.least() })
@@ -252,4 +264,27 @@ fn retry(facts: &CallFacts, call: &Call, decision: &Decision) -> Option<Retry> {
     let attempts = policy.attempts()?;
     let counter = decision.counters.iter().find(|counter| counter.group.id == attempts.id);
     Some(Retry { policy: Arc::clone(policy), attempts_left: counter.and_then(Counter::remaining).map(Amount::steps) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::values::ids::{AppId, KeyId, Mode, UserId};
+    use crate::service::tenant::Placement;
+    use crate::store::Store;
+
+    /// The measured value. Fewer is better, then lower it.
+    const MOST_BYTES: usize = 2_700;
+
+    #[tokio::test]
+    async fn a_reserve_that_waits_for_redis_is_small() {
+        let gateway = Gateway::new(Store::open("redis://127.0.0.1:1", Duration::from_secs(1)).unwrap(), None);
+        let tenant = Tenant { app: AppId::parse("default").unwrap(), mode: Mode::Live, placement: Placement::App };
+        let (user, key) = (UserId::parse("u").unwrap(), KeyId::parse("key_1").unwrap());
+        let call = Call { user, items: Vec::new(), key, fit: None, allowed_with: Vec::new() };
+        let bytes = std::mem::size_of_val(&gateway.reserve(&tenant, &call, 60_000, None));
+        assert!((1..=MOST_BYTES).contains(&bytes), "{bytes} bytes");
+    }
 }

@@ -217,7 +217,7 @@ impl Store {
         };
         let keys = [bucket.operation(&args.operation.name)];
         let (user, note) = (user.map(UserId::as_str), note_text(details.note.as_deref())?);
-        let fields = self.propose(&self.library.credit, proposal, &keys, |arguments| {
+        let fields = self.propose(&self.library.credit, &proposal, &keys, |arguments| {
             arguments.text(user.unwrap_or_default()).text(&details.id).int(args.amount.steps());
             arguments.text(details.expires_at_ms.map_or_else(|| "*".to_owned(), |end| end.to_string()));
             arguments.text(details.source.as_deref().map(encoded).unwrap_or_default()).text(details.to_text());

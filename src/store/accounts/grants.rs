@@ -93,7 +93,7 @@ impl Store {
             fit: "",
         };
         let keys = [bucket.operation(&args.operation.name)];
-        let fields = self.propose(&self.library.grant, proposal, &keys, |arguments| {
+        let fields = self.propose(&self.library.grant, &proposal, &keys, |arguments| {
             arguments.text(args.user.map_or("", UserId::as_str)).text(args.group_id.as_str());
             arguments.text(args.grant).int(args.amount.steps());
             arguments.text(args.ends_at_ms.map_or_else(|| "*".to_owned(), |end| end.to_string()));

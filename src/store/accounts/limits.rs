@@ -111,7 +111,7 @@ impl Store {
             fit: "",
         };
         let keys = [bucket.operation(&args.operation.name)];
-        let fields = self.propose(&self.library.limit, proposal, &keys, |arguments| {
+        let fields = self.propose(&self.library.limit, &proposal, &keys, |arguments| {
             let (text, until) = match args.quota {
                 Some((quota, unit)) => (quota.to_text(unit), until_text(quota.until_ms)),
                 None => Default::default(),

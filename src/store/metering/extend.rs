@@ -80,7 +80,7 @@ impl Store {
         };
         let keys = [bucket.operation(&target.id.name), bucket.operation(&target.operation.name)];
         let snapshot = args.measured.and_then(|measured| measured.snapshot.as_ref()).map(snapshot_text).transpose()?;
-        let fields = self.propose(&self.library.extend, proposal, &keys, |arguments| {
+        let fields = self.propose(&self.library.extend, &proposal, &keys, |arguments| {
             arguments.int(target.id.created_at_ms).int(args.ttl_ms);
             arguments.text(args.measured.map_or_else(|| "-".to_owned(), |measured| measured.changes.to_string()));
             arguments.text(snapshot.unwrap_or_default());

@@ -45,11 +45,11 @@ impl Store {
     pub(in crate::store) async fn propose(
         &self,
         function: &Function,
-        proposal: Proposal<'_>,
+        proposal: &Proposal<'_>,
         first: &[String],
         own: impl FnOnce(&mut Arguments),
     ) -> Result<Fields, StoreError> {
-        let program = self.program(&proposal);
+        let program = self.program(proposal);
         let name = self.program_name(&program);
         let mut keys = Vec::with_capacity(first.len() + proposal.owners.len());
         keys.extend_from_slice(first);
@@ -65,7 +65,7 @@ impl Store {
             if !fields.begins_with("unknown") {
                 return Ok(fields);
             }
-            self.define(&keys, &name, &program).await?;
+            Box::pin(self.define(&keys, &name, &program)).await?;
         }
         self.call(function, &keys, &arguments).await
     }

@@ -70,7 +70,7 @@ pub enum ReserveReply {
 impl Store {
     /// # Errors
     /// [`StoreError`]
-    pub async fn reserve(&self, args: ReserveArgs<'_>) -> Result<ReserveReply, StoreError> {
+    pub async fn reserve(&self, args: &ReserveArgs<'_>) -> Result<ReserveReply, StoreError> {
         let fit = args.growth.map(|growth| fit_text(growth, fitted_value(args.snapshot).start + 1));
         let fit = fit.unwrap_or_default();
         let proposal = Proposal {
@@ -84,7 +84,7 @@ impl Store {
             fit: &fit,
         };
         let keys = [args.bucket.operation(&args.operation.name)];
-        let fields = self.propose(&self.library.reserve, proposal, &keys, |arguments| {
+        let fields = self.propose(&self.library.reserve, &proposal, &keys, |arguments| {
             arguments.signed(args.ttl_ms).text(args.call_label).text(args.snapshot);
         });
         read(fields.await?, args.ttl_ms, args.is_fitted)

@@ -96,7 +96,7 @@ impl Store {
         };
         let snapshot = snapshot_text(args.snapshot)?;
         let keys = [args.bucket.operation(&args.operation.name)];
-        let fields = self.propose(script, proposal, &keys, |arguments| {
+        let fields = self.propose(script, &proposal, &keys, |arguments| {
             arguments.flag(args.refund).text(args.call_label).text(snapshot).text(args.match_facts);
         });
         read(fields.await?)

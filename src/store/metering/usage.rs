@@ -61,7 +61,7 @@ impl Store {
             observed: "",
             fit: &fit,
         };
-        read(self.propose(&self.library.usage, proposal, &[], |_| {}).await?)
+        read(self.propose(&self.library.usage, &proposal, &[], |_| {}).await?)
     }
 
     /// Owners of a scope with more than `user`, by expiry, from `offset` on.
