@@ -407,8 +407,14 @@ impl Admission {
         }
         let group = Arc::clone(group);
         // A counter that users share has one window for all of them. The window of a balance never changes.
-        let is_own = group.scope.contains_user() && !group.is_balance();
-        let anchor = if is_own { anchor } else { SubscriptionAnchor::NONE };
+        let is_own = |group: &LimitGroup| group.scope.contains_user() && !group.is_balance();
+        // Groups of a plan mostly have the same window as the one before.
+        let before = self.matched.last().filter(|before| before.group.period == group.period);
+        if let Some(&Matched { window, .. }) = before.filter(|before| is_own(&before.group) == is_own(&group)) {
+            self.matched.push(Matched { group, owner, amount, window });
+            return Ok(());
+        }
+        let anchor = if is_own(&group) { anchor } else { SubscriptionAnchor::NONE };
         match group.period.locate(now, anchor) {
             Located::Inside { window, valid_from_ms, valid_until_ms } => {
                 self.validity.narrow(valid_from_ms, valid_until_ms);

@@ -6,6 +6,8 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::digits::push_digits;
+
 /// What a limit group counts in. The unit of a group id never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -124,6 +126,26 @@ impl Amount {
         Decimal::from_i128_with_scale(i128::from(self.0), unit.decimals()).normalize()
     }
 
+    /// Appends the exact amount in decimal digits, without zeros at the end of a fraction.
+    pub fn push_text(self, unit: Unit, text: &mut String) {
+        // Most units have no decimals.
+        if unit.decimals() == 0 {
+            return push_digits(self.0, text);
+        }
+        let mut one = Self::one(unit).0;
+        let mut fraction = self.0 % one;
+        push_digits(self.0 / one, text);
+        if fraction == 0 {
+            return;
+        }
+        while fraction.is_multiple_of(10) {
+            (fraction, one) = (fraction / 10, one / 10);
+        }
+        text.push('.');
+        // A one in front keeps the zeros after the point.
+        text.push_str(&itoa::Buffer::new().format(one + fraction)[1..]);
+    }
+
     pub const fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
@@ -234,6 +256,18 @@ mod tests {
             ("0x10", Unit::Count, Err(AmountError::NotANumber)),
         ] {
             assert_eq!(exactly(text, unit), expected, "{text} {unit}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_amount_is_written_as_its_decimal(steps in 0..=Amount::MOST, zeros in 0..16_u32) {
+            let amount = Amount(steps - steps % 10_u64.pow(zeros));
+            for unit in [Unit::Count, Unit::Tokens, Unit::Seconds, Unit::Cents] {
+                let mut text = String::from("x");
+                amount.push_text(unit, &mut text);
+                prop_assert_eq!(text, format!("x{}", amount.to_decimal(unit)));
+            }
         }
     }
 

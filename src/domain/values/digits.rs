@@ -35,6 +35,17 @@ pub fn read_number(text: &str) -> Option<i64> {
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
+/// The two digits of each byte.
+const PAIRS: [[u8; 2]; 256] = {
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
+
 /// Appends a number as lower-case hexadecimal digits, at least `least` of them.
 pub fn push_hex(number: u64, least: u32, text: &mut String) {
     let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(least);
@@ -47,9 +58,8 @@ pub fn push_hex(number: u64, least: u32, text: &mut String) {
 /// Bytes as lower-case hexadecimal digits.
 pub fn hex_text(bytes: &[u8]) -> String {
     let mut digits = vec![0; 2 * bytes.len()];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+    for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(bytes) {
+        *pair = PAIRS[usize::from(*byte)];
     }
     String::from_utf8(digits).unwrap_or_default()
 }

@@ -1,17 +1,19 @@
 //! Flat metadata of an event. Values are stored and compared as text: `1` = `"1"`, `true` = `"true"`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::ids::has_control;
 
 /// At most 32 keys of 1 to 64 bytes with scalar values of at most 256 bytes, without control characters. Copies share
 /// their values until one changes, since many entries of the ledger have the same.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "BTreeMap<String, Value>")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata(
     /// None without keys.
     Option<Arc<BTreeMap<String, String>>>,
@@ -90,24 +92,38 @@ impl Serialize for Metadata {
     }
 }
 
-impl TryFrom<BTreeMap<String, Value>> for Metadata {
-    type Error = String;
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(Entries)
+    }
+}
 
-    fn try_from(map: BTreeMap<String, Value>) -> Result<Self, String> {
-        if map.len() > MOST_KEYS {
-            return Err(format!("must have at most {MOST_KEYS} keys"));
-        }
-        let mut metadata = BTreeMap::new();
-        for (name, value) in map {
+/// Checks each entry where it is read.
+struct Entries;
+
+impl<'de> Visitor<'de> for Entries {
+    type Value = Metadata;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Metadata, A::Error> {
+        let mut map = BTreeMap::new();
+        while let Some((name, value)) = entries.next_entry::<String, Box<RawValue>>()? {
             if !is_key(&name) {
-                return Err(format!("must have keys of 1 to {MOST_KEY_BYTES} bytes without control characters"));
+                let message = format!("must have keys of 1 to {MOST_KEY_BYTES} bytes without control characters");
+                return Err(A::Error::custom(message));
             }
-            let text = scalar_text(value).ok_or_else(|| {
-                format!("must have strings, numbers or booleans of at most {MOST_VALUE_BYTES} bytes without control characters as values, unlike `{name}`")
+            let text = text_of(&value).ok_or_else(|| {
+                A::Error::custom(format_args!("must have strings, numbers or booleans of at most {MOST_VALUE_BYTES} bytes without control characters as values, unlike `{name}`"))
             })?;
-            metadata.insert(name, text);
+            map.insert(name, text);
         }
-        Ok(Self::of(metadata))
+        if map.len() > MOST_KEYS {
+            return Err(A::Error::custom(format_args!("must have at most {MOST_KEYS} keys")));
+        }
+        Ok(Metadata::of(map))
     }
 }
 
@@ -123,6 +139,17 @@ pub fn stored<'de, D: Deserializer<'de>>(from: D) -> Result<Metadata, D::Error> 
 /// Whether it is a valid metadata key.
 pub fn is_key(name: &str) -> bool {
     !name.is_empty() && name.len() <= MOST_KEY_BYTES && !has_control(name)
+}
+
+/// The text of a scalar in JSON, if it is a valid metadata value. Most numbers are kept as they were sent; those with an
+/// exponent are written in one way.
+fn text_of(json: &RawValue) -> Option<String> {
+    let json = json.get();
+    let is_plain = json.starts_with(|first: char| first == '-' || first.is_ascii_digit()) && !json.contains(['e', 'E']);
+    match is_plain {
+        true => Some(json.to_owned()).filter(|text| text.len() <= MOST_VALUE_BYTES),
+        false => scalar_text(serde_json::from_str(json).ok()?),
+    }
 }
 
 /// The text of a scalar, if it is a valid metadata value.
@@ -152,6 +179,18 @@ mod tests {
         assert_eq!(metadata.get("b"), Some("true"));
         assert_eq!(metadata.get("c"), Some("x"));
         assert_eq!(metadata.get("d"), Some("0.25"));
+    }
+
+    #[test]
+    fn a_number_is_kept_as_it_was_sent_but_for_its_exponent() {
+        for (sent, kept) in [("7", "7"), ("-0", "-0"), ("1.50", "1.50"), ("1E2", "1e+2"), ("25e-1", "25e-1")] {
+            let metadata: Metadata = serde_json::from_str(&format!("{{\"a\": {sent} }}")).unwrap();
+            assert_eq!(metadata.get("a"), Some(kept));
+            let value: Value = serde_json::from_str(sent).unwrap();
+            assert_eq!(scalar_text(value).as_deref(), Some(kept));
+        }
+        let long = format!("{{\"a\": {}}}", "1".repeat(257));
+        assert!(serde_json::from_str::<Metadata>(&long).is_err());
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(in crate::http) fn scope_values(
     faults: &mut Faults,
 ) -> (Option<KeyId>, Metadata) {
     let mut key = None;
-    let mut metadata = BTreeMap::new();
+    let mut metadata = serde_json::Map::new();
     for (name, value) in scope {
         match name.strip_prefix("metadata.") {
             Some(field) => {
@@ -57,7 +57,7 @@ pub(in crate::http) fn scope_values(
             None => faults.0.push(unknown_scope(&name, known)),
         }
     }
-    (key, faults.check("metadata", Metadata::try_from(metadata)).unwrap_or_default())
+    (key, faults.check("metadata", Metadata::deserialize(serde_json::Value::Object(metadata))).unwrap_or_default())
 }
 
 /// The fault of a name that is neither one of `known` nor of a counter's scope.

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::future::{Ready, ready};
 use std::marker::PhantomData;
+use std::pin::pin;
+use std::task::Poll;
 
 use actix_web::dev::Payload;
 use actix_web::http::Method;
@@ -75,8 +77,15 @@ impl<T: DeserializeOwned> Body<T> {
         let Self { request, payload, .. } = self;
         let limits = request.app_data::<Limits>().copied().unwrap_or_default();
         let most = request.app_data::<MostBytes>().map_or(MOST_BYTES, |most| most.0);
-        let bytes = tokio::time::timeout(limits.body_timeout, payload::read(&request, payload, most)).await;
-        parse(&request, bytes.map_err(|_| ApiError::BodyTimeout { limit: limits.body_timeout })??, check)
+        let mut bytes = pin!(payload::read(&request, payload, most));
+        // Nearly all bodies have arrived together with their heads, and need no timer.
+        let bytes = match futures::poll!(&mut bytes) {
+            Poll::Ready(bytes) => bytes,
+            Poll::Pending => tokio::time::timeout(limits.body_timeout, bytes)
+                .await
+                .unwrap_or(Err(ApiError::BodyTimeout { limit: limits.body_timeout })),
+        };
+        parse(&request, bytes?, check)
     }
 
     /// Like [`Self::read`], and converts the body. The faults that `convert` finds are returned together with those of
@@ -211,10 +220,14 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
 
 /// The query without the parameters that cannot be parsed, None if the rest cannot be parsed either; and all faults.
 fn read_query<T: DeserializeOwned>(query: &str) -> (Option<T>, Vec<FieldError>) {
-    let parse = |parts: &[Cow<'_, str>]| {
-        let parsed = web::Query::<T>::from_query(&parts.join("&")).map(web::Query::into_inner);
+    let parse_text = |text: &str| {
+        let parsed = web::Query::<T>::from_query(text).map(web::Query::into_inner);
         parsed.map_err(|error| error.to_string().trim_start_matches("Query deserialize error: ").to_owned())
     };
+    if let Ok(value) = parse_text(query) {
+        return (Some(value), Vec::new());
+    }
+    let parse = |parts: &[Cow<'_, str>]| parse_text(&parts.join("&"));
     let mut parts: Vec<Cow<'_, str>> = query.split('&').map(Cow::Borrowed).collect();
     let mut faults: Vec<FieldError> = Vec::new();
     // Parsing ends at a fault, so the parameter is removed, and the others are parsed again.

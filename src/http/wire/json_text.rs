@@ -1,29 +1,15 @@
 //! Appends values as JSON to a text.
 
-use super::views::number;
 use crate::domain::time::window::{TimeMs, TimeText};
 use crate::domain::values::amount::{Amount, Unit};
-use crate::domain::values::digits::push_digits;
 
 /// Appends a field's name and its amount.
 pub(super) fn push_amount(name: &str, amount: Option<Amount>, unit: Unit, json: &mut String) {
     json.push_str(name);
     match amount {
-        Some(amount) => push_number(amount, unit, json),
-        None => json.push_str("null"),
-    }
-}
-
-pub(super) fn push_number(amount: Amount, unit: Unit, json: &mut String) {
-    // Most units have no decimals.
-    if unit.decimals() == 0 {
-        return push_digits(amount.steps(), json);
-    }
-    let one = Amount::one(unit).steps();
-    match amount.steps() % one {
-        0 => push_digits(amount.steps() / one, json),
         // A decimal number is always valid JSON.
-        _ => json.push_str(&serde_json::to_string(&number(amount, unit)).unwrap_or_default()),
+        Some(amount) => amount.push_text(unit, json),
+        None => json.push_str("null"),
     }
 }
 

@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 
 use super::counter_texts::CounterTexts;
-use super::json_text::{push_amount, push_number, push_string, push_time};
+use super::json_text::{push_amount, push_string, push_time};
 use super::problem::ApiError;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::counter::Counter;
@@ -115,7 +115,7 @@ fn push_counter(counter: &Counter, json: &mut String) {
     let unit = counter.group.unit;
     let texts = CounterTexts::of(counter);
     json.push_str(&texts.head);
-    push_number(counter.granted, unit, json);
+    counter.granted.push_text(unit, json);
     if let Some(rolled) = counter.rolled() {
         push_amount(",\"rolled\":", Some(rolled), unit, json);
     }

@@ -3,6 +3,7 @@
 
 use actix_web::HttpResponseBuilder;
 use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::web::Bytes;
 
 use crate::domain::metering::counter::{Counter, Share};
 use crate::domain::time::window::{TimeMs, WindowKind};
@@ -52,37 +53,46 @@ fn insert_limited(response: &mut HttpResponseBuilder, limited: &[Limited<'_>]) {
     let Some(tightest) = limited.first() else {
         return;
     };
-    insert_text(response, POLICY, list(limited, Limited::write_policy));
-    insert_text(response, STATE, list(limited, Limited::write_state));
-    // Made from a number, a value needs no check of its bytes.
-    response.insert_header((LIMIT, HeaderValue::from(whole(tightest.quota, tightest.unit))));
-    response.insert_header((REMAINING, HeaderValue::from(whole(tightest.remaining, tightest.unit))));
+    // All values in one text, since every metering call has five of them.
+    let mut text = String::with_capacity(BYTES_OF_ONE * limited.len());
+    push_list(limited, &mut text, Limited::write_policy);
+    let policy = text.len();
+    push_list(limited, &mut text, Limited::write_state);
+    let state = text.len();
+    push_digits(whole(tightest.quota, tightest.unit), &mut text);
+    let limit = text.len();
+    push_digits(whole(tightest.remaining, tightest.unit), &mut text);
+    let remaining = text.len();
     if let Some(reset_ms) = tightest.resets_at_ms {
-        response.insert_header((RESET, HeaderValue::from(seconds_up(reset_ms))));
+        push_signed(seconds_up(reset_ms), &mut text);
+    }
+    let ends = [(POLICY, policy), (STATE, state), (LIMIT, limit), (REMAINING, remaining), (RESET, text.len())];
+    let (text, mut begin) = (Bytes::from(text), 0);
+    for (name, end) in ends {
+        let value = HeaderValue::from_maybe_shared(text.slice(begin..end));
+        // Without an end of the window there is no reset.
+        if let (true, Ok(value)) = (begin < end, value) {
+            response.insert_header((name, value));
+        }
+        begin = end;
     }
 }
+
+/// What the headers say about one counter takes about this many bytes.
+const BYTES_OF_ONE: usize = 128;
 
 /// Whether the denial ends with a short window.
 pub fn lifts_soon(decision: &Decision) -> bool {
     decision.retry_after_ms.is_some_and(|wait_ms| wait_ms <= SOON_MS)
 }
 
-fn insert_text(response: &mut HttpResponseBuilder, name: HeaderName, value: String) {
-    if let Ok(value) = HeaderValue::try_from(value) {
-        response.insert_header((name, value));
-    }
-}
-
-/// Builds one text without a string per counter, since every metering call needs two of them.
-fn list<'a>(limited: &[Limited<'a>], write: impl Fn(&Limited<'a>, &mut String)) -> String {
-    let mut text = String::with_capacity(48 * limited.len());
+fn push_list<'a>(limited: &[Limited<'a>], text: &mut String, write: impl Fn(&Limited<'a>, &mut String)) {
     for (place, limited) in limited.iter().enumerate() {
         if place > 0 {
             text.push_str(", ");
         }
-        write(limited, &mut text);
+        write(limited, text);
     }
-    text
 }
 
 fn seconds_up(ms: TimeMs) -> TimeMs {

@@ -1,5 +1,7 @@
 //! Names operations, so that a repetition finds the record of the first call.
 
+use std::borrow::Cow;
+
 use sha2::{Digest, Sha256};
 
 use crate::domain::metering::idempotency::{Idempotency, Replayed};
@@ -10,8 +12,9 @@ use crate::store::Arguments;
 #[derive(Clone, Debug)]
 pub struct Operation {
     pub name: OperationName,
-    fingerprint: String,
-    replayed: Replayed,
+    fingerprint: Cow<'static, str>,
+    /// None without a client's key.
+    replayed: Option<Replayed>,
 }
 
 /// Fingerprint of a call without a client's key that can be repeated safely.
@@ -30,24 +33,20 @@ impl Operation {
                 let request = Sha256::digest(given.request.as_bytes());
                 Self {
                     name: OperationName::derived(&digest),
-                    fingerprint: hex::encode(&request[..16]),
-                    replayed: given.replayed.clone(),
+                    fingerprint: hex::encode(&request[..16]).into(),
+                    replayed: Some(given.replayed.clone()),
                 }
             }
             None => {
                 let fingerprint = if counts_twice { NODE } else { HARMLESS };
-                Self {
-                    name: OperationName::random(rand::random()),
-                    fingerprint: fingerprint.to_owned(),
-                    replayed: Replayed::default(),
-                }
+                Self { name: OperationName::random(rand::random()), fingerprint: fingerprint.into(), replayed: None }
             }
         }
     }
 
     /// The operation with that name and fingerprint, for a repetition.
     pub fn again(name: OperationName, fingerprint: &str) -> Self {
-        Self { name, fingerprint: fingerprint.to_owned(), replayed: Replayed::default() }
+        Self { name, fingerprint: fingerprint.to_owned().into(), replayed: None }
     }
 
     /// Another name, for the case that this one is taken by another call.
@@ -68,7 +67,9 @@ impl Operation {
 
     /// Marks the answer as that of an earlier call.
     pub(in crate::store) fn is_replayed(&self) {
-        self.replayed.set();
+        if let Some(replayed) = &self.replayed {
+            replayed.set();
+        }
     }
 
     /// What a repetition must equal.
@@ -77,6 +78,6 @@ impl Operation {
     }
 
     pub(in crate::store) fn write(&self, arguments: &mut Arguments) {
-        arguments.text(self.fingerprint.as_str());
+        arguments.text(self.fingerprint());
     }
 }
