@@ -1,6 +1,9 @@
 //! The part of a decision that needs no counters: matched groups, amounts, windows, and denials that the facts alone
 //! justify.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
