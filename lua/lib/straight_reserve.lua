@@ -200,22 +200,21 @@ function straight_reserve.decide(defined)
   end
   local expires_ms = now + ttl_text
   local expires_at = args.digits(expires_ms)
-  local counters, lines, text, held_label = '', '', args.small, false
+  local counters, lines, text, first, held_label = '', '', args.small, nil, nil
   place, window_at = first_owner, 1
   for at = 1, #owners do
     local owner = owners[at]
-    local changes, prefixes, used, sums, list, count = owner.changes, owner.prefixes, owner.used, owner.sums, '', 0
+    local changes, prefixes, used_texts, sums, list, count = owner.changes, owner.prefixes, owner.used, owner.sums, '', 0
     place = place + (owner.is_user and 0 or 1)
     for index = 1, #prefixes do
-      local sum = sums[index]
-      local amounts = used[index] .. '+' .. (text[sum] or args.digits(sum))
+      local used, sum, state, amounts = used_texts[index], sums[index], ends[window_at], ARGV[place]
+      local held = text[sum] or args.digits(sum)
       count = count + 2
-      changes[count] = amounts .. tails[window_at]
+      changes[count] = used .. '+' .. held .. tails[window_at]
       if place == over_place then
-        counters, list = counters .. amounts .. over_state, list .. prefixes[index] .. seqs[window_at] .. ':' .. over_amounts
-      else
-        counters, list = counters .. amounts .. ends[window_at], list .. prefixes[index] .. seqs[window_at] .. ':' .. ARGV[place]
+        state, amounts = over_state, over_amounts
       end
+      counters, list = counters .. used .. '+' .. held .. state, list .. prefixes[index] .. seqs[window_at] .. ':' .. amounts
       place, window_at = place + 1, window_at + 1
     end
     if over_place then
@@ -224,9 +223,12 @@ function straight_reserve.decide(defined)
       count = count + 4
     end
     if count > 0 then
-      -- As hold.label does.
-      held_label = held_label or (defined.is_of_user and sub(label, 1, #label - #owner.word + 4)) or label
-      lines = lines .. '\n' .. owner.word .. ' ' .. list
+      if first then
+        lines = lines .. '\n' .. owner.word .. ' ' .. list
+      else
+        -- As hold.label does.
+        first, held_label = owner, defined.is_of_user and sub(label, 1, #label - #owner.word + 4) or label
+      end
       local changed = account_text(owner, ttl_text, expires_ms, expires_at)
       if changed then
         changes[count + 1], changes[count + 2] = '.account', changed
@@ -236,7 +238,8 @@ function straight_reserve.decide(defined)
     owner.list, owner.count = list, count
   end
   local request = fingerprint == '-' and '\n' or ' request=' .. fingerprint .. '\n'
-  local text_of_record = 'held ' .. created .. ' ' .. ttl_text .. ' ' .. program_name .. request .. held_label .. '\n' .. memo .. lines
+  local text_of_record = 'held ' .. created .. ' ' .. ttl_text .. ' ' .. program_name .. request .. held_label .. '\n' .. memo
+    .. '\n' .. first.word .. ' ' .. first.list .. lines
   if defined.ttl_text ~= ttl_text then
     defined.ttl_text, defined.life = ttl_text, args.digits(clock.ttl(ttl_text + clock.grace_ms, defined.sandbox))
   end
@@ -254,18 +257,18 @@ function straight_reserve.decide(defined)
       redis_call('PEXPIRE', user.past, args.digits(clock.ttl(user.forget - now, defined.sandbox)))
     end
   end
-  local name, ending = sub(KEYS[1], tag_length + 4), ' ' .. held_label .. ' ' .. created
+  local name = sub(KEYS[1], tag_length + 4)
   for at = 1, #owners do
     local owner = owners[at]
     local count, holds = owner.count, owner.set_of_holds
     if count > 0 then
       redis_call('HSET', KEYS[at + 1], unpack(owner.changes, 1, count))
-      redis_call('ZADD', holds, expires_at, name .. ' ' .. owner.list .. ending)
+      -- The first owner's hold reports an expiry.
+      redis_call('ZADD', holds, expires_at, name .. ' ' .. owner.list .. ' ' .. (owner == first and held_label or '-') .. ' ' .. created)
       if owner.forget and owner.forget ~= 'never' then
         -- The set of holds begins anew whenever it was empty.
         redis_call('PEXPIRE', holds, args.digits(clock.ttl(owner.forget - now, defined.sandbox)))
       end
-      ending = ' - ' .. created
     end
   end
   return 'held\n' .. created .. '\n0\n' .. counters

@@ -111,7 +111,7 @@ function straight_settle.settle(kind)
   local label, memo = sub(text, label_start, label_end - 1), sub(text, label_end + 1, memo_end - 1)
   local charges, owners, operation_name = kind == 'commit', defined.owners, sub(KEYS[1], #defined.tag + 4)
   local position, counters, in_ledger, in_record = memo_end, '', '', ''
-  local about, ending = label, ' ' .. label .. ' ' .. created
+  local about, ending = label, label
   for at = 1, #owners do
     local owner = owners[at]
     owner.member = false
@@ -123,7 +123,7 @@ function straight_settle.settle(kind)
       end
       local list_end = parts[#parts]
       local held = sub(text, parts[2], list_end - 1)
-      owner.member = operation_name .. ' ' .. held .. ending
+      owner.member = operation_name .. ' ' .. held .. ' ' .. ending .. ' ' .. created
       if position ~= memo_end then
         if not redis_call('ZSCORE', owner.set_of_holds, owner.member) then
           return nil
@@ -132,7 +132,7 @@ function straight_settle.settle(kind)
       elseif defined.is_of_user then
         about = label .. ' ' .. sub(owner.word, 6)
       end
-      ending, position = ' - ' .. created, list_end
+      ending, position = '-', list_end
       counters = counters .. owner.word .. ' ' .. concat(owner.changes, ' ', 1, 2 * #owner.prefixes)
       in_ledger = in_ledger .. charged
       if has_figures then

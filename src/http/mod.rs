@@ -22,6 +22,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::TcpListener;
 use std::time::Instant;
 
+use crate::infra::threads::never_interrupt;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use access::{apps, audit, keys, sessions};
@@ -77,7 +78,9 @@ pub async fn serve(
     let draining = web::Data::new(Draining(draining));
     let readers = web::Data::new(Readers::start(limits.reads_of_key)?);
     let watchers = web::Data::new(Watchers::default());
+    // Called on the thread of each worker.
     let server = HttpServer::new(move || {
+        never_interrupt();
         App::new()
             .app_data(gateway.clone())
             .app_data(metrics.clone())

@@ -1,5 +1,5 @@
 //! Infrastructure of a node apart from Redis: the embedded server, the journal on disk, HTTP clients, supervised
-//! tasks, locked files, the log.
+//! tasks, threads, locked files, the log.
 
 pub mod embedded_redis;
 pub mod http_client;
@@ -8,3 +8,4 @@ pub mod lock_file;
 pub mod metrics;
 pub mod supervise;
 pub mod telemetry;
+pub mod threads;

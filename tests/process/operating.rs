@@ -381,3 +381,32 @@ async fn data_of_another_layout_is_refused_untouched() {
     assert!(printed.contains("layout 999") && printed.contains(&format!("layout {LAYOUT_VERSION}")), "{printed}");
     assert_eq!(redis.dump("*").await, before);
 }
+
+/// The name and the scheduling policy (0: the usual one, 3: `SCHED_BATCH`) of each thread of a process, see proc(5).
+#[cfg(target_os = "linux")]
+fn policies(process: &str) -> Vec<(String, u32)> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let read = |thread: std::io::Result<std::fs::DirEntry>| {
+        // Nothing, if the thread has ended meanwhile.
+        let stat = std::fs::read_to_string(thread.ok()?.path().join("stat")).ok()?;
+        let (before, after) = stat.rsplit_once(") ").unwrap();
+        // The state is field 3, the policy field 41.
+        let policy = after.split(' ').nth(41 - 3).unwrap().parse().unwrap();
+        Some((before.split_once('(').unwrap().1.to_owned(), policy))
+    };
+    threads.filter_map(read).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_interrupt_nobody_and_all_other_threads_and_redis_are_scheduled_as_usual() {
+    let dir = folder();
+    let gateway = Process::start(dir.path(), &[ADMIN, ("QUOTAGATE_WORKERS", "3")]);
+    // Once it answers, all workers have started.
+    gateway.call("GET", "plans", ADMIN_KEY, &Value::Null).await;
+    let (workers, others): (Vec<_>, Vec<_>) =
+        policies(&gateway.id().to_string()).into_iter().partition(|(name, _)| name.starts_with("actix-rt|"));
+    assert_eq!(workers.iter().map(|(_, policy)| *policy).collect::<Vec<_>>(), [3, 3, 3]);
+    let redis = policies(&process_id(&url_of(dir.path()).unwrap()).await);
+    assert!(others.iter().chain(&redis).all(|(_, policy)| *policy == 0), "{others:?} {redis:?}");
+}

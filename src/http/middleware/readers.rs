@@ -14,6 +14,7 @@ use super::limits::{Bounds, Reader};
 use crate::domain::values::ids::KeyId;
 use crate::http::wire::auth::Principal;
 use crate::http::wire::problem::ApiError;
+use crate::infra::threads::step_back;
 use crate::service::error::ServiceError;
 
 /// How many pages, and how many scans, are read at the same time; others wait.
@@ -25,9 +26,6 @@ const WHATIFS_AT_ONCE: usize = 1;
 const FOLLOWERS_AT_ONCE: usize = 2;
 /// Threads for reads: pages, scans, streams of events, and the watch over users of usage streams.
 const THREADS: usize = PAGES_AT_ONCE + SCANS_AT_ONCE + FOLLOWERS_AT_ONCE + 1;
-/// Metering calls get the processor first.
-#[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
 
 type Counts = HashMap<(Reader, Option<KeyId>), usize>;
 
@@ -66,14 +64,6 @@ impl Drop for Permit {
                 }
             }
         }
-    }
-}
-
-/// Gives the threads of metering calls priority.
-fn step_back() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::nice(NICENESS) {
-        tracing::debug!(%error, "cannot lower the priority of the threads for long reads");
     }
 }
 
