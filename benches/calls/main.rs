@@ -25,7 +25,7 @@ mod support;
 use std::time::Duration;
 
 use load::{Load, Turn};
-use stage::Stage;
+use stage::{Stage, calls_plan, plan};
 
 // As the gateway has it, so that the no-op is not slower for that.
 #[global_allocator]
@@ -102,13 +102,17 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         if wanted("http") {
-            println!("Redis writes each change to a file, as the gateway's own does:");
-            over_http(&Stage::set(1).await).await;
-            println!("Redis without a file:");
-            // On the first stage, calls would also settle the holds that have expired there.
-            let stage = Stage::set(1).await;
-            stage.redis.run::<String>(&["CONFIG", "SET", "appendonly", "no"]).await;
-            over_http(&stage).await;
+            let plans =
+                [("three groups that count calls", calls_plan()), ("tokens, cents by weights, and calls", plan(3))];
+            for (what, plan) in plans {
+                println!("{what}; Redis writes each change to a file, as the gateway's own does:");
+                over_http(&Stage::set_on(1, plan.clone()).await).await;
+                println!("{what}; Redis without a file:");
+                // On the first stage, calls would also settle the holds that have expired there.
+                let stage = Stage::set_on(1, plan).await;
+                stage.redis.run::<String>(&["CONFIG", "SET", "appendonly", "no"]).await;
+                over_http(&stage).await;
+            }
         }
         if wanted("batch") {
             batch::report_all().await;

@@ -46,6 +46,16 @@ pub fn plan(groups: usize) -> Value {
     json!({"periodType": "monthly", "periodAnchor": "subscription_start", "groups": (0..groups).map(group).collect::<Vec<_>>()})
 }
 
+/// A plan of three groups that count calls, which match `llm.chat`.
+pub fn calls_plan() -> Value {
+    let group = |id: &str, period: &str| {
+        json!({"id": id, "unit": "count", "quota": 1_000_000, "measure": "event", "periodType": period,
+            "matches": [{"event": "llm.*"}]})
+    };
+    json!({"periodType": "monthly", "groups":
+        [group("month", "monthly"), group("also_month", "monthly"), group("day", "daily")]})
+}
+
 /// The body of a reserve. Its hold outlives the bench: what a call costs that finds expired holds is another question.
 pub fn reserve(user: &str) -> String {
     format!(
@@ -60,7 +70,14 @@ pub fn user(number: usize) -> String {
 impl Stage {
     /// With [`USERS`] on a plan of three groups, who have called before.
     pub async fn set(nodes: usize) -> Self {
-        let stage = Self::with(nodes, 3).await;
+        Self::set_on(nodes, plan(3)).await
+    }
+
+    /// With [`USERS`] on that plan, who have called before.
+    pub async fn set_on(nodes: usize, plan: Value) -> Self {
+        let redis = Redis::with(&COMPACT).await;
+        let url = redis.url();
+        let stage = Self::on(redis, Vec::new(), &url, nodes, plan, DEFAULT_APP).await;
         stage.subscribe(0..USERS).await;
         stage.warm_up().await;
         rollup::wait_until_folded(&stage).await;
@@ -71,7 +88,7 @@ impl Stage {
     pub async fn with(nodes: usize, groups: usize) -> Self {
         let redis = Redis::with(&COMPACT).await;
         let url = redis.url();
-        Self::on(redis, Vec::new(), &url, nodes, groups, DEFAULT_APP).await
+        Self::on(redis, Vec::new(), &url, nodes, plan(groups), DEFAULT_APP).await
     }
 
     /// On a cluster of three masters, for an app whose users are spread over it. Without users.
@@ -79,10 +96,10 @@ impl Stage {
         let mut cluster = Cluster::start(MASTERS, false).await;
         let url = cluster.url();
         let redis = cluster.servers.remove(0);
-        Self::on(redis, cluster.servers, &url, nodes, groups, "spread").await
+        Self::on(redis, cluster.servers, &url, nodes, plan(groups), "spread").await
     }
 
-    async fn on(redis: Redis, others: Vec<Redis>, url: &str, nodes: usize, groups: usize, app: &str) -> Self {
+    async fn on(redis: Redis, others: Vec<Redis>, url: &str, nodes: usize, plan: Value, app: &str) -> Self {
         let settings = [("QUOTAGATE_ADMIN_KEY", ADMIN_KEY), ("QUOTAGATE_REDIS_URL", url)];
         let data = TempDir::new().unwrap();
         let nodes: Vec<_> = (0..nodes).map(|_| Process::start(data.path(), &settings)).collect();
@@ -92,7 +109,7 @@ impl Stage {
         }
         let admin = admin.with("x-app", app);
         let key = new_key(&admin, json!({"kind": "secret", "mode": "live"})).await;
-        admin.plan("bench", plan(groups)).await;
+        admin.plan("bench", plan).await;
         let mut first = Connection::open(address(&nodes[0])).await;
         first.post("subscriptions", &key, "{\"userId\":\"first\",\"planId\":\"bench\"}").await;
         let answer = first.post("reserve", &key, &reserve("first")).await;

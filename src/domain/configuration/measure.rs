@@ -147,8 +147,27 @@ struct Sum<'a> {
 
 impl Weighted {
     fn amount(&self, unit: Unit, figures: Figures<'_>, missing: Missing) -> Result<Amount, MeasureError> {
+        if let Some(amount) = self.of_whole_figures(unit, figures) {
+            return Ok(amount);
+        }
         let Sum { total, largest } = self.sum(figures, missing)?;
         Amount::rounded_up(total, unit).map_err(|error| MeasureError::new(largest, error.to_string()))
+    }
+
+    /// The amount of most calls, computed with integers: all figures are in the metadata and have up to 15 digits. None
+    /// for other calls.
+    fn of_whole_figures(&self, unit: Unit, figures: Figures<'_>) -> Option<Amount> {
+        let mut total = 0_u128;
+        for (field, weight) in &self.per {
+            let figure = match field.as_str() {
+                "event" => 1,
+                "quantity" => return None,
+                _ => whole(figures.metadata.get(field)?)?,
+            };
+            total = total.checked_add(parts(*weight, unit).checked_mul(figure.into())?)?;
+        }
+        let steps = u64::try_from(total.div_ceil(Slope::PARTS)).ok()?;
+        Amount::from_steps(steps).ok().filter(|amount| *amount <= unit.most())
     }
 
     /// How much the amount is rounded up, in parts of a step.
@@ -198,6 +217,12 @@ impl Weighted {
                 .transpose(),
         }
     }
+}
+
+/// A number of up to 15 digits and nothing else.
+fn whole(text: &str) -> Option<u64> {
+    let is_plain = text.len() <= 15 && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_plain.then(|| text.parse().ok()).flatten()
 }
 
 /// None if the product is too large to be exact (28 digits).
@@ -307,6 +332,25 @@ mod tests {
                 prop_assert!(slope.added(fits).steps() <= room);
                 prop_assert!(slope.added(fits + 1).steps() > room);
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn integers_and_decimals_make_the_same_amount(
+            figures in prop::collection::vec((0..10_000_000_000_u64, 0..4_000_000_000_u64, 0..=12_u32), 1..4),
+            unit in prop::sample::select(vec![Unit::Count, Unit::Tokens, Unit::Seconds, Unit::Cents]),
+        ) {
+            let weights = figures.iter().enumerate().map(|(at, (_, digits, places))| {
+                (format!("figure_{at}"), Decimal::from_i128_with_scale(i128::from(*digits), *places))
+            });
+            let weighted = Weighted { per: weights.collect(), estimate: BTreeMap::new() };
+            let metadata = figures.iter().enumerate().map(|(at, (figure, ..))| (format!("figure_{at}"), json!(figure)));
+            let metadata: Metadata = serde_json::from_value(serde_json::Value::Object(metadata.collect())).unwrap();
+            let figures = Figures { quantity: None, metadata: &metadata, learned: LearnedValues::none() };
+            let by_decimals = weighted.sum(figures, Missing::Zero).ok();
+            let by_decimals = by_decimals.and_then(|sum| Amount::rounded_up(sum.total, unit).ok());
+            prop_assert_eq!(weighted.of_whole_figures(unit, figures), by_decimals);
         }
     }
 
