@@ -3,21 +3,22 @@
 local straight_overflow = {}
 
 -- What remains in all, uncovered, thresholds, the lowest reported one; then the first credit, and the rest of the list.
-local list_pattern = '^(%d+) (%d+) (%S+) ([^;]+);(b%d+:%d+:)(%d+):(%d+)(:%d+:%d+:%d+:)([%d*]+)(.*)$'
+local list_pattern = '^(%d+) (%d+) (%S+) ([^;]+);(b%d+:)(%d+:)(%d+):(%d+)(:%d+:%d+:%d+:)([%d*]+)(.*)$'
 local expiry_pattern = '^,b%d+:%d+:%d+:%d+:%d+:%d+:%d+:([^,]+)'
 
--- The place of the only group over its limit, or nil.
+-- The place of the only group over its limit, and what it would count; nil if there are several.
 local function group_over(owner)
-  local limits, used, sums, found = owner.limits, owner.used, owner.sums, nil
+  local limits, used, sums, found, found_total = owner.limits, owner.used, owner.sums, nil, nil
   for index = 1, #limits do
-    if used[index] + sums[index] > limits[index] then
+    local total = used[index] + sums[index]
+    if total > limits[index] then
       if found then
         return nil
       end
-      found = index
+      found, found_total = index, total
     end
   end
-  return found
+  return found, found_total
 end
 
 -- Whether this balance has to report a threshold.
@@ -46,18 +47,19 @@ end
 -- the first amount in ARGV. Returns the place of the group's amount, the amounts of the reservation's entries, the end of
 -- the group's state, and values of the balance's two fields; nil if the general path must decide.
 function straight_overflow.take(owner, frame, now, place)
-  local over_at, balance = group_over(owner), owner.kept_balances[1]
+  local over_at, total = group_over(owner)
+  local balance = owner.kept_balances[1]
   local group = over_at and owner.groups[over_at]
   if not group or not group.onto or not group.quota or owner.kept_balances[2] or frame.ends[over_at] ~= ' ' then
     return nil
   end
   place = place + over_at - 1
   local sum, amount = owner.sums[over_at], ARGV[place] + 0
-  local total = owner.used[over_at] + sum
-  local over = math.min(amount, total - owner.limits[over_at])
+  local over = total - owner.limits[over_at]
+  over = amount < over and amount or over
   local values = redis_call('HMGET', KEYS[2], balance.id, balance.list)
   local used, held, tail = match(values[1] or '', straight.counter_pattern)
-  local left, uncovered, below, low, credit, open, of_credit, charged, ends_at, rest = match(values[2] or '', list_pattern)
+  local left, uncovered, below, low, name, first, open, of_credit, charged, ends_at, rest = match(values[2] or '', list_pattern)
   if not tail or below ~= balance.below or (ends_at ~= '*' and ends_at + 0 <= now) then
     return nil
   end
@@ -73,8 +75,8 @@ function straight_overflow.take(owner, frame, now, place)
   end
   owner.sums[over_at] = sum - over
   local counted, left_text = used .. '+' .. args.digits(held + over), args.digits(left)
-  return place, args.digits(amount - over) .. ',' .. group.id .. '>' .. balance.id .. ':' .. sub(credit, 1, find(credit, ':', 1, true)) .. over_text,
+  return place, args.digits(amount - over) .. ',' .. group.id .. '>' .. balance.id .. ':' .. name .. over_text,
     '>' .. over_text .. '@' .. counted .. '*' .. left_text .. ':' .. uncovered .. expiry .. ' ', counted .. tail,
-    left_text .. ' ' .. uncovered .. ' ' .. below .. ' ' .. low .. ';' .. credit .. args.digits(remaining) .. ':'
+    left_text .. ' ' .. uncovered .. ' ' .. below .. ' ' .. low .. ';' .. name .. first .. args.digits(remaining) .. ':'
       .. args.digits(of_credit + over) .. charged .. ends_at .. rest
 end
