@@ -75,9 +75,7 @@ impl Stage {
 
     /// With [`USERS`] on that plan, who have called before.
     pub async fn set_on(nodes: usize, plan: Value) -> Self {
-        let redis = Redis::with(&COMPACT).await;
-        let url = redis.url();
-        let stage = Self::on(redis, Vec::new(), &url, nodes, plan, DEFAULT_APP).await;
+        let stage = Self::with_plan(nodes, plan).await;
         stage.subscribe(0..USERS).await;
         stage.warm_up().await;
         rollup::wait_until_folded(&stage).await;
@@ -86,9 +84,13 @@ impl Stage {
 
     /// Without users.
     pub async fn with(nodes: usize, groups: usize) -> Self {
+        Self::with_plan(nodes, plan(groups)).await
+    }
+
+    async fn with_plan(nodes: usize, plan: Value) -> Self {
         let redis = Redis::with(&COMPACT).await;
         let url = redis.url();
-        Self::on(redis, Vec::new(), &url, nodes, plan(groups), DEFAULT_APP).await
+        Self::on(redis, Vec::new(), &url, nodes, plan, DEFAULT_APP).await
     }
 
     /// On a cluster of three masters, for an app whose users are spread over it. Without users.
