@@ -24,7 +24,7 @@ end
 
 -- The earliest expiry of an owner's holds that is still to come (0: there is none), as text; nil if one is due.
 function straight.next_expiry(holds, now)
-  local first = redis_call('ZRANGE', holds, 0, 0, 'WITHSCORES')
+  local first = redis_call('ZRANGE', holds, '0', '0', 'WITHSCORES')
   if not first[1] then
     return '0'
   end

@@ -169,7 +169,7 @@ function straight_settle.settle(kind)
       'KEEPTTL')
   else
     -- Only its first word changes.
-    redis_call('SETRANGE', KEYS[1], 0, charges and 'used' or 'free')
+    redis_call('SETRANGE', KEYS[1], '0', charges and 'used' or 'free')
   end
   local answer = 'settled\n' .. at_ms .. '\n' .. status .. '\n0\n0\n' .. about .. '\n' .. memo .. '\n' .. version .. '\n\n' .. counters
   if KEYS[2] then
