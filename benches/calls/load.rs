@@ -90,8 +90,10 @@ pub async fn run(stage: &Stage, turn: Turn, connections: usize, time: Duration) 
     let redis = redis_seconds(&stage.redis).await;
     let started = Instant::now();
     let tasks = (0..connections).map(|first| async move {
-        let node = &stage.nodes[first % stage.nodes.len()];
-        let address = if turn == Turn::NoOp { &stage.no_op.address } else { address(node) };
+        let address = match turn {
+            Turn::NoOp => &stage.no_op.address,
+            Turn::Reserve | Turn::Pair => address(&stage.nodes[first % stage.nodes.len()]),
+        };
         let mut connection = Connection::open(address).await;
         let (mut latencies, mut number) = (Vec::new(), first * 7919);
         while started.elapsed() < time {

@@ -16,6 +16,7 @@ mod load;
 mod memory;
 mod no_op;
 mod readers;
+mod redis_alone;
 mod redis_time;
 mod rollup;
 mod stage;
@@ -116,6 +117,9 @@ fn main() {
         }
         if wanted("batch") {
             batch::report_all().await;
+        }
+        if wanted("alone") {
+            redis_alone::report().await;
         }
         if wanted("redis") {
             redis_time::report_all().await;

@@ -21,16 +21,6 @@ const FLOOR: &str = "redis.call('HMGET', KEYS[1], unpack(ARGV, 9))
 redis.call('HSET', KEYS[1], unpack(ARGV, 1, 8))
 return 1";
 
-/// The commands of a reserve, deciding nothing.
-const SAME_COMMANDS: &str = "redis.call('GET', KEYS[2])
-redis.call('TIME')
-redis.call('GET', KEYS[3])
-redis.call('HMGET', KEYS[1], unpack(ARGV, 13))
-redis.call('HSET', KEYS[1], unpack(ARGV, 1, 8))
-redis.call('ZADD', KEYS[4], ARGV[9], ARGV[10])
-redis.call('SET', KEYS[2], ARGV[11], 'PX', ARGV[12])
-return {'held', 1, 0, '1', 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0}";
-
 /// Calls and microseconds of a command since the last reset.
 pub async fn stat(redis: &Redis, command: &str) -> (f64, f64) {
     let info: String = redis.run(&["INFO", "commandstats"]).await;
@@ -75,10 +65,10 @@ impl Bare {
             .collect()
     }
 
-    async fn run(&mut self, script: &str, writes_all: bool) {
+    async fn run(&mut self) {
         self.number += 1;
         let user = self.number % USERS;
-        let script = redis::Script::new(script);
+        let script = redis::Script::new(FLOOR);
         let mut call = script.prepare_invoke();
         call.key(format!("bare:account:{user}"));
         let amount = (self.number * 418).to_string();
@@ -93,18 +83,6 @@ impl Bare {
             &amount,
         ];
         call.arg(&changes[..]);
-        if writes_all {
-            call.key(format!("bare:op:{}", self.number)).key("bare:stamp").key(format!("bare:holds:{user}"));
-            let member = format!(
-                "{:024x} tokens_0:1:418,cents_1:1:137500,calls_2:1:1 llm.chat key_1 u_{user} 1795228329143",
-                self.number
-            );
-            let record = format!(
-                "reservation\n-\nheld 1795228329143 1795228389143 0\n{:024x} llm.chat key_1 u\n{:260}\n{:200}",
-                self.number, "{}", "k"
-            );
-            call.arg("1795228389143").arg(member).arg(record).arg("960000");
-        }
         call.arg(Self::fields());
         call.invoke_async::<redis::Value>(&mut self.connection).await.unwrap();
     }
@@ -116,7 +94,7 @@ pub async fn bare_round_trip(stage: &Stage) -> f64 {
     let mut micros = Vec::new();
     for _ in 0..CALLS {
         let before = Instant::now();
-        bare.run(FLOOR, false).await;
+        bare.run().await;
         micros.push(before.elapsed().as_secs_f64() * 1e6);
     }
     median(micros)
@@ -172,13 +150,9 @@ async fn three_groups() {
         }
         stage.redis.run::<String>(&["CONFIG", "RESETSTAT"]).await;
         for _ in 0..CALLS {
-            bare.run(FLOOR, false).await;
+            bare.run().await;
         }
         note(&mut found, &stage.redis, "floor", "evalsha").await;
-        for _ in 0..CALLS {
-            bare.run(SAME_COMMANDS, true).await;
-        }
-        note(&mut found, &stage.redis, "same commands", "evalsha").await;
         let mut ids = Vec::new();
         for _ in 0..CALLS {
             ids.push(caller.reserve(USERS).await);
@@ -210,7 +184,6 @@ async fn three_groups() {
         tell(figure, format!("{:.2}", of(one) / of(other)), target);
     };
     ratio("Redis time: reserve of three groups / floor script", "reserve", "floor", "<= 2.0");
-    ratio("Redis time: reserve / a script of the same commands", "reserve", "same commands", "<= 1.25");
     ratio("Redis time: commit / floor script", "commit", "floor", "<= 2.0");
     ratio("Redis time: denied reserve / allowed reserve", "denied reserve", "reserve", "<= 0.8");
 }
