@@ -100,6 +100,10 @@ local function move(group)
   if not group.stored and group.action ~= 'block' or window.is_concurrent(group.seq) then
     return
   end
+  -- No call proposes this text, so the next reserve takes the general path, which brings the alerts up to date.
+  if owner.watched then
+    group.window = string.gsub(group.window, '^%S+', '%0!')
+  end
   local over = group.change == 'moved' and is_over(group.stored)
   local used = group.used
   if over then

@@ -1,6 +1,7 @@
 -- A counter's window as text: '<quota|->[+<rolled>][!<percent>…] <kind>/<start>/<end>', such as
 -- '20 monthly/20261101/20261201'. The quota and the percentages of its alerts are those that the last call in this window
--- used; the quota determines the overage when the window is closed. What was rolled over into the window, see
+-- used; the quota determines the overage when the window is closed. A '!' without a percentage: the user's limits have
+-- changed, and the alerts are still those from before. What was rolled over into the window, see
 -- lib/rollover, is written only if there is something. Times are UTC in ISO 8601
 -- basic format without what is zero at the end ('20261101', '20261101T1000', '20261101T100030'), so they compare as text.
 -- A window's sequence number identifies it among the windows of its counter. A `concurrent` counter's number starts with

@@ -144,7 +144,9 @@ pub fn rules(app: &str, shared: bool, default_plan: bool) -> Rules {
         let whole = Group { scope: Scope::App, ..rolls(30, group("whole_week", 110, Period::Weekly, "job.*")) };
         caps.push(reply(&[10, 20, 30, 40, 50, 60, 70, 80], whole));
     }
-    let basic = vec![group("month", 6, Period::Monthly, "job.*"), group("life", None, Period::Lifetime, "*")];
+    // Without the alerts that `pro` has.
+    let price = price(20_000_000, "chat.*");
+    let basic = vec![group("month", 6, Period::Monthly, "job.*"), price, group("life", None, Period::Lifetime, "*")];
     let plan = |groups, passes_unmatched| Plan { groups, passes_unmatched };
     Rules {
         app: app.to_owned(),

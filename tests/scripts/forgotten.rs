@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use quotagate::domain::configuration::scope::{OwnerName, Scope};
 use quotagate::domain::time::window::{TimeMs, Window, WindowKind};
-use quotagate::store::metering::admission::{Owner, OwnerExpiry};
+use quotagate::domain::values::ids::UserId;
+use quotagate::store::metering::admission::{Owner, OwnerExpiry, UserExpiry};
+use quotagate::store::metering::reserve::ReserveReply;
 
-use crate::table::{ALL, Ask, How, NOON, Table, counted, harmless, ms, settled};
+use crate::table::{ALL, Ask, BELIEF, Belief, How, NOON, Table, counted, harmless, ms, settled};
 
 /// Passed to all calls: long after the last of them.
 const FORGET_AT: &str = "2027-03-01T00:00:00Z";
@@ -37,6 +39,30 @@ async fn use_in(table: &Table, start_ms: TimeMs, owner: impl Fn(&Table, &[Ask<'_
 
 async fn past(table: &Table, key: &str) -> BTreeMap<String, String> {
     table.redis.run(&["HGETALL", key]).await
+}
+
+/// The clock of a sandbox may stand still while real days pass.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_reserve_in_a_sandbox_prolongs_the_life_of_all_keys_of_its_owners() {
+    const DAY_MS: i64 = 24 * HOUR_MS;
+    let table = Table::new().await;
+    let user = UserId::parse("u").unwrap();
+    let at_ms = Some(ms(NOON) + HOUR_MS);
+    let belief = Belief { forget: Some(UserExpiry { user: &user, at_ms }), ..BELIEF };
+    let groups = [("g", &*hour(ms(NOON)), 1, 9)];
+    let mut team = team(&table, &groups);
+    team.renew = Some(OwnerExpiry { at_ms, most: 10 });
+    let owners = [table.owner("u", &groups), team];
+    let keys = owners.each_ref().map(|owner| [owner.keys.account.clone(), owner.keys.holds()]);
+    for _ in 0..3 {
+        let reply = table.reserve_as(&harmless(), belief, 60_000, &owners).await;
+        assert!(matches!(reply, ReserveReply::Held { .. }), "{reply:?}");
+        for key in keys.iter().flatten() {
+            let left = ttl(&table, key).await;
+            assert!(left > 6 * DAY_MS, "{key}: {left}");
+            table.redis.run::<()>(&["PEXPIRE", key, &DAY_MS.to_string()]).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -126,11 +126,21 @@ pub fn snapshot() -> RequestSnapshot {
 impl Table {
     /// A sandbox whose clock is frozen at [`NOON`].
     pub async fn new() -> Self {
+        let table = Self::of("test").await;
+        let frozen = table.store.set_clock(&table.bucket, ms(NOON), true).await.unwrap();
+        assert_eq!(frozen, SetClockReply::Frozen);
+        table
+    }
+
+    /// In live mode, with the real time.
+    pub async fn live() -> Self {
+        Self::of("live").await
+    }
+
+    async fn of(mode: &str) -> Self {
         let redis = Redis::start().await;
         let store = Store::open(&redis.url(), crate::support::PATIENCE).unwrap();
-        let bucket = Bucket::whole(&AppId::parse("acme").unwrap(), &Mode::parse("test").unwrap());
-        let frozen = store.set_clock(&bucket, ms(NOON), true).await.unwrap();
-        assert_eq!(frozen, SetClockReply::Frozen);
+        let bucket = Bucket::whole(&AppId::parse("acme").unwrap(), &Mode::parse(mode).unwrap());
         store.stamp(&bucket, BELIEF.revision).await.unwrap();
         Self { redis, store, bucket }
     }
@@ -166,7 +176,7 @@ impl Table {
 
     pub fn facts<'a>(&self, belief: &Belief<'a>) -> Facts<'a> {
         Facts {
-            sandbox: true,
+            sandbox: self.bucket.is_sandbox(),
             revision: belief.revision,
             version: belief.version,
             validity: belief.validity,

@@ -174,8 +174,14 @@ pub fn parse_decimal(text: &str) -> Result<Decimal, AmountError> {
     if !plain {
         return Err(AmountError::NotANumber);
     }
-    if bytes[0] == b'-' {
-        return Err(AmountError::Negative);
+    // Some languages write a zero as -0.
+    if let Some(rest) = text.strip_prefix('-') {
+        let mantissa = rest.split(['e', 'E']).next().unwrap_or_default();
+        return if mantissa.bytes().all(|byte| b"0.".contains(&byte)) {
+            parse_decimal(rest)
+        } else {
+            Err(AmountError::Negative)
+        };
     }
     let value = if bytes.iter().any(|byte| matches!(byte, b'e' | b'E')) {
         let (mantissa, exponent) = text.split_once(['e', 'E']).ok_or(AmountError::NotANumber)?;
@@ -249,6 +255,10 @@ mod tests {
             ("0.0001", Unit::Seconds, Err(AmountError::TooFine { decimals: 3 })),
             ("1e-400", Unit::Cents, Err(AmountError::TooFine { decimals: 12 })),
             ("-1", Unit::Count, Err(AmountError::Negative)),
+            ("-0.1e3", Unit::Count, Err(AmountError::Negative)),
+            ("--0", Unit::Count, Err(AmountError::Negative)),
+            ("-0", Unit::Count, Ok(0)),
+            ("-0.0E2", Unit::Count, Ok(0)),
             ("NaN", Unit::Count, Err(AmountError::NotANumber)),
             ("", Unit::Count, Err(AmountError::NotANumber)),
             (".", Unit::Count, Err(AmountError::NotANumber)),

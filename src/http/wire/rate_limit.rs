@@ -26,7 +26,7 @@ pub fn insert(response: &mut HttpResponseBuilder, decision: &Decision) {
     if decision.allowed {
         sort(&mut limited);
     }
-    insert_limited(response, &limited);
+    insert_limited(response, limited);
     if let Some(wait_ms) = decision.retry_after_ms.filter(|_| !decision.allowed) {
         response.insert_header((RETRY_AFTER, seconds_up(wait_ms)));
     }
@@ -36,7 +36,7 @@ pub fn insert(response: &mut HttpResponseBuilder, decision: &Decision) {
 pub fn insert_counters(response: &mut HttpResponseBuilder, counters: &[Counter], now_ms: TimeMs) {
     let mut limited = limited(counters, now_ms);
     sort(&mut limited);
-    insert_limited(response, &limited);
+    insert_limited(response, limited);
 }
 
 fn limited(counters: &[Counter], now_ms: TimeMs) -> Vec<Limited<'_>> {
@@ -49,15 +49,16 @@ fn sort(limited: &mut [Limited<'_>]) {
     limited.sort_by(|one, other| share(one).compare(share(other)));
 }
 
-fn insert_limited(response: &mut HttpResponseBuilder, limited: &[Limited<'_>]) {
+fn insert_limited(response: &mut HttpResponseBuilder, mut limited: Vec<Limited<'_>>) {
+    keep_first(&mut limited);
     let Some(tightest) = limited.first() else {
         return;
     };
     // All values in one text, since every metering call has five of them.
     let mut text = String::with_capacity(BYTES_OF_ONE * limited.len());
-    push_list(limited, &mut text, Limited::write_policy);
+    push_list(&limited, &mut text, Limited::write_policy);
     let policy = text.len();
-    push_list(limited, &mut text, Limited::write_state);
+    push_list(&limited, &mut text, Limited::write_state);
     let state = text.len();
     push_digits(whole(tightest.quota, tightest.unit), &mut text);
     let limit = text.len();
@@ -75,6 +76,18 @@ fn insert_limited(response: &mut HttpResponseBuilder, limited: &[Limited<'_>]) {
             response.insert_header((name, value));
         }
         begin = end;
+    }
+}
+
+/// Keeps the first of each group, which may have counters of several owners.
+fn keep_first(limited: &mut Vec<Limited<'_>>) {
+    let mut place = 0;
+    while let Some(one) = limited.get(place) {
+        if limited.iter().take(place).any(|known| known.id == one.id) {
+            limited.remove(place);
+        } else {
+            place += 1;
+        }
     }
 }
 

@@ -278,7 +278,7 @@ impl Decision {
         Self {
             allowed: true,
             matched: !outcomes.is_empty(),
-            matched_groups: outcomes.iter().map(|outcome| outcome.group.id.clone()).collect(),
+            matched_groups: distinct(outcomes.iter().map(|outcome| &outcome.group)),
             counters: by_tightness(outcomes),
             overflow: overflow(outcomes),
             counters_at_ms: now_ms,
@@ -333,15 +333,11 @@ impl Decision {
             }
         }
         let lifted_at = lifts.into_iter().collect::<Option<Vec<TimeMs>>>().and_then(|lifts| lifts.into_iter().max());
-        let closed = admission.closed.iter();
+        let matched = outcomes.iter().map(|outcome| &outcome.group);
         Self {
             allowed: false,
             matched: !outcomes.is_empty() || !admission.closed.is_empty(),
-            matched_groups: outcomes
-                .iter()
-                .map(|outcome| outcome.group.id.clone())
-                .chain(closed.map(|closed| closed.group.id.clone()))
-                .collect(),
+            matched_groups: distinct(matched.chain(admission.closed.iter().map(|closed| &closed.group))),
             reasons: vec![reason],
             denied_by,
             observed: observed(outcomes, admission, Counted::Before),
@@ -351,6 +347,17 @@ impl Decision {
             ..Self::default()
         }
     }
+}
+
+/// The groups' IDs, each once: a group may have counters of several owners.
+fn distinct<'a>(groups: impl Iterator<Item = &'a Arc<LimitGroup>>) -> Vec<GroupId> {
+    let mut ids = Vec::with_capacity(groups.size_hint().0);
+    for group in groups {
+        if !ids.contains(&group.id) {
+            ids.push(group.id.clone());
+        }
+    }
+    ids
 }
 
 fn closed_group(closed: &Closed) -> DeniedBy {

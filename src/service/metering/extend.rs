@@ -14,7 +14,7 @@ use crate::domain::metering::reason::Reason;
 use crate::domain::metering::reservation::{RequestSnapshot, ReservationId};
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::amount::Amount;
-use crate::domain::values::ids::{AppId, KeyId};
+use crate::domain::values::ids::{AppId, GroupId, KeyId};
 use crate::domain::values::number::Number;
 use crate::service::error::{ServiceError, positive};
 use crate::service::gateway::Gateway;
@@ -157,7 +157,7 @@ impl Gateway {
                     decision.matched_groups = known.groups.clone();
                     decision.matched = true;
                     Present { counters: decision.counters, now_ms: decision.counters_at_ms } =
-                        self.counters_of(context, &[]).await?;
+                        self.counters_of(context, &[], &[]).await?;
                 }
                 Attempt::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
             }
@@ -166,41 +166,52 @@ impl Gateway {
             {
                 retry
             }
-            ExtendReply::Before(first) => Attempt::Done(Some(Box::pin(self.repeat_extend(context, *first)).await?)),
+            ExtendReply::Before(first) => {
+                Attempt::Done(Some(Box::pin(self.repeat_extend(context, admission, *first)).await?))
+            }
         })
     }
 
-    async fn repeat_extend(&self, context: ExtendContext<'_>, first: ExtendReply) -> Result<Decision, ServiceError> {
+    async fn repeat_extend(
+        &self,
+        context: ExtendContext<'_>,
+        admission: &Admission,
+        first: ExtendReply,
+    ) -> Result<Decision, ServiceError> {
         let ExtendContext { tenant, facts, known, target } = context;
         let repetition = Repetition { tenant, facts, contexts: &contexts_of(&tenant.app, &known.snapshot) };
         let (decision, expires_at_ms) = match first {
             ExtendReply::Denied(ran, denied) => {
                 let expires_at_ms = self.expiry(&facts.bucket, target.id).await?;
-                (self.repeat_denied(repetition, ran.now_ms, denied).await?, expires_at_ms)
+                (self.repeat_denied(repetition, admission, ran.now_ms, denied).await?, expires_at_ms)
             }
             ExtendReply::Extended { expires_at_ms, states, groups, .. } => {
                 let outcomes = outcomes_again(facts, repetition.contexts, &groups, &states);
-                let Present { counters, now_ms } = self.counters_of(context, &outcomes).await?;
+                let enlarged: Vec<_> = groups.into_iter().map(|group| group.id).collect();
+                let Present { counters, now_ms } = self.counters_of(context, &enlarged, &outcomes).await?;
+                let matched_groups = if enlarged.is_empty() { known.groups.clone() } else { enlarged };
                 let first = Decision { overflow: overflow(&outcomes), ..Decision::allowed(&[], now_ms) };
                 let decision = Decision { counters, matched: true, ..first };
-                (Decision { matched_groups: known.groups.clone(), replayed: true, ..decision }, expires_at_ms)
+                (Decision { matched_groups, replayed: true, ..decision }, expires_at_ms)
             }
             _ => return Err(ServiceError::IdempotencyKeyReused),
         };
         Ok(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision })
     }
 
-    /// The present counters of the reservation's groups and of their balances, tightest first. `outcomes`: those of an
-    /// earlier call.
+    /// The present counters of the enlarged groups and of the balances that they needed, tightest first; of all groups of
+    /// the reservation and their balances if none was enlarged. `outcomes`: those of an earlier call.
     async fn counters_of(
         &self,
         context: ExtendContext<'_>,
+        enlarged: &[GroupId],
         outcomes: &[GroupOutcome],
     ) -> Result<Present, ServiceError> {
         let ExtendContext { tenant, facts, known, .. } = context;
         let repetition = Repetition { tenant, facts, contexts: &contexts_of(&tenant.app, &known.snapshot) };
+        let concerned = |id: &GroupId| if enlarged.is_empty() { known.has(id) } else { enlarged.contains(id) };
         let wanted =
-            |group: &LimitGroup| known.has(&group.id) || outcomes.iter().any(|outcome| outcome.needs(&group.id));
+            |group: &LimitGroup| concerned(&group.id) || outcomes.iter().any(|outcome| outcome.needs(&group.id));
         let mut present = self.present(repetition, wanted).await?;
         present.counters.sort_by(|one, other| one.by_tightness(other));
         Ok(present)

@@ -46,10 +46,12 @@ impl Gateway {
         Ok(present)
     }
 
-    /// The stored denial, with the present counters.
+    /// The stored denial, with the present counters. `admission`: of the call under the present facts. If it is denied for
+    /// the same reason, it says which groups deny it.
     pub(super) async fn repeat_denied(
         &self,
         repetition: Repetition<'_>,
+        admission: &Admission,
         at_ms: TimeMs,
         denied: Denied,
     ) -> Result<Decision, ServiceError> {
@@ -60,15 +62,17 @@ impl Gateway {
         let wanted = |group: &LimitGroup| is_needed(group) || denied.groups.iter().any(|owned| owned.id == group.id);
         let Present { mut counters, now_ms } = self.present(repetition, wanted).await?;
         let verdict = Reason::parse(&denied.verdict);
-        let refusal = verdict.map(|reason| Refusal { reason, groups: Vec::new() });
         // The reason is that of the first answer, even if groups are gone or have another enforcement now. Approval
         // requests were opened exactly if approval was the only reason.
         let by_groups = if denied.opened.is_empty() { Reason::LimitReached } else { Reason::ApprovalRequired };
         let reasons = vec![verdict.unwrap_or(by_groups)];
         let user = contexts.first().map(|context| OwnerName::of_user(context.caller.user));
         let user = user.ok_or_else(|| ServiceError::Internal("a call of nobody".to_owned()))?;
-        let admission = Admission { refusal, ..Admission::empty(facts.effective_limits(), user) };
-        let decision = Decision::denied(&outcomes, &admission, denied.relief(), at_ms);
+        let refusal = verdict.map(|reason| Refusal { reason, groups: Vec::new() });
+        let other = Admission { refusal, ..Admission::empty(facts.effective_limits(), user) };
+        let is_same = admission.refusal.as_ref().map(|refusal| refusal.reason) == verdict;
+        let admission = if is_same { admission } else { &other };
+        let decision = Decision::denied(&outcomes, admission, denied.relief(), at_ms);
         let retry_after_ms = decision.retry_after_ms.map(|wait| at_ms + wait - now_ms).filter(|wait| *wait > 0);
         let refused = |counter: &Counter| {
             outcomes.iter().any(|outcome| outcome.state.over_limit && outcome.group.id == counter.group.id)

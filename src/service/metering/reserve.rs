@@ -175,7 +175,7 @@ impl Gateway {
                 retry
             }
             ReserveReply::HeldBefore(found) => Attempt::Done(Box::pin(self.repeat_held(context, &found)).await?),
-            ReserveReply::Before(first) => Attempt::Done(Box::pin(self.repeat(context, *first)).await?),
+            ReserveReply::Before(first) => Attempt::Done(Box::pin(self.repeat(context, admission, *first)).await?),
         })
     }
 
@@ -205,12 +205,17 @@ impl Gateway {
     }
 
     /// The stored answer of a reserve that held nothing.
-    async fn repeat(&self, context: CallContext<'_>, first: ReserveReply) -> Result<Decision, ServiceError> {
+    async fn repeat(
+        &self,
+        context: CallContext<'_>,
+        admission: &Admission,
+        first: ReserveReply,
+    ) -> Result<Decision, ServiceError> {
         let CallContext { tenant, facts, call, .. } = context;
         match first {
             ReserveReply::Denied(ran, denied) => {
                 let repetition = Repetition { tenant, facts, contexts: &contexts(facts, call) };
-                self.repeat_denied(repetition, ran.now_ms, denied).await
+                self.repeat_denied(repetition, admission, ran.now_ms, denied).await
             }
             ReserveReply::Degraded(_, groups) => Ok(Decision {
                 allowed: true,

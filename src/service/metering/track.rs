@@ -102,7 +102,8 @@ impl Gateway {
                 // A stored answer is returned, whatever the configuration is now.
                 return match self.store.tracked_before(&facts.bucket, operation).await? {
                     Some(TrackReply::Before(first)) => {
-                        Box::pin(self.repeat_track(context, purpose, *first)).await.map(Attempt::Done)
+                        let admission = Admission::empty(facts.effective_limits(), OwnerName::of_user(&call.user));
+                        Box::pin(self.repeat_track(context, &admission, purpose, *first)).await.map(Attempt::Done)
                     }
                     Some(_) => Err(ServiceError::IdempotencyKeyReused),
                     None => Err(refusal),
@@ -162,7 +163,7 @@ impl Gateway {
             }
             TrackReply::Before(first) => match Box::pin(self.check_facts(facts, &call.user)).await? {
                 Some(retry) => retry,
-                None => Attempt::Done(Box::pin(self.repeat_track(context, purpose, *first)).await?),
+                None => Attempt::Done(Box::pin(self.repeat_track(context, &admission, purpose, *first)).await?),
             },
         })
     }
@@ -170,6 +171,7 @@ impl Gateway {
     async fn repeat_track(
         &self,
         context: CallContext<'_>,
+        admission: &Admission,
         purpose: Purpose,
         first: TrackReply,
     ) -> Result<Tracked, ServiceError> {
@@ -178,7 +180,7 @@ impl Gateway {
             TrackReply::Denied(..) if purpose != Purpose::Ask => Err(too_much()),
             TrackReply::Denied(ran, denied) => {
                 let repetition = Repetition { tenant, facts, contexts: &contexts(facts, call) };
-                let decision = self.repeat_denied(repetition, ran.now_ms, denied).await?;
+                let decision = self.repeat_denied(repetition, admission, ran.now_ms, denied).await?;
                 Err(ServiceError::Denied(Box::new(decision)))
             }
             TrackReply::Tracked { ran, crossed, states, match_facts, groups, .. } => {

@@ -73,6 +73,82 @@ async fn a_denial_keeps_its_reason_when_its_group_is_gone_or_enforced_otherwise(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_denial_by_the_facts_alone_is_repeated_with_its_groups() {
+    let world = staged().await;
+    let group = |id: &str, event: &str, more: Value| {
+        let mut group = json!({"id": id, "unit": "count", "quota": 50, "matches": [{"event": event}]});
+        group.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        group
+    };
+    let groups = [
+        group("team", "team.*", json!({"scope": ["metadata.team"]})),
+        group("big", "big.*", json!({"maxPerCall": 3})),
+        group("covers", "covered.one", json!({"covers": ["covered.*"]})),
+        group(
+            "campaign",
+            "later.*",
+            json!({"periodType": "fixed", "start": "2030-01-01T00:00:00Z", "end": "2031-01-01T00:00:00Z"}),
+        ),
+    ];
+    world.admin.plan("p", json!({"periodType": "monthly", "groups": groups})).await;
+    let (_second, there) = world.another_node().await;
+    let cases = [
+        ("team.x", "missing_scope", "team"),
+        ("big.x", "call_too_large", "big"),
+        ("covered.two", "uncovered_event", "covers"),
+        ("later.x", "limit_reached", "campaign"),
+    ];
+    for (event, reason, denying) in cases {
+        for (path, denied) in [("reserve", 200), ("track", 429)] {
+            let mut body = json!({"userId": "u", "event": event, "quantity": 4});
+            if path == "track" {
+                body["enforce"] = json!(true);
+            }
+            let key = format!("{path} {event}");
+            let first = world.app.once(&key).post(path, body.clone()).await;
+            let after = first.header("retry-after").map(str::to_owned);
+            let first = first.expect(denied);
+            // A problem has the decision as one of its fields.
+            let decision = |answer: Value| if path == "track" { answer["decision"].clone() } else { answer };
+            let told = |answer: &Value| {
+                ["reasons", "deniedBy", "matched", "matchedGroupIds", "retryAfterMs"].map(|name| answer[name].clone())
+            };
+            let first = decision(first);
+            assert_eq!((&first["reasons"][0], &first["deniedBy"][0]["groupId"]), (&json!(reason), &json!(denying)));
+            for app in [&world.app, &there] {
+                let again = app.once(&key).post(path, body.clone()).await;
+                assert_eq!(again.header("retry-after"), after.as_deref(), "{key}");
+                assert_eq!(told(&decision(again.expect(denied))), told(&first), "{key}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_extension_by_an_amount_is_repeated_with_the_groups_that_it_enlarged() {
+    let world = staged().await;
+    let group = |id: &str, measure: &str| json!({"id": id, "unit": "count", "quota": 50, "measure": measure, "matches": [{"event": "image.*"}]});
+    let groups = [group("amounts", "quantity"), group("calls", "event")];
+    world.admin.plan("p", json!({"periodType": "monthly", "groups": groups})).await;
+    let id = world.app.reserved(image("u", 1)).await;
+    for (key, change, groups) in [
+        ("more", json!({"reservationId": id, "quantity": 2}), &["amounts"][..]),
+        ("longer", json!({"reservationId": id, "ttlSeconds": 90}), &["amounts", "calls"]),
+    ] {
+        for replayed in [None, Some("true")] {
+            let answer = world.app.once(key).post("extend", change.clone()).await;
+            assert_eq!(answer.header("idempotent-replayed"), replayed, "{key}");
+            let answer = answer.expect(200);
+            assert_eq!(answer["matchedGroupIds"], json!(groups), "{key} {replayed:?}");
+            let counters = answer["counters"].as_array().unwrap().iter().map(|counter| &counter["groupId"]);
+            let mut counters: Vec<_> = counters.collect();
+            counters.sort_by_key(|id| id.as_str());
+            assert_eq!(counters, groups.iter().collect::<Vec<_>>(), "{key} {replayed:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_track_keeps_its_match_status_when_quotas_or_the_plan_change() {
     let world = staged().await;
     let (_second, there) = world.another_node().await;

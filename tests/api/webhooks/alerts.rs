@@ -70,6 +70,25 @@ async fn a_threshold_is_reported_once_per_window_and_limit_upward_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alerts_that_a_users_new_limits_do_not_have_are_not_reported() {
+    let world = World::frozen().await;
+    world.admin.plan("p", plan(10, &[50])).await;
+    world.admin.plan("silent", plan(100, &[])).await;
+    for user in ["other", "same"] {
+        world.app.subscribe(user, "p").await;
+        let held = world.app.reserved(json!({"userId": user, "event": "llm"})).await;
+        assert_eq!(percents(&world.app.commit(&held).await), [0; 0]);
+    }
+    world.app.subscribe("other", "silent").await;
+    let endless = json!({"userId": "same", "planId": "p", "customLimits": {"g": {"quota": null}}});
+    world.app.post("subscriptions", endless).await.expect(200);
+    for user in ["other", "same"] {
+        let held = world.app.reserved(json!({"userId": user, "event": "llm", "quantity": 5})).await;
+        assert_eq!(percents(&world.app.commit(&held).await), [0; 0], "{user}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn draws_late_commits_and_repetitions_return_crossed_thresholds_of_open_windows() {
     let world = World::frozen().await;
     world.admin.plan("p", plan(10, &[50, 100])).await;

@@ -30,6 +30,26 @@ async fn stacked(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_with_several_counters_is_named_once_with_the_tightest() {
+    let world = World::frozen().await;
+    let group = json!({"id": "per_team", "unit": "count", "quota": 9, "scope": ["user", "metadata.team"],
+        "matches": [{"event": "image.*"}]});
+    world.admin.plan("p", json!({"periodType": "monthly", "periodAnchor": "calendar", "groups": [group]})).await;
+    world.app.subscribe("u", "p").await;
+    let item =
+        |team: &str, quantity: u64| json!({"event": "image.a", "quantity": quantity, "metadata": {"team": team}});
+    for (quantity, allowed, left) in [(5, true, 4), (5, false, 4)] {
+        let body = json!({"userId": "u", "items": [item("red", 1), item("blue", quantity)]});
+        let answer = world.app.post("reserve", body).await;
+        assert_eq!(answer.header("ratelimit-policy"), Some("\"per_team\";q=9;w=2678400"));
+        assert_eq!(answer.header("x-ratelimit-remaining"), Some(left.to_string().as_str()));
+        let answer = answer.expect(200);
+        assert_eq!((&answer["allowed"], &answer["matchedGroupIds"]), (&json!(allowed), &json!(["per_team"])));
+        assert_eq!(answer["counters"].as_array().unwrap().len(), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rate_limit_headers_list_the_matched_groups_tightest_first() {
     let world = World::frozen().await;
     stacked(&world).await;
