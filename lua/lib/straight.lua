@@ -8,7 +8,8 @@ local straight = {
   -- have one tail, so a tail is parsed only if it differs from that of the call before.
   counter_pattern = '^(%d+)%+(%d+)(/.*)$',
   account_pattern = '^v(%d+) expiry=(%d+)(.*)$',
-  -- The rest of an account whose alerts are watched, see lib/alert.
+  -- The rest of an account whose alerts are watched, see lib/alert. Those of a counter are up to date if its window's text is
+  -- the proposed one.
   watched = ' flags=w',
 }
 
