@@ -28,7 +28,7 @@ Replies, in order of precedence
 ]]
 
 -- A draw, or figures that were computed on another state, may never be settled straight.
-local answer = (not ARGV[5] or (ARGV[5] == '1' and (ARGV[8] == '-' or ARGV[8] == '0'))) and straight_settle.settle('commit')
+local answer = (not ARGV[5] or (ARGV[5] == '1' and (ARGV[8] == '-' or ARGV[8] == '0'))) and straight_settle.settle(true)
 if answer then
   return answer
 end

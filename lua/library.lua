@@ -7,10 +7,10 @@ A file of lib/ uses only those above it.
 -- Lua looks up a global in an empty table first, and then through its metatable. So the first call stores the globals
 -- that are used. While the library is loaded they do not exist, and `redis` is another object.
 local function globals()
-  return redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson, redis.call, string.match, string.find, string.sub,
+  return redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson, loadstring, redis.call, string.match, string.find, string.sub,
     table.concat
 end
-local redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson, redis_call, match, find, sub, concat = redis
+local redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson, loadstring, redis_call, match, find, sub, concat = redis
 
 -- The arguments of the present call: calls run one at a time, from beginning to end.
 local KEYS, ARGV
@@ -25,6 +25,7 @@ local KEYS, ARGV
 --- @include "lib/ledger"
 --- @include "lib/credits"
 --- @include "lib/balances"
+--- @include "lib/unroll"
 --- @include "lib/program"
 --- @include "lib/hold"
 --- @include "lib/record"
@@ -54,7 +55,7 @@ local KEYS, ARGV
 local function begin(call_keys, call_argv)
   KEYS, ARGV = call_keys, call_argv
   if not string then
-    redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson, redis_call, match, find, sub, concat = globals()
+    redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson, loadstring, redis_call, match, find, sub, concat = globals()
     args.prepare()
   end
   args.position, hold.taken = 0, 0

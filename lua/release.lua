@@ -16,7 +16,7 @@ Replies, in order of precedence
   settled, now, status, late, replayed, about, memo, version of the first owner, crossed, entries    as in commit
 ]]
 
-local answer = not ARGV[5] and straight_settle.settle('release')
+local answer = not ARGV[5] and straight_settle.settle(false)
 if answer then
   return answer
 end

@@ -46,21 +46,19 @@ end
 local function read_owner(kind, text)
   local owner = { is_user = kind == 'user', groups = {}, fields = { '.account' }, has_alerts = false, straight = true,
     general_denials = false,
-    -- Of the straight path, by group; `changes`: the fields to write, whose values a call fills in.
-    limits = {}, prefixes = {}, changes = {},
+    -- Of the straight path, by group; `extra`: further fields that a reserve writes, and their values.
+    limits = {}, prefixes = {}, extra = {},
     -- Of the counters that were settled last: tails, and what they say.
     tails = {}, quotas = {}, settled_limits = {}, windows = {}, seqs = {},
     -- Its line of a record, and its figures of a commit; false without groups.
     held_pattern = false, figures_pattern = false,
-    -- Of its present call.
     -- For lib/credits: the balances, and the fields that the general path reads.
     kept_balances = false, general_fields = false,
-    used = {}, held = {}, sums = {}, word = false, list = false, count = 0, key = false, set_of_holds = false,
-    expiry = false, expiry_ms = 0,
-    -- What `.account` says after the expiry, see straight.account_rest.
-    account_end = false, longest = false, account_rest = false,
-    renewal = false, rest = false, forget = false, is_renewed = false,
-    member = false, version = false,
+    -- Of a call that exceeds a limit, or changes `.account`.
+    used = {}, held = {}, sums = {}, word = false, version = false, expiry = false,
+    -- What `.account` says after the expiry, see straight.read_account.
+    account_end = false, longest = false, account_rest = false, forget = false, expires = false, is_watched = false, is_common = false,
+    renewal = false, renewed_rest = false, is_renewed = false,
   }
   local figure_ids = {}
   for word, limit, quota, flags, percents in string.gmatch(text, ' (%S+) (%d+) (%S+) (%S+) ([^;]+);') do
@@ -97,7 +95,7 @@ local function read_owner(kind, text)
     -- A quota of 0 that overflows is exceeded by every call, also by one with an amount of 0.
     owner.limits[place] = onto and most == 0 and -1 or most
     owner.prefixes[place] = (place > 1 and ',' or '') .. id .. ':'
-    owner.changes[2 * place - 1], owner.changes[2 * place], owner.tails[place] = id, false, false
+    owner.tails[place] = false
     owner.general_denials = owner.general_denials or group.approval or group.reports_limit or group.observes ~= false or group.rollover
       or group.onto ~= false
     owner.has_alerts = owner.has_alerts or group.percents
@@ -116,8 +114,6 @@ local function read_owner(kind, text)
     owner.held_pattern = '^\n(%S+) ()' .. table.concat(ids, ':(%w+):(%d+),') .. ':(%w+):(%d+)()'
     owner.figures_pattern = '^(%S+) ' .. table.concat(figure_ids, ':(%d+),') .. ':(%d+)$'
   end
-  -- Of a pattern's 32 captures a record's line takes 3 and 2 per group.
-  owner.straight = owner.straight and #ids <= 14
   return owner
 end
 
@@ -129,7 +125,7 @@ function program.define(name, text)
     tag = tag, sandbox = args.stored(sandbox), revision = revision, reports_expiry = reports_expiry == '1',
     ledger_most = ledger_most, ttl_text = false, life = false, straight = straight == '1', owners = {}, groups = 0,
     clock = keys.of(tag, 'clock'), denials = keys.of(tag, 'denials'), ledger = keys.of(tag, 'ledger'), accounts = keys.of(tag, 'account:'), holds = keys.of(tag, 'holds:'), general_denials = false,
-    stamp = keys.of(tag, 'stamp'), is_of_user = false,
+    stamp = keys.of(tag, 'stamp'), is_of_user = false, shape = false,
   }
   for kind, groups in string.gmatch(owners, '\n(%a+)([^\n]*)') do
     local owner = read_owner(kind, groups)
@@ -142,7 +138,8 @@ function program.define(name, text)
     defined.straight = defined.straight and owner.straight
     defined.general_denials = defined.general_denials or owner.general_denials
   end
-  defined.straight = defined.straight and defined.groups > 0
+  defined.shape = unroll.shape(defined.owners)
+  defined.straight = defined.straight and defined.shape ~= nil
   count = count + defined.groups + 1
   if count > program.most then
     known, count = {}, defined.groups + 1

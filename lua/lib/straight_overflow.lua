@@ -43,17 +43,17 @@ local function next_expiry(remaining, ends_at, rest)
   return remaining > 0 and ':' .. args.digits(remaining) .. ':' .. ends_at or ''
 end
 
--- Splits the amount of the group over its limit, and holds the excess: reduces the owner's sum of that group. `place`: of
--- the first amount in ARGV. Returns the place of the group's amount, the amounts of the reservation's entries, the end of
+-- Splits the amount of the group over its limit, and holds the excess: reduces the owner's sum of that group. Returns
+-- the group's number, the amounts of the reservation's entries, the end of
 -- the group's state, and values of the balance's two fields; nil if the general path must decide.
-function straight_overflow.take(owner, frame, now, place)
+function straight_overflow.take(owner, frame, now)
   local over_at, total = group_over(owner)
   local balance = owner.kept_balances[1]
   local group = over_at and owner.groups[over_at]
   if not group or not group.onto or not group.quota or owner.kept_balances[2] or frame.ends[over_at] ~= ' ' then
     return nil
   end
-  place = place + over_at - 1
+  local place = unroll.first_place + (owner.is_user and 0 or 1) + over_at - 1
   local sum, amount = owner.sums[over_at], ARGV[place] + 0
   local over = total - owner.limits[over_at]
   over = amount < over and amount or over
@@ -75,7 +75,7 @@ function straight_overflow.take(owner, frame, now, place)
   end
   owner.sums[over_at] = sum - over
   local counted, left_text = used .. '+' .. args.digits(held + over), args.digits(left)
-  return place, args.digits(amount - over) .. ',' .. group.id .. '>' .. balance.id .. ':' .. name .. over_text,
+  return over_at, args.digits(amount - over) .. ',' .. group.id .. '>' .. balance.id .. ':' .. name .. over_text,
     '>' .. over_text .. '@' .. counted .. '*' .. left_text .. ':' .. uncovered .. expiry .. ' ', counted .. tail,
     left_text .. ' ' .. uncovered .. ' ' .. below .. ' ' .. low .. ';' .. name .. first .. args.digits(remaining) .. ':'
       .. args.digits(of_credit + over) .. charged .. ends_at .. rest

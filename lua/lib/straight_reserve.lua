@@ -1,21 +1,23 @@
 -- The straight path of a reserve, see lib/straight. First it reads and checks every counter; only a call that fits builds
--- what it writes. What it keeps of the present call is in the program's owners.
+-- what it writes. What the rarer functions need of the present call is in the program's owners.
 local straight_reserve = {}
 
-local counter_pattern, account_pattern, watched = straight.counter_pattern, straight.account_pattern, straight.watched
+-- What the code below calls: whatever is rare, or the same for all shapes. `closed`: how many windows the present call closes.
+local rare = { nothing = account.nothing, closed = 0 }
 
 -- Whether the index of its scope already has an owner, which is not a user, until the end of this window.
-local function is_renewed(owner, renewal, rest)
-  if owner.renewal ~= renewal or owner.rest ~= rest then
-    local renew, forget = match(renewal, '^%S+'), match(rest, '^ forget=(%S+)$')
-    owner.renewal, owner.rest, owner.forget = renewal, rest, forget
+function rare.is_renewed(owner, renewal)
+  local rest = owner.account_rest
+  if owner.renewal ~= renewal or owner.renewed_rest ~= rest then
+    local renew, forget = match(renewal, '^%S+'), owner.forget
+    owner.renewal, owner.renewed_rest = renewal, rest
     owner.is_renewed = forget and (forget == 'never' or (renew ~= 'never' and renew + 0 <= forget + 0))
   end
   return owner.is_renewed
 end
 
 -- Whether a user, who is forgotten at `known`, stays at least until `forget_at`, as the call requires; see lib/retention.
-local function is_kept(known, forget_at)
+function rare.is_kept(known, forget_at)
   if forget_at == '-' or known == 'never' then
     return true
   end
@@ -35,15 +37,15 @@ end
 -- Groups whose windows close with the present call, followed by leftovers of others.
 local closing = {}
 
--- The sequence number of a window that begins with this call, and whether it closes one that is stored: then the group
--- keeps what `counter.close` needs. Nil for a window that is none of them, and for what only the general path begins: a
--- window with alerts or rolled quota, one of an owner that is not a user, and one that closes while something is held in it.
+-- The sequence number of a window that begins with this call, which may close the stored one: then the group keeps what
+-- `counter.close` needs. Nil for a window that does not begin, and for what only the general path begins: a window with
+-- alerts or rolled quota, one of an owner that is not a user, and one that closes while something is held in it.
 local function begin_window(owner, group, now, value, proposed)
-  if not owner.is_user or owner.account_rest == watched or owner.has_alerts or group.rollover then
+  if not owner.is_user or owner.is_watched or owner.has_alerts or group.rollover then
     return nil
   end
   if not value then
-    return counter.first_seq(owner.forget, now), false
+    return counter.first_seq(owner.forget, now)
   end
   local used, held, stored, seq = account.counter(value)
   if held ~= '0' or window.is_concurrent(seq) then
@@ -54,17 +56,52 @@ local function begin_window(owner, group, now, value, proposed)
     return nil
   end
   group.stored, group.stored_seq, group.closed_used, group.closed_held = stored, seq, used, 0
-  return number, true
+  rare.closed = rare.closed + 1
+  closing[rare.closed] = group
+  return number
 end
 
--- Answers a reserve that does not fit, as lib/admission does. `place`: of the first owner's part in ARGV.
-local function deny(defined, now, created, frame, place)
+-- The parts of a counter whose tail differs from that of the call before: used, held, tail; nothing if the general path must
+-- decide. `window_at`: the group's number in the frame, `index`: among those of the owner.
+function rare.read_window(owner, index, frame, window_at, value)
+  local group, proposed = owner.groups[index], frame[window_at]
+  local used, held, tail = match(value or '', straight.counter_pattern)
+  local stored, seq = match(tail or '', '^/(%S+ %S+)#(%w+)$')
+  local ending = ' '
+  if stored ~= proposed then
+    ending = rolled_ending(group, stored, proposed)
+    if not ending then
+      seq = begin_window(owner, group, frame.now, value, proposed)
+      if not seq then
+        return nil
+      end
+      used, held, tail, ending = '0', '0', '/' .. proposed .. '#' .. seq, ' '
+    end
+  end
+  frame.tails[window_at], frame.seqs[window_at], frame.ends[window_at] = tail, seq, ending
+  return used, held, tail
+end
+
+-- Closes the windows that the present call replaces, of a user with this key.
+function rare.close_windows(defined, user, key, ttl, now)
+  user.key, user.past, user.longest_ttl = key, keys.past(defined.tag, keys.owner_word(key)), math.max(user.longest + 0, ttl + 0)
+  for at = 1, rare.closed do
+    counter.close(user, closing[at], now)
+  end
+  if user.expires then
+    redis_call('PEXPIRE', user.past, args.digits(clock.ttl(user.forget - now, defined.sandbox)))
+  end
+end
+
+-- Answers a reserve that does not fit, as lib/admission does.
+function rare.deny(defined, now, created, frame)
   local fingerprint, label, memo = ARGV[2], ARGV[6], ARGV[7]
   -- A repetition gets the first answer.
   if defined.general_denials or redis_call('EXISTS', KEYS[1]) == 1 then
     return nil
   end
   local is_kept, counters, over_limit, window_at, number = fingerprint ~= '-', '', '', 1, args.number
+  local place = unroll.first_place
   for at = 1, #defined.owners do
     local owner = defined.owners[at]
     local groups, limits, used_texts, held_texts, sums, list = owner.groups, owner.limits, owner.used, owner.held, owner.sums, ''
@@ -102,9 +139,9 @@ local function deny(defined, now, created, frame, place)
   return 'denied\n' .. created .. '\n0\n\n0\n\n' .. counters
 end
 
--- The account's text if a hold until `expires_ms` changes it, else nil.
-local function account_text(owner, ttl_text, expires_ms, expires_at)
-  local longest, expiry_ms = owner.longest, owner.expiry_ms
+-- The account's text with a hold until `expires_ms`, or nil if that does not change it.
+function rare.account_text(owner, ttl_text, expires_ms, expires_at)
+  local longest, expiry_ms = owner.longest, owner.expiry + 0
   local is_first, is_longest = expiry_ms == 0 or expires_ms < expiry_ms, ttl_text ~= longest and ttl_text + 0 > longest + 0
   if not is_first and not is_longest then
     return nil
@@ -114,166 +151,144 @@ local function account_text(owner, ttl_text, expires_ms, expires_at)
     .. (longest ~= account.usual_ttl and ' ttl=' .. longest or '') .. owner.account_rest
 end
 
--- Decides a reserve. KEYS and ARGV: see reserve.lua.
-function straight_reserve.decide(defined)
-  local program_name, fingerprint, user_version, ttl_text, label, memo = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[6], ARGV[7]
-  local first_owner = 8
-  local frame, now, created = program.frame(ARGV[4]), clock.now_ms(defined.clock, defined.sandbox)
-  if redis_call('GET', defined.stamp) ~= defined.revision or now < frame.from or now >= frame.upto then
-    return nil
-  end
-  local owners, tag_length, number, tails, seqs = defined.owners, #defined.tag, args.number, frame.tails, frame.seqs
-  local ends = frame.ends
-  local place, window_at, is_over, closed = first_owner, 1, false, 0
-  for at = 1, #owners do
-    local owner, key = owners[at], KEYS[at + 1]
-    local values = redis_call('HMGET', key, unpack(owner.fields))
-    local version, expiry, account_end = match(values[1] or account.nothing, account_pattern)
-    local rest = straight.account_rest(owner, account_end)
-    if owner.is_user then
-      owner.forget = rest ~= '' and match(rest, '^ forget=(%S+)$')
-      if (at == 1 and version ~= user_version) or (rest ~= '' and rest ~= watched and not owner.forget) then
-        return nil
-      end
-    else
-      if not is_renewed(owner, ARGV[place], rest) then
-        return nil
-      end
-      place = place + 1
-    end
-    -- A sandbox's clock may stand still, so there each call has to prolong the life of all of an owner's keys.
-    if owner.forget and owner.forget ~= 'never' and defined.sandbox == 1 then
-      return nil
-    end
-    local word = sub(key, tag_length + 9)
-    local holds, expiry_ms = defined.holds .. word, expiry + 0
-    if expiry_ms > 0 and expiry_ms <= now then
-      expiry = straight.next_expiry(holds, now)
-      if not expiry then
-        return nil
-      end
-      expiry_ms = expiry + 0
-    end
-    owner.word, owner.set_of_holds, owner.version = word, holds, version
-    owner.expiry, owner.expiry_ms = expiry, expiry_ms
-    local limits, used_texts, held_texts, sums = owner.limits, owner.used, owner.held, owner.sums
-    for index = 1, #limits do
-      local used, held, tail = match(values[index + 1] or '', counter_pattern)
-      if tail ~= tails[window_at] then
-        local stored, seq = match(tail or '', '^/(%S+ %S+)#(%w+)$')
-        local ending, group, proposed = ' ', owner.groups[index], frame[window_at]
-        if stored ~= proposed then
-          ending = rolled_ending(group, stored, proposed)
-          if not ending then
-            local closes
-            seq, closes = begin_window(owner, group, now, values[index + 1], proposed)
-            if not seq then
-              return nil
-            end
-            if closes then
-              closed = closed + 1
-              closing[closed] = group
-            end
-            used, held, tail, ending = '0', '0', '/' .. proposed .. '#' .. seq, ' '
-          end
-        end
-        tails[window_at], seqs[window_at], ends[window_at] = tail, seq, ending
-      end
-      local amount = ARGV[place]
-      local sum = (number[held] or held + 0) + (number[amount] or amount + 0)
-      if (number[used] or used + 0) + sum > limits[index] then
-        is_over = true
-      end
-      used_texts[index], held_texts[index], sums[index] = used, held, sum
-      place, window_at = place + 1, window_at + 1
-    end
-  end
-  -- What follows the amounts may be left out, see lib/proposal.
-  if ARGV[place] and (ARGV[place] ~= '' or ARGV[place + 5] or not is_kept(owners[1].forget, ARGV[place + 1])) then
-    return nil
-  end
-  local over_place, over_amounts, over_state, balance_text, credits_text
-  if is_over then
-    if #owners == 1 and owners[1].kept_balances then
-      local first_amount = first_owner + (owners[1].is_user and 0 or 1)
-      over_place, over_amounts, over_state, balance_text, credits_text = straight_overflow.take(owners[1], frame, now, first_amount)
-    end
-    if not over_place then
-      return deny(defined, now, created, frame, first_owner)
-    end
-  end
-  local expires_ms = now + ttl_text
-  local expires_at = args.digits(expires_ms)
-  local counters, lines, text, first, held_label = '', '', args.small, nil, nil
-  place, window_at = first_owner, 1
-  for at = 1, #owners do
-    local owner = owners[at]
-    local changes, prefixes, used_texts, sums, list, count = owner.changes, owner.prefixes, owner.used, owner.sums, '', 0
-    place = place + (owner.is_user and 0 or 1)
-    for index = 1, #prefixes do
-      local used, sum, state, amounts = used_texts[index], sums[index], ends[window_at], ARGV[place]
-      local held = text[sum] or args.digits(sum)
-      count = count + 2
-      changes[count] = used .. '+' .. held .. tails[window_at]
-      if place == over_place then
-        state, amounts = over_state, over_amounts
-      end
-      counters, list = counters .. used .. '+' .. held .. state, list .. prefixes[index] .. seqs[window_at] .. ':' .. amounts
-      place, window_at = place + 1, window_at + 1
-    end
-    if over_place then
-      local balance = owner.kept_balances[1]
-      changes[count + 1], changes[count + 2], changes[count + 3], changes[count + 4] = balance.id, balance_text, balance.list, credits_text
-      count = count + 4
-    end
-    if count > 0 then
-      if first then
-        lines = lines .. '\n' .. owner.word .. ' ' .. list
-      else
-        -- As hold.label does.
-        first, held_label = owner, defined.is_of_user and sub(label, 1, #label - #owner.word + 4) or label
-      end
-      local changed = account_text(owner, ttl_text, expires_ms, expires_at)
-      if changed then
-        changes[count + 1], changes[count + 2] = '.account', changed
-        count = count + 2
-      end
-    end
-    owner.list, owner.count = list, count
-  end
-  local request = fingerprint == '-' and '\n' or ' request=' .. fingerprint .. '\n'
-  local text_of_record = 'held ' .. created .. ' ' .. ttl_text .. ' ' .. program_name .. request .. held_label .. '\n' .. memo
-    .. '\n' .. first.word .. ' ' .. first.list .. lines
+-- How long (ms) the record of a reservation with this life is stored; most calls have that of the call before.
+function rare.record_life(defined, ttl_text)
   if defined.ttl_text ~= ttl_text then
     defined.ttl_text, defined.life = ttl_text, args.digits(clock.ttl(ttl_text + clock.grace_ms, defined.sandbox))
   end
-  if redis_call('SET', KEYS[1], text_of_record, 'NX', 'GET', 'PX', defined.life) then
+  return defined.life
+end
+
+-- Decides a reserve. KEYS and ARGV: see reserve.lua.
+local decision = [==[
+local redis_call, match, sub, unpack, args, clock, program, straight, rare = ...
+local counter_pattern, account_pattern, nothing = straight.counter_pattern, straight.account_pattern, rare.nothing
+local number, text = args.number, args.small
+
+return function(defined, KEYS, ARGV)
+  local owners, frame, now, created = defined.owners, program.frame(ARGV[4]), clock.now_ms(defined.clock, defined.sandbox)
+  if redis_call('GET', defined.stamp) ~= defined.revision or now < frame.from or now >= frame.upto then
     return nil
   end
-  if closed > 0 then
-    -- Only a user's windows close here.
-    local user = owners[1]
-    user.key, user.past, user.longest_ttl = KEYS[2], keys.past(defined.tag, user.word), math.max(user.longest + 0, ttl_text + 0)
-    for at = 1, closed do
-      counter.close(user, closing[at], now)
+  local tails, seqs, ends, word_at, ttl = frame.tails, frame.seqs, frame.ends, #defined.tag + 9, ARGV[5]
+  local is_over, values, rest, limits = false, nil, nil, nil
+  frame.now = now
+  each_owner[
+  local owner_$o, key_$o = owners[$o], KEYS[$o + 1]
+  values = redis_call('HMGET', key_$o, unpack(owner_$o.fields))
+  local version_$o, expiry_$o
+  version_$o, expiry_$o, rest = match(values[1] or nothing, account_pattern)
+  if rest ~= owner_$o.account_end then
+    straight.read_account(owner_$o, rest)
+  end
+  if owner_$o.is_user then
+    if ($o == 1 and version_$o ~= ARGV[3]) or not owner_$o.is_common then
+      return nil
     end
-    if user.forget and user.forget ~= 'never' then
-      redis_call('PEXPIRE', user.past, args.digits(clock.ttl(user.forget - now, defined.sandbox)))
+  elseif not rare.is_renewed(owner_$o, ARGV[$r]) then
+    return nil
+  end
+  -- A sandbox's clock may stand still, so there each call has to prolong the life of all of an owner's keys.
+  if owner_$o.expires and defined.sandbox == 1 then
+    return nil
+  end
+  local word_$o = sub(key_$o, word_at)
+  local holds_$o, expiry_ms_$o = defined.holds .. word_$o, expiry_$o + 0
+  if expiry_ms_$o > 0 and expiry_ms_$o <= now then
+    expiry_$o = straight.next_expiry(holds_$o, now)
+    if not expiry_$o then
+      return nil
+    end
+    expiry_ms_$o = expiry_$o + 0
+  end
+  limits = owner_$o.limits
+  each_group[
+  local used_$g, held_$g, tail_$g = match(values[$i + 1] or '', counter_pattern)
+  if tail_$g ~= tails[$g] then
+    used_$g, held_$g, tail_$g = rare.read_window(owner_$o, $i, frame, $g, values[$i + 1])
+    if not tail_$g then
+      return nil
     end
   end
-  local name = sub(KEYS[1], tag_length + 4)
-  for at = 1, #owners do
-    local owner = owners[at]
-    local count, holds = owner.count, owner.set_of_holds
-    if count > 0 then
-      redis_call('HSET', KEYS[at + 1], unpack(owner.changes, 1, count))
-      -- The first owner's hold reports an expiry.
-      redis_call('ZADD', holds, expires_at, name .. ' ' .. owner.list .. ' ' .. (owner == first and held_label or '-') .. ' ' .. created)
-      if owner.forget and owner.forget ~= 'never' then
-        -- The set of holds begins anew whenever it was empty.
-        redis_call('PEXPIRE', holds, args.digits(clock.ttl(owner.forget - now, defined.sandbox)))
-      end
-    end
+  local sum_$g = (number[held_$g] or held_$g + 0) + (number[ARGV[$a]] or ARGV[$a] + 0)
+  if (number[used_$g] or used_$g + 0) + sum_$g > limits[$i] then
+    is_over = true
   end
-  return 'held\n' .. created .. '\n0\n' .. counters
+  ]
+  ]
+  -- What follows the amounts may be left out, see lib/proposal.
+  if ARGV[$e] and (ARGV[$e] ~= '' or ARGV[$e + 5] or not rare.is_kept(owners[1].forget, ARGV[$e + 1])) then
+    return nil
+  end
+  local over_at, over_amounts, over_state, balance_text, credits_text
+  if is_over then
+    each_owner[
+    owner_$o.word = word_$o
+    each_group[
+    owner_$o.used[$i], owner_$o.held[$i], owner_$o.sums[$i] = used_$g, held_$g, sum_$g
+    ]
+    ]
+    if #owners == 1 and owners[1].kept_balances then
+      over_at, over_amounts, over_state, balance_text, credits_text = rare.overflow(owners[1], frame, now)
+    end
+    if not over_at then
+      return rare.deny(defined, now, created, frame)
+    end
+    each_owner[each_group[
+    sum_$g = owner_$o.sums[$i]
+    ]]
+  end
+  local expires_ms, label = now + ttl, false
+  local expires_at = args.digits(expires_ms)
+  each_holder[
+  -- As hold.label does. The first owner's hold reports an expiry.
+  label = label or (defined.is_of_user and sub(ARGV[6], 1, #ARGV[6] - #word_$o + 4)) or ARGV[6]
+  each_group[
+  held_$g = text[sum_$g] or args.digits(sum_$g)
+  ]
+  local list_$o = '' each_group[ .. owner_$o.prefixes[$i] .. seqs[$g] .. ':' .. (over_at == $g and over_amounts or ARGV[$a])]
+  ]
+  local record = 'held ' .. created .. ' ' .. ttl .. ' ' .. ARGV[1] .. (ARGV[2] == '-' and '\n' or ' request=' .. ARGV[2] .. '\n') .. label
+    .. '\n' .. ARGV[7] each_holder[ .. '\n' .. word_$o .. ' ' .. list_$o]
+  if redis_call('SET', KEYS[1], record, 'NX', 'GET', 'PX', rare.record_life(defined, ttl)) then
+    return nil
+  end
+  if rare.closed > 0 then
+    rare.close_windows(defined, owners[1], KEYS[2], ttl, now)
+  end
+  local name, extra, count = sub(KEYS[1], #defined.tag + 4), nil, nil
+  each_holder[
+  extra, count = owner_$o.extra, 0
+  if over_at then
+    local balance = owner_$o.kept_balances[1]
+    extra[1], extra[2], extra[3], extra[4] = balance.id, balance_text, balance.list, credits_text
+    count = 4
+  end
+  if expiry_ms_$o == 0 or expires_ms < expiry_ms_$o or ttl ~= owner_$o.longest then
+    owner_$o.version, owner_$o.expiry = version_$o, expiry_$o
+    extra[count + 1], extra[count + 2] = '.account', rare.account_text(owner_$o, ttl, expires_ms, expires_at)
+    count = extra[count + 2] and count + 2 or count
+  end
+  redis_call('HSET', key_$o each_group[, owner_$o.fields[$i + 1], used_$g .. '+' .. held_$g .. tail_$g], unpack(extra, 1, count))
+  redis_call('ZADD', holds_$o, expires_at, name .. ' ' .. list_$o .. ' ' .. label .. ' ' .. created)
+  label = '-'
+  if owner_$o.expires then
+    -- The set of holds begins anew whenever it was empty.
+    redis_call('PEXPIRE', holds_$o, args.digits(clock.ttl(owner_$o.forget - now, defined.sandbox)))
+  end
+  ]
+  return 'held\n' .. created .. '\n0\n' each_holder[each_group[ .. used_$g .. '+' .. held_$g .. (over_at == $g and over_state or ends[$g])]]
+end
+]==]
+
+rare.overflow = straight_overflow.take
+
+function straight_reserve.decide(defined)
+  local shape = defined.shape
+  if not shape.reserve then
+    local code = unroll.code('straight_reserve', decision, shape)
+    shape.reserve = code(redis_call, match, sub, unpack, args, clock, program, straight, rare)
+  end
+  rare.closed = 0
+  return shape.reserve(defined, KEYS, ARGV)
 end

@@ -1,11 +1,8 @@
 -- The straight path of a commit and a release, see lib/straight. The record names the program of its reserve.
 local straight_settle = {}
 
-local counter_pattern, account_pattern = straight.counter_pattern, straight.account_pattern
-
--- Per group of the present owner: the charged entries that a commit with figures writes into the record. Without figures
--- they are the held entries.
-local kept = {}
+-- What the code below calls.
+local rare = { nothing = account.nothing, most = counter.most }
 
 -- The limit of a window with that quota, see window.rolled. `rolled` is nil if nothing was rolled over into it.
 local function with_rolled(quota, rolled)
@@ -16,7 +13,7 @@ local function with_rolled(quota, rolled)
 end
 
 -- The totals that the caller sent for an owner's groups, '<owner> <group>:<total>,…'; nil if it sent other groups.
-local function read_figures(owner, word)
+function rare.read_figures(owner, word)
   for place = 10, #ARGV do
     local figures = { match(ARGV[place], owner.figures_pattern) }
     if figures[1] == word then
@@ -26,80 +23,26 @@ local function read_figures(owner, word)
   return nil
 end
 
--- Computes the new states of one owner's counters from the parts of its line in the record, and stores them in the owner.
--- Returns the ledger's text about them ('' for a release), or nil if the general path must settle them: a window is
--- another one than at the reserve, a hold has expired, or there are grants or alerts.
-local function settle_owner(owner, defined, parts, now, charges)
-  local word, number, text = parts[1], args.number, args.small
-  local figures = charges and ARGV[10] and read_figures(owner, word)
-  if charges and ARGV[10] and not figures then
-    return nil
+-- Keeps what the tail of a group's counter says, until a counter with another one is settled.
+function rare.read_tail(owner, index, tail)
+  local quota, rest, bounds, seq = match(tail or '', '^/([%d-]+)(%S*) (%S+)#(%w+)$')
+  if rest and rest ~= '' then
+    quota = with_rolled(quota, match(rest, '^%+(%d+)'))
   end
-  owner.word, owner.key, owner.set_of_holds = word, defined.accounts .. word, defined.holds .. word
-  local values = redis_call('HMGET', owner.key, unpack(owner.fields))
-  local version, expiry, account_end = match(values[1] or account.nothing, account_pattern)
-  local rest = straight.account_rest(owner, account_end)
-  if rest ~= '' and not match(rest, '^ forget=%S+$') and (charges or rest ~= straight.watched) then
-    return nil
-  end
-  if expiry ~= '0' and expiry + 0 <= now and not straight.next_expiry(owner.set_of_holds, now) then
-    return nil
-  end
-  owner.version = version
-  local changes, prefixes, tails, quotas, seqs = owner.changes, owner.prefixes, owner.tails, owner.quotas, owner.seqs
-  local limits, in_ledger = owner.settled_limits, charges and word .. ' ' or ''
-  for index = 1, #prefixes do
-    local seq, amount = parts[2 * index + 1], parts[2 * index + 2]
-    local used, held, tail = match(values[index + 1] or '', counter_pattern)
-    if tail ~= tails[index] then
-      local quota, rest, bounds, stored_seq = match(tail or '', '^/([%d-]+)(%S*) (%S+)#(%w+)$')
-      if rest and rest ~= '' then
-        quota = with_rolled(quota, match(rest, '^%+(%d+)'))
-      end
-      tails[index], quotas[index], seqs[index], owner.windows[index] = tail or false, quota, stored_seq, bounds
-      limits[index] = quota and quota ~= '-' and quota + 0 or math.huge
-    end
-    if not tail or seqs[index] ~= seq then
-      return nil
-    end
-    local left = (number[held] or held + 0) - (number[amount] or amount + 0)
-    if left < 0 then
-      return nil
-    end
-    if charges then
-      local charge = figures and figures[index + 1] or amount
-      local sum = (number[used] or used + 0) + (number[charge] or charge + 0)
-      -- A balance may have to take over.
-      if sum > counter.most or (figures and sum + left > limits[index] and owner.groups[index].onto) then
-        return nil
-      end
-      used = text[sum] or args.digits(sum)
-      if figures then
-        local charged = prefixes[index] .. seq .. ':' .. charge
-        kept[index], in_ledger = charged, in_ledger .. charged .. ':' .. used .. ':' .. quotas[index]
-      else
-        in_ledger = in_ledger .. prefixes[index] .. seq .. ':' .. charge .. ':' .. used .. ':' .. quotas[index]
-      end
-      if ledger.is_near(sum, limits[index]) then
-        in_ledger = in_ledger .. ':' .. owner.windows[index]
-      end
-    end
-    changes[2 * index] = used .. '+' .. (text[left] or args.digits(left)) .. tail
-  end
-  return in_ledger
+  owner.tails[index], owner.quotas[index], owner.seqs[index], owner.windows[index] = tail or false, quota, seq, bounds
+  owner.settled_limits[index] = quota and quota ~= '-' and quota + 0 or math.huge
 end
 
--- Settles a reservation that is held and not expired. `kind`: commit or release. KEYS and ARGV as in commit.lua.
-function straight_settle.settle(kind)
-  local created_at, in_ledger_beside, answer_fingerprint = ARGV[2], ARGV[3], ARGV[4]
-  local has_figures, new_outcome, new_memo = ARGV[5], ARGV[7], ARGV[9]
-  local text = redis_call('GET', KEYS[1])
-  if not text then
-    return nil
-  end
-  local created, life, name, request, label_start = match(text, '^held (%d+) (%d+) (%S+)([^\n]*)\n()')
-  local defined = program.get(name or '')
-  if not defined or created ~= created_at or (KEYS[2] and redis_call('EXISTS', KEYS[2]) == 1) then
+-- Settles a reservation that is held and not expired. `text`: its record; `charges`: whether this is a commit. KEYS and ARGV
+-- as in commit.lua. The general path must settle what was reserved in other windows than those that are stored.
+local settling = [==[
+local redis_call, match, find, sub, unpack, args, clock, ledger, operation, straight, rare = ...
+local counter_pattern, account_pattern, nothing, most = straight.counter_pattern, straight.account_pattern, rare.nothing, rare.most
+local number, text_of, is_near = args.number, args.small, ledger.is_near
+
+return function(defined, text, charges, KEYS, ARGV)
+  local created, life, request, label_start = match(text, '^held (%d+) (%d+) %S+([^\n]*)\n()')
+  if created ~= ARGV[2] or (KEYS[2] and redis_call('EXISTS', KEYS[2]) == 1) then
     return nil
   end
   local now, at_ms = clock.now_ms(defined.clock, defined.sandbox)
@@ -109,72 +52,126 @@ function straight_settle.settle(kind)
   local label_end = find(text, '\n', label_start, true)
   local memo_end = find(text, '\n', label_end + 1, true)
   local label, memo = sub(text, label_start, label_end - 1), sub(text, label_end + 1, memo_end - 1)
-  local charges, owners, operation_name = kind == 'commit', defined.owners, sub(KEYS[1], #defined.tag + 4)
-  local position, counters, in_ledger, in_record = memo_end, '', '', ''
-  local about, ending = label, label
-  for at = 1, #owners do
-    local owner = owners[at]
-    owner.member = false
-    if owner.held_pattern then
-      local parts = { match(text, owner.held_pattern, position) }
-      local charged = parts[1] and settle_owner(owner, defined, parts, now, charges)
-      if not charged then
-        return nil
-      end
-      local list_end = parts[#parts]
-      local held = sub(text, parts[2], list_end - 1)
-      owner.member = operation_name .. ' ' .. held .. ' ' .. ending .. ' ' .. created
-      if position ~= memo_end then
-        if not redis_call('ZSCORE', owner.set_of_holds, owner.member) then
-          return nil
-        end
-        counters, in_ledger = counters .. ' ; ', in_ledger .. ' '
-      elseif defined.is_of_user then
-        about = label .. ' ' .. sub(owner.word, 6)
-      end
-      ending, position = '-', list_end
-      counters = counters .. owner.word .. ' ' .. concat(owner.changes, ' ', 1, 2 * #owner.prefixes)
-      in_ledger = in_ledger .. charged
-      if has_figures then
-        in_record = in_record .. '\n' .. owner.word .. ' - ' .. (ARGV[10] and concat(kept, '', 1, #owner.prefixes) or held)
-      end
-    end
+  local operation_name, position, ending = sub(KEYS[1], #defined.tag + 4), memo_end, label
+  local values, expiry, rest, tails, quotas, seqs, limits, figures, charge, sum
+  each_holder[
+  local owner_$o = defined.owners[$o]
+  local word_$o, from_$o each_group[, seq_$g, amount_$g], to_$o = match(text, owner_$o.held_pattern, position)
+  if not word_$o then
+    return nil
   end
+  figures = charges and ARGV[10] and rare.read_figures(owner_$o, word_$o)
+  if charges and ARGV[10] and not figures then
+    return nil
+  end
+  local key_$o, holds_$o, held_$o = defined.accounts .. word_$o, defined.holds .. word_$o, sub(text, from_$o, to_$o - 1)
+  local member_$o = operation_name .. ' ' .. held_$o .. ' ' .. ending .. ' ' .. created
+  values = redis_call('HMGET', key_$o, unpack(owner_$o.fields))
+  local version_$o
+  version_$o, expiry, rest = match(values[1] or nothing, account_pattern)
+  if rest ~= owner_$o.account_end then
+    straight.read_account(owner_$o, rest)
+  end
+  if not owner_$o.is_common or (charges and owner_$o.is_watched) then
+    return nil
+  end
+  if expiry ~= '0' and expiry + 0 <= now and not straight.next_expiry(holds_$o, now) then
+    return nil
+  end
+  tails, quotas, seqs, limits = owner_$o.tails, owner_$o.quotas, owner_$o.seqs, owner_$o.settled_limits
+  each_group[
+  local used_$g, left_$g, tail_$g = match(values[$i + 1] or '', counter_pattern)
+  if tail_$g ~= tails[$i] then
+    rare.read_tail(owner_$o, $i, tail_$g)
+  end
+  if not tail_$g or seqs[$i] ~= seq_$g then
+    return nil
+  end
+  left_$g = (number[left_$g] or left_$g + 0) - (number[amount_$g] or amount_$g + 0)
+  if left_$g < 0 then
+    return nil
+  end
+  local near_$g = ''
+  if charges then
+    charge = figures and figures[$i + 1] or amount_$g
+    sum = (number[used_$g] or used_$g + 0) + (number[charge] or charge + 0)
+    -- A balance may have to take over.
+    if sum > most or (figures and sum + left_$g > limits[$i] and owner_$o.groups[$i].onto) then
+      return nil
+    end
+    if is_near(sum, limits[$i]) then
+      near_$g = ':' .. owner_$o.windows[$i]
+    end
+    amount_$g, used_$g = charge, text_of[sum] or args.digits(sum)
+  end
+  tail_$g = used_$g .. '+' .. (text_of[left_$g] or args.digits(left_$g)) .. tail_$g
+  ]
+  local charged_$o = charges and word_$o .. ' ' each_group[ .. owner_$o.prefixes[$i] .. seq_$g .. ':' .. amount_$g .. ':' .. used_$g
+    .. ':' .. quotas[$i] .. near_$g] or '-'
+  -- Only of the first owner it is certain that the hold is removed before anything is written.
+  if position ~= memo_end and not redis_call('ZSCORE', holds_$o, member_$o) then
+    return nil
+  end
+  ending, position = '-', to_$o
+  ]
   -- The record has other entries, of credits.
   if position <= #text then
     return nil
   end
   -- Removing the first hold decides; nothing was written before.
-  local version = false
-  for at = 1, #owners do
-    local owner = owners[at]
-    if owner.member then
-      if redis_call('ZREM', owner.set_of_holds, owner.member) ~= 1 then
-        return nil
-      end
-      redis_call('HSET', owner.key, unpack(owner.changes, 1, 2 * #owner.prefixes))
-      version = version or owner.version
-    end
+  local version, about, counters, in_ledger, in_record = nil, nil, nil, nil, ''
+  each_holder[
+  if redis_call('ZREM', holds_$o, member_$o) ~= 1 then
+    return nil
   end
-  if has_figures and new_memo ~= '' then
-    memo = new_memo
+  redis_call('HSET', key_$o each_group[, owner_$o.fields[$i + 1], tail_$g])
+  if not version then
+    version, about = version_$o, defined.is_of_user and label .. ' ' .. sub(word_$o, 6) or label
+  end
+  counters = (counters and counters .. ' ; ' or '') .. word_$o each_group[ .. ' ' .. owner_$o.fields[$i + 1] .. ' ' .. tail_$g]
+  in_ledger = in_ledger and in_ledger .. ' ' .. charged_$o or charged_$o
+  if ARGV[10] then
+    held_$o = '' each_group[ .. owner_$o.prefixes[$i] .. seq_$g .. ':' .. amount_$g]
+  end
+  if ARGV[5] then
+    in_record = in_record .. '\n' .. word_$o .. ' - ' .. held_$o
+  end
+  ]
+  if ARGV[5] and ARGV[9] ~= '' then
+    memo = ARGV[9]
   end
   ledger.open(defined.ledger, defined.ledger_most)
-  local head = kind .. ' ' .. at_ms .. ' 0 ' .. operation_name .. ' ' .. created .. ' ' .. about
-  ledger.write(head, charges and in_ledger or '-', memo, in_ledger_beside)
-  local status = charges and 'committed' or 'released'
-  if has_figures then
-    local outcome = new_outcome ~= '-' and ' ' .. new_outcome or ''
-    redis_call('SET', KEYS[1], 'committed ' .. created .. ' ' .. life .. ' - changes=1' .. request .. outcome .. '\n' .. label .. '\n' .. memo .. in_record,
-      'KEEPTTL')
+  local head = (charges and 'commit ' or 'release ') .. at_ms .. ' 0 ' .. operation_name .. ' ' .. created .. ' ' .. about
+  ledger.write(head, in_ledger, memo, ARGV[3])
+  if ARGV[5] then
+    local outcome = ARGV[7] ~= '-' and ' ' .. ARGV[7] or ''
+    redis_call('SET', KEYS[1], 'committed ' .. created .. ' ' .. life .. ' - changes=1' .. request .. outcome .. '\n' .. label .. '\n' .. memo
+      .. in_record, 'KEEPTTL')
   else
     -- Only its first word changes.
     redis_call('SETRANGE', KEYS[1], '0', charges and 'used' or 'free')
   end
-  local answer = 'settled\n' .. at_ms .. '\n' .. status .. '\n0\n0\n' .. about .. '\n' .. memo .. '\n' .. version .. '\n\n' .. counters
+  local answer = 'settled\n' .. at_ms .. (charges and '\ncommitted\n0\n0\n' or '\nreleased\n0\n0\n') .. about .. '\n' .. memo .. '\n' .. version
+    .. '\n\n' .. counters
   if KEYS[2] then
     redis_call('PEXPIRE', KEYS[1], args.digits(operation.record_ttl(created + life, now, defined.sandbox)))
-    return operation.keep(KEYS[2], answer_fingerprint, answer)
+    return operation.keep(KEYS[2], ARGV[4], answer)
   end
   return answer
+end
+]==]
+
+-- Settles by a commit, or else a release.
+function straight_settle.settle(is_commit)
+  local text = redis_call('GET', KEYS[1])
+  local defined = text and program.get(match(text, '^held %d+ %d+ (%S+)') or '')
+  if not defined or not defined.straight then
+    return nil
+  end
+  local shape = defined.shape
+  if not shape.settle then
+    local code = unroll.code('straight_settle', settling, shape)
+    shape.settle = code(redis_call, match, find, sub, unpack, args, clock, ledger, operation, straight, rare)
+  end
+  return shape.settle(defined, text, is_commit, KEYS, ARGV)
 end

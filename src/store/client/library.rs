@@ -48,7 +48,7 @@ macro_rules! library {
 
 library! {
     commands: announce, attempted, change_user, claim, commit, configure, credit, decide, define, enqueue, extend, grant, limit, list_credits, log, mark, migrate, near, outcome, reclaim, refund, register, release, repair, replace_rollup, reserve, revoke, rollup, session, set_clock, set_layout, stamp, survey, track, track_degraded, track_enforce, usage, void_credit;
-    libraries: "lib/account", "lib/admission", "lib/alert", "lib/allowance", "lib/approval", "lib/args", "lib/audit", "lib/balances", "lib/chunked_hash", "lib/clock", "lib/counter", "lib/credits", "lib/facts", "lib/fit", "lib/hold", "lib/keys", "lib/layout6", "lib/ledger", "lib/operation", "lib/outbox", "lib/overflow", "lib/own_quota", "lib/program", "lib/proposal", "lib/record", "lib/retention", "lib/rollover", "lib/settle", "lib/straight", "lib/straight_overflow", "lib/straight_reserve", "lib/straight_settle", "lib/tracking", "lib/window"
+    libraries: "lib/account", "lib/admission", "lib/alert", "lib/allowance", "lib/approval", "lib/args", "lib/audit", "lib/balances", "lib/chunked_hash", "lib/clock", "lib/counter", "lib/credits", "lib/facts", "lib/fit", "lib/hold", "lib/keys", "lib/layout6", "lib/ledger", "lib/operation", "lib/outbox", "lib/overflow", "lib/own_quota", "lib/program", "lib/proposal", "lib/record", "lib/retention", "lib/rollover", "lib/settle", "lib/straight", "lib/straight_overflow", "lib/straight_reserve", "lib/straight_settle", "lib/tracking", "lib/unroll", "lib/window"
 }
 
 /// The functions that read a page of a scan.
