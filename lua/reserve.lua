@@ -32,7 +32,7 @@ Replies, in order of precedence
     `fit` also the fitted value
 ]]
 
-local defined = program.get(ARGV[1])
+local defined = program.known[ARGV[1]]
 local reply = defined and defined.straight and straight_reserve.decide(defined)
 if reply then
   return reply

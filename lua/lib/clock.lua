@@ -6,21 +6,20 @@ local clock = {
   sandbox_ttl_ms = 7 * 24 * 3600 * 1000,
 }
 
--- As text: seconds followed by the first three digits of the microseconds.
-local function real_text()
+-- The time as a number and as text: of TIME the seconds, and the first three digits of the microseconds.
+function clock.now_ms(key, sandbox)
+  if sandbox == 1 then
+    local text = redis_call('GET', key)
+    return text + 0, text
+  end
   local time = redis_call('TIME')
   local micros = time[2]
-  return time[1] .. sub(#micros == 6 and micros or '00000' .. micros, -6, -4)
+  local text = time[1] .. sub(#micros == 6 and micros or '00000' .. micros, -6, -4)
+  return text + 0, text
 end
 
 function clock.real_ms()
-  return real_text() + 0
-end
-
--- The time as a number and as text.
-function clock.now_ms(key, sandbox)
-  local text = sandbox == 1 and redis_call('GET', key) or real_text()
-  return text + 0, text
+  return (clock.now_ms())
 end
 
 function clock.ttl(ms, sandbox)

@@ -23,9 +23,13 @@ function ledger.open(key, most)
   end
 end
 
--- Whether three quarters of the limit are used. Then folding records the counter as one near its limit.
+-- Three quarters of the limit: once so much is used, folding records the counter as one near its limit.
+function ledger.near_from(limit)
+  return limit * 3 / 4
+end
+
 function ledger.is_near(used, limit)
-  return used * 4 >= limit * 3
+  return used >= ledger.near_from(limit)
 end
 
 -- `change`, `balance` and `limit` (quota plus grants; '-' without a limit) are texts.
@@ -42,7 +46,7 @@ function ledger.add(word, charges)
 end
 
 -- After a tab the memo has what only settling needs.
-local function without_rules(memo)
+function ledger.without_rules(memo)
   local tab = find(memo, '\t', 1, true)
   return tab and sub(memo, 1, tab - 1) or memo
 end
@@ -53,7 +57,7 @@ end
 
 -- `head`: the entry's first line, see above.
 function ledger.write(head, charges, memo, details)
-  add(ledger.key, ledger.most, head .. '\n' .. charges .. '\n' .. without_rules(memo) .. (details == '' and '' or '\n' .. details))
+  add(ledger.key, ledger.most, head .. '\n' .. charges .. '\n' .. ledger.without_rules(memo) .. (details == '' and '' or '\n' .. details))
 end
 
 -- `source`: what is charged, with op '<operation> <created at ms>', about '<event> <key> <user>' and memo.
@@ -70,7 +74,7 @@ end
 -- `head`: the entry's first line; `over_limit`: the state of each counter over its limit; `observed`: that of the counters
 -- that only observe, or nothing; see above.
 function ledger.write_denial(key, head, over_limit, memo, observed)
-  add(key, ledger.most_denials, head .. '\n' .. over_limit .. '\n' .. without_rules(memo) .. (observed and '\n' .. observed or ''))
+  add(key, ledger.most_denials, head .. '\n' .. over_limit .. '\n' .. ledger.without_rules(memo) .. (observed and '\n' .. observed or ''))
 end
 
 -- The owners' lists of counters, see above.

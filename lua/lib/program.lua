@@ -11,9 +11,13 @@
 local program = {
   -- Groups of all programs together, some 15 MB; beyond it all programs are forgotten.
   most = 10000,
+  -- By name.
+  known = {},
+  -- The windows of a call's groups, which many calls have in common too, by their text, see program.frame.
+  frames = {},
 }
 
-local known, count = {}, 0
+local count = 0
 
 -- Adds a balance, unless another group overflows onto it too.
 local function keep_balance(owner, id, below)
@@ -49,7 +53,7 @@ local function read_owner(kind, text)
     -- Of the straight path, by group; `extra`: further fields that a reserve writes, and their values.
     limits = {}, prefixes = {}, extra = {},
     -- Of the counters that were settled last: tails, and what they say.
-    tails = {}, quotas = {}, settled_limits = {}, windows = {}, seqs = {},
+    tails = {}, quotas = {}, settled_limits = {}, near_from = {}, windows = {}, seqs = {},
     -- Its line of a record, and its figures of a commit; false without groups.
     held_pattern = false, figures_pattern = false,
     -- For lib/credits: the balances, and the fields that the general path reads.
@@ -123,9 +127,11 @@ function program.define(name, text)
   local tag, sandbox, revision, reports_expiry, ledger_most, straight = string.match(settings, '^(%S+) (%d) (%d+) (%d) (%d+) (%d)$')
   local defined = {
     tag = tag, sandbox = args.stored(sandbox), revision = revision, reports_expiry = reports_expiry == '1',
-    ledger_most = ledger_most, ttl_text = false, life = false, straight = straight == '1', owners = {}, groups = 0,
+    ledger_most = ledger_most, straight = straight == '1', owners = {}, groups = 0,
     clock = keys.of(tag, 'clock'), denials = keys.of(tag, 'denials'), ledger = keys.of(tag, 'ledger'), accounts = keys.of(tag, 'account:'), holds = keys.of(tag, 'holds:'), general_denials = false,
-    stamp = keys.of(tag, 'stamp'), is_of_user = false, shape = false,
+    stamp = keys.of(tag, 'stamp'), is_of_user = false,
+    -- The straight path's code for it, which is made with the first call.
+    shape = false, reserve = false, settle = false,
   }
   for kind, groups in string.gmatch(owners, '\n(%a+)([^\n]*)') do
     local owner = read_owner(kind, groups)
@@ -142,23 +148,18 @@ function program.define(name, text)
   defined.straight = defined.straight and defined.shape ~= nil
   count = count + defined.groups + 1
   if count > program.most then
-    known, count = {}, defined.groups + 1
+    program.known, count = {}, defined.groups + 1
   end
-  known[name] = defined
+  program.known[name] = defined
 end
 
--- The program of that name, or nil.
-function program.get(name)
-  return known[name]
-end
+local frame_count = 0
 
--- Frames: the windows of a call's groups, which many calls have in common too: '<valid_from_ms> <valid_until_ms>', then per
--- group ';<window>'. A node sends the whole text, and it is read once.
-local frames, frame_count = {}, 0
+-- A frame: '<valid_from_ms> <valid_until_ms>', then per group ';<window>'. A node sends the whole text, and it is read once.
 
 -- { from, upto, bounds, and tails, seqs and ends (see lib/straight) by group, window of the first group, … }
 function program.frame(text)
-  local frame = frames[text]
+  local frame = program.frames[text]
   if frame then
     return frame
   end
@@ -170,8 +171,8 @@ function program.frame(text)
   end
   frame_count = frame_count + #frame + 1
   if frame_count > program.most then
-    frames, frame_count = {}, #frame + 1
+    program.frames, frame_count = {}, #frame + 1
   end
-  frames[text] = frame
+  program.frames[text] = frame
   return frame
 end

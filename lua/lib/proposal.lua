@@ -21,7 +21,7 @@ local proposal = {}
 -- The proposal of the present call, or nil if its program is unknown. `own`: the number of arguments of the call
 -- itself.
 function proposal.read(first_key, own)
-  local defined = program.get(ARGV[1])
+  local defined = program.known[ARGV[1]]
   if not defined then
     return nil
   end

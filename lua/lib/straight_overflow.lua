@@ -43,9 +43,16 @@ local function next_expiry(remaining, ends_at, rest)
   return remaining > 0 and ':' .. args.digits(remaining) .. ':' .. ends_at or ''
 end
 
--- Splits the amount of the group over its limit, and holds the excess: reduces the owner's sum of that group. Returns
--- the group's number, the amounts of the reservation's entries, the end of
--- the group's state, and values of the balance's two fields; nil if the general path must decide.
+-- The same list with another value at that place.
+local function replaced(list, at, value)
+  local copy = { unpack(list) }
+  copy[at] = value
+  return copy
+end
+
+-- Splits the amount of the group over its limit, and holds the excess: reduces the owner's sum of that group, and puts the
+-- balance's two fields and their values into its `extra`. Returns ARGV with the amounts of the reservation's entries, and
+-- the frame's `ends` with that of the group's state; nil if the general path must decide.
 function straight_overflow.take(owner, frame, now)
   local over_at, total = group_over(owner)
   local balance = owner.kept_balances[1]
@@ -74,9 +81,11 @@ function straight_overflow.take(owner, frame, now)
     return nil
   end
   owner.sums[over_at] = sum - over
-  local counted, left_text = used .. '+' .. args.digits(held + over), args.digits(left)
-  return over_at, args.digits(amount - over) .. ',' .. group.id .. '>' .. balance.id .. ':' .. name .. over_text,
-    '>' .. over_text .. '@' .. counted .. '*' .. left_text .. ':' .. uncovered .. expiry .. ' ', counted .. tail,
-    left_text .. ' ' .. uncovered .. ' ' .. below .. ' ' .. low .. ';' .. name .. first .. args.digits(remaining) .. ':'
-      .. args.digits(of_credit + over) .. charged .. ends_at .. rest
+  local counted, left_text, extra = used .. '+' .. args.digits(held + over), args.digits(left), owner.extra
+  extra[1], extra[2], extra[3] = balance.id, counted .. tail, balance.list
+  extra[4] = left_text .. ' ' .. uncovered .. ' ' .. below .. ' ' .. low .. ';' .. name .. first .. args.digits(remaining) .. ':'
+    .. args.digits(of_credit + over) .. charged .. ends_at .. rest
+  local entries = args.digits(amount - over) .. ',' .. group.id .. '>' .. balance.id .. ':' .. name .. over_text
+  return replaced(ARGV, place, entries),
+    replaced(frame.ends, over_at, '>' .. over_text .. '@' .. counted .. '*' .. left_text .. ':' .. uncovered .. expiry .. ' ')
 end

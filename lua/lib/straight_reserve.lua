@@ -151,144 +151,146 @@ function rare.account_text(owner, ttl_text, expires_ms, expires_at)
     .. (longest ~= account.usual_ttl and ' ttl=' .. longest or '') .. owner.account_rest
 end
 
--- How long (ms) the record of a reservation with this life is stored; most calls have that of the call before.
-function rare.record_life(defined, ttl_text)
-  if defined.ttl_text ~= ttl_text then
-    defined.ttl_text, defined.life = ttl_text, args.digits(clock.ttl(ttl_text + clock.grace_ms, defined.sandbox))
-  end
-  return defined.life
-end
-
 -- Decides a reserve. KEYS and ARGV: see reserve.lua.
 local decision = [==[
-local redis_call, match, sub, unpack, args, clock, program, straight, rare = ...
+local redis_call, match, sub, unpack, format, args, clock, program, straight, rare = ...
 local counter_pattern, account_pattern, nothing = straight.counter_pattern, straight.account_pattern, rare.nothing
 local number, text = args.number, args.small
 
-return function(defined, KEYS, ARGV)
-  local owners, frame, now, created = defined.owners, program.frame(ARGV[4]), clock.now_ms(defined.clock, defined.sandbox)
-  if redis_call('GET', defined.stamp) ~= defined.revision or now < frame.from or now >= frame.upto then
-    return nil
-  end
-  local tails, seqs, ends, word_at, ttl = frame.tails, frame.seqs, frame.ends, #defined.tag + 9, ARGV[5]
-  local is_over, values, rest, limits = false, nil, nil, nil
-  frame.now = now
+return function(defined)
+  local stamp, revision, holds, word_at = defined.stamp, defined.revision, defined.holds, #defined.tag + 9
+  local clock_key, sandbox, is_of_user = defined.clock, defined.sandbox, defined.is_of_user
+  local usual_ttl, life
   each_owner[
-  local owner_$o, key_$o = owners[$o], KEYS[$o + 1]
-  values = redis_call('HMGET', key_$o, unpack(owner_$o.fields))
-  local version_$o, expiry_$o
-  version_$o, expiry_$o, rest = match(values[1] or nothing, account_pattern)
-  if rest ~= owner_$o.account_end then
-    straight.read_account(owner_$o, rest)
-  end
-  if owner_$o.is_user then
-    if ($o == 1 and version_$o ~= ARGV[3]) or not owner_$o.is_common then
-      return nil
-    end
-  elseif not rare.is_renewed(owner_$o, ARGV[$r]) then
-    return nil
-  end
-  -- A sandbox's clock may stand still, so there each call has to prolong the life of all of an owner's keys.
-  if owner_$o.expires and defined.sandbox == 1 then
-    return nil
-  end
-  local word_$o = sub(key_$o, word_at)
-  local holds_$o, expiry_ms_$o = defined.holds .. word_$o, expiry_$o + 0
-  if expiry_ms_$o > 0 and expiry_ms_$o <= now then
-    expiry_$o = straight.next_expiry(holds_$o, now)
-    if not expiry_$o then
-      return nil
-    end
-    expiry_ms_$o = expiry_$o + 0
-  end
-  limits = owner_$o.limits
+  local owner_$o = defined.owners[$o]
   each_group[
-  local used_$g, held_$g, tail_$g = match(values[$i + 1] or '', counter_pattern)
-  if tail_$g ~= tails[$g] then
-    used_$g, held_$g, tail_$g = rare.read_window(owner_$o, $i, frame, $g, values[$i + 1])
-    if not tail_$g then
+  local id_$g, prefix_$g = owner_$o.fields[$i + 1], owner_$o.prefixes[$i]
+  ]]
+
+  return function(KEYS, ARGV)
+    local frame, now, created = program.frames[ARGV[4]] or program.frame(ARGV[4]), clock.now_ms(clock_key, sandbox)
+    if redis_call('GET', stamp) ~= revision or now < frame.from or now >= frame.upto then
       return nil
     end
-  end
-  local sum_$g = (number[held_$g] or held_$g + 0) + (number[ARGV[$a]] or ARGV[$a] + 0)
-  if (number[used_$g] or used_$g + 0) + sum_$g > limits[$i] then
-    is_over = true
-  end
-  ]
-  ]
-  -- What follows the amounts may be left out, see lib/proposal.
-  if ARGV[$e] and (ARGV[$e] ~= '' or ARGV[$e + 5] or not rare.is_kept(owners[1].forget, ARGV[$e + 1])) then
-    return nil
-  end
-  local over_at, over_amounts, over_state, balance_text, credits_text
-  if is_over then
+    local tails, seqs, ends, ttl = frame.tails, frame.seqs, frame.ends, ARGV[5]
+    local is_over, values, rest, limits = false, nil, nil, nil
     each_owner[
-    owner_$o.word = word_$o
+    local key_$o, version_$o, expiry_$o = KEYS[$o + 1], nil, nil
+    values = redis_call('HMGET', key_$o, '.account' each_group[, id_$g])
+    version_$o, expiry_$o, rest = match(values[1] or nothing, account_pattern)
+    if rest ~= owner_$o.account_end then
+      straight.read_account(owner_$o, rest)
+    end
+    if owner_$o.is_user then
+      if ($o == 1 and version_$o ~= ARGV[3]) or not owner_$o.is_common then
+        return nil
+      end
+    elseif not rare.is_renewed(owner_$o, ARGV[$r]) then
+      return nil
+    end
+    -- A sandbox's clock may stand still, so there each call has to prolong the life of all of an owner's keys.
+    if sandbox == 1 and owner_$o.expires then
+      return nil
+    end
+    local word_$o, expiry_ms_$o = sub(key_$o, word_at), expiry_$o + 0
+    local holds_$o = holds .. word_$o
+    if expiry_ms_$o <= now and expiry_ms_$o > 0 then
+      expiry_$o = straight.next_expiry(holds_$o, now)
+      if not expiry_$o then
+        return nil
+      end
+      expiry_ms_$o = expiry_$o + 0
+    end
+    limits = owner_$o.limits
     each_group[
-    owner_$o.used[$i], owner_$o.held[$i], owner_$o.sums[$i] = used_$g, held_$g, sum_$g
-    ]
-    ]
-    if #owners == 1 and owners[1].kept_balances then
-      over_at, over_amounts, over_state, balance_text, credits_text = rare.overflow(owners[1], frame, now)
+    local used_$g, held_$g, tail_$g = match(values[$i + 1] or '', counter_pattern)
+    if tail_$g ~= tails[$g] then
+      frame.now = now
+      used_$g, held_$g, tail_$g = rare.read_window(owner_$o, $i, frame, $g, values[$i + 1])
+      if not tail_$g then
+        return nil
+      end
     end
-    if not over_at then
-      return rare.deny(defined, now, created, frame)
+    local sum_$g = (number[held_$g] or held_$g + 0) + (number[ARGV[$a]] or ARGV[$a] + 0)
+    if (number[used_$g] or used_$g + 0) + sum_$g > limits[$i] then
+      is_over = true
     end
-    each_owner[each_group[
-    sum_$g = owner_$o.sums[$i]
     ]]
+    -- What follows the amounts may be left out, see lib/proposal.
+    if ARGV[$e] and (ARGV[$e] ~= '' or ARGV[$e + 5] or not rare.is_kept(owner_1.forget, ARGV[$e + 1])) then
+      return nil
+    end
+    local amounts, fields_of_balance = ARGV, 0
+    if is_over then
+      each_owner[
+      owner_$o.word = word_$o
+      each_group[
+      owner_$o.used[$i], owner_$o.held[$i], owner_$o.sums[$i] = used_$g, held_$g, sum_$g
+      ]]
+      if #defined.owners == 1 and owner_1.kept_balances then
+        amounts, ends = rare.overflow(owner_1, frame, now)
+      else
+        amounts = nil
+      end
+      if not amounts then
+        return rare.deny(defined, now, created, frame)
+      end
+      fields_of_balance = 4
+      each_owner[each_group[
+      sum_$g = owner_$o.sums[$i]
+      ]]
+    end
+    local expires_ms = now + ttl
+    local expires_at = format('%d', expires_ms)
+    if ttl ~= usual_ttl then
+      usual_ttl, life = ttl, args.digits(clock.ttl(ttl + clock.grace_ms, sandbox))
+    end
+    each_holder[
+    each_group[
+    held_$g = text[sum_$g] or format('%d', sum_$g)
+    ]
+    local list_$o = '' each_group[ .. prefix_$g .. seqs[$g] .. ':' .. amounts[$a]]
+    ]
+    -- As hold.label does. The first owner's hold reports an expiry.
+    local label = ARGV[6]
+    if is_of_user then
+      label = sub(label, 1, #label - #word_$h + 4)
+    end
+    local record = 'held ' .. created .. ' ' .. ttl .. ' ' .. ARGV[1] .. (ARGV[2] == '-' and '\n' or ' request=' .. ARGV[2] .. '\n') .. label
+      .. '\n' .. ARGV[7] each_holder[ .. '\n' .. word_$o .. ' ' .. list_$o]
+    if redis_call('SET', KEYS[1], record, 'NX', 'GET', 'PX', life) then
+      return nil
+    end
+    if rare.closed > 0 then
+      rare.close_windows(defined, owner_1, KEYS[2], ttl, now)
+    end
+    local name, extra, count = sub(KEYS[1], word_at - 5), nil, nil
+    each_holder[
+    extra, count = owner_$o.extra, fields_of_balance
+    if expires_ms < expiry_ms_$o or expiry_ms_$o == 0 or ttl ~= owner_$o.longest then
+      owner_$o.version, owner_$o.expiry = version_$o, expiry_$o
+      extra[count + 1], extra[count + 2] = '.account', rare.account_text(owner_$o, ttl, expires_ms, expires_at)
+      count = extra[count + 2] and count + 2 or count
+    end
+    redis_call('HSET', key_$o each_group[, id_$g, used_$g .. '+' .. held_$g .. tail_$g], unpack(extra, 1, count))
+    redis_call('ZADD', holds_$o, expires_at, name .. ' ' .. list_$o .. ' ' .. $first(label, '-') .. ' ' .. created)
+    if owner_$o.expires then
+      -- The set of holds begins anew whenever it was empty.
+      redis_call('PEXPIRE', holds_$o, args.digits(clock.ttl(owner_$o.forget - now, sandbox)))
+    end
+    ]
+    return 'held\n' .. created .. '\n0\n' each_holder[each_group[ .. used_$g .. '+' .. held_$g .. ends[$g]]]
   end
-  local expires_ms, label = now + ttl, false
-  local expires_at = args.digits(expires_ms)
-  each_holder[
-  -- As hold.label does. The first owner's hold reports an expiry.
-  label = label or (defined.is_of_user and sub(ARGV[6], 1, #ARGV[6] - #word_$o + 4)) or ARGV[6]
-  each_group[
-  held_$g = text[sum_$g] or args.digits(sum_$g)
-  ]
-  local list_$o = '' each_group[ .. owner_$o.prefixes[$i] .. seqs[$g] .. ':' .. (over_at == $g and over_amounts or ARGV[$a])]
-  ]
-  local record = 'held ' .. created .. ' ' .. ttl .. ' ' .. ARGV[1] .. (ARGV[2] == '-' and '\n' or ' request=' .. ARGV[2] .. '\n') .. label
-    .. '\n' .. ARGV[7] each_holder[ .. '\n' .. word_$o .. ' ' .. list_$o]
-  if redis_call('SET', KEYS[1], record, 'NX', 'GET', 'PX', rare.record_life(defined, ttl)) then
-    return nil
-  end
-  if rare.closed > 0 then
-    rare.close_windows(defined, owners[1], KEYS[2], ttl, now)
-  end
-  local name, extra, count = sub(KEYS[1], #defined.tag + 4), nil, nil
-  each_holder[
-  extra, count = owner_$o.extra, 0
-  if over_at then
-    local balance = owner_$o.kept_balances[1]
-    extra[1], extra[2], extra[3], extra[4] = balance.id, balance_text, balance.list, credits_text
-    count = 4
-  end
-  if expiry_ms_$o == 0 or expires_ms < expiry_ms_$o or ttl ~= owner_$o.longest then
-    owner_$o.version, owner_$o.expiry = version_$o, expiry_$o
-    extra[count + 1], extra[count + 2] = '.account', rare.account_text(owner_$o, ttl, expires_ms, expires_at)
-    count = extra[count + 2] and count + 2 or count
-  end
-  redis_call('HSET', key_$o each_group[, owner_$o.fields[$i + 1], used_$g .. '+' .. held_$g .. tail_$g], unpack(extra, 1, count))
-  redis_call('ZADD', holds_$o, expires_at, name .. ' ' .. list_$o .. ' ' .. label .. ' ' .. created)
-  label = '-'
-  if owner_$o.expires then
-    -- The set of holds begins anew whenever it was empty.
-    redis_call('PEXPIRE', holds_$o, args.digits(clock.ttl(owner_$o.forget - now, defined.sandbox)))
-  end
-  ]
-  return 'held\n' .. created .. '\n0\n' each_holder[each_group[ .. used_$g .. '+' .. held_$g .. (over_at == $g and over_state or ends[$g])]]
 end
 ]==]
 
 rare.overflow = straight_overflow.take
 
 function straight_reserve.decide(defined)
-  local shape = defined.shape
-  if not shape.reserve then
-    local code = unroll.code('straight_reserve', decision, shape)
-    shape.reserve = code(redis_call, match, sub, unpack, args, clock, program, straight, rare)
+  if not defined.reserve then
+    local code = unroll.code('straight_reserve', decision, defined.shape)
+    defined.reserve = code(redis_call, match, sub, unpack, string.format, args, clock, program, straight, rare)(defined)
   end
   rare.closed = 0
-  return shape.reserve(defined, KEYS, ARGV)
+  return defined.reserve(KEYS, ARGV)
 end

@@ -30,148 +30,156 @@ function rare.read_tail(owner, index, tail)
     quota = with_rolled(quota, match(rest, '^%+(%d+)'))
   end
   owner.tails[index], owner.quotas[index], owner.seqs[index], owner.windows[index] = tail or false, quota, seq, bounds
-  owner.settled_limits[index] = quota and quota ~= '-' and quota + 0 or math.huge
+  local limit = quota and quota ~= '-' and quota + 0 or math.huge
+  owner.settled_limits[index], owner.near_from[index] = limit, ledger.near_from(limit)
 end
 
 -- Settles a reservation that is held and not expired. `text`: its record; `charges`: whether this is a commit. KEYS and ARGV
 -- as in commit.lua. The general path must settle what was reserved in other windows than those that are stored.
 local settling = [==[
-local redis_call, match, find, sub, unpack, args, clock, ledger, operation, straight, rare = ...
+local redis_call, match, find, sub, args, clock, ledger, operation, straight, rare = ...
 local counter_pattern, account_pattern, nothing, most = straight.counter_pattern, straight.account_pattern, rare.nothing, rare.most
-local number, text_of, is_near = args.number, args.small, ledger.is_near
+local number, text_of = args.number, args.small
 
-return function(defined, text, charges, KEYS, ARGV)
-  local created, life, request, label_start = match(text, '^held (%d+) (%d+) %S+([^\n]*)\n()')
-  if created ~= ARGV[2] or (KEYS[2] and redis_call('EXISTS', KEYS[2]) == 1) then
-    return nil
-  end
-  local now, at_ms = clock.now_ms(defined.clock, defined.sandbox)
-  if now >= created + life then
-    return nil
-  end
-  local label_end = find(text, '\n', label_start, true)
-  local memo_end = find(text, '\n', label_end + 1, true)
-  local label, memo = sub(text, label_start, label_end - 1), sub(text, label_end + 1, memo_end - 1)
-  local operation_name, position, ending = sub(KEYS[1], #defined.tag + 4), memo_end, label
-  local values, expiry, rest, tails, quotas, seqs, limits, figures, charge, sum
+return function(defined)
+  local accounts, holds, name_at = defined.accounts, defined.holds, #defined.tag + 4
+  local clock_key, sandbox, is_of_user = defined.clock, defined.sandbox, defined.is_of_user
+  local ledger_key, ledger_most = defined.ledger, defined.ledger_most
   each_holder[
   local owner_$o = defined.owners[$o]
-  local word_$o, from_$o each_group[, seq_$g, amount_$g], to_$o = match(text, owner_$o.held_pattern, position)
-  if not word_$o then
-    return nil
-  end
-  figures = charges and ARGV[10] and rare.read_figures(owner_$o, word_$o)
-  if charges and ARGV[10] and not figures then
-    return nil
-  end
-  local key_$o, holds_$o, held_$o = defined.accounts .. word_$o, defined.holds .. word_$o, sub(text, from_$o, to_$o - 1)
-  local member_$o = operation_name .. ' ' .. held_$o .. ' ' .. ending .. ' ' .. created
-  values = redis_call('HMGET', key_$o, unpack(owner_$o.fields))
-  local version_$o
-  version_$o, expiry, rest = match(values[1] or nothing, account_pattern)
-  if rest ~= owner_$o.account_end then
-    straight.read_account(owner_$o, rest)
-  end
-  if not owner_$o.is_common or (charges and owner_$o.is_watched) then
-    return nil
-  end
-  if expiry ~= '0' and expiry + 0 <= now and not straight.next_expiry(holds_$o, now) then
-    return nil
-  end
-  tails, quotas, seqs, limits = owner_$o.tails, owner_$o.quotas, owner_$o.seqs, owner_$o.settled_limits
   each_group[
-  local used_$g, left_$g, tail_$g = match(values[$i + 1] or '', counter_pattern)
-  if tail_$g ~= tails[$i] then
-    rare.read_tail(owner_$o, $i, tail_$g)
-  end
-  if not tail_$g or seqs[$i] ~= seq_$g then
-    return nil
-  end
-  left_$g = (number[left_$g] or left_$g + 0) - (number[amount_$g] or amount_$g + 0)
-  if left_$g < 0 then
-    return nil
-  end
-  local near_$g = ''
-  if charges then
-    charge = figures and figures[$i + 1] or amount_$g
-    sum = (number[used_$g] or used_$g + 0) + (number[charge] or charge + 0)
-    -- A balance may have to take over.
-    if sum > most or (figures and sum + left_$g > limits[$i] and owner_$o.groups[$i].onto) then
+  local id_$g, prefix_$g = owner_$o.fields[$i + 1], owner_$o.prefixes[$i]
+  ]]
+
+  return function(text, charges, KEYS, ARGV)
+    local created, life, request, label_start = match(text, '^held (%d+) (%d+) %S+([^\n]*)\n()')
+    if created ~= ARGV[2] or (KEYS[2] and redis_call('EXISTS', KEYS[2]) == 1) then
       return nil
     end
-    if is_near(sum, limits[$i]) then
-      near_$g = ':' .. owner_$o.windows[$i]
+    local now, at_ms = clock.now_ms(clock_key, sandbox)
+    if now >= created + life then
+      return nil
     end
-    amount_$g, used_$g = charge, text_of[sum] or args.digits(sum)
+    local label_end = find(text, '\n', label_start, true)
+    local memo_end = find(text, '\n', label_end + 1, true)
+    local label, memo = sub(text, label_start, label_end - 1), sub(text, label_end + 1, memo_end - 1)
+    local operation_name, position = sub(KEYS[1], name_at), memo_end
+    local values, expiry, rest, tails, quotas, seqs, near_from, figures, sum
+    each_holder[
+    local word_$o, from_$o each_group[, seq_$g, amount_$g], to_$o = match(text, owner_$o.held_pattern, position)
+    if not word_$o then
+      return nil
+    end
+    figures = charges and ARGV[10] and rare.read_figures(owner_$o, word_$o)
+    if figures == nil and charges and ARGV[10] then
+      return nil
+    end
+    local key_$o, holds_$o, held_$o, version_$o = accounts .. word_$o, holds .. word_$o, sub(text, from_$o, to_$o - 1), nil
+    values = redis_call('HMGET', key_$o, '.account' each_group[, id_$g])
+    version_$o, expiry, rest = match(values[1] or nothing, account_pattern)
+    if rest ~= owner_$o.account_end then
+      straight.read_account(owner_$o, rest)
+    end
+    if not owner_$o.is_common or (charges and owner_$o.is_watched) then
+      return nil
+    end
+    if expiry ~= '0' and expiry + 0 <= now and not straight.next_expiry(holds_$o, now) then
+      return nil
+    end
+    tails, quotas, seqs, near_from = owner_$o.tails, owner_$o.quotas, owner_$o.seqs, owner_$o.near_from
+    each_group[
+    local used_$g, left_$g, tail_$g = match(values[$i + 1] or '', counter_pattern)
+    if tail_$g ~= tails[$i] then
+      rare.read_tail(owner_$o, $i, tail_$g)
+    end
+    if not tail_$g or seqs[$i] ~= seq_$g then
+      return nil
+    end
+    left_$g = (number[left_$g] or left_$g + 0) - (number[amount_$g] or amount_$g + 0)
+    if left_$g < 0 then
+      return nil
+    end
+    local near_$g = ''
+    if charges then
+      if figures then
+        amount_$g = figures[$i + 1]
+      end
+      sum = (number[used_$g] or used_$g + 0) + (number[amount_$g] or amount_$g + 0)
+      -- A balance may have to take over.
+      if sum > most or (figures and owner_$o.groups[$i].onto and sum + left_$g > owner_$o.settled_limits[$i]) then
+        return nil
+      end
+      if sum >= near_from[$i] then
+        near_$g = ':' .. owner_$o.windows[$i]
+      end
+      used_$g = text_of[sum] or args.digits(sum)
+    end
+    local quota_$g = quotas[$i]
+    tail_$g = used_$g .. '+' .. (text_of[left_$g] or args.digits(left_$g)) .. tail_$g
+    ]
+    local member_$o = operation_name .. ' ' .. held_$o .. ' ' .. $first(label, '-') .. ' ' .. created
+    -- Removing the first hold decides; the others must not fail after it.
+    if $first(false, true) and not redis_call('ZSCORE', holds_$o, member_$o) then
+      return nil
+    end
+    position = to_$o
+    ]
+    -- The record has other entries, of credits.
+    if position <= #text then
+      return nil
+    end
+    each_holder[
+    if redis_call('ZREM', holds_$o, member_$o) ~= 1 then
+      return nil
+    end
+    redis_call('HSET', key_$o each_group[, id_$g, tail_$g])
+    ]
+    local about = is_of_user and label .. ' ' .. sub(word_$h, 6) or label
+    if ARGV[5] then
+      if ARGV[9] ~= '' then
+        memo = ARGV[9]
+      end
+      if ARGV[10] then
+        each_holder[
+        held_$o = '' each_group[ .. prefix_$g .. seq_$g .. ':' .. amount_$g]
+        ]
+      end
+      redis_call('SET', KEYS[1], 'committed ' .. created .. ' ' .. life .. ' - changes=1' .. request .. (ARGV[7] == '-' and '' or ' ' .. ARGV[7])
+        .. '\n' .. label .. '\n' .. memo each_holder[ .. '\n' .. word_$o .. ' - ' .. held_$o], 'KEEPTTL')
+    else
+      -- Only its first word changes.
+      redis_call('SETRANGE', KEYS[1], '0', charges and 'used' or 'free')
+    end
+    -- As ledger.write does.
+    local told, details, entry = ledger.without_rules(memo), ARGV[3] == '' and '' or '\n' .. ARGV[3], nil
+    if charges then
+      entry = 'commit ' .. at_ms .. ' 0 ' .. operation_name .. ' ' .. created .. ' ' .. about each_holder[ .. $first('\n', ' ') .. word_$o .. ' '
+        each_group[ .. prefix_$g .. seq_$g .. ':' .. amount_$g .. ':' .. used_$g .. ':' .. quota_$g .. near_$g]] .. '\n' .. told .. details
+    else
+      entry = 'release ' .. at_ms .. ' 0 ' .. operation_name .. ' ' .. created .. ' ' .. about .. '\n-\n' .. told .. details
+    end
+    redis_call('XADD', ledger_key, 'MAXLEN', '~', ledger_most, '*', 'entry', entry)
+    local answer = 'settled\n' .. at_ms .. (charges and '\ncommitted\n0\n0\n' or '\nreleased\n0\n0\n') .. about .. '\n' .. memo .. '\n'
+      .. version_$h .. '\n' each_holder[ .. $first('\n', ' ; ') .. word_$o each_group[ .. ' ' .. id_$g .. ' ' .. tail_$g]]
+    if KEYS[2] then
+      redis_call('PEXPIRE', KEYS[1], args.digits(operation.record_ttl(created + life, now, sandbox)))
+      return operation.keep(KEYS[2], ARGV[4], answer)
+    end
+    return answer
   end
-  tail_$g = used_$g .. '+' .. (text_of[left_$g] or args.digits(left_$g)) .. tail_$g
-  ]
-  local charged_$o = charges and word_$o .. ' ' each_group[ .. owner_$o.prefixes[$i] .. seq_$g .. ':' .. amount_$g .. ':' .. used_$g
-    .. ':' .. quotas[$i] .. near_$g] or '-'
-  -- Only of the first owner it is certain that the hold is removed before anything is written.
-  if position ~= memo_end and not redis_call('ZSCORE', holds_$o, member_$o) then
-    return nil
-  end
-  ending, position = '-', to_$o
-  ]
-  -- The record has other entries, of credits.
-  if position <= #text then
-    return nil
-  end
-  -- Removing the first hold decides; nothing was written before.
-  local version, about, counters, in_ledger, in_record = nil, nil, nil, nil, ''
-  each_holder[
-  if redis_call('ZREM', holds_$o, member_$o) ~= 1 then
-    return nil
-  end
-  redis_call('HSET', key_$o each_group[, owner_$o.fields[$i + 1], tail_$g])
-  if not version then
-    version, about = version_$o, defined.is_of_user and label .. ' ' .. sub(word_$o, 6) or label
-  end
-  counters = (counters and counters .. ' ; ' or '') .. word_$o each_group[ .. ' ' .. owner_$o.fields[$i + 1] .. ' ' .. tail_$g]
-  in_ledger = in_ledger and in_ledger .. ' ' .. charged_$o or charged_$o
-  if ARGV[10] then
-    held_$o = '' each_group[ .. owner_$o.prefixes[$i] .. seq_$g .. ':' .. amount_$g]
-  end
-  if ARGV[5] then
-    in_record = in_record .. '\n' .. word_$o .. ' - ' .. held_$o
-  end
-  ]
-  if ARGV[5] and ARGV[9] ~= '' then
-    memo = ARGV[9]
-  end
-  ledger.open(defined.ledger, defined.ledger_most)
-  local head = (charges and 'commit ' or 'release ') .. at_ms .. ' 0 ' .. operation_name .. ' ' .. created .. ' ' .. about
-  ledger.write(head, in_ledger, memo, ARGV[3])
-  if ARGV[5] then
-    local outcome = ARGV[7] ~= '-' and ' ' .. ARGV[7] or ''
-    redis_call('SET', KEYS[1], 'committed ' .. created .. ' ' .. life .. ' - changes=1' .. request .. outcome .. '\n' .. label .. '\n' .. memo
-      .. in_record, 'KEEPTTL')
-  else
-    -- Only its first word changes.
-    redis_call('SETRANGE', KEYS[1], '0', charges and 'used' or 'free')
-  end
-  local answer = 'settled\n' .. at_ms .. (charges and '\ncommitted\n0\n0\n' or '\nreleased\n0\n0\n') .. about .. '\n' .. memo .. '\n' .. version
-    .. '\n\n' .. counters
-  if KEYS[2] then
-    redis_call('PEXPIRE', KEYS[1], args.digits(operation.record_ttl(created + life, now, defined.sandbox)))
-    return operation.keep(KEYS[2], ARGV[4], answer)
-  end
-  return answer
 end
 ]==]
 
 -- Settles by a commit, or else a release.
 function straight_settle.settle(is_commit)
   local text = redis_call('GET', KEYS[1])
-  local defined = text and program.get(match(text, '^held %d+ %d+ (%S+)') or '')
+  local defined = text and program.known[match(text, '^held %d+ %d+ (%S+)') or '']
   if not defined or not defined.straight then
     return nil
   end
-  local shape = defined.shape
-  if not shape.settle then
-    local code = unroll.code('straight_settle', settling, shape)
-    shape.settle = code(redis_call, match, find, sub, unpack, args, clock, ledger, operation, straight, rare)
+  if not defined.settle then
+    local code = unroll.code('straight_settle', settling, defined.shape)
+    defined.settle = code(redis_call, match, find, sub, args, clock, ledger, operation, straight, rare)(defined)
   end
-  return shape.settle(defined, text, is_commit, KEYS, ARGV)
+  return defined.settle(text, is_commit, KEYS, ARGV)
 end

@@ -5,12 +5,14 @@
 --   each_holder[ … ]  is repeated for each owner with groups
 --   each_group[ … ]   stands in one of these, and is repeated for each group of the owner
 --   $o, $g, $i        are the number of the owner, of the group among all groups, and of the group among those of its owner
+--   $h                is the number of the first owner with groups
 --   $r, $a, $e        are places in ARGV: of the owner's renewal, of the group's amount, and after the last amount
+--   $first(a, b)      is a for the first owner with groups, and b for the others
 -- Brackets must be balanced, also in strings.
 local unroll = {
   -- The first owner's part in ARGV, see lib/proposal.
   first_place = 8,
-  -- Lua has at most 200 local variables and 250 registers.
+  -- A Lua function has at most 200 local variables, 60 of functions around it, and 250 registers.
   most_groups = 12,
   most_owners = 6,
 }
@@ -40,6 +42,7 @@ function unroll.shape(owners)
     end
     shape.owners[at] = marks
     if #marks.groups > 0 then
+      shape.h = shape.h or at
       shape.holders[#shape.holders + 1] = marks
     end
   end
@@ -63,6 +66,7 @@ local function repeated(text, word, list)
       if marks.groups then
         part = repeated(part, 'each_group', marks.groups)
       end
+      part = string.gsub(part, '%$first%((.-), (.-)%)', at == 1 and '%1' or '%2')
       parts[at] = string.gsub(part, '%$(%a)', marks)
     end
     return table.concat(parts)
