@@ -33,26 +33,22 @@ local function is_low(balance, left, low)
 end
 
 -- What expires next, as in credits.next_expiry; nil if that depends on more than the first credit.
-local function next_expiry(remaining, ends_at, rest)
+local function next_expiry(remaining_text, ends_at, rest)
   if ends_at == '*' then
     return ''
   end
-  if rest ~= '' and (remaining == 0 or match(rest, expiry_pattern) == ends_at) then
+  if rest ~= '' and (remaining_text == '0' or match(rest, expiry_pattern) == ends_at) then
     return nil
   end
-  return remaining > 0 and ':' .. args.digits(remaining) .. ':' .. ends_at or ''
+  return remaining_text ~= '0' and ':' .. remaining_text .. ':' .. ends_at or ''
 end
 
--- The same list with another value at that place.
-local function replaced(list, at, value)
-  local copy = { unpack(list) }
-  copy[at] = value
-  return copy
-end
+-- What the present call takes: number of the group over its limit, place of its amount in ARGV, the amount, what the
+-- reservation's entries say instead of it, and the end of the group's state.
+local over_limit = { at = 0, place = 0, amount = '', entries = '', state = ' ' }
 
 -- Splits the amount of the group over its limit, and holds the excess: reduces the owner's sum of that group, and puts the
--- balance's two fields and their values into its `extra`. Returns ARGV with the amounts of the reservation's entries, and
--- the frame's `ends` with that of the group's state; nil if the general path must decide.
+-- balance's two fields and their values into its `extra`. Returns `over_limit`; nil if the general path must decide.
 function straight_overflow.take(owner, frame, now)
   local over_at, total = group_over(owner)
   local balance = owner.kept_balances[1]
@@ -74,18 +70,19 @@ function straight_overflow.take(owner, frame, now)
   if total > args.most or over <= 0 or open + 0 < over or left + 0 < over then
     return nil
   end
-  local remaining, over_text = open - over, args.digits(over)
+  local remaining_text, over_text = args.digits(open - over), args.digits(over)
   left = left - over
-  local expiry = not is_low(balance, left, low) and next_expiry(remaining, ends_at, rest)
+  local expiry = not is_low(balance, left, low) and next_expiry(remaining_text, ends_at, rest)
   if not expiry then
     return nil
   end
   owner.sums[over_at] = sum - over
   local counted, left_text, extra = used .. '+' .. args.digits(held + over), args.digits(left), owner.extra
   extra[1], extra[2], extra[3] = balance.id, counted .. tail, balance.list
-  extra[4] = left_text .. ' ' .. uncovered .. ' ' .. below .. ' ' .. low .. ';' .. name .. first .. args.digits(remaining) .. ':'
+  extra[4] = left_text .. ' ' .. uncovered .. ' ' .. below .. ' ' .. low .. ';' .. name .. first .. remaining_text .. ':'
     .. args.digits(of_credit + over) .. charged .. ends_at .. rest
-  local entries = args.digits(amount - over) .. ',' .. group.id .. '>' .. balance.id .. ':' .. name .. over_text
-  return replaced(ARGV, place, entries),
-    replaced(frame.ends, over_at, '>' .. over_text .. '@' .. counted .. '*' .. left_text .. ':' .. uncovered .. expiry .. ' ')
+  over_limit.at, over_limit.place, over_limit.amount = over_at, place, ARGV[place]
+  over_limit.entries = args.digits(amount - over) .. ',' .. group.id .. '>' .. balance.id .. ':' .. name .. over_text
+  over_limit.state = '>' .. over_text .. '@' .. counted .. '*' .. left_text .. ':' .. uncovered .. expiry .. ' '
+  return over_limit
 end

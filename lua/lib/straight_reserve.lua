@@ -220,22 +220,18 @@ return function(defined)
     if ARGV[$e] and (ARGV[$e] ~= '' or ARGV[$e + 5] or not rare.is_kept(owner_1.forget, ARGV[$e + 1])) then
       return nil
     end
-    local amounts, fields_of_balance = ARGV, 0
+    local over = nil
     if is_over then
       each_owner[
       owner_$o.word = word_$o
       each_group[
       owner_$o.used[$i], owner_$o.held[$i], owner_$o.sums[$i] = used_$g, held_$g, sum_$g
       ]]
-      if #defined.owners == 1 and owner_1.kept_balances then
-        amounts, ends = rare.overflow(owner_1, frame, now)
-      else
-        amounts = nil
-      end
-      if not amounts then
+      over = #defined.owners == 1 and owner_1.kept_balances and rare.overflow(owner_1, frame, now)
+      if not over then
         return rare.deny(defined, now, created, frame)
       end
-      fields_of_balance = 4
+      ARGV[over.place] = over.entries
       each_owner[each_group[
       sum_$g = owner_$o.sums[$i]
       ]]
@@ -249,8 +245,11 @@ return function(defined)
     each_group[
     held_$g = text[sum_$g] or format('%d', sum_$g)
     ]
-    local list_$o = '' each_group[ .. prefix_$g .. seqs[$g] .. ':' .. amounts[$a]]
+    local list_$o = '' each_group[ .. prefix_$g .. seqs[$g] .. ':' .. ARGV[$a]]
     ]
+    if over then
+      ARGV[over.place] = over.amount
+    end
     -- As hold.label does. The first owner's hold reports an expiry.
     local label = ARGV[6]
     if is_of_user then
@@ -266,7 +265,7 @@ return function(defined)
     end
     local name, extra, count = sub(KEYS[1], word_at - 5), nil, nil
     each_holder[
-    extra, count = owner_$o.extra, fields_of_balance
+    extra, count = owner_$o.extra, over and 4 or 0
     if expires_ms < expiry_ms_$o or expiry_ms_$o == 0 or ttl ~= owner_$o.longest then
       owner_$o.version, owner_$o.expiry = version_$o, expiry_$o
       extra[count + 1], extra[count + 2] = '.account', rare.account_text(owner_$o, ttl, expires_ms, expires_at)
@@ -279,7 +278,14 @@ return function(defined)
       redis_call('PEXPIRE', holds_$o, args.digits(clock.ttl(owner_$o.forget - now, sandbox)))
     end
     ]
-    return 'held\n' .. created .. '\n0\n' each_holder[each_group[ .. used_$g .. '+' .. held_$g .. ends[$g]]]
+    if over then
+      ends[over.at] = over.state
+    end
+    local answer = 'held\n' .. created .. '\n0\n' each_holder[each_group[ .. used_$g .. '+' .. held_$g .. ends[$g]]]
+    if over then
+      ends[over.at] = ' '
+    end
+    return answer
   end
 end
 ]==]
@@ -288,8 +294,9 @@ rare.overflow = straight_overflow.take
 
 function straight_reserve.decide(defined)
   if not defined.reserve then
-    local code = unroll.code('straight_reserve', decision, defined.shape)
-    defined.reserve = code(redis_call, match, sub, unpack, string.format, args, clock, program, straight, rare)(defined)
+    local code = unroll.code('straight_reserve', decision, defined.shape, redis_call, match, sub, unpack, string.format, args, clock, program,
+      straight, rare)
+    defined.reserve = code(defined)
   end
   rare.closed = 0
   return defined.reserve(KEYS, ARGV)

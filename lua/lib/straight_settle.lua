@@ -178,8 +178,9 @@ function straight_settle.settle(is_commit)
     return nil
   end
   if not defined.settle then
-    local code = unroll.code('straight_settle', settling, defined.shape)
-    defined.settle = code(redis_call, match, find, sub, args, clock, ledger, operation, straight, rare)(defined)
+    local code = unroll.code('straight_settle', settling, defined.shape, redis_call, match, find, sub, args, clock, ledger, operation, straight,
+      rare)
+    defined.settle = code(defined)
   end
   return defined.settle(text, is_commit, KEYS, ARGV)
 end

@@ -73,10 +73,12 @@ local function repeated(text, word, list)
   end))
 end
 
--- The code for a shape.
-function unroll.code(name, text, shape)
-  text = repeated(text, 'each_owner', shape.owners)
-  text = repeated(text, 'each_holder', shape.holders)
-  return loadstring(string.gsub(text, '%$(%a)', shape), '=' .. name)
+-- The code for a shape, which is made once. `...`: what it uses. Returns what the text returns.
+function unroll.code(name, text, shape, ...)
+  if not shape[name] then
+    text = repeated(text, 'each_owner', shape.owners)
+    text = repeated(text, 'each_holder', shape.holders)
+    shape[name] = loadstring(string.gsub(text, '%$(%a)', shape), '=' .. name)(...)
+  end
+  return shape[name]
 end
-
