@@ -64,65 +64,74 @@ return function(defined)
     local memo_end = find(text, '\n', label_end + 1, true)
     local label, memo = sub(text, label_start, label_end - 1), sub(text, label_end + 1, memo_end - 1)
     local operation_name, position = sub(KEYS[1], name_at), memo_end
-    local values, expiry, rest, tails, quotas, seqs, near_from, figures, sum
     each_holder[
-    local word_$o, from_$o each_group[, seq_$g, amount_$g], to_$o = match(text, owner_$o.held_pattern, position)
-    if not word_$o then
-      return nil
-    end
-    figures = charges and ARGV[10] and rare.read_figures(owner_$o, word_$o)
-    if figures == nil and charges and ARGV[10] then
-      return nil
-    end
-    local key_$o, holds_$o, held_$o, version_$o = accounts .. word_$o, holds .. word_$o, sub(text, from_$o, to_$o - 1), nil
-    values = redis_call('HMGET', key_$o, '.account' each_group[, id_$g])
-    version_$o, expiry, rest = match(values[1] or nothing, account_pattern)
-    if rest ~= owner_$o.account_end then
-      straight.read_account(owner_$o, rest)
-    end
-    if not owner_$o.is_common or (charges and owner_$o.is_watched) then
-      return nil
-    end
-    if expiry ~= '0' and expiry + 0 <= now and not straight.next_expiry(holds_$o, now) then
-      return nil
-    end
-    tails, quotas, seqs, near_from = owner_$o.tails, owner_$o.quotas, owner_$o.seqs, owner_$o.near_from
+    local word_$o, key_$o, holds_$o, member_$o, version_$o, held_$o, charged_$o
     each_group[
-    local used_$g, left_$g, tail_$g = match(values[$i + 1] or '', counter_pattern)
-    if tail_$g ~= tails[$i] then
-      rare.read_tail(owner_$o, $i, tail_$g)
-    end
-    if not tail_$g or seqs[$i] ~= seq_$g then
-      return nil
-    end
-    left_$g = (number[left_$g] or left_$g + 0) - (number[amount_$g] or amount_$g + 0)
-    if left_$g < 0 then
-      return nil
-    end
-    local near_$g = ''
-    if charges then
-      if figures then
-        amount_$g = figures[$i + 1]
-      end
-      sum = (number[used_$g] or used_$g + 0) + (number[amount_$g] or amount_$g + 0)
-      -- A balance may have to take over.
-      if sum > most or (figures and owner_$o.groups[$i].onto and sum + left_$g > owner_$o.settled_limits[$i]) then
+    local state_$g
+    ]
+    do
+      local word, from each_group[, seq_$g, amount_$g], upto = match(text, owner_$o.held_pattern, position)
+      if not word then
         return nil
       end
-      if sum >= near_from[$i] then
-        near_$g = ':' .. owner_$o.windows[$i]
+      local figures = charges and ARGV[10] and rare.read_figures(owner_$o, word)
+      if figures == nil and charges and ARGV[10] then
+        return nil
       end
-      used_$g = text_of[sum] or args.digits(sum)
+      word_$o, key_$o, holds_$o, held_$o, position = word, accounts .. word, holds .. word, sub(text, from, upto - 1), upto
+      member_$o = operation_name .. ' ' .. held_$o .. ' ' .. $first(label, '-') .. ' ' .. created
+      local values, expiry, rest = redis_call('HMGET', key_$o, '.account' each_group[, id_$g]), nil, nil
+      version_$o, expiry, rest = match(values[1] or nothing, account_pattern)
+      if rest ~= owner_$o.account_end then
+        straight.read_account(owner_$o, rest)
+      end
+      if not owner_$o.is_common or (charges and owner_$o.is_watched) then
+        return nil
+      end
+      if expiry ~= '0' and expiry + 0 <= now and not straight.next_expiry(holds_$o, now) then
+        return nil
+      end
+      local tails, quotas, seqs, near_from, sum = owner_$o.tails, owner_$o.quotas, owner_$o.seqs, owner_$o.near_from, nil
+      each_group[
+      local used_$g, left_$g, tail_$g = match(values[$i + 1] or '', counter_pattern)
+      if tail_$g ~= tails[$i] then
+        rare.read_tail(owner_$o, $i, tail_$g)
+      end
+      if not tail_$g or seqs[$i] ~= seq_$g then
+        return nil
+      end
+      left_$g = (number[left_$g] or left_$g + 0) - (number[amount_$g] or amount_$g + 0)
+      if left_$g < 0 then
+        return nil
+      end
+      local near_$g = ''
+      if charges then
+        if figures then
+          amount_$g = figures[$i + 1]
+        end
+        sum = (number[used_$g] or used_$g + 0) + (number[amount_$g] or amount_$g + 0)
+        -- A balance may have to take over.
+        if sum > most or (figures and owner_$o.groups[$i].onto and sum + left_$g > owner_$o.settled_limits[$i]) then
+          return nil
+        end
+        if sum >= near_from[$i] then
+          near_$g = ':' .. owner_$o.windows[$i]
+        end
+        used_$g = text_of[sum] or args.digits(sum)
+      end
+      state_$g = used_$g .. '+' .. (text_of[left_$g] or args.digits(left_$g)) .. tail_$g
+      ]
+      if charges then
+        charged_$o = word .. ' ' each_group[ .. prefix_$g .. seq_$g .. ':' .. amount_$g .. ':' .. used_$g .. ':' .. quotas[$i] .. near_$g]
+      end
+      if figures then
+        held_$o = '' each_group[ .. prefix_$g .. seq_$g .. ':' .. amount_$g]
+      end
     end
-    local quota_$g = quotas[$i]
-    tail_$g = used_$g .. '+' .. (text_of[left_$g] or args.digits(left_$g)) .. tail_$g
-    ]
-    local member_$o = operation_name .. ' ' .. held_$o .. ' ' .. $first(label, '-') .. ' ' .. created
     -- Removing the first hold decides; the others must not fail after it.
     if $first(false, true) and not redis_call('ZSCORE', holds_$o, member_$o) then
       return nil
     end
-    position = to_$o
     ]
     -- The record has other entries, of credits.
     if position <= #text then
@@ -132,17 +141,12 @@ return function(defined)
     if redis_call('ZREM', holds_$o, member_$o) ~= 1 then
       return nil
     end
-    redis_call('HSET', key_$o each_group[, id_$g, tail_$g])
+    redis_call('HSET', key_$o each_group[, id_$g, state_$g])
     ]
     local about = is_of_user and label .. ' ' .. sub(word_$h, 6) or label
     if ARGV[5] then
       if ARGV[9] ~= '' then
         memo = ARGV[9]
-      end
-      if ARGV[10] then
-        each_holder[
-        held_$o = '' each_group[ .. prefix_$g .. seq_$g .. ':' .. amount_$g]
-        ]
       end
       redis_call('SET', KEYS[1], 'committed ' .. created .. ' ' .. life .. ' - changes=1' .. request .. (ARGV[7] == '-' and '' or ' ' .. ARGV[7])
         .. '\n' .. label .. '\n' .. memo each_holder[ .. '\n' .. word_$o .. ' - ' .. held_$o], 'KEEPTTL')
@@ -153,14 +157,14 @@ return function(defined)
     -- As ledger.write does.
     local told, details, entry = ledger.without_rules(memo), ARGV[3] == '' and '' or '\n' .. ARGV[3], nil
     if charges then
-      entry = 'commit ' .. at_ms .. ' 0 ' .. operation_name .. ' ' .. created .. ' ' .. about each_holder[ .. $first('\n', ' ') .. word_$o .. ' '
-        each_group[ .. prefix_$g .. seq_$g .. ':' .. amount_$g .. ':' .. used_$g .. ':' .. quota_$g .. near_$g]] .. '\n' .. told .. details
+      entry = 'commit ' .. at_ms .. ' 0 ' .. operation_name .. ' ' .. created .. ' ' .. about each_holder[ .. $first('\n', ' ') .. charged_$o]
+        .. '\n' .. told .. details
     else
       entry = 'release ' .. at_ms .. ' 0 ' .. operation_name .. ' ' .. created .. ' ' .. about .. '\n-\n' .. told .. details
     end
     redis_call('XADD', ledger_key, 'MAXLEN', '~', ledger_most, '*', 'entry', entry)
     local answer = 'settled\n' .. at_ms .. (charges and '\ncommitted\n0\n0\n' or '\nreleased\n0\n0\n') .. about .. '\n' .. memo .. '\n'
-      .. version_$h .. '\n' each_holder[ .. $first('\n', ' ; ') .. word_$o each_group[ .. ' ' .. id_$g .. ' ' .. tail_$g]]
+      .. version_$h .. '\n' each_holder[ .. $first('\n', ' ; ') .. word_$o each_group[ .. ' ' .. id_$g .. ' ' .. state_$g]]
     if KEYS[2] then
       redis_call('PEXPIRE', KEYS[1], args.digits(operation.record_ttl(created + life, now, sandbox)))
       return operation.keep(KEYS[2], ARGV[4], answer)

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use chrono::Utc;
 use quotagate::domain::values::ids::UserId;
 use quotagate::infra::embedded_redis::COMPACT;
-use quotagate::store::metering::admission::UserExpiry;
+use quotagate::store::metering::admission::{Owner, UserExpiry};
 use quotagate::store::metering::reserve::ReserveReply;
 
-use crate::table::{Ask, BELIEF, Belief, DAY_1, DAY_2, FOR_EVER, Table, counted, harmless};
+use crate::table::{Ask, BELIEF, Belief, DAY_1, DAY_2, FOR_EVER, Table, counted, harmless, settled};
 
 /// Number of calls of each command since the last reset, without the function calls themselves.
 async fn commands(table: &Table) -> BTreeMap<String, u64> {
@@ -53,6 +53,32 @@ async fn the_commands_of_a_call_are_few_however_many_groups_it_counts_in() {
         assert_eq!(commands(&table).await, counts("get=3 hmget=1 hset=1 xadd=1 set=1"), "track");
         table.reserve(&[("a", DAY_1, 100, 9)]).await;
         assert_eq!(commands(&table).await, counts("get=2 hmget=1 exists=1 xadd=1"), "denied reserve");
+    }
+}
+
+/// See lua/lib/unroll.lua.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_with_up_to_twelve_groups_of_six_owners_take_the_straight_path() {
+    for (owners, groups, is_straight) in
+        [(1, 12, true), (6, 2, true), (3, 4, true), (1, 13, false), (7, 1, false), (4, 4, false)]
+    {
+        let table = Table::new().await;
+        let case = format!("{owners} owners with {groups} groups each");
+        let names: Vec<String> = (1..=owners).map(|number| if number == 1 { "u".to_owned() } else { format!("u{number}") }).collect();
+        let ids: Vec<String> = (1..=groups).map(|number| format!("g{number}")).collect();
+        let asks: Vec<Ask<'_>> = ids.iter().map(|id| (id.as_str(), DAY_1, 1, 9)).collect();
+        let owned: Vec<Owner> = names.iter().map(|name| table.owner(name, &asks)).collect();
+        let id = table.hold_of(60_000, &owned).await;
+        settled(table.commit(&id).await);
+        commands(&table).await;
+        let id = table.hold_of(60_000, &owned).await;
+        let reserve = format!("get=2 hmget={owners} hset={owners} zadd={owners} set=1");
+        assert_eq!(commands(&table).await == counts(&reserve), is_straight, "reserve of {case}");
+        settled(table.commit(&id).await);
+        assert_eq!(commands(&table).await.contains_key("setrange"), is_straight, "commit of {case}");
+        for (name, id) in names.iter().flat_map(|name| ids.iter().map(move |id| (name, id))) {
+            assert_eq!(table.stands_of(name, id, DAY_1).await, (2, 0), "{case}");
+        }
     }
 }
 
