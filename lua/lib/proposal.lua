@@ -35,21 +35,21 @@ function proposal.read(first_key, own)
   read.outbox = keys.of(read.tag, 'outbox')
   read.expiry_outbox = defined.reports_expiry and read.outbox
   for place = 1, #defined.owners do
-    local shape, key = defined.owners[place], KEYS[first_key]
+    local known, key = defined.owners[place], KEYS[first_key]
     local word = keys.owner_word(key)
     local owner = { key = key, holds = keys.holds(read.tag, word), past = keys.past(read.tag, word), word = word,
-      groups = shape.groups, fields = shape.general_fields, kept_balances = shape.kept_balances, balances = false, touched = false,
-      now = 0, has_alerts = shape.has_alerts, unsettled = false, renew = '-', stored = false,
+      groups = known.groups, fields = known.general_fields, kept_balances = known.kept_balances, balances = false, touched = false,
+      now = 0, has_alerts = known.has_alerts, unsettled = false, renew = '-', stored = false,
       version = false, next_expiry = 0, longest_ttl = 0, forget_at = false, adjusted = false, watched = false,
       scope_full = false, over_limit = false, observed = false }
     first_key = first_key + 1
-    if not shape.is_user then
+    if not known.is_user then
       owner.renew, owner.most = string.match(ARGV[at], '^(%S+) (%d+)$')
       owner.most, owner.mortal, at = args.stored(owner.most), owner.renew ~= 'never', at + 1
       owner.index, owner.name = keys.index(read.tag, word)
     end
-    for index = 1, #shape.groups do
-      local group, amount = shape.groups[index], ARGV[at]
+    for index = 1, #known.groups do
+      local group, amount = known.groups[index], ARGV[at]
       at, window_at = at + 1, window_at + 1
       group.window, group.amount_text, group.amount = frame[window_at], amount, args.stored(amount)
       group.granted, group.blocked, group.grants, group.over_limit, group.observed = 0, 0, false, false, false

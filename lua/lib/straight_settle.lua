@@ -75,7 +75,7 @@ return function(defined)
         return nil
       end
       local figures = charges and ARGV[10] and rare.read_figures(owner_$o, word)
-      if figures == nil and charges and ARGV[10] then
+      if charges and ARGV[10] and not figures then
         return nil
       end
       word_$o, key_$o, holds_$o, held_$o, position = word, accounts .. word, holds .. word, sub(text, from, upto - 1), upto
