@@ -6,15 +6,15 @@ local clock = {
   sandbox_ttl_ms = 7 * 24 * 3600 * 1000,
 }
 
--- The time as a number and as text: of TIME the seconds, and the first three digits of the microseconds.
+-- The time as a number and as text: that of the test clock, or of TIME the seconds and the first three digits of the
+-- microseconds.
 function clock.now_ms(key, sandbox)
-  if sandbox == 1 then
-    local text = redis_call('GET', key)
-    return text + 0, text
+  local text = sandbox == 1 and redis_call('GET', key)
+  if not text then
+    local time = redis_call('TIME')
+    local micros = time[2]
+    text = time[1] .. sub(#micros == 6 and micros or '00000' .. micros, -6, -4)
   end
-  local time = redis_call('TIME')
-  local micros = time[2]
-  local text = time[1] .. sub(#micros == 6 and micros or '00000' .. micros, -6, -4)
   return text + 0, text
 end
 
