@@ -9,7 +9,7 @@
 -- group only observes (o), the quota is the limit (h), at most so much is rolled over (r<amount>), the group is a balance
 -- (b), which has its thresholds instead of percents. A group that overflows has the id '<id>><balance>:<thresholds|->'.
 local program = {
-  -- Groups of all programs together, some 15 MB; beyond it all programs are forgotten.
+  -- Groups of all programs together, some 45 MB; beyond it all programs are forgotten.
   most = 10000,
   -- By name.
   known = {},
