@@ -64,7 +64,8 @@ async fn calls_with_up_to_twelve_groups_of_six_owners_take_the_straight_path() {
     {
         let table = Table::new().await;
         let case = format!("{owners} owners with {groups} groups each");
-        let names: Vec<String> = (1..=owners).map(|number| if number == 1 { "u".to_owned() } else { format!("u{number}") }).collect();
+        let names: Vec<String> =
+            (1..=owners).map(|number| if number == 1 { "u".to_owned() } else { format!("u{number}") }).collect();
         let ids: Vec<String> = (1..=groups).map(|number| format!("g{number}")).collect();
         let asks: Vec<Ask<'_>> = ids.iter().map(|id| (id.as_str(), DAY_1, 1, 9)).collect();
         let owned: Vec<Owner> = names.iter().map(|name| table.owner(name, &asks)).collect();
