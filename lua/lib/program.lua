@@ -9,7 +9,7 @@
 -- group only observes (o), the quota is the limit (h), at most so much is rolled over (r<amount>), the group is a balance
 -- (b), which has its thresholds instead of percents. A group that overflows has the id '<id>><balance>:<thresholds|->'.
 local program = {
-  -- Groups of all programs together, some 45 MB; beyond it all programs are forgotten.
+  -- Groups of all programs together, some 45 MB, twice as much if they have very many shapes (lib/unroll); beyond it all programs are forgotten.
   most = 10000,
   -- By name.
   known = {},
@@ -52,13 +52,13 @@ local function read_owner(kind, text)
     general_denials = false,
     -- Of the straight path, by group; `extra`: further fields that a reserve writes, and their values.
     limits = {}, prefixes = {}, extra = {},
-    -- Of the counters that were settled last: tails, and what they say.
+    -- Of the counters that were settled last: tails, what they say, and from where on three quarters of a limit are used.
     tails = {}, quotas = {}, settled_limits = {}, near_from = {}, windows = {}, seqs = {},
     -- Its line of a record, and its figures of a commit; false without groups.
     held_pattern = false, figures_pattern = false,
     -- For lib/credits: the balances, and the fields that the general path reads.
     kept_balances = false, general_fields = false,
-    -- Of a call that exceeds a limit, or changes `.account`.
+    -- Of the last call that exceeded a limit or changed `.account`.
     used = {}, held = {}, sums = {}, word = false, version = false, expiry = false,
     -- What `.account` says after the expiry, see straight.read_account.
     account_end = false, longest = false, account_rest = false, forget = false, expires = false, is_watched = false, is_common = false,
@@ -131,7 +131,7 @@ function program.define(name, text)
     clock = keys.of(tag, 'clock'), denials = keys.of(tag, 'denials'), ledger = keys.of(tag, 'ledger'), accounts = keys.of(tag, 'account:'), holds = keys.of(tag, 'holds:'), general_denials = false,
     stamp = keys.of(tag, 'stamp'), is_of_user = false,
     -- The straight path's code for it, which is made with the first call.
-    shape = false, reserve = false, settle = false,
+    reserve = false, settle = false,
   }
   for kind, groups in string.gmatch(owners, '\n(%a+)([^\n]*)') do
     local owner = read_owner(kind, groups)
@@ -144,8 +144,7 @@ function program.define(name, text)
     defined.straight = defined.straight and owner.straight
     defined.general_denials = defined.general_denials or owner.general_denials
   end
-  defined.shape = unroll.shape(defined.owners)
-  defined.straight = defined.straight and defined.shape ~= nil
+  defined.straight = defined.straight and unroll.fits(defined.owners)
   count = count + defined.groups + 1
   if count > program.most then
     program.known, count = {}, defined.groups + 1

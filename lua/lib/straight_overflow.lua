@@ -44,7 +44,7 @@ local function next_expiry(remaining_text, ends_at, rest)
 end
 
 -- What the present call takes: number of the group over its limit, place of its amount in ARGV, the amount, what the
--- reservation's entries say instead of it, and the end of the group's state.
+-- reservation's entries say instead of the amount, and the end of the group's state.
 local over_limit = { at = 0, place = 0, amount = '', entries = '', state = ' ' }
 
 -- Splits the amount of the group over its limit, and holds the excess: reduces the owner's sum of that group, and puts the

@@ -205,7 +205,7 @@ return function(defined)
     each_group[
     local used_$g, held_$g, tail_$g = match(values[$i + 1] or '', counter_pattern)
     if tail_$g ~= tails[$g] then
-      frame.now = now
+      frame.now = now -- for read_window
       used_$g, held_$g, tail_$g = rare.read_window(owner_$o, $i, frame, $g, values[$i + 1])
       if not tail_$g then
         return nil
@@ -216,7 +216,7 @@ return function(defined)
       is_over = true
     end
     ]]
-    -- What follows the amounts may be left out, see lib/proposal.
+    -- After the amounts: the node's refusal, forget_at, …, or nothing, see lib/proposal.
     if ARGV[$e] and (ARGV[$e] ~= '' or ARGV[$e + 5] or not rare.is_kept(owner_1.forget, ARGV[$e + 1])) then
       return nil
     end
@@ -231,6 +231,7 @@ return function(defined)
       if not over then
         return rare.deny(defined, now, created, frame)
       end
+      -- Until the lists below are joined; no command of Redis stands in between.
       ARGV[over.place] = over.entries
       each_owner[each_group[
       sum_$g = owner_$o.sums[$i]
@@ -294,7 +295,7 @@ rare.overflow = straight_overflow.take
 
 function straight_reserve.decide(defined)
   if not defined.reserve then
-    local code = unroll.code('straight_reserve', decision, defined.shape, redis_call, match, sub, unpack, string.format, args, clock, program,
+    local code = unroll.code('straight_reserve', decision, defined.owners, redis_call, match, sub, unpack, string.format, args, clock, program,
       straight, rare)
     defined.reserve = code(defined)
   end

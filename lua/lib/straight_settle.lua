@@ -128,7 +128,7 @@ return function(defined)
         held_$o = '' each_group[ .. prefix_$g .. seq_$g .. ':' .. amount_$g]
       end
     end
-    -- Removing the first hold decides; the others must not fail after it.
+    -- Removing the first hold decides, before anything is written. The others must not fail after that, so they are looked up.
     if $first(false, true) and not redis_call('ZSCORE', holds_$o, member_$o) then
       return nil
     end
@@ -182,7 +182,7 @@ function straight_settle.settle(is_commit)
     return nil
   end
   if not defined.settle then
-    local code = unroll.code('straight_settle', settling, defined.shape, redis_call, match, find, sub, args, clock, ledger, operation, straight,
+    local code = unroll.code('straight_settle', settling, defined.owners, redis_call, match, find, sub, args, clock, ledger, operation, straight,
       rare)
     defined.settle = code(defined)
   end
