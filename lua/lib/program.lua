@@ -9,7 +9,8 @@
 -- group only observes (o), the quota is the limit (h), at most so much is rolled over (r<amount>), the group is a balance
 -- (b), which has its thresholds instead of percents. A group that overflows has the id '<id>><balance>:<thresholds|->'.
 local program = {
-  -- Groups of all programs together, some 45 MB, twice as much if they have very many shapes (lib/unroll); beyond it all programs are forgotten.
+  -- Groups of all programs together, some 45 MB, or twice as much if they have more shapes than lib/unroll keeps. Beyond
+  -- it all programs are forgotten.
   most = 10000,
   -- By name.
   known = {},
@@ -154,9 +155,8 @@ end
 
 local frame_count = 0
 
--- A frame: '<valid_from_ms> <valid_until_ms>', then per group ';<window>'. A node sends the whole text, and it is read once.
-
--- { from, upto, bounds, and tails, seqs and ends (see lib/straight) by group, window of the first group, … }
+-- A frame's text is '<valid_from_ms> <valid_until_ms>', then per group ';<window>'. A node sends all of it, and it is read
+-- once. Returns { from, upto, bounds, and tails, seqs and ends (see lib/straight) by group, window of the first group, … }
 function program.frame(text)
   local frame = program.frames[text]
   if frame then

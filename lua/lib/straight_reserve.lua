@@ -1,5 +1,5 @@
 -- The straight path of a reserve, see lib/straight. First it reads and checks every counter; only a call that fits builds
--- what it writes. What the rarer functions need of the present call is in the program's owners.
+-- what it writes.
 local straight_reserve = {}
 
 -- What the code below calls: whatever is rare, or the same for all shapes. `closed`: how many windows the present call closes.
@@ -160,7 +160,7 @@ local number, text = args.number, args.small
 return function(defined)
   local stamp, revision, holds, word_at = defined.stamp, defined.revision, defined.holds, #defined.tag + 9
   local clock_key, sandbox, is_of_user = defined.clock, defined.sandbox, defined.is_of_user
-  local usual_ttl, life
+  local last_ttl, life
   each_owner[
   local owner_$o = defined.owners[$o]
   each_group[
@@ -239,8 +239,8 @@ return function(defined)
     end
     local expires_ms = now + ttl
     local expires_at = format('%d', expires_ms)
-    if ttl ~= usual_ttl then
-      usual_ttl, life = ttl, args.digits(clock.ttl(ttl + clock.grace_ms, sandbox))
+    if ttl ~= last_ttl then
+      last_ttl, life = ttl, args.digits(clock.ttl(ttl + clock.grace_ms, sandbox))
     end
     each_holder[
     each_group[
@@ -275,7 +275,7 @@ return function(defined)
     redis_call('HSET', key_$o each_group[, id_$g, used_$g .. '+' .. held_$g .. tail_$g], unpack(extra, 1, count))
     redis_call('ZADD', holds_$o, expires_at, name .. ' ' .. list_$o .. ' ' .. $first(label, '-') .. ' ' .. created)
     if owner_$o.expires then
-      -- The set of holds begins anew whenever it was empty.
+      -- Redis removes an empty set of holds, and its expiry with it.
       redis_call('PEXPIRE', holds_$o, args.digits(clock.ttl(owner_$o.forget - now, sandbox)))
     end
     ]
