@@ -56,6 +56,9 @@ impl Gateway {
         upsert: &Upsert,
     ) -> Result<SubscriptionPreview, ServiceError> {
         self.with_facts(tenant, user, async |facts| {
+            if let Some(retry) = self.check_start(facts, user, upsert).await? {
+                return Ok(retry);
+            }
             let wanted = match self.upserted(facts, upsert).await {
                 Ok(wanted) => wanted,
                 // A rejection must be based on current facts too.

@@ -101,10 +101,27 @@ impl Gateway {
         }
         let operation = Operation::new(written.user.as_str(), idempotency, false);
         self.with_facts(tenant, written.user, async |facts| {
+            if let Some(retry) = self.check_start(facts, written.user, upsert).await? {
+                return Ok(retry);
+            }
             let wanted = self.upserted(facts, upsert).await;
             self.subscribe_attempt(facts, written, &operation, wanted).await
         })
         .await
+    }
+
+    /// Before a start in the future is refused: makes sure that it has not come, for Redis' time may be ahead of this
+    /// node's.
+    pub(in crate::service) async fn check_start<T>(
+        &self,
+        facts: &CallFacts,
+        user: &UserId,
+        upsert: &Upsert,
+    ) -> Result<Option<Attempt<T>>, ServiceError> {
+        match upsert.started_at_ms {
+            Some(start_ms) if start_ms > facts.now_ms => self.check_facts_until(facts, user, start_ms).await,
+            _ => Ok(None),
+        }
     }
 
     /// Moves a user who is on plan `from` to another plan. Only the plan changes: the cycle and a planned end stay.

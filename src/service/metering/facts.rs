@@ -326,9 +326,19 @@ impl Gateway {
         facts: &CallFacts,
         user: &UserId,
     ) -> Result<Option<Attempt<T>>, ServiceError> {
+        self.check_facts_until(facts, user, facts.now_ms.saturating_add(NOW_MS)).await
+    }
+
+    /// The same for what only holds until a time.
+    pub(crate) async fn check_facts_until<T>(
+        &self,
+        facts: &CallFacts,
+        user: &UserId,
+        until_ms: TimeMs,
+    ) -> Result<Option<Attempt<T>>, ServiceError> {
         let owner = Owner { keys: facts.bucket.user(user), renew: None, groups: Vec::new() };
         let mut validity = Validity { from_ms: TimeMs::MIN, until_ms: facts.subscribed.at(facts.now_ms).1 };
-        validity.narrow(facts.now_ms, facts.now_ms.saturating_add(NOW_MS));
+        validity.narrow(facts.now_ms, until_ms);
         match self.store.usage(&facts.bucket, facts.for_script(validity), &[owner]).await? {
             UsageReply::Stale(stale, now_ms) => Ok(Some(Attempt::Stale(stale, now_ms))),
             UsageReply::Reclaim(_) | UsageReply::Usage { .. } => Ok(None),

@@ -351,3 +351,20 @@ async fn the_start_of_these_tests_is_where_they_think() {
     let world = World::frozen().await;
     assert_eq!(world.app.get("test-clock").await.expect(200)["now"], START);
 }
+
+/// A node that has not seen the new time yet asks Redis before it refuses a start as one in the future.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscription_may_start_at_the_time_to_which_another_node_has_just_moved_the_clock() {
+    let world = World::frozen().await;
+    world.admin.plan("p", monthly(9)).await;
+    let (_second, other) = world.another_node().await;
+    let body = |start: &str| json!({"userId": "u", "planId": "p", "startedAt": start});
+    other.post("subscriptions", body(START)).await.expect(200);
+    for (now, path) in
+        [("2027-01-31T10:00:00.262Z", "subscriptions"), ("2027-01-31T10:00:00.300Z", "subscriptions?dryRun=true")]
+    {
+        world.app.freeze(now).await;
+        other.post(path, body(now)).await.expect(200);
+        assert_eq!(other.post(path, body("2027-01-31T10:00:00.400Z")).await.bad_field(), "startedAt");
+    }
+}
