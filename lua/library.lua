@@ -7,16 +7,17 @@ A file of lib/ uses only those above it.
 -- Lua looks up a global in an empty table first, and then through its metatable. So the first call stores the globals
 -- that are used. While the library is loaded they do not exist, and `redis` is another object.
 local function globals()
-  return redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson, loadstring, redis.call, string.match, string.find, string.sub,
+  return redis, string, table, math, ipairs, pairs, pcall, tonumber, type, unpack, cjson, loadstring, redis.call, string.match, string.find, string.sub,
     table.concat
 end
-local redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson, loadstring, redis_call, match, find, sub, concat = redis
+local redis, string, table, math, ipairs, pairs, pcall, tonumber, type, unpack, cjson, loadstring, redis_call, match, find, sub, concat = redis
 
 -- The arguments of the present call: calls run one at a time, from beginning to end.
 local KEYS, ARGV
 
 --- @include "lib/args"
 --- @include "lib/chunked_hash"
+--- @include "lib/present"
 --- @include "lib/clock"
 --- @include "lib/keys"
 --- @include "lib/window"
@@ -51,24 +52,47 @@ local KEYS, ARGV
 --- @include "lib/audit"
 --- @include "lib/tracking"
 
--- Clears everything of the previous call, even if an error ended it.
-local function begin(call_keys, call_argv)
+-- Clears everything of the previous call, even if an error ended it. `bundled`: whether it is in the same bundle.
+local function begin(call_keys, call_argv, bundled)
   KEYS, ARGV = call_keys, call_argv
+  if not bundled then
+    present.clear()
+  end
   if not string then
-    redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson, loadstring, redis_call, match, find, sub, concat = globals()
+    redis, string, table, math, ipairs, pairs, pcall, tonumber, type, unpack, cjson, loadstring, redis_call, match, find, sub, concat = globals()
     args.prepare()
   end
   args.position, hold.taken = 0, 0
 end
 
+-- Runs a function for several calls of one node, a bundle. KEYS: those of all calls. ARGV: per call '<number of keys> <number
+-- of arguments>', its arguments. Replies with the list of their replies. An error ends only its own call.
+local function run_bundle(run, all_keys, argv)
+  begin(all_keys, argv)
+  local replies, key_at, at = {}, 0, 1
+  while at <= #argv do
+    local keys, arguments = match(argv[at], '^(%d+) (%d+)$')
+    local last_key, last = key_at + keys, at + arguments
+    local succeeded, reply = pcall(run, { unpack(all_keys, key_at + 1, last_key) }, { unpack(argv, at + 1, last) }, true)
+    if not succeeded then
+      -- Redis' own errors begin with a code.
+      reply = redis.error_reply(find(reply, '^%u+ ') and reply or 'ERR ' .. reply)
+    end
+    replies[#replies + 1] = reply
+    key_at, at = last_key, last + 1
+  end
+  return replies
+end
+
 -- Flags for a Redis that has reached its memory limit. allow-oom: always allowed, for calls that free memory, whose
 -- number is limited by stored data, or that operators make. headroom: allowed up to a limit that the node checks
--- (src/store/client/headroom.rs). Without a flag: rejected.
+-- (src/store/client/headroom.rs). Without a flag: rejected. bundled: a node also calls it for several calls at once
+-- (src/store/client/bundles.rs).
 --- @command "announce" allow-oom
 --- @command "attempted" allow-oom
 --- @command "change_user" headroom
 --- @command "claim" allow-oom
---- @command "commit" headroom
+--- @command "commit" headroom bundled
 --- @command "configure" allow-oom
 --- @command "credit" allow-oom
 --- @command "decide" allow-oom
@@ -86,10 +110,10 @@ end
 --- @command "reclaim" allow-oom
 --- @command "refund" headroom
 --- @command "register" allow-oom
---- @command "release" allow-oom
+--- @command "release" allow-oom bundled
 --- @command "repair" allow-oom
 --- @command "replace_rollup"
---- @command "reserve"
+--- @command "reserve" bundled
 --- @command "revoke" allow-oom
 --- @command "rollup" headroom
 --- @command "session" allow-oom
@@ -97,8 +121,8 @@ end
 --- @command "set_layout" allow-oom
 --- @command "stamp" allow-oom
 --- @command "survey" no-writes
---- @command "track" headroom
+--- @command "track" headroom bundled
 --- @command "track_degraded" allow-oom
---- @command "track_enforce"
+--- @command "track_enforce" bundled
 --- @command "usage" no-writes
 --- @command "void_credit" allow-oom

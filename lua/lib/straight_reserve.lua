@@ -153,7 +153,7 @@ end
 
 -- Decides a reserve. KEYS and ARGV: see reserve.lua.
 local decision = [==[
-local redis_call, match, sub, unpack, format, args, clock, program, straight, rare = ...
+local redis_call, match, sub, unpack, format, args, clock, program, stamp_of, straight, rare = ...
 local counter_pattern, account_pattern, nothing = straight.counter_pattern, straight.account_pattern, rare.nothing
 local number, text = args.number, args.small
 
@@ -169,7 +169,7 @@ return function(defined)
 
   return function(KEYS, ARGV)
     local frame, now, created = program.frames[ARGV[4]] or program.frame(ARGV[4]), clock.now_ms(clock_key, sandbox)
-    if redis_call('GET', stamp) ~= revision or now < frame.from or now >= frame.upto then
+    if stamp_of(stamp) ~= revision or now < frame.from or now >= frame.upto then
       return nil
     end
     local tails, seqs, ends, ttl = frame.tails, frame.seqs, frame.ends, ARGV[5]
@@ -296,7 +296,7 @@ rare.overflow = straight_overflow.take
 function straight_reserve.decide(defined)
   if not defined.reserve then
     local code = unroll.code('straight_reserve', decision, defined.owners, redis_call, match, sub, unpack, string.format, args, clock, program,
-      straight, rare)
+      present.stamp, straight, rare)
     defined.reserve = code(defined)
   end
   rare.closed = 0

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod accounts;
+mod arguments;
 pub mod client;
 pub mod configuration;
 mod encoding;
@@ -23,7 +24,8 @@ use metrics::Histogram;
 use quick_cache::sync::Cache;
 use redis::{Cmd, Pipeline, Value};
 
-use crate::domain::values::digits::{push_digits, push_signed};
+use arguments::Arguments;
+use client::bundles::Bundles;
 use client::connection::Links;
 use client::exclusive::Exclusive;
 use client::identity::Identity;
@@ -31,6 +33,8 @@ use client::library::{Function, Library, WhenFull, round_trips};
 use client::waiting::Waiting;
 use error::StoreError;
 use reply::Fields;
+
+use crate::infra::supervise;
 
 /// Default maximum of entries in a bucket's ledger: about 0.4 GB.
 pub const LEDGER_ENTRIES: u64 = 1_000_000;
@@ -50,6 +54,7 @@ const PAGES_AT_ONCE: usize = 16;
 #[derive(Clone)]
 pub struct Store {
     links: Arc<Links>,
+    bundles: Arc<Bundles>,
     pages: Arc<Exclusive>,
     waiting: Option<Arc<Waiting>>,
     identity: Arc<Identity>,
@@ -71,6 +76,7 @@ impl Store {
     pub fn open(url: &str, timeout: Duration) -> Result<Self, StoreError> {
         Ok(Self {
             links: Arc::new(Links::open(url, timeout).map_err(bad_url)?),
+            bundles: Arc::default(),
             pages: Arc::new(Exclusive::open(url, timeout, PAGES_AT_ONCE).map_err(bad_url)?),
             waiting: None,
             identity: Arc::default(),
@@ -162,9 +168,22 @@ impl Store {
     where
         StoreError: From<E>,
     {
+        self.timed_calls(metric, 1, run).await
+    }
+
+    /// The same for what answers this many calls.
+    async fn timed_calls<T, E>(
+        &self,
+        metric: &Histogram,
+        calls: usize,
+        run: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, StoreError>
+    where
+        StoreError: From<E>,
+    {
         let started = std::time::Instant::now();
         let result = tokio::time::timeout(self.timeout, run).await;
-        metric.record(started.elapsed().as_secs_f64());
+        metric.record_many(started.elapsed().as_secs_f64(), calls);
         match result {
             Ok(result) => Ok(result?),
             Err(_) => Err(StoreError::Unavailable(format!("no answer within {} ms", self.timeout.as_millis()))),
@@ -174,14 +193,19 @@ impl Store {
     /// Calls a function, and loads the library if Redis does not have it. Every function returns the same answer to a
     /// repetition, so a call whose connection broke is repeated. A full Redis behaves as specified in
     /// `lua/library.lua`, with headroom for functions that have two variants.
-    async fn call(&self, function: &Function, keys: &[String], arguments: &Arguments) -> Result<Fields, StoreError> {
+    async fn call(
+        &self,
+        function: &'static Function,
+        keys: &[String],
+        arguments: &Arguments,
+    ) -> Result<Fields, StoreError> {
         self.call_when_full(function, WhenFull::Headroom, keys, arguments).await
     }
 
     /// The same; `when_full` says how a full Redis treats a function with headroom.
     async fn call_when_full(
         &self,
-        function: &Function,
+        function: &'static Function,
         when_full: WhenFull,
         keys: &[String],
         arguments: &Arguments,
@@ -203,47 +227,79 @@ impl Store {
 
     async fn call_as(
         &self,
-        name: &str,
-        function: &Function,
+        name: &'static str,
+        function: &'static Function,
         keys: &[String],
         arguments: &Arguments,
     ) -> Result<Fields, StoreError> {
         self.check_identity()?;
-        // With capacity for everything, so that it does not reallocate.
-        let bytes = keys.iter().map(String::len).sum::<usize>() + arguments.texts.len() + name.len();
-        let mut command = Cmd::with_capacity(keys.len() + arguments.ends.len() + 3, bytes + 16);
-        command.arg("FCALL").arg(name).arg(keys.len()).arg(keys);
-        for argument in arguments.each() {
-            command.arg(argument);
+        let key = keys.first().map(String::as_str);
+        let value = if function.is_bundled {
+            self.call_in_bundle(name, function, keys, arguments).await?
+        } else {
+            // Boxed, so that the futures of the commonest calls stay small; they are moved often.
+            Box::pin(self.run_function(function, key, &arguments.command(name, keys), 1)).await?
+        };
+        Fields::new(function.name, value)
+    }
+
+    async fn call_in_bundle(
+        &self,
+        name: &'static str,
+        function: &'static Function,
+        keys: &[String],
+        arguments: &Arguments,
+    ) -> Result<Value, StoreError> {
+        let (answer, begun) = self.bundles.add(name, keys, arguments, self.links.is_cluster());
+        if let Some(begun) = begun {
+            let store = self.clone();
+            supervise::once("bundles", async move {
+                let bundle = begun.close();
+                let (command, calls) = (bundle.command(), bundle.calls());
+                let reply = store.run_function(function, Some(bundle.key()), &command, calls).await;
+                bundle.answer(reply);
+            });
         }
+        // Without an answer if the task panicked.
+        answer.await.map_err(|_| StoreError::Unavailable(format!("{}: no answer", function.name)))?
+    }
+
+    /// Runs a command that calls a function on the server that holds `key`, for this many calls.
+    async fn run_function(
+        &self,
+        function: &'static Function,
+        key: Option<&str>,
+        command: &Cmd,
+        calls: usize,
+    ) -> Result<Value, StoreError> {
         let run = pin!(async {
             // Someone may flush the library after it was loaded.
             for _ in 0..MOST_LOADS {
-                match self.send(function, keys, &command).await {
+                match self.send(function, key, command).await {
                     Err(error) if error::is_missing_function(&error) => {
                         metrics::counter!("quotagate_retries_total", "cause" => "library_missing").increment(1);
-                        Box::pin(self.load_library(keys.first().map_or("", String::as_str))).await?;
+                        Box::pin(self.load_library(key.unwrap_or_default())).await?;
                     }
                     other => return other.map_err(StoreError::from),
                 }
             }
-            self.send(function, keys, &command).await.map_err(StoreError::from)
+            self.send(function, key, command).await.map_err(StoreError::from)
         });
-        let (value, acknowledged) = self.timed(function.round_trips(), run).await?;
+        let (value, acknowledged) = self.timed_calls(function.round_trips(), calls, run).await?;
         if let (Some(waiting), Some(acknowledged)) = (&self.waiting, acknowledged) {
             waiting.check(function.name, acknowledged)?;
         }
-        Fields::new(function.name, value)
+        Ok(value)
     }
 
     /// Sends a call. Also returns how many replicas have acknowledged it, if waiting is enabled.
     async fn send(
         &self,
         function: &Function,
-        keys: &[String],
+        key: Option<&str>,
         command: &Cmd,
     ) -> redis::RedisResult<(Value, Option<u64>)> {
-        match (&self.waiting, keys.first()) {
+        match (&self.waiting, key) {
             (Some(waiting), Some(key)) if function.writes => {
                 let (value, acknowledged) = Box::pin(waiting.run(key, command, &self.library.mark)).await?;
                 Ok((value, Some(acknowledged)))
@@ -284,67 +340,4 @@ impl Store {
 
 fn bad_url(error: redis::RedisError) -> StoreError {
     StoreError::Unexpected(format!("QUOTAGATE_REDIS_URL: {error}"))
-}
-
-/// The arguments of a function: one text after the other, so that a call with fifty of them does not allocate fifty
-/// times.
-#[derive(Debug)]
-struct Arguments {
-    texts: String,
-    /// The end of each argument.
-    ends: Vec<usize>,
-}
-
-impl Default for Arguments {
-    /// With capacity for those of a metering call.
-    fn default() -> Self {
-        Self { texts: String::with_capacity(512), ends: Vec::with_capacity(24) }
-    }
-}
-
-impl Arguments {
-    fn text(&mut self, text: impl AsRef<str>) -> &mut Self {
-        self.texts.push_str(text.as_ref());
-        self.ends.push(self.texts.len());
-        self
-    }
-
-    fn int(&mut self, number: impl std::fmt::Display) -> &mut Self {
-        use std::fmt::Write as _;
-        // Writing to a String cannot fail.
-        let _ = write!(self.texts, "{number}");
-        self.ends.push(self.texts.len());
-        self
-    }
-
-    /// [`Self::int`] without a formatter.
-    fn digits(&mut self, number: u64) -> &mut Self {
-        self.numbers(&[number])
-    }
-
-    /// The same for a number that may be negative.
-    fn signed(&mut self, number: i64) -> &mut Self {
-        push_signed(number, &mut self.texts);
-        self.ends.push(self.texts.len());
-        self
-    }
-
-    /// Several numbers in one argument, separated by spaces.
-    fn numbers(&mut self, numbers: &[u64]) -> &mut Self {
-        for (place, number) in numbers.iter().enumerate() {
-            self.texts.push_str(if place == 0 { "" } else { " " });
-            push_digits(*number, &mut self.texts);
-        }
-        self.ends.push(self.texts.len());
-        self
-    }
-
-    fn flag(&mut self, flag: bool) -> &mut Self {
-        self.text(if flag { "1" } else { "0" })
-    }
-
-    fn each(&self) -> impl Iterator<Item = &str> {
-        let begins = std::iter::once(0).chain(self.ends.iter().copied());
-        begins.zip(&self.ends).filter_map(|(begin, end)| self.texts.get(begin..*end))
-    }
 }

@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bundles;
 mod cost;
 mod credits;
 mod forgotten;

@@ -13,6 +13,7 @@ use quotagate::domain::values::amount::Amount;
 use quotagate::domain::values::ids::{AppId, EventName, GroupId, IdempotencyKey, Mode, PlanId, UserId};
 use quotagate::store::Store;
 use quotagate::store::configuration::test_clock::SetClockReply;
+use quotagate::store::error::StoreError;
 use quotagate::store::keys::Bucket;
 use quotagate::store::metering::admission::{Facts, OwnedGroup, Owner, UserExpiry};
 use quotagate::store::metering::extend::{ExtendArgs, ExtendReply};
@@ -192,6 +193,16 @@ impl Table {
         ttl_ms: TimeMs,
         owners: &[Owner],
     ) -> ReserveReply {
+        self.try_reserve(operation, belief, ttl_ms, owners).await.unwrap()
+    }
+
+    pub async fn try_reserve(
+        &self,
+        operation: &Operation,
+        belief: Belief<'_>,
+        ttl_ms: TimeMs,
+        owners: &[Owner],
+    ) -> Result<ReserveReply, StoreError> {
         let args = ReserveArgs {
             bucket: &self.bucket,
             operation,
@@ -206,7 +217,7 @@ impl Table {
             is_fitted: false,
             growth: None,
         };
-        self.store.reserve(&args).await.unwrap()
+        self.store.reserve(&args).await
     }
 
     /// A reserve of the user `u` for a minute, with correct assumptions.

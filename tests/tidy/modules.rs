@@ -25,7 +25,7 @@ const SHARED: [(&str, &[&str]); 4] = [
     ("domain", &[]),
     ("http", &["dashboard", "openapi"]),
     ("service", &["error", "gateway", "tenant"]),
-    ("store", &["encoding", "error", "keys", "parts", "reading", "reply"]),
+    ("store", &["arguments", "encoding", "error", "keys", "parts", "reading", "reply"]),
 ];
 
 /// The programs beside the product.

@@ -22,6 +22,8 @@ use crate::store::error::is_forbidden;
 const MOST_WAITING: usize = 256;
 const MOST_UNWRITTEN_BYTES: usize = 256 * 1024;
 
+const CLUSTER: &str = "redis-cluster://";
+
 /// A connection that is restored when it breaks.
 pub enum Link {
     Single(ConnectionManager),
@@ -57,6 +59,11 @@ impl Links {
         Ok(links)
     }
 
+    /// Whether it is a cluster, where one command needs keys of one slot.
+    pub fn is_cluster(&self) -> bool {
+        self.url.starts_with(CLUSTER)
+    }
+
     /// The link of the present thread.
     ///
     /// # Errors
@@ -73,7 +80,7 @@ impl Link {
         if let Some(group) = SentinelUrl::parse(url) {
             return SentinelLink::open(group?, timeout).map(|link| Self::Sentinel(Box::new(link)));
         }
-        if let Some(rest) = url.strip_prefix("redis-cluster://") {
+        if let Some(rest) = url.strip_prefix(CLUSTER) {
             let client = ClusterClient::builder(nodes(rest))
                 .connection_timeout(timeout)
                 .response_timeout(timeout)

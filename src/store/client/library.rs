@@ -34,6 +34,7 @@ macro_rules! library {
                     beyond: is_flagged(command, "headroom").then(|| format!("{name}_{command}_beyond")),
                     writes: !is_flagged(command, "no-writes"),
                     reads_page: PAGES.contains(&command),
+                    is_bundled: is_flagged(command, "bundled"),
                     round_trips: OnceLock::new(),
                 };
                 Ok(Self { $($command: function(stringify!($command)),)* name, source })
@@ -48,7 +49,7 @@ macro_rules! library {
 
 library! {
     commands: announce, attempted, change_user, claim, commit, configure, credit, decide, define, enqueue, extend, grant, limit, list_credits, log, mark, migrate, near, outcome, reclaim, refund, register, release, repair, replace_rollup, reserve, revoke, rollup, session, set_clock, set_layout, stamp, survey, track, track_degraded, track_enforce, usage, void_credit;
-    libraries: "lib/account", "lib/admission", "lib/alert", "lib/allowance", "lib/approval", "lib/args", "lib/audit", "lib/balances", "lib/chunked_hash", "lib/clock", "lib/counter", "lib/credits", "lib/facts", "lib/fit", "lib/hold", "lib/keys", "lib/layout6", "lib/ledger", "lib/operation", "lib/outbox", "lib/overflow", "lib/own_quota", "lib/program", "lib/proposal", "lib/record", "lib/retention", "lib/rollover", "lib/settle", "lib/straight", "lib/straight_overflow", "lib/straight_reserve", "lib/straight_settle", "lib/tracking", "lib/unroll", "lib/window"
+    libraries: "lib/account", "lib/admission", "lib/alert", "lib/allowance", "lib/approval", "lib/args", "lib/audit", "lib/balances", "lib/chunked_hash", "lib/clock", "lib/counter", "lib/credits", "lib/facts", "lib/fit", "lib/hold", "lib/keys", "lib/layout6", "lib/ledger", "lib/operation", "lib/outbox", "lib/overflow", "lib/own_quota", "lib/present", "lib/program", "lib/proposal", "lib/record", "lib/retention", "lib/rollover", "lib/settle", "lib/straight", "lib/straight_overflow", "lib/straight_reserve", "lib/straight_settle", "lib/tracking", "lib/unroll", "lib/window"
 }
 
 /// The functions that read a page of a scan.
@@ -78,6 +79,8 @@ pub struct Function {
     pub writes: bool,
     /// Whether it reads a page of a scan.
     pub reads_page: bool,
+    /// Whether each of its variants has another one for bundles, see [`bundle_of`].
+    pub is_bundled: bool,
     /// Created with its first call.
     round_trips: OnceLock<Histogram>,
 }
@@ -93,8 +96,15 @@ pub(in crate::store) fn round_trips(script: &'static str) -> Histogram {
     metrics::histogram!("quotagate_redis_round_trip_seconds", "script" => script)
 }
 
+/// The function that runs a bundle of calls of a registered function.
+pub(in crate::store) fn bundle_of(registered: &str) -> String {
+    format!("{registered}_bundle")
+}
+
 fn is_flagged(command: &str, flag: &str) -> bool {
-    FILES[0].1.lines().any(|line| line == format!("--- @command \"{command}\" {flag}"))
+    let line = format!("--- @command \"{command}\" ");
+    let mut flags = FILES[0].1.lines().filter_map(|text| text.strip_prefix(&line)).flat_map(str::split_whitespace);
+    flags.any(|known| known == flag)
 }
 
 static LIBRARY: LazyLock<Result<Library, StoreError>> = LazyLock::new(Library::put_together);
@@ -129,31 +139,38 @@ fn file(name: &str) -> Result<&'static str, StoreError> {
     found.map(|(_, text)| *text).ok_or_else(|| StoreError::Unexpected(format!("no Lua file {name}")))
 }
 
-/// `include "<file>"`, or `command "<file>"[ <flag>]` with a flag of Redis, or with `headroom` for a function that is
-/// registered with and without `allow-oom`.
+/// `include "<file>"`, or `command "<file>"[ <flag>…]` with flags of Redis, with `headroom` for a function that is
+/// registered with and without `allow-oom`, or with `bundled` for one that is also registered for bundles.
 fn append(part: &str, source: &mut String) -> Result<(), StoreError> {
     let mut parts = part.split('"');
-    let (kind, name, flag) =
+    let (kind, name, flags) =
         (parts.next().unwrap_or("").trim(), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
     let text = file(name)?;
     if kind == "include" {
         source.push_str(text);
         return Ok(());
     }
-    let flag = flag.trim();
-    let with = |flag: &str| if flag.is_empty() { String::new() } else { format!("'{flag}'") };
-    let ways = match flag {
-        "headroom" => vec![(String::new(), String::new()), ("_beyond".to_owned(), with("allow-oom"))],
-        flag => vec![(String::new(), with(flag))],
-    };
+    let own: Vec<_> = flags.split_whitespace().filter(|flag| !["headroom", "bundled"].contains(flag)).collect();
+    let own = own.iter().map(|flag| format!("'{flag}'")).collect::<Vec<_>>().join(", ");
+    let mut ways = vec![(format!("{NAME}_{name}"), own)];
+    if is_flagged(name, "headroom") {
+        ways.push((format!("{NAME}_{name}_beyond"), "'allow-oom'".to_owned()));
+    }
     // A block of its own, since a chunk may have 200 local variables at a time.
     source.push_str(&format!(
-        "do\nlocal function run_{name}(call_keys, call_argv)\nbegin(call_keys, call_argv)\n{text}end\n"
+        "do\nlocal function run_{name}(call_keys, call_argv, bundled)\nbegin(call_keys, call_argv, bundled)\n{text}end\n"
     ));
-    for (ending, flags) in ways {
-        source.push_str(&format!(
-            "redis.register_function{{ function_name = '{NAME}_{name}{ending}', flags = {{ {flags} }}, callback = run_{name} }}\n"
-        ));
+    for (registered, flags) in ways {
+        let mut register = |registered: &str, callback: &str| {
+            source.push_str(&format!(
+                "redis.register_function{{ function_name = '{registered}', flags = {{ {flags} }}, callback = {callback} }}\n"
+            ));
+        };
+        register(&registered, &format!("run_{name}"));
+        if is_flagged(name, "bundled") {
+            let callback = format!("function(keys, argv) return run_bundle(run_{name}, keys, argv) end");
+            register(&bundle_of(&registered), &callback);
+        }
     }
     source.push_str("end\n");
     Ok(())

@@ -1,5 +1,6 @@
 //! The connection to Redis: servers, function library, replicas, identity, memory, layout.
 
+pub(crate) mod bundles;
 pub mod claim;
 pub mod connection;
 pub(crate) mod exclusive;

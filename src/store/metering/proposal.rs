@@ -44,7 +44,7 @@ impl Store {
     /// [`StoreError`]
     pub(in crate::store) async fn propose(
         &self,
-        function: &Function,
+        function: &'static Function,
         proposal: &Proposal<'_>,
         first: &[String],
         own: impl FnOnce(&mut Arguments),

@@ -83,7 +83,7 @@ impl Store {
         self.track_by(&self.library.track_degraded, args).await
     }
 
-    async fn track_by(&self, script: &Function, args: TrackArgs<'_>) -> Result<TrackReply, StoreError> {
+    async fn track_by(&self, script: &'static Function, args: TrackArgs<'_>) -> Result<TrackReply, StoreError> {
         let proposal = Proposal {
             bucket: args.bucket,
             fingerprint: args.operation.fingerprint(),
