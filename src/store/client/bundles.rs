@@ -162,7 +162,7 @@ impl Bundle {
     /// Gives each call its reply.
     pub fn answer(self, reply: Reply) {
         let count = self.calls.len();
-        // Nobody waits for a reply if its request was dropped.
+        // A request that was dropped does not receive its reply.
         match reply {
             Ok(Value::Array(values)) if count > 1 && values.len() == count => {
                 for (call, value) in self.calls.into_iter().zip(values) {
