@@ -1,7 +1,5 @@
 //! Calls that reach Redis as one command, see src/store/client/bundles.rs.
 
-use std::collections::BTreeMap;
-
 use futures::future::join_all;
 use quotagate::store::error::StoreError;
 use quotagate::store::metering::reserve::ReserveReply;
@@ -10,30 +8,19 @@ use crate::table::{BELIEF, DAY_1, Table, counted, harmless, keyed, settled};
 
 const ONE_OF_9: [(&str, &str, u64, u64); 1] = [("a", DAY_1, 1, 9)];
 
-/// Number of calls of each command since the last reset.
-async fn commands(table: &Table) -> BTreeMap<String, u64> {
-    let info: String = table.redis.run(&["INFO", "commandstats"]).await;
-    table.redis.run::<String>(&["CONFIG", "RESETSTAT"]).await;
-    let counted = |line: &str| {
-        let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
-        Some((name.to_owned(), rest.split(',').next()?.parse().ok()?))
-    };
-    info.lines().filter_map(counted).collect()
-}
-
 /// One thread, so that calls which begin together are in one bundle.
 #[tokio::test]
 async fn calls_in_a_bundle_are_decided_one_after_the_other_at_one_time() {
     let table = Table::live().await;
     let id = table.hold(&ONE_OF_9).await;
     table.release(&id).await;
-    commands(&table).await;
+    table.commands().await;
 
     let replies = join_all((0..20).map(|_| table.reserve(&ONE_OF_9))).await;
 
     let held = replies.iter().map(|reply| matches!(reply, ReserveReply::Held { .. }));
     assert!(held.eq((0..20).map(|place| place < 9)), "{replies:?}");
-    let ran = commands(&table).await;
+    let ran = table.commands().await;
     assert_eq!((ran["fcall"], ran["time"], ran["get"], ran["set"]), (1, 1, 1, 9), "{ran:?}");
     assert_eq!(table.stands("a", DAY_1).await, (0, 9));
 }
@@ -43,7 +30,7 @@ async fn a_bundle_has_at_most_32_calls_of_one_function() {
     let table = Table::live().await;
     let groups = [("a", DAY_1, 1, 1000)];
     let ids = join_all((0..65).map(|_| table.hold(&groups))).await;
-    commands(&table).await;
+    table.commands().await;
     let (commits, releases) = ids.split_at(33);
     let both = tokio::join!(
         join_all(commits.iter().map(|id| table.commit(id))),
@@ -54,7 +41,7 @@ async fn a_bundle_has_at_most_32_calls_of_one_function() {
             assert_eq!(settled(reply).status, status);
         }
     }
-    assert_eq!(commands(&table).await["fcall"], 3);
+    assert_eq!(table.commands().await["fcall"], 3);
     assert_eq!(table.stands("a", DAY_1).await, (33, 0));
 }
 

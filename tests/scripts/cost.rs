@@ -12,16 +12,8 @@ use crate::table::{Ask, BELIEF, Belief, DAY_1, DAY_2, FOR_EVER, Table, counted, 
 
 /// Number of calls of each command since the last reset, without the function calls themselves.
 async fn commands(table: &Table) -> BTreeMap<String, u64> {
-    let info: String = table.redis.run(&["INFO", "commandstats"]).await;
-    let mut found = BTreeMap::new();
-    for line in info.lines().filter_map(|line| line.strip_prefix("cmdstat_")) {
-        let (name, rest) = line.split_once(":calls=").unwrap();
-        let calls = rest.split(',').next().unwrap().parse().unwrap();
-        if !matches!(name, "fcall" | "info" | "config|resetstat") {
-            found.insert(name.to_owned(), calls);
-        }
-    }
-    table.redis.run::<String>(&["CONFIG", "RESETSTAT"]).await;
+    let mut found = table.commands().await;
+    found.retain(|name, _| !matches!(name.as_str(), "fcall" | "info" | "config|resetstat"));
     found
 }
 

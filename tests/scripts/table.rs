@@ -146,6 +146,17 @@ impl Table {
         Self { redis, store, bucket }
     }
 
+    /// Number of calls of each command since the last reset.
+    pub async fn commands(&self) -> BTreeMap<String, u64> {
+        let info: String = self.redis.run(&["INFO", "commandstats"]).await;
+        self.redis.run::<String>(&["CONFIG", "RESETSTAT"]).await;
+        let counted = |line: &str| {
+            let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+            Some((name.to_owned(), rest.split(',').next()?.parse().ok()?))
+        };
+        info.lines().filter_map(counted).collect()
+    }
+
     /// Sets the clock, back as well as forward.
     pub async fn clock(&self, now_ms: TimeMs) {
         self.redis.run::<()>(&["SET", &self.bucket.clock(), &now_ms.to_string()]).await;

@@ -40,8 +40,8 @@ pub struct Bundle {
     /// The keys and arguments of all calls, one after the other.
     texts: String,
     ends: Vec<usize>,
+    /// None once it is closed.
     calls: Vec<Call>,
-    is_closed: bool,
 }
 
 struct Call {
@@ -66,7 +66,7 @@ impl Bundles {
         let mut open = self.open.get_or_default().borrow_mut();
         for bundle in open.iter().filter_map(Weak::upgrade) {
             let mut bundle = lock(&bundle);
-            let is_open = !bundle.is_closed && bundle.calls.len() < MOST_CALLS;
+            let is_open = (1..MOST_CALLS).contains(&bundle.calls.len());
             if is_open && bundle.registered == registered && (!is_cluster || hash_tag(bundle.key()) == hash_tag(key)) {
                 bundle.add(keys, arguments, sender);
                 return (receiver, None);
@@ -98,7 +98,7 @@ fn hash_tag(key: &str) -> &str {
 impl Begun {
     /// No call can be added any more.
     pub fn close(self) -> Bundle {
-        std::mem::replace(&mut lock(&self.0), Bundle { is_closed: true, ..Bundle::default() })
+        std::mem::take(&mut lock(&self.0))
     }
 }
 
