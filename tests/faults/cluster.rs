@@ -16,49 +16,24 @@ pub const MASTERS: usize = 3;
 const A_KEY: &str = "qg:{default:live}:stamp";
 
 impl Cluster {
-    /// Which server currently owns the slot of a key.
-    async fn serving(&self, key: &str) -> Option<usize> {
-        for (place, server) in self.servers.iter().enumerate() {
-            let Ok(mut connection) = connect(&server.url()).await else { continue };
-            let stamp = redis::cmd("GET").arg(key).query_async::<Option<String>>(&mut connection).await;
-            if stamp.is_ok() {
-                return Some(place);
-            }
-        }
-        None
-    }
-
     pub async fn owner(&self) -> usize {
         self.owner_of(A_KEY).await
     }
 
-    async fn owner_of(&self, key: &str) -> usize {
-        self.serving(key).await.expect("somebody has the slot")
-    }
-
     /// Moves the slot of a key to the next master, key by key; `between` is awaited after every few keys.
     async fn migrate(&self, key: &str, between: impl AsyncFn()) -> usize {
-        let from = self.owner_of(key).await;
-        let to = (from + 1) % MASTERS;
-        let slot = &self.servers[0].run::<u16>(&["CLUSTER", "KEYSLOT", key]).await.to_string();
-        let (source, target) = (&self.servers[from], &self.servers[to]);
-        target.run::<()>(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &self.ids[from]]).await;
-        source.run::<()>(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &self.ids[to]]).await;
-        let (port, mut moved) = (self.ports[to].to_string(), 0);
+        let moving = self.begin_to_move(key, MASTERS).await;
+        let mut moved = 0;
         loop {
-            let keys: Vec<String> = source.run(&["CLUSTER", "GETKEYSINSLOT", slot, "50"]).await;
+            let keys = self.unmoved(&moving).await;
             if keys.is_empty() {
                 break;
             }
-            let mut command = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
-            command.extend(keys.iter().map(String::as_str));
-            source.run::<String>(&command).await;
+            self.move_keys(&moving, &keys).await;
             moved += keys.len();
             between().await;
         }
-        for server in [target, source].into_iter().chain(&self.servers) {
-            server.run::<()>(&["CLUSTER", "SETSLOT", slot, "NODE", &self.ids[to]]).await;
-        }
+        self.end_move(&moving).await;
         moved
     }
 }

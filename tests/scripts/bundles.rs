@@ -1,9 +1,12 @@
 //! Calls that reach Redis as one command, see src/store/client/bundles.rs.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use quotagate::store::error::StoreError;
 use quotagate::store::metering::reserve::ReserveReply;
 
+use crate::support::cluster::Cluster;
 use crate::table::{BELIEF, DAY_1, Table, counted, harmless, keyed, settled};
 
 const ONE_OF_9: [(&str, &str, u64, u64); 1] = [("a", DAY_1, 1, 9)];
@@ -97,4 +100,35 @@ async fn each_call_of_a_bundle_survives_a_flushed_library() {
         assert!(matches!(reply, ReserveReply::Held { .. }), "{reply:?}");
     }
     assert_eq!(table.stands("a", DAY_1).await, (0, 9));
+}
+
+/// Neither master has all keys, so neither decides anything, also not the calls whose keys it has.
+#[tokio::test]
+async fn a_bundle_in_a_slot_that_is_moved_in_part_changes_nothing() {
+    const MASTERS: usize = 2;
+    let cluster = Cluster::start(MASTERS, false).await;
+    let table = Table::in_cluster(&cluster, Duration::from_millis(500)).await;
+    let names = ["u", "v"];
+    let owners = names.map(|name| [table.owner(name, &ONE_OF_9)]);
+    let ids = join_all(owners.iter().map(|owner| table.hold_of(600_000, owner))).await;
+    let moving = cluster.begin_to_move(&table.bucket.clock(), MASTERS).await;
+    let of_u = [table.bucket.operation(&ids[0].name), owners[0][0].keys.account.clone()];
+    cluster.move_keys(&moving, &of_u).await;
+
+    for reply in join_all(ids.iter().map(|id| table.try_commit(id))).await {
+        assert!(matches!(reply, Err(StoreError::Unavailable(_))), "{reply:?}");
+    }
+
+    loop {
+        let keys = cluster.unmoved(&moving).await;
+        if keys.is_empty() {
+            break;
+        }
+        cluster.move_keys(&moving, &keys).await;
+    }
+    cluster.end_move(&moving).await;
+    for (name, reply) in names.iter().zip(join_all(ids.iter().map(|id| table.try_commit(id))).await) {
+        assert!(!settled(reply.unwrap()).replayed, "{name}");
+        assert_eq!(table.stands_of(name, "a", DAY_1).await, (1, 0));
+    }
 }

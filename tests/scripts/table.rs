@@ -1,6 +1,7 @@
 //! A bucket, and calls of its scripts.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use quotagate::domain::configuration::scope::OwnerName;
 use quotagate::domain::metering::admission::Validity;
@@ -24,8 +25,9 @@ use quotagate::store::metering::settle::{Measured, SettleReply, Settled, Target}
 use quotagate::store::metering::track::{TrackArgs, TrackReply};
 use quotagate::store::metering::usage::UsageReply;
 
-use crate::support::Redis;
+use crate::support::cluster::Cluster;
 use crate::support::stored::taken_apart;
+use crate::support::{PATIENCE, Redis};
 
 pub const MOST: u64 = Amount::MOST;
 pub const DAY_1: &str = "daily/20270131/20270201";
@@ -140,7 +142,17 @@ impl Table {
 
     async fn of(mode: &str) -> Self {
         let redis = Redis::start().await;
-        let store = Store::open(&redis.url(), crate::support::PATIENCE).unwrap();
+        let store = Store::open(&redis.url(), PATIENCE).unwrap();
+        Self::with(redis, store, mode).await
+    }
+
+    /// In live mode, in a cluster, with this time limit for a call. Its own Redis stays empty.
+    pub async fn in_cluster(cluster: &Cluster, timeout: Duration) -> Self {
+        let store = Store::open(&cluster.url(), timeout).unwrap();
+        Self::with(Redis::start().await, store, "live").await
+    }
+
+    async fn with(redis: Redis, store: Store, mode: &str) -> Self {
         let bucket = Bucket::whole(&AppId::parse("acme").unwrap(), &Mode::parse(mode).unwrap());
         store.stamp(&bucket, BELIEF.revision).await.unwrap();
         Self { redis, store, bucket }
@@ -275,6 +287,10 @@ impl Table {
             .commit(self.target(id, operation), how.is_final, how.reject_late, measured, &EntryDetails::default())
             .await
             .unwrap()
+    }
+
+    pub async fn try_commit(&self, id: &ReservationId) -> Result<SettleReply, StoreError> {
+        self.store.commit(self.target(id, &harmless()), true, false, None, &EntryDetails::default()).await
     }
 
     /// A commit of everything held.

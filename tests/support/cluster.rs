@@ -1,7 +1,7 @@
 //! A Redis Cluster.
 
 use super::slots::Slot;
-use super::{Redis, eventually, free_port};
+use super::{Redis, connect, eventually, free_port};
 
 const SLOTS: usize = 16384;
 
@@ -12,6 +12,13 @@ pub async fn follows(replica: &Redis) {
         info.contains("role:slave") && info.contains("master_link_status:up")
     })
     .await;
+}
+
+/// A slot that moves from one master to another.
+pub struct Moving {
+    slot: String,
+    from: usize,
+    to: usize,
 }
 
 pub struct Cluster {
@@ -70,6 +77,52 @@ impl Cluster {
     /// Waits until a server is a replica that has all data of its master.
     pub async fn follows(&self, place: usize) {
         follows(&self.servers[place]).await;
+    }
+
+    /// Which server currently owns the slot of a key.
+    pub async fn serving(&self, key: &str) -> Option<usize> {
+        for (place, server) in self.servers.iter().enumerate() {
+            let Ok(mut connection) = connect(&server.url()).await else { continue };
+            let stamp = redis::cmd("GET").arg(key).query_async::<Option<String>>(&mut connection).await;
+            if stamp.is_ok() {
+                return Some(place);
+            }
+        }
+        None
+    }
+
+    pub async fn owner_of(&self, key: &str) -> usize {
+        self.serving(key).await.expect("somebody has the slot")
+    }
+
+    /// Begins to move the slot of a key to the next of the masters.
+    pub async fn begin_to_move(&self, key: &str, masters: usize) -> Moving {
+        let from = self.owner_of(key).await;
+        let to = (from + 1) % masters;
+        let slot = self.servers[0].run::<u16>(&["CLUSTER", "KEYSLOT", key]).await.to_string();
+        self.servers[to].run::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.ids[from]]).await;
+        self.servers[from].run::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &self.ids[to]]).await;
+        Moving { slot, from, to }
+    }
+
+    /// At most 50 keys of the slot that are not moved yet.
+    pub async fn unmoved(&self, moving: &Moving) -> Vec<String> {
+        self.servers[moving.from].run(&["CLUSTER", "GETKEYSINSLOT", &moving.slot, "50"]).await
+    }
+
+    pub async fn move_keys(&self, moving: &Moving, keys: &[String]) {
+        let port = self.ports[moving.to].to_string();
+        let mut command = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+        command.extend(keys.iter().map(String::as_str));
+        self.servers[moving.from].run::<String>(&command).await;
+    }
+
+    /// Gives the slot to its new master, once all keys are moved.
+    pub async fn end_move(&self, moving: &Moving) {
+        let (source, target) = (&self.servers[moving.from], &self.servers[moving.to]);
+        for server in [target, source].into_iter().chain(&self.servers) {
+            server.run::<()>(&["CLUSTER", "SETSLOT", &moving.slot, "NODE", &self.ids[moving.to]]).await;
+        }
     }
 
     pub fn url(&self) -> String {
