@@ -36,7 +36,7 @@ function operation.keep(key, fingerprint, answer, owners, keep_ms)
     for _, part in ipairs(type(answer) == 'string' and { answer } or answer) do
       lines[#lines + 1] = type(part) == 'number' and args.digits(part) or part
     end
-    redis.call('SET', key, table.concat(lines, '\n'), 'PX', ttl)
+    redis.call('SET', key, table.concat(lines, '\n'), 'PX', args.digits(ttl))
   end
   return answer
 end

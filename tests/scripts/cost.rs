@@ -48,6 +48,39 @@ async fn the_commands_of_a_call_are_few_however_many_groups_it_counts_in() {
     }
 }
 
+/// Redis writes a number from Lua with 17 digits, which takes much longer than a text.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commonest_calls_give_redis_no_numbers() {
+    const CHECKED: &str = "local function checked(call)
+      return function(...)
+        for at = 1, select('#', ...) do
+          if type((select(at, ...))) == 'number' then
+            error('a number for ' .. (...))
+          end
+        end
+        return call(...)
+      end
+    end";
+    const GLOBALS: &str = "local function globals()\n";
+    let table = Table::live().await;
+    let (head, rest) = table.store.library.source.split_once(GLOBALS).expect("the library stores its globals");
+    let source = format!("{head}{CHECKED}\n{GLOBALS}local redis = {{ call = checked(redis.call) }}\n{rest}");
+    table.redis.run::<String>(&["FUNCTION", "LOAD", "REPLACE", &source]).await;
+    // New owners, known ones, and the next window.
+    for day in [DAY_1, DAY_1, DAY_2] {
+        let groups = [("a", day, 1, 9), ("b", FOR_EVER, 1, 9)];
+        for names in [&["u"][..], &["u", "team"]] {
+            let owners: Vec<Owner> = names.iter().map(|name| table.owner(name, &groups)).collect();
+            let (one, other) = (table.hold_of(60_000, &owners).await, table.hold_of(60_000, &owners).await);
+            settled(table.commit(&one).await);
+            settled(table.release(&other).await);
+        }
+        table.track_as(&counted(), BELIEF, (true, false), &groups).await;
+    }
+    let denied = table.reserve(&[("a", DAY_2, 100, 9)]).await;
+    assert!(matches!(denied, ReserveReply::Denied(..)), "{denied:?}");
+}
+
 /// See lua/lib/unroll.lua.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_with_up_to_twelve_groups_of_six_owners_take_the_straight_path() {
