@@ -23,18 +23,7 @@ impl Cluster {
     /// Moves the slot of a key to the next master, key by key; `between` is awaited after every few keys.
     async fn migrate(&self, key: &str, between: impl AsyncFn()) -> usize {
         let moving = self.begin_to_move(key, MASTERS).await;
-        let mut moved = 0;
-        loop {
-            let keys = self.unmoved(&moving).await;
-            if keys.is_empty() {
-                break;
-            }
-            self.move_keys(&moving, &keys).await;
-            moved += keys.len();
-            between().await;
-        }
-        self.end_move(&moving).await;
-        moved
+        self.end_move(&moving, between).await
     }
 }
 

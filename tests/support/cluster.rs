@@ -105,11 +105,6 @@ impl Cluster {
         Moving { slot, from, to }
     }
 
-    /// At most 50 keys of the slot that are not moved yet.
-    pub async fn unmoved(&self, moving: &Moving) -> Vec<String> {
-        self.servers[moving.from].run(&["CLUSTER", "GETKEYSINSLOT", &moving.slot, "50"]).await
-    }
-
     pub async fn move_keys(&self, moving: &Moving, keys: &[String]) {
         let port = self.ports[moving.to].to_string();
         let mut command = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
@@ -117,12 +112,24 @@ impl Cluster {
         self.servers[moving.from].run::<String>(&command).await;
     }
 
-    /// Gives the slot to its new master, once all keys are moved.
-    pub async fn end_move(&self, moving: &Moving) {
+    /// Moves the keys that are left, and gives the slot to its new master. After every few keys, `between` is awaited.
+    /// Returns how many keys were left.
+    pub async fn end_move(&self, moving: &Moving, between: impl AsyncFn()) -> usize {
         let (source, target) = (&self.servers[moving.from], &self.servers[moving.to]);
+        let mut moved = 0;
+        loop {
+            let keys: Vec<String> = source.run(&["CLUSTER", "GETKEYSINSLOT", &moving.slot, "50"]).await;
+            if keys.is_empty() {
+                break;
+            }
+            self.move_keys(moving, &keys).await;
+            moved += keys.len();
+            between().await;
+        }
         for server in [target, source].into_iter().chain(&self.servers) {
             server.run::<()>(&["CLUSTER", "SETSLOT", &moving.slot, "NODE", &self.ids[moving.to]]).await;
         }
+        moved
     }
 
     pub fn url(&self) -> String {
