@@ -7,7 +7,7 @@ use quotagate::store::error::StoreError;
 use quotagate::store::metering::reserve::ReserveReply;
 
 use crate::support::cluster::Cluster;
-use crate::table::{BELIEF, DAY_1, Table, counted, harmless, keyed, settled};
+use crate::table::{ALL, BELIEF, DAY_1, Table, counted, harmless, keyed, settled};
 
 const ONE_OF_9: [(&str, &str, u64, u64); 1] = [("a", DAY_1, 1, 9)];
 
@@ -115,12 +115,13 @@ async fn a_bundle_in_a_slot_that_is_moved_in_part_changes_nothing() {
     let of_u = [table.bucket.operation(&ids[0].name), owners[0][0].keys.account.clone()];
     cluster.move_keys(&moving, &of_u).await;
 
-    for reply in join_all(ids.iter().map(|id| table.try_commit(id))).await {
+    let commits = || ids.iter().map(async |id| table.try_commit(&harmless(), id, ALL).await);
+    for reply in join_all(commits()).await {
         assert!(matches!(reply, Err(StoreError::Unavailable(_))), "{reply:?}");
     }
 
     cluster.end_move(&moving, async || {}).await;
-    for (name, reply) in names.iter().zip(join_all(ids.iter().map(|id| table.try_commit(id))).await) {
+    for (name, reply) in names.iter().zip(join_all(commits()).await) {
         assert!(!settled(reply.unwrap()).replayed, "{name}");
         assert_eq!(table.stands_of(name, "a", DAY_1).await, (1, 0));
     }

@@ -272,6 +272,15 @@ impl Table {
     }
 
     pub async fn commit_as(&self, operation: &Operation, id: &ReservationId, how: How<'_>) -> SettleReply {
+        self.try_commit(operation, id, how).await.unwrap()
+    }
+
+    pub async fn try_commit(
+        &self,
+        operation: &Operation,
+        id: &ReservationId,
+        how: How<'_>,
+    ) -> Result<SettleReply, StoreError> {
         // A figure for an owner that has no hold in the group is ignored.
         let figures = ["u", "team"].into_iter().flat_map(|name| how.figures.iter().map(move |figure| (name, figure)));
         let total = |(name, (id, steps)): (&str, &(&str, u64))| Total {
@@ -286,11 +295,6 @@ impl Table {
         self.store
             .commit(self.target(id, operation), how.is_final, how.reject_late, measured, &EntryDetails::default())
             .await
-            .unwrap()
-    }
-
-    pub async fn try_commit(&self, id: &ReservationId) -> Result<SettleReply, StoreError> {
-        self.store.commit(self.target(id, &harmless()), true, false, None, &EntryDetails::default()).await
     }
 
     /// A commit of everything held.
